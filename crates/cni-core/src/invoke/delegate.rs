@@ -1,0 +1,79 @@
+//! Delegating a verb to another plugin (specification, section "Delegation").
+//!
+//! The delegate gets the caller's whole environment and its standard input byte
+//! for byte; only `CNI_COMMAND` is the verb's.
+
+use super::exec::Invocation;
+use super::find::{find_in_path, split_path};
+use crate::{AddResult, Call, Command};
+use std::ffi::OsStr;
+use std::time::Duration;
+
+/// No delegate may hang its caller for ever. The longest legitimate one is a
+/// DHCP client at the end of its retransmissions, about three and a half minutes.
+const DEADLINE: Duration = Duration::from_secs(300);
+
+/// ADD by the plugin `delegate`.
+///
+/// # Errors
+/// When it is not found, fails (its own error object, code kept), or prints
+/// something that is no result.
+pub fn delegate_add(call: &Call, delegate: &str) -> anyhow::Result<AddResult> {
+    let stdout = delegate_verb(call, delegate, Command::Add)?;
+    Ok(AddResult::from_plugin_output(call.version.as_str(), &stdout)?)
+}
+
+/// DEL by the plugin `delegate`.
+///
+/// # Errors
+/// When it is not found or fails.
+pub fn delegate_del(call: &Call, delegate: &str) -> anyhow::Result<()> {
+    delegate_verb(call, delegate, Command::Del).map(drop)
+}
+
+/// CHECK by the plugin `delegate`.
+///
+/// # Errors
+/// When it is not found or fails.
+pub fn delegate_check(call: &Call, delegate: &str) -> anyhow::Result<()> {
+    delegate_verb(call, delegate, Command::Check).map(drop)
+}
+
+/// GC by the plugin `delegate`.
+///
+/// # Errors
+/// When it is not found or fails.
+pub fn delegate_gc(call: &Call, delegate: &str) -> anyhow::Result<()> {
+    delegate_verb(call, delegate, Command::Gc).map(drop)
+}
+
+/// STATUS of the plugin `delegate`.
+///
+/// # Errors
+/// When it is not found or fails.
+pub fn delegate_status(call: &Call, delegate: &str) -> anyhow::Result<()> {
+    delegate_verb(call, delegate, Command::Status).map(drop)
+}
+
+fn delegate_verb(call: &Call, delegate: &str, verb: Command) -> anyhow::Result<Vec<u8>> {
+    let path = find_in_path(delegate, &split_path(&call.path))?;
+    let netns_override = if call.netns_override { "1" } else { "" };
+    // A call need not come from the process's environment, so all of it is set.
+    let env: [(&str, &OsStr); 7] = [
+        ("CNI_COMMAND", verb.name().as_ref()),
+        ("CNI_CONTAINERID", call.container_id.as_ref()),
+        ("CNI_NETNS", call.netns.as_ref()),
+        ("CNI_IFNAME", call.if_name.as_ref()),
+        ("CNI_ARGS", &call.args),
+        ("CNI_PATH", &call.path),
+        ("CNI_NETNS_OVERRIDE", netns_override.as_ref()),
+    ];
+    let invocation = Invocation {
+        path: &path,
+        env: &env,
+        stdin: &call.stdin,
+        trace: None,
+        deadline: Some(DEADLINE),
+    };
+    Ok(invocation.run()?)
+}

@@ -1,0 +1,67 @@
+//! JSON as upstream's decoder and encoder treat it.
+//!
+//! Configurations are written for a decoder that is more forgiving than serde's
+//! defaults: keys match in any case, `null` is as good as absent. [`decode`] brings
+//! these rules to every `#[derive(Deserialize)]` struct, so no plugin needs to know
+//! them. Use it instead of `serde_json::from_*` for everything that comes from
+//! outside.
+
+mod decode;
+mod encode;
+mod error;
+mod parse;
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use decode::decode;
+pub use encode::{to_string, to_string_pretty};
+pub use error::Error;
+pub use parse::parse;
+
+use serde_json::Value;
+
+/// The member of an object whose key matches `key` in any case; the last one wins.
+///
+/// `null` counts as absent, and a `value` that is no object has no members.
+///
+/// ```
+/// let conf = cni_core::json::parse(br#"{"Type": "ptp", "ipam": null}"#)?;
+/// assert_eq!(cni_core::json::get(&conf, "type"), Some(&"ptp".into()));
+/// assert_eq!(cni_core::json::get(&conf, "ipam"), None);
+/// # Ok::<(), cni_core::json::Error>(())
+/// ```
+pub fn get<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
+    value
+        .as_object()?
+        .iter()
+        .rev()
+        .find(|(k, v)| !v.is_null() && same_key(k, key))
+        .map(|(_, v)| v)
+}
+
+/// Whether two keys are the same but for case.
+fn same_key(a: &str, b: &str) -> bool {
+    if a.is_ascii() && b.is_ascii() {
+        return a.eq_ignore_ascii_case(b);
+    }
+    // Upstream's decoder folds by Unicode's simple folding, by which the long s and
+    // the Kelvin sign are an s and a k.
+    let fold = |c: char| match c {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        c => c.to_ascii_lowercase(),
+    };
+    a.chars().map(fold).eq(b.chars().map(fold))
+}
+
+/// What a value is, for messages.
+pub(crate) fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}

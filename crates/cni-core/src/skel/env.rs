@@ -1,0 +1,92 @@
+//! The environment protocol.
+
+use super::validate::{validate_container_id, validate_if_name};
+use crate::{Code, Error};
+use std::ffi::OsString;
+
+/// The `CNI_*` variables of one call. An empty variable equals an unset one.
+///
+/// Values are kept as bytes: an environment need not be UTF-8.
+#[derive(Clone, Debug, Default)]
+pub struct Env {
+    /// `CNI_COMMAND`
+    pub command: OsString,
+    /// `CNI_CONTAINERID`
+    pub container_id: OsString,
+    /// `CNI_NETNS`
+    pub netns: OsString,
+    /// `CNI_IFNAME`
+    pub if_name: OsString,
+    /// `CNI_ARGS`
+    pub args: OsString,
+    /// `CNI_PATH`
+    pub path: OsString,
+    /// `CNI_NETNS_OVERRIDE`
+    pub netns_override: OsString,
+}
+
+impl Env {
+    /// What the process was given.
+    pub fn from_process() -> Env {
+        let var = |name| std::env::var_os(name).unwrap_or_default();
+        Env {
+            command: var("CNI_COMMAND"),
+            container_id: var("CNI_CONTAINERID"),
+            netns: var("CNI_NETNS"),
+            if_name: var("CNI_IFNAME"),
+            args: var("CNI_ARGS"),
+            path: var("CNI_PATH"),
+            netns_override: var("CNI_NETNS_OVERRIDE"),
+        }
+    }
+
+    /// Whether `CNI_NETNS_OVERRIDE` allows the plugin's own namespace as target.
+    pub(super) fn netns_override(&self) -> bool {
+        let value = self.netns_override.to_string_lossy();
+        value == "1" || value.eq_ignore_ascii_case("true")
+    }
+
+    /// Checks presence and form of what the command needs.
+    ///
+    /// A malformed value is reported at once, in the order of the variables, and
+    /// hides the list of missing ones.
+    pub(super) fn validate(&self) -> Result<(), Error> {
+        let command = self.command.to_string_lossy();
+        let of_attachment = matches!(&*command, "ADD" | "DEL" | "CHECK");
+        let mut missing = Vec::new();
+        if of_attachment {
+            match self.container_id.is_empty() {
+                true => missing.push("CNI_CONTAINERID"),
+                false => validate_container_id(&self.container_id.to_string_lossy())?,
+            }
+        }
+        if matches!(&*command, "ADD" | "CHECK") && self.netns.is_empty() {
+            missing.push("CNI_NETNS");
+        }
+        if of_attachment {
+            match (self.if_name.is_empty(), self.if_name.to_str()) {
+                (true, _) => missing.push("CNI_IFNAME"),
+                (false, Some(name)) => validate_if_name(name)?,
+                // The kernel would take it, but a result could not name it.
+                (false, None) => {
+                    return Err(Error::new(
+                        Code::INVALID_ENVIRONMENT,
+                        "interface name is not valid UTF-8",
+                    )
+                    .with_details(self.if_name.to_string_lossy()));
+                }
+            }
+        }
+        let needs_path = matches!(&*command, "ADD" | "DEL" | "CHECK" | "GC" | "STATUS");
+        if needs_path && self.path.is_empty() {
+            missing.push("CNI_PATH");
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new(
+            Code::INVALID_ENVIRONMENT,
+            format!("required env variables [{}] missing", missing.join(",")),
+        ))
+    }
+}

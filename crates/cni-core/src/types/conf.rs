@@ -1,0 +1,167 @@
+//! The keys that configurations of all plugins have in common.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::Dns;
+use crate::json;
+
+/// The `ipam` object of a configuration, as far as the plugin that delegates to the
+/// IPAM plugin needs it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct IpamRef {
+    /// `type`: the IPAM plugin's executable; empty means no IPAM.
+    #[serde(rename = "type")]
+    pub kind: String,
+}
+
+/// The configuration keys the specification defines for every plugin (section
+/// "Plugin configuration objects").
+///
+/// Decode it beside a plugin's own struct from the same document, see
+/// [`json::decode`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct NetConf {
+    /// The version the runtime and the plugin speak; empty means 0.1.0.
+    #[serde(rename = "cniVersion")]
+    pub cni_version: String,
+    /// The network's name.
+    pub name: String,
+    /// `type`: the plugin's executable.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What the runtime may pass in `runtimeConfig`; only `true` entries count.
+    pub capabilities: BTreeMap<String, bool>,
+    /// The IPAM plugin to delegate to.
+    pub ipam: IpamRef,
+    /// Name service configuration that goes into the result.
+    pub dns: Dns,
+}
+
+/// One attachment of a network: a container and its interface.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+pub struct Attachment {
+    /// `CNI_CONTAINERID` of the ADD that made it.
+    #[serde(rename = "containerID")]
+    pub container_id: String,
+    /// `CNI_IFNAME` of the ADD that made it.
+    #[serde(rename = "ifname")]
+    pub if_name: String,
+}
+
+/// GC: the attachments that are still alive.
+///
+/// `None` means that the runtime did not say (the key is missing or `null`). Then
+/// nothing is known to be stale and nothing may be collected. The key of the
+/// specification's first 1.1.0 text, `cni.dev/attachments`, is read when
+/// `cni.dev/valid-attachments` is missing.
+///
+/// # Errors
+/// When the value is no list of `{"containerID": …, "ifname": …}`. An entry without
+/// one of them is refused rather than taken for another attachment.
+pub fn valid_attachments(conf: &Value) -> Result<Option<Vec<Attachment>>, json::Error> {
+    for key in ["cni.dev/valid-attachments", "cni.dev/attachments"] {
+        if let Some(list) = json::get(conf, key) {
+            return json::decode(list).map(Some).map_err(|e| e.in_key(key));
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn decodes_the_common_keys() {
+        let conf = json!({
+            "cniVersion": "1.0.0", "NAME": "net", "type": "ptp", "capabilities": {"mac": true},
+            "ipam": {"type": "host-local", "ranges": []}, "dns": {"Search": ["a"], "domain": null},
+            "other": 1,
+        });
+        let conf: NetConf = json::decode(&conf).unwrap();
+        assert_eq!(conf.cni_version, "1.0.0");
+        assert_eq!(conf.name, "net");
+        assert_eq!(conf.kind, "ptp");
+        assert_eq!(conf.capabilities.get("mac"), Some(&true));
+        assert_eq!(conf.ipam.kind, "host-local");
+        assert_eq!(conf.dns.search, ["a"]);
+        let empty: NetConf = json::decode(&json!({"ipam": null, "dns": null})).unwrap();
+        assert_eq!(empty, NetConf::default());
+    }
+
+    #[test]
+    fn names_wrong_types() {
+        let error = |v| json::decode::<NetConf>(&v).unwrap_err().to_string();
+        assert_eq!(
+            error(json!({"IPAM": []})),
+            "IPAM: expected an object, got array"
+        );
+        assert_eq!(
+            error(json!({"ipam": {"type": 1}})),
+            "ipam.type: expected a string, got number"
+        );
+        assert_eq!(
+            error(json!({"dns": {"search": ["a", 1]}})),
+            "dns.search[1]: expected a string, got number"
+        );
+    }
+
+    #[test]
+    fn tells_unknown_from_empty() {
+        assert_eq!(valid_attachments(&json!({})), Ok(None));
+        assert_eq!(
+            valid_attachments(&json!({"cni.dev/valid-attachments": null})),
+            Ok(None)
+        );
+        assert_eq!(
+            valid_attachments(&json!({"cni.dev/valid-attachments": []})),
+            Ok(Some(vec![]))
+        );
+        let list = json!([{"containerID": "a", "ifname": "eth0"}]);
+        let expected = Ok(Some(vec![Attachment {
+            container_id: "a".into(),
+            if_name: "eth0".into(),
+        }]));
+        assert_eq!(
+            valid_attachments(&json!({"cni.dev/valid-attachments": list})),
+            expected
+        );
+        assert_eq!(
+            valid_attachments(&json!({"cni.dev/attachments": list})),
+            expected
+        );
+        assert_eq!(
+            valid_attachments(&json!({
+                "cni.dev/attachments": list, "cni.dev/valid-attachments": []
+            })),
+            Ok(Some(vec![]))
+        );
+    }
+
+    #[test]
+    fn refuses_half_an_attachment() {
+        let error = |list: Value| {
+            valid_attachments(&json!({"cni.dev/valid-attachments": list}))
+                .unwrap_err()
+                .to_string()
+        };
+        assert_eq!(
+            error(json!([{"containerID": "a"}])),
+            "cni.dev/valid-attachments[0]: missing key \"ifname\""
+        );
+        assert_eq!(
+            error(json!({})),
+            "cni.dev/valid-attachments: expected an array, got object"
+        );
+        assert_eq!(
+            error(json!([null])),
+            "cni.dev/valid-attachments[0]: expected an object, got null"
+        );
+    }
+}

@@ -1,0 +1,88 @@
+//! What the interface plugins share: delegating to IPAM, applying its result to
+//! an interface, veth pairs, sysctls, tests of prevResult, and undoing a failed
+//! ADD.
+
+pub mod addressing;
+pub mod check;
+pub mod forwarding;
+pub mod ipam;
+pub mod mac;
+pub mod names;
+pub mod settle;
+pub mod sysctl;
+pub mod undo;
+pub mod veth;
+
+pub use ipam::Ipam;
+pub use mac::MacAddress;
+pub use undo::Undo;
+
+use anyhow::Context;
+use cni_core::ns::{Netns, NsError};
+use cni_core::quote::quote;
+use cni_core::{Call, Code, Error, Version};
+use rtnl::Handle;
+use std::os::unix::ffi::OsStrExt;
+
+/// The container's namespace, open, with a netlink socket in it.
+pub struct Container {
+    /// The namespace.
+    pub netns: Netns,
+    /// A socket that lives in it, usable from outside.
+    pub rtnl: Handle,
+}
+
+impl Container {
+    /// Opens the namespace that `call` names.
+    ///
+    /// # Errors
+    /// When there is none at `CNI_NETNS`; the text says what is there instead.
+    pub fn open(call: &Call) -> anyhow::Result<Self> {
+        Self::try_open(call)?.with_context(|| failed_to_open(call))
+    }
+
+    /// The same for DEL, which forgives a namespace that is gone or was never
+    /// given, and only that.
+    ///
+    /// # Errors
+    /// When something else than a namespace is at `CNI_NETNS`.
+    pub fn open_for_del(call: &Call) -> anyhow::Result<Option<Self>> {
+        if call.netns.as_os_str().is_empty() {
+            return Ok(None);
+        }
+        match Self::try_open(call)? {
+            Err(e) if e.is_not_exist() => Ok(None),
+            opened => opened.map(Some).with_context(|| failed_to_open(call)),
+        }
+    }
+
+    fn try_open(call: &Call) -> anyhow::Result<Result<Self, NsError>> {
+        let netns = match call.open_netns() {
+            Ok(netns) => netns,
+            Err(e) => return Ok(Err(e)),
+        };
+        let rtnl = netns.run(Handle::open).with_context(|| failed_to_open(call))??;
+        Ok(Ok(Container { netns, rtnl }))
+    }
+}
+
+fn failed_to_open(call: &Call) -> String {
+    format!("failed to open netns {}", quote(call.netns.as_os_str().as_bytes()))
+}
+
+/// Refuses an attachment without addresses whose result the asked version
+/// could not express, before anything is changed: results of 0.2.0 and older
+/// have nothing but addresses.
+///
+/// # Errors
+/// With the text the conversion would have failed with.
+pub fn refuse_inexpressible(call: &Call, has_ipam: bool) -> Result<(), Error> {
+    if has_ipam || call.version >= Version::V0_3_0 {
+        return Ok(());
+    }
+    Err(Error::new(Code::INTERNAL, "cannot convert: no valid IP addresses").with_details(format!(
+        "a result of version {} needs an address, and this network has no ipam; \
+         set cniVersion to 0.3.0 or newer",
+        call.version
+    )))
+}

@@ -1,0 +1,80 @@
+//! Hardware addresses of Ethernet interfaces.
+
+use cni_core::{Code, Error};
+use std::fmt;
+use std::str::FromStr;
+
+/// A 48-bit hardware address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MacAddress(pub [u8; 6]);
+
+impl FromStr for MacAddress {
+    type Err = Error;
+
+    /// Accepts `aa:bb:cc:dd:ee:ff`, `aa-bb-cc-dd-ee-ff` and `aabb.ccdd.eeff`. An
+    /// interface cannot have a multicast or all-zero address, so these are refused.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let invalid = |details: &str| {
+            let msg = format!("address {text}: invalid MAC address");
+            Error::new(Code::INTERNAL, msg).with_details(details)
+        };
+        let octets = parse(text).ok_or_else(|| invalid(""))?;
+        if octets[0] & 1 == 1 {
+            return Err(invalid("it is a multicast address"));
+        }
+        if octets == [0; 6] {
+            return Err(invalid("it is all zero"));
+        }
+        Ok(MacAddress(octets))
+    }
+}
+
+fn parse(text: &str) -> Option<[u8; 6]> {
+    let (separator, digits) = match () {
+        () if text.contains(':') => (':', 2),
+        () if text.contains('-') => ('-', 2),
+        () => ('.', 4),
+    };
+    let mut hex = String::with_capacity(12);
+    for group in text.split(separator) {
+        if group.len() != digits || !group.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return None;
+        }
+        hex.push_str(group);
+    }
+    if hex.len() != 12 {
+        return None;
+    }
+    let mut octets = [0; 6];
+    for (octet, pair) in octets.iter_mut().zip(hex.as_bytes().chunks(2)) {
+        *octet = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(octets)
+}
+
+impl fmt::Display for MacAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_notations() {
+        for text in ["c2:B0:57:49:47:f1", "c2-b0-57-49-47-f1", "c2b0.5749.47F1"] {
+            assert_eq!(text.parse::<MacAddress>().unwrap().to_string(), "c2:b0:57:49:47:f1");
+        }
+        for text in [
+            "", "c2:b0:57:49:47", "c2:b0:57:49:47:f1:00", "c2b057494 7f1", "c2:b0:57:49:47:g1",
+            "c2b0:5749:47f1", "01:00:5e:00:00:01", "00:00:00:00:00:00", "c2:b0:57-49:47:f1",
+            "02:00:00:00:5e:10:00:00",
+        ] {
+            let error = text.parse::<MacAddress>().unwrap_err();
+            assert_eq!(error.msg, format!("address {text}: invalid MAC address"));
+        }
+    }
+}

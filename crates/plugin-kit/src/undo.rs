@@ -1,0 +1,69 @@
+//! Undoing the steps of a failed ADD.
+
+use std::io::Write;
+
+type Step<'a> = Box<dyn FnOnce() -> anyhow::Result<()> + 'a>;
+
+/// The steps that would undo what has been done so far.
+///
+/// Every step that changes the world registers its undo right after it
+/// succeeded. Dropping the list runs them in reverse order; [`Undo::disarm`]
+/// keeps the work. An undo that fails is reported on standard error: the error
+/// that made it necessary is the one the runtime must see.
+#[derive(Default)]
+pub struct Undo<'a> {
+    steps: Vec<(&'static str, Step<'a>)>,
+}
+
+impl<'a> Undo<'a> {
+    /// Nothing to undo yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Registers how to undo the step just done; `what` names the undo in reports.
+    pub fn push(&mut self, what: &'static str, step: impl FnOnce() -> anyhow::Result<()> + 'a) {
+        self.steps.push((what, Box::new(step)));
+    }
+
+    /// The work is complete: nothing will be undone.
+    pub fn disarm(mut self) {
+        self.steps.clear();
+    }
+}
+
+impl Drop for Undo<'_> {
+    fn drop(&mut self) {
+        for (what, step) in self.steps.drain(..).rev() {
+            if let Err(e) = step() {
+                // Nothing better can be done when standard error is closed.
+                let _ = writeln!(std::io::stderr(), "failed to {what}: {e:#}");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    #[test]
+    fn steps_run_in_reverse_and_go_on_after_an_error() {
+        let ran = RefCell::new(Vec::new());
+        {
+            let mut undo = Undo::new();
+            undo.push("a", || Ok(ran.borrow_mut().push("a")));
+            undo.push("b", || anyhow::bail!("b cannot be undone"));
+            undo.push("c", || Ok(ran.borrow_mut().push("c")));
+        }
+        assert_eq!(*ran.borrow(), ["c", "a"]);
+    }
+
+    #[test]
+    fn disarmed_steps_do_not_run() {
+        let mut undo = Undo::new();
+        undo.push("x", || panic!("ran"));
+        undo.disarm();
+    }
+}

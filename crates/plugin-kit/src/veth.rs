@@ -1,0 +1,126 @@
+//! veth pairs between the host and a container.
+
+use crate::{Container, MacAddress, Undo, names};
+use anyhow::{Context, anyhow, bail};
+use cni_core::quote::quote;
+use rtnl::{Handle, Link, LinkKind, LinkSpec, PeerSpec, Request, Veth};
+use std::os::fd::AsFd;
+
+/// What pair is wanted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct VethSpec<'a> {
+    /// Name of the container's end.
+    pub container_name: &'a str,
+    /// MTU in bytes of both ends; `None` leaves it to the kernel.
+    pub mtu: Option<u32>,
+    /// Hardware address of the container's end; `None` leaves it to the kernel.
+    pub mac: Option<MacAddress>,
+    /// Index of the bridge that the host's end joins.
+    pub master: Option<u32>,
+}
+
+/// Both ends, as they were right after their creation.
+#[derive(Debug)]
+pub struct VethPair {
+    /// The end on the host: up, but without carrier while the other end is down.
+    pub host: Link,
+    /// The end in the container: down.
+    pub container: Link,
+}
+
+/// How often a random name may turn out to be taken.
+const NAME_ATTEMPTS: u32 = 10;
+
+/// Refuses a container interface that exists already.
+///
+/// # Errors
+/// When it exists, or cannot be looked up.
+pub fn refuse_existing(container: &Container, name: &str) -> anyhow::Result<()> {
+    match container.rtnl.link_by_name(name) {
+        Ok(_) => bail!(
+            "container interface {} already exists in {}; delete the attachment first",
+            quote(name),
+            container.netns.path().display()
+        ),
+        Err(e) if e.is_not_found() => Ok(()),
+        Err(e) => Err(anyhow!(e).context(format!("failed to look up {}", quote(name)))),
+    }
+}
+
+/// Creates a pair in one request: the host's end up and in its bridge, the
+/// container's end born in the container under its name.
+///
+/// # Errors
+/// When the kernel refuses. Nothing is left behind then, nor when `undo` runs.
+pub fn create<'a>(
+    host: &'a Handle,
+    container: &Container,
+    spec: &VethSpec<'_>,
+    undo: &mut Undo<'a>,
+) -> anyhow::Result<VethPair> {
+    let (host_name, echo) = create_pair(host, container, spec)?;
+    let name = host_name.clone();
+    undo.push("delete the veth pair", move || match host.request(Request::del_link_by_name(&name)) {
+        Err(e) if !e.is_not_found() => Err(e.into()),
+        _ => Ok(()),
+    });
+    let host_end = match echo {
+        Some(link) => link,
+        None => host
+            .link_by_name(&host_name)
+            .with_context(|| format!("failed to lookup {}", quote(&host_name)))?,
+    };
+    let container_end = container
+        .rtnl
+        .link_by_name(spec.container_name)
+        .with_context(|| format!("failed to lookup {}", quote(spec.container_name)))?;
+    Ok(VethPair { host: host_end, container: container_end })
+}
+
+fn create_pair(
+    host: &Handle,
+    container: &Container,
+    spec: &VethSpec<'_>,
+) -> anyhow::Result<(String, Option<Link>)> {
+    for _ in 0..NAME_ATTEMPTS {
+        let host_name = names::random_veth()?;
+        let peer = PeerSpec {
+            name: spec.container_name.into(),
+            netns: Some(container.netns.as_fd()),
+            mtu: spec.mtu,
+            mac: spec.mac.map(|mac| mac.0.to_vec()),
+            ..PeerSpec::default()
+        };
+        let mut link = LinkSpec::new(host_name.clone(), LinkKind::Veth(Veth { peer }));
+        link.mtu = spec.mtu;
+        link.master = spec.master;
+        link.up = true;
+        match host.request(Request::new_link(&link)) {
+            Ok(reply) => return Ok((host_name, reply.link)),
+            // Which of the two names is taken? Only the random one is ours to change.
+            Err(e) if e.is_exists() && container.rtnl.link_by_name(spec.container_name).is_ok() => {
+                bail!(
+                    "container veth name ({}) peer provided ({}) already exists",
+                    quote(spec.container_name),
+                    quote(&host_name)
+                );
+            }
+            Err(e) if e.is_exists() => {}
+            Err(e) => return Err(anyhow!(e).context("failed to make veth pair")),
+        }
+    }
+    bail!("failed to find a unique veth name")
+}
+
+/// Deletes the container's interface `name`; one that is gone is done.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn delete(container: &Container, name: &str) -> anyhow::Result<()> {
+    match container.rtnl.request(Request::del_link_by_name(name)) {
+        Err(e) if !e.is_not_found() => {
+            Err(anyhow!(e).context(format!("failed to delete {}", quote(name))))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,303 @@
+//! Addresses of links (`RTM_*ADDR`, if_addr.h).
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::address::AddressHeader;
+
+use crate::error::Error;
+use crate::handle::Handle;
+use crate::request::Request;
+use crate::wire::attr::u32_at;
+use crate::wire::*;
+
+/// `IFA_F_NODAD`: IPv6 duplicate address detection is skipped.
+pub const IFA_F_NODAD: u32 = 0x02;
+/// `IFA_F_DADFAILED`: somebody else has the IPv6 address.
+pub const IFA_F_DADFAILED: u32 = 0x08;
+/// `IFA_F_DEPRECATED`: the preferred lifetime is over.
+pub const IFA_F_DEPRECATED: u32 = 0x20;
+/// `IFA_F_TENTATIVE`: duplicate address detection has not ended yet.
+pub const IFA_F_TENTATIVE: u32 = 0x40;
+/// `IFA_F_PERMANENT`: the address has no lifetime.
+pub const IFA_F_PERMANENT: u32 = 0x80;
+/// `IFA_F_MANAGETEMPADDR`: privacy addresses are made from this one.
+pub const IFA_F_MANAGETEMPADDR: u32 = 0x100;
+/// `IFA_F_NOPREFIXROUTE`: no route for the prefix is made with the address.
+pub const IFA_F_NOPREFIXROUTE: u32 = 0x200;
+
+/// An address family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// The family of an address.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Family {
+        if address.is_ipv4() {
+            Family::V4
+        } else {
+            Family::V6
+        }
+    }
+
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            Family::V4 => AF_INET,
+            Family::V6 => AF_INET6,
+        }
+    }
+
+    pub(crate) fn header(self) -> AddressFamily {
+        match self {
+            Family::V4 => AddressFamily::Inet,
+            Family::V6 => AddressFamily::Inet6,
+        }
+    }
+
+    pub(crate) fn from_number(number: u8) -> Option<Family> {
+        [Family::V4, Family::V6]
+            .into_iter()
+            .find(|family| family.number() == number)
+    }
+}
+
+/// How far an address or a route reaches (`RT_SCOPE_*`, rtnetlink.h). The
+/// number is the kernel's; others than the constants are allowed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scope(pub u8);
+
+impl Scope {
+    /// Everywhere.
+    pub const UNIVERSE: Scope = Scope(0);
+    /// Inside the site; only of interest to IPv6.
+    pub const SITE: Scope = Scope(200);
+    /// On the link.
+    pub const LINK: Scope = Scope(253);
+    /// On this host.
+    pub const HOST: Scope = Scope(254);
+    /// Nowhere; matches every scope when an IPv4 route is deleted.
+    pub const NOWHERE: Scope = Scope(255);
+}
+
+/// The broadcast address that goes with an address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Broadcast {
+    /// IPv4 with a prefix shorter than 31: all host bits one. Else none.
+    #[default]
+    Auto,
+    /// None.
+    None,
+    /// This one.
+    Address(Ipv4Addr),
+}
+
+/// An address to be given to a link, by [`Request::add_address`].
+#[derive(Clone, Debug)]
+pub struct AddressSpec {
+    /// The address.
+    pub addr: IpAddr,
+    /// Prefix length in bits.
+    pub prefix: u8,
+    /// The other end of a point-to-point link; `None` for all other links.
+    pub peer: Option<IpAddr>,
+    /// Whether to skip IPv6 duplicate address detection.
+    pub nodad: bool,
+    /// Further `IFA_F_*` flags.
+    pub flags: u32,
+    /// The broadcast address.
+    pub broadcast: Broadcast,
+    /// How far the address reaches. IPv6 works it out itself.
+    pub scope: Scope,
+}
+
+impl AddressSpec {
+    /// An address with all else as is usual: broadcast address where there is
+    /// one, scope universe, duplicate address detection on.
+    #[must_use]
+    pub fn new(addr: IpAddr, prefix: u8) -> AddressSpec {
+        AddressSpec {
+            addr,
+            prefix,
+            peer: None,
+            nodad: false,
+            flags: 0,
+            broadcast: Broadcast::Auto,
+            scope: Scope::UNIVERSE,
+        }
+    }
+
+    fn broadcast_address(&self) -> Option<Ipv4Addr> {
+        match (self.broadcast, self.addr) {
+            (Broadcast::Address(address), IpAddr::V4(_)) => Some(address),
+            (Broadcast::Auto, IpAddr::V4(address)) if self.prefix < 31 => {
+                let host_bits = u32::MAX >> self.prefix;
+                Some(Ipv4Addr::from(u32::from(address) | host_bits))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// An address of a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// Index of the link.
+    pub index: u32,
+    /// The address.
+    pub addr: IpAddr,
+    /// Prefix length in bits.
+    pub prefix: u8,
+    /// The other end of a point-to-point link.
+    pub peer: Option<IpAddr>,
+    /// Broadcast address, IPv4 only.
+    pub broadcast: Option<IpAddr>,
+    /// How far the address reaches.
+    pub scope: Scope,
+    /// `IFA_F_*` flags.
+    pub flags: u32,
+    /// Label, IPv4 only; empty if there is none.
+    pub label: String,
+}
+
+impl Address {
+    /// Whether duplicate address detection has not ended yet. Also true for an
+    /// address that failed it.
+    #[must_use]
+    pub fn is_tentative(&self) -> bool {
+        self.flags & IFA_F_TENTATIVE != 0
+    }
+
+    /// Whether duplicate address detection found the address in use.
+    #[must_use]
+    pub fn is_dad_failed(&self) -> bool {
+        self.flags & IFA_F_DADFAILED != 0
+    }
+
+    /// Whether the address has no lifetime.
+    #[must_use]
+    pub fn is_permanent(&self) -> bool {
+        self.flags & IFA_F_PERMANENT != 0
+    }
+
+    /// Reads the body of an `RTM_NEWADDR`: `struct ifaddrmsg` and attributes.
+    pub(crate) fn decode(body: &[u8]) -> Option<Address> {
+        let header = body.get(..IFADDRMSG_LEN)?;
+        let mut local = None;
+        let mut remote = None;
+        let mut broadcast = None;
+        let mut flags = u32::from(header[2]);
+        let mut label = String::new();
+        for attribute in Attributes::after(body, IFADDRMSG_LEN) {
+            match attribute.kind {
+                IFA_LOCAL => local = attribute.ip(),
+                IFA_ADDRESS => remote = attribute.ip(),
+                IFA_BROADCAST => broadcast = attribute.ip(),
+                IFA_FLAGS => flags = attribute.u32().unwrap_or(flags),
+                IFA_LABEL => label = attribute.text(),
+                _ => {}
+            }
+        }
+        // IPv6 sends the local address only where there is a peer.
+        let addr = local.or(remote)?;
+        Some(Address {
+            index: u32_at(header, 4)?,
+            addr,
+            prefix: header[1],
+            peer: remote.filter(|remote| *remote != addr),
+            broadcast,
+            scope: Scope(header[3]),
+            flags,
+            label,
+        })
+    }
+}
+
+impl<'fd> Request<'fd> {
+    /// Gives the link `index` an address (`RTM_NEWADDR`, CREATE and EXCL).
+    ///
+    /// Errors: `EEXIST` if the link has it already, `EACCES` for an IPv6
+    /// address where IPv6 is disabled, `ENODEV` if there is no such link.
+    #[must_use]
+    pub fn add_address(index: u32, spec: &AddressSpec) -> Request<'fd> {
+        let mut body = address_body(index, spec.addr, spec.prefix, spec.scope);
+        body.ip(IFA_LOCAL, spec.addr);
+        body.ip(IFA_ADDRESS, spec.peer.unwrap_or(spec.addr));
+        if let Some(broadcast) = spec.broadcast_address() {
+            body.ip(IFA_BROADCAST, broadcast.into());
+        }
+        let mut flags = spec.flags;
+        if spec.nodad {
+            flags |= IFA_F_NODAD;
+        }
+        if flags != 0 {
+            body.u32(IFA_FLAGS, flags);
+        }
+        let what = format!("add address {}/{} to link {index}", spec.addr, spec.prefix);
+        Request::new(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, body, what)
+    }
+
+    /// Takes an address from the link `index` (`RTM_DELADDR`).
+    ///
+    /// Errors: `EADDRNOTAVAIL` if the link does not have it with this prefix
+    /// length.
+    #[must_use]
+    pub fn del_address(index: u32, addr: IpAddr, prefix: u8) -> Request<'fd> {
+        let mut body = address_body(index, addr, prefix, Scope::UNIVERSE);
+        body.ip(IFA_LOCAL, addr);
+        let what = format!("delete address {addr}/{prefix} of link {index}");
+        Request::new(RTM_DELADDR, 0, body, what)
+    }
+}
+
+fn address_body(index: u32, addr: IpAddr, prefix: u8, scope: Scope) -> Builder {
+    Builder::new(&AddressHeader {
+        family: Family::of(addr).header(),
+        prefix_len: prefix,
+        scope: scope.0.into(),
+        index,
+        ..AddressHeader::default()
+    })
+}
+
+impl Handle {
+    /// The addresses of the link `index`, of one family or of both, IPv4
+    /// first, in the kernel's order. A link that does not exist has none.
+    ///
+    /// # Errors
+    /// Those of the kernel; that the table kept changing while it was read, if
+    /// it did so many times in a row.
+    pub fn addresses(&self, index: u32, family: Option<Family>) -> Result<Vec<Address>, Error> {
+        let mut header = AddressHeader {
+            index,
+            ..AddressHeader::default()
+        };
+        if let Some(family) = family {
+            header.family = family.header();
+        }
+        let what = format!("list addresses of link {index}");
+        let body = crate::wire::builder::header_bytes(&header);
+        let list = self.dump(RTM_GETADDR, &body, &what, |message, list| {
+            if message.kind != RTM_NEWADDR {
+                return;
+            }
+            let Some(address) = Address::decode(message.body) else {
+                return;
+            };
+            // Kernels before 4.20 send the addresses of all links.
+            let of_family = family.is_none_or(|family| family == Family::of(address.addr));
+            if address.index == index && of_family {
+                list.push(address);
+            }
+        });
+        match list {
+            Err(error) if error.errno() == Some(crate::errno::ENODEV) => Ok(Vec::new()),
+            list => list,
+        }
+    }
+}

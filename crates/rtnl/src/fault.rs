@@ -1,0 +1,26 @@
+//! Failures on demand, for tests of what callers do when a change fails.
+//!
+//! Modifying requests of the process are counted from 1, each message of a
+//! batch by itself. `RTNL_FAIL_AT=<n>` makes the n-th fail with `EIO` without
+//! being sent. `RTNL_COUNT=<file>` keeps the number of requests so far in a
+//! file. Only in builds with the feature `fault-injection`.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use nix::libc::EIO;
+
+use crate::error::Error;
+
+static COUNT: AtomicU64 = AtomicU64::new(0);
+
+/// Counts one modifying request; the error it is to fail with, if it is its turn.
+pub(crate) fn strike(what: &str) -> Option<Error> {
+    let number = COUNT.fetch_add(1, Ordering::Relaxed) + 1;
+    if let Some(path) = std::env::var_os("RTNL_COUNT")
+        && let Err(error) = std::fs::write(path, number.to_string())
+    {
+        return Some(Error::invalid(format!("cannot write RTNL_COUNT: {error}"), what));
+    }
+    let fail_at = std::env::var("RTNL_FAIL_AT").ok()?;
+    (fail_at.parse() == Ok(number)).then(|| Error::kernel(EIO, "injected".to_owned(), what))
+}

@@ -1,0 +1,94 @@
+//! Reading of whole tables.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use super::Handle;
+use crate::error::Error;
+use crate::wire::{Message, Messages, NLM_F_DUMP, NLM_F_DUMP_INTR};
+
+/// How often a dump is begun anew because the table changed under it.
+const MAX_ATTEMPTS: u32 = 10;
+
+/// Between two attempts, so that whoever changes the table gets on.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// What is known of a dump so far.
+#[derive(Default, PartialEq, Eq, Debug)]
+struct Progress {
+    done: bool,
+    /// The table changed: what was read is not the table of any one moment.
+    interrupted: bool,
+    failure: Option<(i32, String)>,
+}
+
+impl Handle {
+    /// Reads a table; `read` adds what it wants of each message to the list.
+    ///
+    /// Never gives part of a table: if it changes while it is read
+    /// (`NLM_F_DUMP_INTR`), it is read again, ten times at most.
+    pub(crate) fn dump<T>(
+        &self,
+        kind: u16,
+        body: &[u8],
+        what: &str,
+        read: impl Fn(&Message<'_>, &mut Vec<T>),
+    ) -> Result<Vec<T>, Error> {
+        for attempt in 0..MAX_ATTEMPTS {
+            if attempt > 0 {
+                sleep(PAUSE);
+            }
+            if let Some(list) = self.dump_once(kind, body, what, &read)? {
+                return Ok(list);
+            }
+        }
+        Err(Error::interrupted(MAX_ATTEMPTS, what))
+    }
+
+    /// `None` if the dump was interrupted.
+    fn dump_once<T>(
+        &self,
+        kind: u16,
+        body: &[u8],
+        what: &str,
+        read: &impl Fn(&Message<'_>, &mut Vec<T>),
+    ) -> Result<Option<Vec<T>>, Error> {
+        let sequence = self.send(kind, NLM_F_DUMP, body, what)?;
+        let mut list = Vec::new();
+        let mut progress = Progress::default();
+        // The kernel takes no further dump before this one was read to its end,
+        // so an interrupted one is, too.
+        while !progress.done {
+            self.socket.receive(what, |datagram| {
+                read_part(datagram, sequence, &mut progress, &mut |message| {
+                    read(message, &mut list);
+                });
+            })?;
+        }
+        match progress.failure {
+            Some((errno, text)) => Err(Error::kernel(errno, text, what)),
+            None if progress.interrupted => Ok(None),
+            None => Ok(Some(list)),
+        }
+    }
+}
+
+fn read_part(
+    datagram: &[u8],
+    sequence: u32,
+    progress: &mut Progress,
+    read: &mut dyn FnMut(&Message<'_>),
+) {
+    for message in Messages::new(datagram).filter(|m| m.sequence == sequence) {
+        progress.interrupted |= message.flags & NLM_F_DUMP_INTR != 0;
+        match message.outcome() {
+            Some(outcome) => {
+                progress.done = true;
+                if outcome.errno != 0 {
+                    progress.failure = Some((outcome.errno, outcome.text));
+                }
+            }
+            None => read(&message),
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! ifb: an intermediate functional block. Has no options.
+
+pub(super) const KIND: &str = "ifb";

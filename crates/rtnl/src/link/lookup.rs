@@ -1,0 +1,124 @@
+//! Finding links: one by name or index, some by master or kind, all.
+
+use super::Link;
+use super::spec::header;
+use crate::errno;
+use crate::error::Error;
+use crate::handle::Handle;
+use crate::wire::*;
+
+/// Longest name a link can have; further names may be longer (`IFNAMSIZ` - 1).
+const MAX_NAME: usize = 15;
+
+/// The attribute that asks for the link `name`.
+pub(crate) fn name_attribute(name: &str) -> u16 {
+    if name.len() > MAX_NAME {
+        IFLA_ALT_IFNAME
+    } else {
+        IFLA_IFNAME
+    }
+}
+
+impl Handle {
+    /// The link with the name `name`. A name of more than 15 bytes is looked
+    /// for among the further names (`altname`) of links.
+    ///
+    /// # Errors
+    /// `Link not found` if there is none, see [`Error::is_not_found`].
+    pub fn link_by_name(&self, name: &str) -> Result<Link, Error> {
+        let mut body = get_body(0);
+        body.text(name_attribute(name), name);
+        self.get_link(body, &format!("look up link {name:?}"))
+    }
+
+    /// The link with the index `index`.
+    ///
+    /// # Errors
+    /// `Link not found` if there is none, see [`Error::is_not_found`].
+    pub fn link_by_index(&self, index: u32) -> Result<Link, Error> {
+        self.get_link(get_body(index), &format!("look up link {index}"))
+    }
+
+    fn get_link(&self, body: Builder, what: &str) -> Result<Link, Error> {
+        let body = body
+            .finish()
+            .map_err(|problem| Error::invalid(problem.to_owned(), what))?;
+        let found = self.get(RTM_GETLINK, &body, what, |message| {
+            (message.kind == RTM_NEWLINK)
+                .then(|| Link::decode(message.body))
+                .flatten()
+        });
+        match found {
+            Ok(Some(link)) => Ok(link),
+            Ok(None) => Err(Error::malformed("no link in it", what)),
+            // Linux before 5.5 knows no further names and finds the request empty.
+            Err(error) if matches!(error.errno(), Some(errno::ENODEV | errno::EINVAL)) => {
+                Err(Error::link_not_found(what))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// All links of the namespace. Not for hot paths: a busy node has
+    /// thousands.
+    ///
+    /// # Errors
+    /// As [`Handle::addresses`].
+    pub fn links(&self) -> Result<Vec<Link>, Error> {
+        self.dump_links(|_| {}, |_| true, "list links")
+    }
+
+    /// The links whose master is the link with the index `master`, such as the
+    /// ports of a bridge.
+    ///
+    /// # Errors
+    /// As [`Handle::addresses`].
+    pub fn links_by_master(&self, master: u32) -> Result<Vec<Link>, Error> {
+        self.dump_links(
+            |body| body.u32(IFLA_MASTER, master),
+            |link| link.master == Some(master),
+            "list links of a master",
+        )
+    }
+
+    /// The links of the kind `kind`, such as `vlan`.
+    ///
+    /// # Errors
+    /// As [`Handle::addresses`].
+    pub fn links_by_kind(&self, kind: &str) -> Result<Vec<Link>, Error> {
+        self.dump_links(
+            |body| body.nested(IFLA_LINKINFO, |info| info.text(IFLA_INFO_KIND, kind)),
+            |link| link.is_kind(kind),
+            "list links of a kind",
+        )
+    }
+
+    fn dump_links(
+        &self,
+        filter: impl Fn(&mut Builder),
+        wanted: impl Fn(&Link) -> bool,
+        what: &str,
+    ) -> Result<Vec<Link>, Error> {
+        let mut body = get_body(0);
+        filter(&mut body);
+        let body = body
+            .finish()
+            .map_err(|problem| Error::invalid(problem.to_owned(), what))?;
+        self.dump(RTM_GETLINK, &body, what, |message, links| {
+            if message.kind != RTM_NEWLINK {
+                return;
+            }
+            if let Some(link) = Link::decode(message.body).filter(|link| wanted(link)) {
+                links.push(link);
+            }
+        })
+    }
+}
+
+/// Asks for one link, or for links, without their statistics, which are half
+/// of what the kernel would send.
+pub(crate) fn get_body(index: u32) -> Builder {
+    let mut body = Builder::new(&header(index));
+    body.u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+    body
+}

@@ -1,0 +1,248 @@
+//! Requests that create, change and delete links.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use netlink_packet_route::link::{LinkFlags, LinkHeader};
+
+use super::LinkKind;
+use crate::request::Request;
+use crate::wire::*;
+
+/// A link to be created, by [`Request::new_link`].
+#[derive(Clone, Debug)]
+pub struct LinkSpec<'fd> {
+    /// Name, at most 15 bytes (the kernel refuses longer ones); empty lets the
+    /// kernel choose.
+    ///
+    /// Kernels before 6.14 refuse a name that exists in the namespace of the
+    /// *socket* even if `netns` is another one.
+    pub name: String,
+    /// What kind of link, with the options of that kind.
+    pub kind: LinkKind<'fd>,
+    /// MTU in bytes; `None` is the default of the kind.
+    pub mtu: Option<u32>,
+    /// MAC address, 6 bytes for Ethernet; `None` lets the kernel choose.
+    pub mac: Option<Vec<u8>>,
+    /// Index of the bridge or VRF to join.
+    pub master: Option<u32>,
+    /// Index of the parent link (`IFLA_LINK`) in the namespace of the socket.
+    pub link: Option<u32>,
+    /// The network namespace the link is born in; `None` is that of the socket.
+    pub netns: Option<BorrowedFd<'fd>>,
+    /// Whether to set the link up at birth.
+    pub up: bool,
+    /// Length of the transmit queue in packets.
+    pub txqlen: Option<u32>,
+    /// Number of transmit queues.
+    pub num_tx_queues: Option<u32>,
+    /// Number of receive queues.
+    pub num_rx_queues: Option<u32>,
+    /// Largest segmentation-offload packet sent, in bytes.
+    pub gso_max_size: Option<u32>,
+    /// Largest receive-offload packet built, in bytes; Linux 5.19 and later.
+    pub gro_max_size: Option<u32>,
+    /// Free text shown with the link, at most 255 bytes. Kernels ignore it at
+    /// creation: set it with [`LinkChange::alias`].
+    pub alias: Option<String>,
+}
+
+impl<'fd> LinkSpec<'fd> {
+    /// A link of the given name and kind, all else left to the kernel.
+    #[must_use]
+    pub fn new(name: impl Into<String>, kind: LinkKind<'fd>) -> Self {
+        LinkSpec {
+            name: name.into(),
+            kind,
+            mtu: None,
+            mac: None,
+            master: None,
+            link: None,
+            netns: None,
+            up: false,
+            txqlen: None,
+            num_tx_queues: None,
+            num_rx_queues: None,
+            gso_max_size: None,
+            gro_max_size: None,
+            alias: None,
+        }
+    }
+}
+
+/// Changes to a link, by [`Request::set_link`]; `None` leaves a thing as it is.
+///
+/// One request may hold several; the kernel applies them one after the other
+/// and stops at the first it refuses, without undoing those before it
+/// (`do_setlink`).
+#[derive(Clone, Debug, Default)]
+pub struct LinkChange<'fd> {
+    /// New name, at most 15 bytes. Together with `netns`, the name the link
+    /// gets in the other namespace, so that a name taken there or here is no
+    /// obstacle. Kernels before 6.3 rename a link only while it is down.
+    pub name: Option<String>,
+    /// MTU in bytes.
+    pub mtu: Option<u32>,
+    /// MAC address.
+    pub mac: Option<Vec<u8>>,
+    /// Index of the bridge or VRF to join; 0 leaves the present one.
+    pub master: Option<u32>,
+    /// Network namespace to move to. The link loses its addresses, routes and
+    /// master and arrives down.
+    pub netns: Option<BorrowedFd<'fd>>,
+    /// Up or down.
+    pub up: Option<bool>,
+    /// Promiscuous mode on or off (`IFF_PROMISC`).
+    pub promisc: Option<bool>,
+    /// Reception of all multicast on or off (`IFF_ALLMULTI`).
+    pub allmulti: Option<bool>,
+    /// Length of the transmit queue in packets.
+    pub txqlen: Option<u32>,
+    /// Largest segmentation-offload packet sent, in bytes.
+    pub gso_max_size: Option<u32>,
+    /// Largest receive-offload packet built, in bytes; Linux 5.19 and later.
+    pub gro_max_size: Option<u32>,
+    /// Free text shown with the link, at most 255 bytes; empty removes it.
+    pub alias: Option<String>,
+}
+
+impl<'fd> Request<'fd> {
+    /// Creates a link (`RTM_NEWLINK`, CREATE and EXCL). The kernel creates it
+    /// wholly or, on an error, not at all; only joining the master happens
+    /// after the creation, and a failure there deletes the link again.
+    ///
+    /// Errors: `EEXIST` for a name in use, `EOPNOTSUPP` for a kind the kernel
+    /// does not have, `ENODEV` for a parent or master that is not there.
+    #[must_use]
+    pub fn new_link(spec: &LinkSpec<'fd>) -> Request<'fd> {
+        let mut header = header(0);
+        up_flags(&mut header, spec.up);
+        let mut body = Builder::new(&header);
+        CommonAttributes {
+            name: &spec.name,
+            netns: spec.netns,
+            mac: spec.mac.as_deref(),
+            mtu: spec.mtu,
+            txqlen: spec.txqlen,
+            num_tx_queues: spec.num_tx_queues,
+            num_rx_queues: spec.num_rx_queues,
+            gso_max_size: spec.gso_max_size,
+            gro_max_size: spec.gro_max_size,
+        }
+        .encode(&mut body);
+        body.opt_u32(IFLA_MASTER, spec.master);
+        body.opt_u32(IFLA_LINK, spec.link);
+        if let Some(alias) = &spec.alias {
+            body.raw(IFLA_IFALIAS, alias.as_bytes());
+        }
+        spec.kind.encode(&mut body);
+        let what = format!("create {} link {:?}", spec.kind.name(), spec.name);
+        let flags = NLM_F_CREATE | NLM_F_EXCL | NLM_F_ECHO;
+        Request::new(RTM_NEWLINK, flags, body, what)
+    }
+
+    /// Changes the link with the index `index` (`RTM_SETLINK`).
+    ///
+    /// Errors: `ENODEV` if it does not exist; what each change may give.
+    #[must_use]
+    pub fn set_link(index: u32, change: &LinkChange<'fd>) -> Request<'fd> {
+        let mut header = header(index);
+        change_flag(&mut header, LinkFlags::Up, change.up);
+        change_flag(&mut header, LinkFlags::Promisc, change.promisc);
+        change_flag(&mut header, LinkFlags::Allmulti, change.allmulti);
+        let mut body = Builder::new(&header);
+        CommonAttributes {
+            name: change.name.as_deref().unwrap_or_default(),
+            netns: change.netns,
+            mac: change.mac.as_deref(),
+            mtu: change.mtu,
+            txqlen: change.txqlen,
+            num_tx_queues: None,
+            num_rx_queues: None,
+            gso_max_size: change.gso_max_size,
+            gro_max_size: change.gro_max_size,
+        }
+        .encode(&mut body);
+        body.opt_u32(IFLA_MASTER, change.master);
+        if let Some(alias) = &change.alias {
+            body.raw(IFLA_IFALIAS, alias.as_bytes());
+        }
+        Request::new(RTM_SETLINK, 0, body, format!("change link {index}"))
+    }
+
+    /// Deletes the link with the index `index` (`RTM_DELLINK`), and with it its
+    /// peer if it is a veth.
+    ///
+    /// Errors: `ENODEV` if it does not exist, `EOPNOTSUPP` for hardware.
+    #[must_use]
+    pub fn del_link(index: u32) -> Request<'fd> {
+        let what = format!("delete link {index}");
+        Request::new(RTM_DELLINK, 0, Builder::new(&header(index)), what)
+    }
+
+    /// Deletes the link with the name `name` (`RTM_DELLINK`) without a look-up
+    /// before.
+    ///
+    /// Errors: `ENODEV` if it does not exist, `EOPNOTSUPP` for hardware. An
+    /// empty name is an error too, of the kernel (`EINVAL`).
+    #[must_use]
+    pub fn del_link_by_name(name: &str) -> Request<'fd> {
+        let mut body = Builder::new(&header(0));
+        body.text(super::lookup::name_attribute(name), name);
+        Request::new(RTM_DELLINK, 0, body, format!("delete link {name:?}"))
+    }
+}
+
+/// The attributes that both ends of a veth pair and all requests share.
+pub(crate) struct CommonAttributes<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) netns: Option<BorrowedFd<'a>>,
+    pub(crate) mac: Option<&'a [u8]>,
+    pub(crate) mtu: Option<u32>,
+    pub(crate) txqlen: Option<u32>,
+    pub(crate) num_tx_queues: Option<u32>,
+    pub(crate) num_rx_queues: Option<u32>,
+    pub(crate) gso_max_size: Option<u32>,
+    pub(crate) gro_max_size: Option<u32>,
+}
+
+impl CommonAttributes<'_> {
+    pub(crate) fn encode(&self, body: &mut Builder) {
+        if !self.name.is_empty() {
+            body.text(IFLA_IFNAME, self.name);
+        }
+        if let Some(netns) = self.netns {
+            // A descriptor in use is never negative.
+            body.u32(IFLA_NET_NS_FD, netns.as_raw_fd().cast_unsigned());
+        }
+        if let Some(mac) = self.mac {
+            body.raw(IFLA_ADDRESS, mac);
+        }
+        body.opt_u32(IFLA_MTU, self.mtu);
+        body.opt_u32(IFLA_TXQLEN, self.txqlen);
+        body.opt_u32(IFLA_NUM_TX_QUEUES, self.num_tx_queues);
+        body.opt_u32(IFLA_NUM_RX_QUEUES, self.num_rx_queues);
+        body.opt_u32(IFLA_GSO_MAX_SIZE, self.gso_max_size);
+        body.opt_u32(IFLA_GRO_MAX_SIZE, self.gro_max_size);
+    }
+}
+
+/// A `struct ifinfomsg` for the link `index`, 0 for none in particular.
+pub(crate) fn header(index: u32) -> LinkHeader {
+    LinkHeader {
+        index,
+        ..LinkHeader::default()
+    }
+}
+
+/// Asks for a new link to be up. Nothing is said for a link that stays down: an
+/// empty change mask leaves the kernel's default.
+pub(crate) fn up_flags(header: &mut LinkHeader, up: bool) {
+    change_flag(header, LinkFlags::Up, up.then_some(true));
+}
+
+fn change_flag(header: &mut LinkHeader, flag: LinkFlags, value: Option<bool>) {
+    if let Some(value) = value {
+        header.change_mask |= flag;
+        header.flags.set(flag, value);
+    }
+}

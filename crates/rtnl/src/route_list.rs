@@ -1,0 +1,237 @@
+//! Reading of routes.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use netlink_packet_route::route::RouteHeader;
+
+use crate::address::{Family, Scope};
+use crate::errno;
+use crate::error::Error;
+use crate::handle::Handle;
+use crate::wire::attr::{Attribute, align, u16_at, u32_at};
+use crate::wire::*;
+
+/// Which routes to list; `None` does not filter.
+#[derive(Clone, Debug, Default)]
+pub struct RouteFilter {
+    /// Family; `None` lists IPv4, then IPv6.
+    pub family: Option<Family>,
+    /// Routing table, such as [`RT_TABLE_MAIN`](crate::RT_TABLE_MAIN).
+    pub table: Option<u32>,
+    /// Index of the link sent by, by any of the next hops.
+    pub oif: Option<u32>,
+    /// Destination network and its prefix length in bits.
+    pub dst: Option<(IpAddr, u8)>,
+}
+
+/// A route of the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Family.
+    pub family: Family,
+    /// Destination network; all zero for a default route.
+    pub dst: IpAddr,
+    /// Prefix length of the destination in bits; 0 is a default route.
+    pub prefix: u8,
+    /// Next hop; of the other family for an IPv4 route via an IPv6 gateway.
+    /// `None` for a direct route, and where there are several, see `hops`.
+    pub gateway: Option<IpAddr>,
+    /// Index of the link sent by; `None` where there are several, see `hops`.
+    pub oif: Option<u32>,
+    /// The next hops, if there are several.
+    pub hops: Vec<NextHop>,
+    /// Routing table.
+    pub table: u32,
+    /// Reach; always universe for IPv6.
+    pub scope: Scope,
+    /// Metric; the lowest wins.
+    pub priority: u32,
+    /// Preferred source address.
+    pub src: Option<IpAddr>,
+    /// MTU of the path in bytes.
+    pub mtu: Option<u32>,
+    /// Largest TCP segment to advertise, in bytes.
+    pub advmss: Option<u32>,
+    /// Who made the route, `RTPROT_*`.
+    pub protocol: u8,
+    /// Type, `RTN_*`.
+    pub kind: u8,
+    /// `RTNH_F_*` and `RTM_F_*` flags.
+    pub flags: u32,
+}
+
+/// One next hop of a route that has several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NextHop {
+    /// The gateway; `None` for a direct one.
+    pub gateway: Option<IpAddr>,
+    /// Index of the link sent by.
+    pub oif: u32,
+    /// Share of the traffic, 1 to 256.
+    pub weight: u16,
+    /// `RTNH_F_*` flags.
+    pub flags: u8,
+}
+
+impl Route {
+    /// Whether this is a default route.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        self.prefix == 0
+    }
+
+    /// Whether the route sends by the link `index`, by any of its next hops.
+    #[must_use]
+    pub fn uses_link(&self, index: u32) -> bool {
+        self.oif == Some(index) || self.hops.iter().any(|hop| hop.oif == index)
+    }
+
+    /// Reads the body of an `RTM_NEWROUTE`: `struct rtmsg` and attributes.
+    pub(crate) fn decode(body: &[u8]) -> Option<Route> {
+        let header = body.get(..RTMSG_LEN)?;
+        let family = Family::from_number(header[0])?;
+        let any = match family {
+            Family::V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            Family::V6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        let mut route = Route {
+            family,
+            dst: any,
+            prefix: header[1],
+            gateway: None,
+            oif: None,
+            hops: Vec::new(),
+            table: u32::from(header[4]),
+            protocol: header[5],
+            scope: Scope(header[6]),
+            kind: header[7],
+            flags: u32_at(header, 8)?,
+            priority: 0,
+            src: None,
+            mtu: None,
+            advmss: None,
+        };
+        for attribute in Attributes::after(body, RTMSG_LEN) {
+            match attribute.kind {
+                RTA_DST => route.dst = attribute.ip().unwrap_or(any),
+                RTA_GATEWAY | RTA_VIA => route.gateway = gateway(attribute),
+                RTA_OIF => route.oif = attribute.u32(),
+                RTA_PRIORITY => route.priority = attribute.u32().unwrap_or(0),
+                RTA_PREFSRC => route.src = attribute.ip(),
+                RTA_TABLE => route.table = attribute.u32().unwrap_or(route.table),
+                RTA_MULTIPATH => route.hops = hops(attribute.value),
+                RTA_METRICS => {
+                    for metric in attribute.nested() {
+                        match metric.kind {
+                            RTAX_MTU => route.mtu = metric.u32(),
+                            RTAX_ADVMSS => route.advmss = metric.u32(),
+                            _ => {}
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        Some(route)
+    }
+}
+
+/// Reads `RTA_GATEWAY`, or `RTA_VIA` (`struct rtvia`: family, then address).
+fn gateway(attribute: Attribute<'_>) -> Option<IpAddr> {
+    match attribute.kind {
+        RTA_VIA => Attribute {
+            kind: RTA_GATEWAY,
+            value: attribute.value.get(2..)?,
+        }
+        .ip(),
+        _ => attribute.ip(),
+    }
+}
+
+/// Reads `RTA_MULTIPATH`: `struct rtnexthop` after `struct rtnexthop`, each
+/// with attributes.
+fn hops(mut bytes: &[u8]) -> Vec<NextHop> {
+    let mut hops = Vec::new();
+    while let (Some(len), Some(oif)) = (u16_at(bytes, 0), u32_at(bytes, 4)) {
+        let len = usize::from(len);
+        let Some(hop) = bytes.get(..len).filter(|hop| hop.len() >= RTNEXTHOP_LEN) else {
+            break;
+        };
+        let gateway = Attributes::after(hop, RTNEXTHOP_LEN)
+            .filter(|attribute| matches!(attribute.kind, RTA_GATEWAY | RTA_VIA))
+            .find_map(gateway);
+        hops.push(NextHop {
+            gateway,
+            oif,
+            // The kernel counts from 0.
+            weight: u16::from(hop[3]) + 1,
+            flags: hop[2],
+        });
+        bytes = bytes.get(align(len)..).unwrap_or_default();
+    }
+    hops
+}
+
+impl RouteFilter {
+    /// Everything the kernel filters by is checked again: kernels before 4.20
+    /// send the routes of all tables and links.
+    fn wants(&self, route: &Route) -> bool {
+        route.flags & RTM_F_CLONED == 0
+            && self.table.is_none_or(|table| route.table == table)
+            && self.oif.is_none_or(|oif| route.uses_link(oif))
+            && self
+                .dst
+                .is_none_or(|(dst, prefix)| route.dst == dst && route.prefix == prefix)
+    }
+
+    fn body(&self, family: Family) -> Builder {
+        let mut body = Builder::new(&RouteHeader {
+            address_family: family.header(),
+            ..RouteHeader::default()
+        });
+        body.opt_u32(RTA_TABLE, self.table);
+        body.opt_u32(RTA_OIF, self.oif);
+        body
+    }
+}
+
+impl Handle {
+    /// The routes that `filter` names, in the kernel's order. A table or link
+    /// that does not exist has none.
+    ///
+    /// # Errors
+    /// As [`Handle::addresses`].
+    pub fn routes(&self, filter: &RouteFilter) -> Result<Vec<Route>, Error> {
+        let mut routes = Vec::new();
+        for family in [Family::V4, Family::V6] {
+            let of_dst = filter.dst.is_none_or(|(dst, _)| Family::of(dst) == family);
+            if of_dst && filter.family.is_none_or(|wanted| wanted == family) {
+                routes.append(&mut self.routes_of(filter, family)?);
+            }
+        }
+        Ok(routes)
+    }
+
+    fn routes_of(&self, filter: &RouteFilter, family: Family) -> Result<Vec<Route>, Error> {
+        const WHAT: &str = "list routes";
+        let body = filter
+            .body(family)
+            .finish()
+            .map_err(|problem| Error::invalid(problem.to_owned(), WHAT))?;
+        let list = self.dump(RTM_GETROUTE, &body, WHAT, |message, routes| {
+            if message.kind != RTM_NEWROUTE {
+                return;
+            }
+            if let Some(route) = Route::decode(message.body).filter(|route| filter.wants(route)) {
+                routes.push(route);
+            }
+        });
+        match list {
+            // No such table, no such link.
+            Err(error) if matches!(error.errno(), Some(errno::ENOENT | errno::ENODEV)) => {
+                Ok(Vec::new())
+            }
+            list => list,
+        }
+    }
+}

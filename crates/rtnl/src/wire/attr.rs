@@ -1,0 +1,109 @@
+//! Reading of netlink attributes (`struct nlattr`, netlink.h).
+//!
+//! The kernel is trusted to be well-meaning, not to be of a known version: an
+//! attribute that is cut short ends the walk, one with a wrong size reads as
+//! absent. Nothing panics whatever the bytes are.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Bits of an attribute's type that are flags (`NLA_F_NESTED`, `NLA_F_NET_BYTEORDER`).
+const TYPE_MASK: u16 = 0x3fff;
+const HEADER_LEN: usize = 4;
+
+/// The attributes in a run of bytes, first to last.
+#[derive(Clone, Copy)]
+pub(crate) struct Attributes<'a>(&'a [u8]);
+
+/// One attribute: its type without flag bits, and its value.
+#[derive(Clone, Copy)]
+pub(crate) struct Attribute<'a> {
+    pub(crate) kind: u16,
+    pub(crate) value: &'a [u8],
+}
+
+impl<'a> Attributes<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Attributes(bytes)
+    }
+
+    /// The attributes behind a message's fixed header of `header_len` bytes;
+    /// none if the message is shorter than that.
+    pub(crate) fn after(bytes: &'a [u8], header_len: usize) -> Self {
+        Attributes(bytes.get(header_len..).unwrap_or_default())
+    }
+}
+
+impl<'a> Iterator for Attributes<'a> {
+    type Item = Attribute<'a>;
+
+    fn next(&mut self) -> Option<Attribute<'a>> {
+        let header = self.0.get(..HEADER_LEN)?;
+        let len = usize::from(u16::from_ne_bytes([header[0], header[1]]));
+        let kind = u16::from_ne_bytes([header[2], header[3]]) & TYPE_MASK;
+        let value = self.0.get(HEADER_LEN..len)?;
+        self.0 = self.0.get(align(len)..).unwrap_or_default();
+        Some(Attribute { kind, value })
+    }
+}
+
+impl<'a> Attribute<'a> {
+    pub(crate) fn u8(&self) -> Option<u8> {
+        self.value.first().copied()
+    }
+
+    pub(crate) fn u16(&self) -> Option<u16> {
+        Some(u16::from_ne_bytes(self.value.try_into().ok()?))
+    }
+
+    pub(crate) fn u16_be(&self) -> Option<u16> {
+        Some(u16::from_be_bytes(self.value.try_into().ok()?))
+    }
+
+    pub(crate) fn u32(&self) -> Option<u32> {
+        Some(u32::from_ne_bytes(self.value.try_into().ok()?))
+    }
+
+    pub(crate) fn i32(&self) -> Option<i32> {
+        Some(i32::from_ne_bytes(self.value.try_into().ok()?))
+    }
+
+    /// A string up to its first zero byte. Names are bytes to the kernel; what
+    /// is not UTF-8 is replaced, as there is no way to ask for it anyway.
+    pub(crate) fn text(&self) -> String {
+        let end = self.value.iter().position(|byte| *byte == 0);
+        let bytes = &self.value[..end.unwrap_or(self.value.len())];
+        String::from_utf8_lossy(bytes).into_owned()
+    }
+
+    /// An address of either family, told apart by its length.
+    pub(crate) fn ip(&self) -> Option<IpAddr> {
+        if let Ok(octets) = <[u8; 4]>::try_from(self.value) {
+            return Some(IpAddr::V4(Ipv4Addr::from(octets)));
+        }
+        let octets = <[u8; 16]>::try_from(self.value).ok()?;
+        Some(IpAddr::V6(Ipv6Addr::from(octets)))
+    }
+
+    pub(crate) fn nested(&self) -> Attributes<'a> {
+        Attributes(self.value)
+    }
+}
+
+/// Rounds up to the 4 bytes that netlink aligns everything to.
+pub(crate) fn align(len: usize) -> usize {
+    len.saturating_add(3) & !3
+}
+
+/// The native-endian number at `offset`, if the bytes reach that far.
+pub(crate) fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
+    let end = offset.checked_add(4)?;
+    let bytes = bytes.get(offset..end)?.try_into().ok()?;
+    Some(u32::from_ne_bytes(bytes))
+}
+
+/// As [`u32_at`], 16 bits wide.
+pub(crate) fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
+    let end = offset.checked_add(2)?;
+    let bytes = bytes.get(offset..end)?.try_into().ok()?;
+    Some(u16::from_ne_bytes(bytes))
+}

@@ -1,0 +1,55 @@
+//! Test support: throw-away hosts and containers, and the running of plugin binaries.
+//!
+//! ```no_run
+//! use testkit::{Host, Node, Plugin};
+//! use serde_json::json;
+//!
+//! let host = Host::new();
+//! let c1 = host.container("c1");
+//! let before = host.snapshot();
+//! let conf = json!({
+//!     "cniVersion": "1.1.0", "name": "net", "type": "bridge", "bridge": "cni0", "isGateway": true,
+//!     "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.1.0.0/24"}]]}
+//! });
+//! let bridge = Plugin::new("bridge");
+//! let result = bridge.add(&c1, &conf).expect_ok().json();
+//! assert_eq!(result["ips"][0]["address"], "10.1.0.2/24");
+//! c1.ping("10.1.0.1");
+//! bridge.del(&c1, &conf).expect_ok();
+//! host.command(&["ip", "link", "del", "cni0"]);
+//! // compares links, addresses, routes, rules, filters and files
+//! before.assert_same(&host.snapshot());
+//! ```
+//!
+//! # One test, one host
+//!
+//! [`Host::new`] gives the *calling thread* a network namespace and a mount namespace of its own, with
+//! empty file systems over `/run` and `/var/lib/cni`. Processes and threads that this thread starts are
+//! inside too; the rest of the test program, and the machine, never notice. This is why tests run in
+//! parallel both under `cargo test` (a thread a test) and under nextest (a process a test). When the last
+//! handle to the host goes, so does all of it.
+//!
+//! # This crate panics
+//!
+//! It is test support: whatever it cannot do ends the test with a message that says what was tried and
+//! shows both sides in full. Hence the crate-level permission for `expect` and `panic!`; nothing that
+//! ships depends on it.
+#![allow(
+    clippy::unwrap_used,
+    reason = "test support ends the test by panicking, see the crate docs"
+)]
+
+mod host;
+mod mounts;
+mod node;
+mod plugin;
+mod run;
+mod snapshot;
+mod user;
+
+pub use host::{Container, Host};
+pub use node::{Node, reach};
+pub use plugin::{Invocation, PEER_DIR, Plugin, bin_dir, peer_dir};
+pub use run::{ErrorReply, Run, Running, run_all};
+pub use snapshot::Snapshot;
+pub use user::{become_root, is_root};

@@ -1,0 +1,198 @@
+//! What can be asked of a host and of a container alike.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// A place with a network: a [`Host`](crate::Host) or a [`Container`](crate::Container).
+///
+/// Looking is done with iproute2, independent of the code under test.
+pub trait Node {
+    /// Runs `f` on the calling thread inside the node's network namespace, and comes back.
+    fn enter<T>(&self, f: impl FnOnce() -> T) -> T;
+
+    /// The name used in messages.
+    fn label(&self) -> &str;
+
+    /// Runs a program inside; the standard output, or a text of everything that went wrong.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started or exits with another status than 0.
+    fn try_command(&self, argv: &[&str]) -> Result<String, String> {
+        let shown = format!("{}: {}", self.label(), argv.join(" "));
+        let output = self
+            .enter(|| {
+                Command::new(argv[0])
+                    .args(&argv[1..])
+                    .stdin(Stdio::null())
+                    .output()
+            })
+            .map_err(|err| {
+                format!("{shown}: cannot run: {err}; is the package that has it installed?")
+            })?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        Err(format!(
+            "{shown}: {}\n{}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        ))
+    }
+
+    /// Runs a program inside that must succeed; its standard output.
+    #[track_caller]
+    fn command(&self, argv: &[&str]) -> String {
+        self.try_command(argv).unwrap_or_else(|err| panic!("{err}"))
+    }
+
+    /// `ip -json <args>`, for example `&["addr", "show", "dev", "eth0"]`. Add `-d` or `-6` in front as usual.
+    #[track_caller]
+    fn ip_json(&self, args: &[&str]) -> Value {
+        let argv: Vec<&str> = ["ip", "-json"].iter().chain(args).copied().collect();
+        let text = self.command(&argv);
+        if text.trim().is_empty() {
+            return Value::Array(Vec::new());
+        }
+        serde_json::from_str(&text)
+            .unwrap_or_else(|err| panic!("{}: no JSON: {err}\n{text}", argv.join(" ")))
+    }
+
+    /// The names of all links, `lo` included, sorted.
+    #[track_caller]
+    fn link_names(&self) -> Vec<String> {
+        let links = self.ip_json(&["link", "show"]);
+        let mut names: Vec<String> = links
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|l| l["ifname"].as_str().map(String::from))
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// One link as `ip -json -details link show` tells it; `None` if there is none of that name.
+    #[track_caller]
+    fn link(&self, name: &str) -> Option<Value> {
+        let links = self.ip_json(&["-details", "link", "show"]);
+        links
+            .as_array()?
+            .iter()
+            .find(|l| l["ifname"] == name)
+            .cloned()
+    }
+
+    /// The addresses of a link in CIDR form, in kernel order; link-local IPv6 addresses, which the kernel
+    /// makes by itself, left out.
+    #[track_caller]
+    fn addresses(&self, link: &str) -> Vec<String> {
+        let all = self.ip_json(&["addr", "show", "dev", link]);
+        let infos = all[0]["addr_info"].as_array().cloned().unwrap_or_default();
+        infos
+            .iter()
+            .filter(|a| !(a["family"] == "inet6" && a["scope"] == "link"))
+            .map(|a| format!("{}/{}", a["local"].as_str().unwrap_or("?"), a["prefixlen"]))
+            .collect()
+    }
+
+    /// The main table's routes of one family (`-4` or `-6`), one readable line each, sorted; routes that the
+    /// kernel made by itself left out.
+    #[track_caller]
+    fn routes(&self, family: &str) -> Vec<String> {
+        let text = self.command(&["ip", family, "route", "show"]);
+        let mut lines: Vec<String> = text
+            .lines()
+            .map(|l| l.trim().to_owned())
+            .filter(|l| !l.contains("proto kernel"))
+            .collect();
+        lines.sort();
+        lines
+    }
+
+    /// Pings `address` once with the system's `ping`, within one second.
+    ///
+    /// # Errors
+    ///
+    /// What ping said.
+    fn try_ping(&self, address: &str) -> Result<(), String> {
+        self.try_command(&["ping", "-n", "-c", "1", "-W", "1", address])
+            .map(drop)
+    }
+
+    /// Pings `address` once; no answer within one second ends the test.
+    #[track_caller]
+    fn ping(&self, address: &str) {
+        if let Err(err) = self.try_ping(address) {
+            let state = self.command(&["ip", "addr"]) + &self.command(&["ip", "route"]);
+            panic!("no answer: {err}\n{} has\n{state}", self.label());
+        }
+    }
+
+    /// Whether `address` answers within `deadline`, by [`reach`].
+    fn can_reach(&self, address: IpAddr, deadline: Duration) -> bool {
+        self.enter(|| reach(address, deadline))
+    }
+
+    /// A sysctl by its path below `/proc/sys`, for example `net/ipv4/ip_forward`, trimmed.
+    #[track_caller]
+    fn sysctl(&self, key: &str) -> String {
+        let path = format!("/proc/sys/{key}");
+        self.enter(|| fs::read_to_string(&path))
+            .unwrap_or_else(|err| panic!("read {path}: {err}"))
+            .trim()
+            .to_owned()
+    }
+
+    /// Sets a sysctl, path as for [`Node::sysctl`].
+    #[track_caller]
+    fn set_sysctl(&self, key: &str, value: &str) {
+        let path = format!("/proc/sys/{key}");
+        self.enter(|| fs::write(&path, value))
+            .unwrap_or_else(|err| panic!("write {value} to {path}: {err}"));
+    }
+}
+
+/// Whether the machine at `address` is alive, found out without any privilege or helper program.
+///
+/// A datagram to a closed UDP port is answered with ICMP "port unreachable" (RFC 1122, 4.1.3.1), which a
+/// connected socket reports as "connection refused". Anything else within `deadline` is no answer. Runs in the
+/// calling thread's network namespace.
+pub fn reach(address: IpAddr, deadline: Duration) -> bool {
+    let any: IpAddr = if address.is_ipv4() {
+        Ipv4Addr::UNSPECIFIED.into()
+    } else {
+        Ipv6Addr::UNSPECIFIED.into()
+    };
+    let end = Instant::now() + deadline;
+    let Ok(socket) = UdpSocket::bind(SocketAddr::new(any, 0)) else {
+        return false;
+    };
+    // The first of traceroute's ports: nobody listens there.
+    if socket.connect(SocketAddr::new(address, 33434)).is_err() {
+        return false;
+    }
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero()
+            || socket
+                .set_read_timeout(Some(left.min(Duration::from_millis(100))))
+                .is_err()
+        {
+            return false;
+        }
+        let answer = socket.send(b"?").and_then(|_| socket.recv(&mut [0; 8]));
+        match answer {
+            Err(err) if err.kind() == ErrorKind::ConnectionRefused => return true,
+            Err(err) if matches!(err.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            // "No route to host" and the like may pass while a link comes up.
+            _ => std::thread::sleep(Duration::from_millis(10)),
+        }
+    }
+}

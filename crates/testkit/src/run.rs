@@ -1,0 +1,290 @@
+//! Running processes and what came of them.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::plugin::Invocation;
+
+/// Standard input up to this size fits into a fresh pipe whole (pipe(7)).
+const PIPE_CAPACITY: usize = 65536;
+
+/// A plugin that has been started. Dropping it kills it.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    call: Invocation,
+    stdout: File,
+    stderr: File,
+    started: Instant,
+}
+
+/// A plugin that has run to its end.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// How it exited.
+    pub status: ExitStatus,
+    /// Everything on standard output.
+    pub stdout: Vec<u8>,
+    /// Everything on standard error.
+    pub stderr: Vec<u8>,
+    /// From start to exit.
+    pub elapsed: Duration,
+    call: Invocation,
+}
+
+/// The error object that a failing plugin printed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorReply {
+    /// `cniVersion`.
+    pub cni_version: String,
+    /// `code`.
+    pub code: u64,
+    /// `msg`.
+    pub msg: String,
+    /// `details`, empty when absent.
+    pub details: String,
+}
+
+#[track_caller]
+pub(crate) fn start(call: Invocation) -> Running {
+    // Files, not pipes: no reader threads, and a daemon left behind cannot hold the test up.
+    let stdout = tempfile::tempfile().expect("temporary file for stdout");
+    let stderr = tempfile::tempfile().expect("temporary file for stderr");
+    let started = Instant::now();
+    let mut child = Command::new(&call.program)
+        .env_clear()
+        .envs(&call.env)
+        .stdin(Stdio::piped())
+        .stdout(stdout.try_clone().expect("duplicate stdout"))
+        .stderr(stderr.try_clone().expect("duplicate stderr"))
+        // A group of its own, so that a missed deadline ends its helpers as well.
+        .process_group(0)
+        .spawn()
+        .unwrap_or_else(|err| panic!("start {}: {err}", call.program.display()));
+    let mut pipe = child.stdin.take().expect("stdin is a pipe");
+    // A plugin may well end without reading (EPIPE): what matters is what it then answers.
+    if call.stdin.len() <= PIPE_CAPACITY {
+        let _ = pipe.write_all(&call.stdin);
+    } else {
+        let bytes = call.stdin.clone();
+        thread::spawn(move || drop(pipe.write_all(&bytes)));
+    }
+    Running {
+        child,
+        call,
+        stdout,
+        stderr,
+        started,
+    }
+}
+
+/// Starts all plugins at once, then waits for each; results in the order of the calls.
+#[track_caller]
+pub fn run_all(calls: impl IntoIterator<Item = Invocation>) -> Vec<Run> {
+    let running: Vec<Running> = calls.into_iter().map(Invocation::start).collect();
+    running.into_iter().map(Running::wait).collect()
+}
+
+impl Running {
+    /// The process ID.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Kills the process (and its group) with SIGKILL, as a power cut or the OOM killer would.
+    pub fn kill(&mut self) {
+        if let Ok(pid) = i32::try_from(self.child.id()) {
+            let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Panics
+    ///
+    /// When the deadline passes first; the plugin is killed and everything known of it shown.
+    #[track_caller]
+    pub fn wait(mut self) -> Run {
+        let mut pause = Duration::from_micros(200);
+        loop {
+            if let Some(status) = self.child.try_wait().expect("wait for the plugin") {
+                return self.finish(status);
+            }
+            if self.started.elapsed() > self.call.deadline {
+                let deadline = self.call.deadline;
+                self.kill();
+                let status = self.child.wait().expect("wait for the killed plugin");
+                panic!(
+                    "plugin hangs: killed after {deadline:?}\n{}",
+                    self.finish(status).report()
+                );
+            }
+            thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(2));
+        }
+    }
+
+    fn finish(&mut self, status: ExitStatus) -> Run {
+        let elapsed = self.started.elapsed();
+        let read = |file: &mut File| {
+            let mut bytes = Vec::new();
+            file.rewind()
+                .and_then(|()| file.read_to_end(&mut bytes))
+                .expect("read the plugin's output");
+            bytes
+        };
+        let (stdout, stderr) = (read(&mut self.stdout), read(&mut self.stderr));
+        Run {
+            status,
+            stdout,
+            stderr,
+            elapsed,
+            call: self.call.clone(),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            self.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+impl Run {
+    /// Whether the exit status was 0.
+    pub fn is_ok(&self) -> bool {
+        self.status.success()
+    }
+
+    /// Standard output as text.
+    pub fn stdout_text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    /// Standard error as text.
+    pub fn stderr_text(&self) -> String {
+        String::from_utf8_lossy(&self.stderr).into_owned()
+    }
+
+    /// Standard output as JSON.
+    ///
+    /// # Panics
+    ///
+    /// When it is none.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.stdout)
+            .unwrap_or_else(|err| panic!("standard output is no JSON: {err}\n{}", self.report()))
+    }
+
+    /// The configuration of this call with this call's result as `prevResult`: what a runtime passes to
+    /// CHECK and DEL, and to the next plugin of a chain.
+    #[track_caller]
+    pub fn with_prev(&self) -> Value {
+        let mut config: Value = serde_json::from_slice(&self.call.stdin)
+            .unwrap_or_else(|err| panic!("the configuration is no JSON: {err}\n{}", self.report()));
+        config["prevResult"] = self.json();
+        config
+    }
+
+    /// Demands exit status 0.
+    ///
+    /// # Panics
+    ///
+    /// Otherwise, showing the whole call and its answer.
+    #[track_caller]
+    pub fn expect_ok(self) -> Run {
+        assert!(self.is_ok(), "plugin failed\n{}", self.report());
+        self
+    }
+
+    /// Demands exit status 1 and an error object with this code (CNI specification, section 5 "Error").
+    ///
+    /// # Panics
+    ///
+    /// Otherwise, showing the whole call and its answer.
+    #[track_caller]
+    pub fn expect_error(self, code: u64) -> ErrorReply {
+        assert!(
+            self.status.code() == Some(1),
+            "exit status 1 and error code {code} expected\n{}",
+            self.report()
+        );
+        let reply = self.json();
+        let text = |key: &str| reply[key].as_str().unwrap_or_default().to_owned();
+        let error = ErrorReply {
+            cni_version: text("cniVersion"),
+            code: reply["code"].as_u64().unwrap_or_default(),
+            msg: text("msg"),
+            details: text("details"),
+        };
+        assert!(
+            error.code == code && !error.msg.is_empty(),
+            "error code {code} with a message expected\n{}",
+            self.report()
+        );
+        error
+    }
+
+    /// The call and its answer in full, for failure messages.
+    pub fn report(&self) -> String {
+        let mut text = String::new();
+        for (key, value) in &self.call.env {
+            let _ = write!(
+                text,
+                "{}={} ",
+                key.to_string_lossy(),
+                value.to_string_lossy()
+            );
+        }
+        let _ = write!(
+            text,
+            "{} <<'EOF'\n{}\nEOF\n{} after {:?}\n--- stdout\n{}\n--- stderr\n{}\n---",
+            self.call.program.display(),
+            String::from_utf8_lossy(&self.call.stdin),
+            self.status,
+            self.elapsed,
+            self.stdout_text().trim_end(),
+            self.stderr_text().trim_end()
+        );
+        text
+    }
+}
+
+impl ErrorReply {
+    /// Message and details as a runtime shows them: `msg; details`.
+    pub fn text(&self) -> String {
+        if self.details.is_empty() {
+            self.msg.clone()
+        } else {
+            format!("{}; {}", self.msg, self.details)
+        }
+    }
+
+    /// Demands that message or details contain `part`.
+    ///
+    /// # Panics
+    ///
+    /// When neither does.
+    #[track_caller]
+    pub fn mentions(self, part: &str) -> ErrorReply {
+        assert!(
+            self.text().contains(part),
+            "the error should mention {part:?}, but is\n{}",
+            self.text()
+        );
+        self
+    }
+}

@@ -1,0 +1,370 @@
+//! The complete state of a host, to compare before with after.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::Host;
+use crate::node::Node;
+
+/// Everything that plugins leave traces in, as readable lines under a heading each.
+///
+/// Of the host and of each container: links (kind, flags, MTU, MAC, master, port flags, alias), addresses,
+/// routes of all tables, rules, permanent neighbours, qdiscs and filters, nf_tables and legacy iptables rules.
+/// Of the host: files below `/var/lib/cni` and `/run`. Left out is what changes by itself (counters, timers,
+/// carrier, interface indexes, automatic link-local addresses) and sysctls, which are asked for with [`Node::sysctl`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    sections: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// Keys that differ from one look to the next, or between two otherwise equal objects.
+const VOLATILE: &[&str] = &[
+    "ifindex",
+    "expires",
+    "cache",
+    "valid_life_time",
+    "preferred_life_time",
+    "tentative",
+    "operstate",
+    "linkmode",
+    "link_index",
+    "stats64",
+    "group",
+    "hello_timer",
+    "tcn_timer",
+    "topology_change_timer",
+    "gc_timer",
+    "topology_change",
+    "hold_timer",
+    "message_age_timer",
+    "forward_delay_timer",
+    "state",
+    "refcnt",
+];
+
+impl Snapshot {
+    #[track_caller]
+    pub(crate) fn take(host: &Host) -> Snapshot {
+        let mut snapshot = Snapshot {
+            sections: BTreeMap::new(),
+        };
+        snapshot.add_node(host);
+        for container in host.containers() {
+            snapshot.add_node(&container);
+        }
+        let mut files = BTreeSet::new();
+        list_files(Path::new("/var/lib/cni"), &mut files);
+        list_files(Path::new("/run"), &mut files);
+        snapshot.put("host files", files);
+        snapshot
+    }
+
+    /// The lines of one heading, for example `"c1 link"`; empty if there are none.
+    pub fn lines(&self, heading: &str) -> Vec<&str> {
+        self.sections
+            .get(heading)
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .collect()
+    }
+
+    /// The same without the lines that contain `part`, for what is meant to stay.
+    #[must_use]
+    pub fn without(&self, part: &str) -> Snapshot {
+        let sections = self
+            .sections
+            .iter()
+            .map(|(heading, lines)| {
+                (
+                    heading.clone(),
+                    lines
+                        .iter()
+                        .filter(|l| !l.contains(part))
+                        .cloned()
+                        .collect::<BTreeSet<_>>(),
+                )
+            })
+            .filter(|(_, lines)| !lines.is_empty())
+            .collect();
+        Snapshot { sections }
+    }
+
+    /// What `later` lacks (`-`) and has in addition (`+`); empty if nothing changed.
+    pub fn diff(&self, later: &Snapshot) -> String {
+        let mut text = String::new();
+        let none = BTreeSet::new();
+        let headings: BTreeSet<&String> =
+            self.sections.keys().chain(later.sections.keys()).collect();
+        for heading in headings {
+            let old = self.sections.get(heading).unwrap_or(&none);
+            let new = later.sections.get(heading).unwrap_or(&none);
+            if old != new {
+                let _ = writeln!(text, "{heading}:");
+                for line in old.difference(new) {
+                    let _ = writeln!(text, "  - {line}");
+                }
+                for line in new.difference(old) {
+                    let _ = writeln!(text, "  + {line}");
+                }
+            }
+        }
+        text
+    }
+
+    /// Demands that nothing changed.
+    ///
+    /// # Panics
+    ///
+    /// Otherwise, showing the difference.
+    #[track_caller]
+    pub fn assert_same(&self, later: &Snapshot) {
+        let diff = self.diff(later);
+        assert!(
+            diff.is_empty(),
+            "the state has changed (- before, + after)\n{diff}"
+        );
+    }
+
+    fn put(&mut self, heading: &str, lines: BTreeSet<String>) {
+        if !lines.is_empty() {
+            self.sections.insert(heading.to_owned(), lines);
+        }
+    }
+
+    #[track_caller]
+    fn add_node(&mut self, node: &impl Node) {
+        let name = node.label();
+        let objects = |args: &[&str]| -> BTreeSet<String> {
+            node.ip_json(args)
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter(|object| !is_automatic(object))
+                .map(flatten)
+                .collect()
+        };
+        self.put(
+            &format!("{name} link"),
+            links(&node.ip_json(&["-details", "link", "show"])),
+        );
+        self.put(
+            &format!("{name} address"),
+            addresses(&node.ip_json(&["addr", "show"])),
+        );
+        for family in ["-4", "-6"] {
+            self.put(
+                &format!("{name} route {family}"),
+                objects(&["-d", family, "route", "show", "table", "all"]),
+            );
+            self.put(
+                &format!("{name} rule {family}"),
+                objects(&["-d", family, "rule", "show"]),
+            );
+        }
+        self.put(
+            &format!("{name} neighbour"),
+            objects(&["neigh", "show", "nud", "permanent"]),
+        );
+        self.put(&format!("{name} traffic control"), traffic_control(node));
+        // What is not installed cannot have made rules.
+        let filters = node
+            .try_command(&["nft", "--stateless", "list", "ruleset"])
+            .unwrap_or_default();
+        self.put(&format!("{name} nftables"), numbered(&filters));
+        for (tables, save) in [
+            (
+                "/proc/thread-self/net/ip_tables_names",
+                "iptables-legacy-save",
+            ),
+            (
+                "/proc/thread-self/net/ip6_tables_names",
+                "ip6tables-legacy-save",
+            ),
+        ] {
+            // Asking iptables would load its tables; so ask only where there are some.
+            if node
+                .enter(|| fs::read_to_string(tables))
+                .is_ok_and(|t| !t.trim().is_empty())
+            {
+                let rules = node.try_command(&[save]).unwrap_or_default();
+                self.put(&format!("{name} {save}"), numbered(&rules));
+            }
+        }
+    }
+}
+
+/// Link-local IPv6 addresses and the routes to them: the kernel makes them some time after a link is up.
+fn is_automatic(object: &Value) -> bool {
+    let address = object["local"]
+        .as_str()
+        .or(object["dst"].as_str())
+        .unwrap_or_default();
+    address.starts_with("fe80:") || address == "ff00::/8" && object["protocol"] == "kernel"
+}
+
+/// Rules in their order, which matters; without comments, which hold the time.
+fn numbered(text: &str) -> BTreeSet<String> {
+    text.lines()
+        .filter(|line| !line.trim().is_empty() && !line.starts_with('#'))
+        .enumerate()
+        .map(|(number, line)| format!("{number:04} {}", line.trim_end()))
+        .collect()
+}
+
+/// `key=value` of everything below an object, in key order.
+fn flatten(value: &Value) -> String {
+    fn walk(prefix: &str, value: &Value, out: &mut Vec<String>) {
+        match value {
+            Value::Object(map) => {
+                for (key, value) in map {
+                    if !VOLATILE.contains(&key.as_str()) {
+                        let path = if prefix.is_empty() {
+                            key.clone()
+                        } else {
+                            format!("{prefix}.{key}")
+                        };
+                        walk(&path, value, out);
+                    }
+                }
+            }
+            // A live or dead carrier shows in flags too.
+            Value::Array(items) => {
+                let volatile = ["LOWER_UP", "NO-CARRIER", "M-DOWN", "linkdown", "dead"];
+                let items: Vec<String> = items
+                    .iter()
+                    .filter(|i| !i.as_str().is_some_and(|i| volatile.contains(&i)))
+                    .map(|item| item.as_str().map_or_else(|| flatten(item), String::from))
+                    .collect();
+                out.push(format!("{prefix}=[{}]", items.join(",")));
+            }
+            Value::String(text) => out.push(format!("{prefix}={text}")),
+            other => out.push(format!("{prefix}={other}")),
+        }
+    }
+    let mut parts = Vec::new();
+    walk("", value, &mut parts);
+    parts.sort();
+    parts.join(" ")
+}
+
+fn links(links: &Value) -> BTreeSet<String> {
+    let wanted = |link: &Value| -> String {
+        let mut parts = vec![link["ifname"].as_str().unwrap_or("?").to_owned()];
+        let info = &link["linkinfo"];
+        parts.extend(
+            info["info_kind"]
+                .as_str()
+                .map(|kind| format!("kind={kind}")),
+        );
+        for key in [
+            "mtu",
+            "address",
+            "master",
+            "promiscuity",
+            "ifalias",
+            "txqlen",
+        ] {
+            if !link[key].is_null() {
+                parts.push(format!("{key}={}", link[key].to_string().trim_matches('"')));
+            }
+        }
+        let state = flatten(&serde_json::json!({"flags": link["flags"]}));
+        parts.push(state);
+        let bridge = ["vlan_filtering", "vlan_default_pvid"]
+            .iter()
+            .filter(|k| !info["info_data"][**k].is_null());
+        parts.extend(bridge.map(|key| format!("{key}={}", info["info_data"][*key])));
+        let other_kind = info["info_kind"]
+            .as_str()
+            .is_some_and(|kind| kind != "bridge")
+            && info["info_data"].is_object();
+        parts.extend(other_kind.then(|| flatten(&info["info_data"])));
+        let port = ["hairpin", "isolated", "learning", "flood"]
+            .iter()
+            .filter(|k| !info["info_slave_data"][**k].is_null());
+        parts.extend(port.map(|key| format!("port.{key}={}", info["info_slave_data"][*key])));
+        parts.join(" ")
+    };
+    links.as_array().into_iter().flatten().map(wanted).collect()
+}
+
+fn addresses(links: &Value) -> BTreeSet<String> {
+    let of_link = |link: &Value| -> Vec<String> {
+        let name = link["ifname"].as_str().unwrap_or("?").to_owned();
+        link["addr_info"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|info| !is_automatic(info))
+            .map(|info| format!("{name} {}", flatten(info)))
+            .collect()
+    };
+    links
+        .as_array()
+        .into_iter()
+        .flatten()
+        .flat_map(of_link)
+        .collect()
+}
+
+/// Qdiscs that somebody made (those of the kernel have no handle) and their filters.
+fn traffic_control(node: &impl Node) -> BTreeSet<String> {
+    let text = node
+        .try_command(&["tc", "qdisc", "show"])
+        .unwrap_or_default();
+    let made: Vec<&str> = text
+        .lines()
+        .filter(|line| line.split(' ').nth(2) != Some("0:"))
+        .collect();
+    let mut lines: BTreeSet<String> = made.iter().map(|line| line.trim().to_owned()).collect();
+    let devices: BTreeSet<&str> = made
+        .iter()
+        .filter_map(|line| line.split(' ').skip_while(|word| *word != "dev").nth(1))
+        .collect();
+    for device in devices {
+        for parent in ["root", "ingress"] {
+            let filters = node
+                .try_command(&["tc", "filter", "show", "dev", device, parent])
+                .unwrap_or_default();
+            lines.extend(
+                filters
+                    .lines()
+                    .map(|line| format!("{device} {parent} {}", line.trim())),
+            );
+        }
+    }
+    lines
+}
+
+fn list_files(dir: &Path, lines: &mut BTreeSet<String>) {
+    // The test's own and what every iptables call leaves.
+    const OURS: &[&str] = &[
+        "/run/netns",
+        "/run/testkit",
+        "/run/lock",
+        "/run/xtables.lock",
+    ];
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if OURS.iter().any(|ours| path == Path::new(ours)) {
+            continue;
+        }
+        let shown = path.display();
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => {
+                lines.insert(format!("{shown}/"));
+                list_files(&path, lines);
+            }
+            Ok(kind) if kind.is_file() => {
+                let content = fs::read(&path).unwrap_or_default();
+                lines.insert(format!("{shown}: {:?}", String::from_utf8_lossy(&content)));
+            }
+            _ => drop(lines.insert(format!("{shown} (special)"))),
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The choice of an address from a range set.
+
+use std::net::IpAddr;
+
+use anyhow::{Context as _, bail};
+use cni_core::IpConfig;
+
+use crate::range::RangeSet;
+use crate::store::{Holding, Owner, Store};
+
+/// How many candidates are tried against the directory before everything that is
+/// taken is listed. In round robin the first one is free unless the pool is
+/// crowded, and listing costs as much as some dozens of tries.
+const BLIND_TRIES: usize = 8;
+
+/// How many holders the error of an exhausted range names.
+const HOLDERS_NAMED: usize = 3;
+
+/// Reserves one address of `set` for `owner`: the requested one if there is one,
+/// else the next free after the last reserved.
+///
+/// `index` is the position of the set in the configuration; it names the file that
+/// remembers the last reserved address.
+///
+/// # Errors
+/// When the requested address is a gateway or taken, when the owner holds an address
+/// of this set already, when nothing is free, and when the state cannot be written.
+/// Nothing stays reserved after an error.
+pub(crate) fn allocate(
+    store: &mut Store,
+    owner: &Owner,
+    index: usize,
+    set: &RangeSet,
+    requested: Option<IpAddr>,
+) -> anyhow::Result<IpConfig> {
+    let ip = match requested {
+        Some(ip) => reserve_requested(store, owner, set, ip)?,
+        None => reserve_next(store, owner, index, set)?,
+    };
+    if let Err(error) = store.set_last_reserved(index, ip) {
+        return Err(match store.release(ip) {
+            Ok(()) => error,
+            Err(undo) => error.context(format!("{undo:#}, so {ip} stays reserved")),
+        });
+    }
+    let range = set.range_of(ip).with_context(|| format!("{ip} not in range set {set}"))?;
+    Ok(IpConfig { interface: None, address: range.with_prefix(ip), gateway: Some(range.gateway()) })
+}
+
+fn reserve_requested(
+    store: &mut Store,
+    owner: &Owner,
+    set: &RangeSet,
+    ip: IpAddr,
+) -> anyhow::Result<IpAddr> {
+    let Some(range) = set.range_of(ip) else {
+        bail!("{ip} not in range set {set}");
+    };
+    if range.gateway() == ip {
+        bail!("requested ip {ip} is subnet's gateway");
+    }
+    if !store.reserve(ip, owner)? {
+        bail!("requested IP address {ip} is not available in range set {set}");
+    }
+    Ok(ip)
+}
+
+fn reserve_next(
+    store: &mut Store,
+    owner: &Owner,
+    index: usize,
+    set: &RangeSet,
+) -> anyhow::Result<IpAddr> {
+    let held = store.held_by(owner)?;
+    if let Some(ip) = held.all().find(|ip| set.contains(*ip)) {
+        bail!("{ip} has been allocated to {}, duplicate allocation is not allowed", owner.id());
+    }
+    let last = store.last_reserved(index);
+    for (ip, _) in set.walk(last).take(BLIND_TRIES) {
+        if store.reserve(ip, owner)? {
+            return Ok(ip);
+        }
+    }
+    let mut taken = store.holdings()?;
+    loop {
+        for (ip, _) in set.walk(last) {
+            if taken.binary_search_by_key(&ip, |holding| holding.ip).is_err()
+                && store.reserve(ip, owner)?
+            {
+                return Ok(ip);
+            }
+        }
+        // An index may list what somebody removed without taking the lock; before
+        // the range is called exhausted, the directory itself has the last word.
+        if !store.drop_vanished()? {
+            break;
+        }
+        taken = store.holdings()?;
+    }
+    bail!("no IP addresses available in range set: {set}{}", who_holds(store, set, &taken))
+}
+
+/// ` (254 of 254 addresses held by 250 containers, e.g. x (3), y (1), z (1))`.
+fn who_holds(store: &Store, set: &RangeSet, taken: &[Holding]) -> String {
+    let mut inside: Vec<&Holding> = taken.iter().filter(|one| set.contains(one.ip)).collect();
+    inside.sort_by_key(|one| (one.id_hash, one.ip));
+    let mut containers: Vec<&[&Holding]> =
+        inside.chunk_by(|a, b| a.id_hash == b.id_hash).collect();
+    containers.sort_by_key(|held| (std::cmp::Reverse(held.len()), held.first().map(|one| one.ip)));
+    let mut text = format!(
+        " ({} of {} addresses held by {} container{}",
+        inside.len(),
+        set.capacity(),
+        containers.len(),
+        if containers.len() == 1 { "" } else { "s" }
+    );
+    let mut separator = ", e.g. ";
+    for held in containers.iter().take(HOLDERS_NAMED) {
+        if let Some(id) = held.first().and_then(|one| store.holder_of(one.ip)) {
+            text.push_str(&format!("{separator}{id} ({})", held.len()));
+            separator = ", ";
+        }
+    }
+    text.push(')');
+    text
+}
+
+#[cfg(test)]
+mod tests;

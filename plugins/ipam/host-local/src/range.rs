@@ -1,0 +1,285 @@
+//! Ranges of addresses and sets of them: what an address may be chosen from.
+//!
+//! All arithmetic is on 128-bit numbers, so an IPv6 /64 costs no more than an IPv4
+//! /24 and nothing overflows at the ends of the address space.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use cni_core::Cidr;
+
+/// The addresses `start` to `end`, both included, of one subnet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Range {
+    /// The subnet; its prefix length is the one of every address handed out.
+    subnet: Cidr,
+    start: IpAddr,
+    end: IpAddr,
+    /// Never handed out by this range; need not lie in the subnet.
+    gateway: IpAddr,
+}
+
+/// A range as configured: everything but the subnet has a default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RangeSpec {
+    /// The subnet as text; checked by [`Range::new`].
+    pub(crate) subnet: Option<SubnetText>,
+    /// First address; default: the one after the subnet's own.
+    pub(crate) start: Option<IpAddr>,
+    /// Last address; default: the one before the broadcast address, or for IPv6
+    /// the last of the subnet.
+    pub(crate) end: Option<IpAddr>,
+    /// Gateway; default: the one after the subnet's own.
+    pub(crate) gateway: Option<IpAddr>,
+}
+
+/// A subnet as it was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SubnetText {
+    /// What it says.
+    pub(crate) cidr: Cidr,
+    /// Whether it was written as an IPv4-mapped IPv6 network, which is refused.
+    pub(crate) mapped: bool,
+}
+
+/// Why a range or a set of ranges cannot be used. The texts are upstream's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RangeError(String);
+
+impl fmt::Display for RangeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for RangeError {}
+
+fn refuse<T>(text: String) -> Result<T, RangeError> {
+    Err(RangeError(text))
+}
+
+impl Range {
+    /// Checks a configured range and fills in what was left out.
+    pub(crate) fn new(spec: &RangeSpec) -> Result<Range, RangeError> {
+        let Some(SubnetText { cidr, mapped }) = spec.subnet else {
+            return refuse("IP <nil> not v4 nor v6".into());
+        };
+        let bits = if cidr.is_ipv4() { 32 } else { 128 };
+        if cidr.prefix() > bits - 2 {
+            return refuse(format!("Network {cidr} too small to allocate from"));
+        }
+        if mapped {
+            return refuse("IPNet IP and Mask version mismatch".into());
+        }
+        let network = cidr.network();
+        if cidr.addr() != network {
+            return refuse(format!(
+                "Network has host bits set. For a subnet mask of length {} the network address is {network}",
+                cidr.prefix()
+            ));
+        }
+        // A prefix of at most bits - 2 leaves four addresses, so these exist.
+        let first = offset(network, 1);
+        let last = match cidr.broadcast() {
+            broadcast @ IpAddr::V4(_) => from_number(to_number(broadcast) - 1, broadcast),
+            last => last,
+        };
+        let gateway = spec.gateway.unwrap_or(first);
+        if gateway.is_ipv4() != cidr.is_ipv4() {
+            return refuse(format!(
+                "gateway {gateway} and network {cidr} are of different address families"
+            ));
+        }
+        if let Some(start) = spec.start {
+            let above = spec.end.is_some_and(|end| start > end);
+            if !cidr.contains(start) || above {
+                return refuse(format!("RangeStart {start} not in network {cidr}"));
+            }
+        }
+        let start = spec.start.unwrap_or(first);
+        if let Some(end) = spec.end
+            && (!cidr.contains(end) || end < start)
+        {
+            return refuse(format!("RangeEnd {end} not in network {cidr}"));
+        }
+        let end = spec.end.unwrap_or(last);
+        // Only an explicit start above the default end: the broadcast address.
+        let end = end.max(start);
+        Ok(Range { subnet: cidr, start, end, gateway })
+    }
+
+    /// The gateway that belongs to the addresses of this range.
+    pub(crate) fn gateway(&self) -> IpAddr {
+        self.gateway
+    }
+
+    /// An address of this range with the subnet's prefix length.
+    pub(crate) fn with_prefix(&self, ip: IpAddr) -> Cidr {
+        // The family is the subnet's, so its prefix length always fits.
+        Cidr::new(ip, self.subnet.prefix()).unwrap_or_else(|| Cidr::host(ip))
+    }
+
+    /// Whether `ip` may be chosen from this range (the gateway counts as inside).
+    pub(crate) fn contains(&self, ip: IpAddr) -> bool {
+        ip.is_ipv4() == self.start.is_ipv4() && self.start <= ip && ip <= self.end
+    }
+
+    fn overlaps(&self, other: &Range) -> bool {
+        self.start.is_ipv4() == other.start.is_ipv4()
+            && self.start <= other.end
+            && other.start <= self.end
+    }
+
+    /// How many addresses it can hand out. Saturates at 2^128 - 1.
+    fn capacity(&self) -> u128 {
+        let size = (to_number(self.end) - to_number(self.start)).saturating_add(1);
+        size - u128::from(self.contains(self.gateway))
+    }
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.start, self.end)
+    }
+}
+
+/// Ranges of one address family that do not overlap. An ADD takes one address
+/// from each set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RangeSet(Vec<Range>);
+
+impl RangeSet {
+    /// Checks the members of a set and how they go together.
+    pub(crate) fn new(specs: &[RangeSpec]) -> Result<RangeSet, RangeError> {
+        let mut ranges: Vec<Range> = Vec::with_capacity(specs.len());
+        for spec in specs {
+            let range = Range::new(spec)?;
+            if let Some(first) = ranges.first()
+                && first.start.is_ipv4() != range.start.is_ipv4()
+            {
+                return refuse("mixed address families".into());
+            }
+            ranges.push(range);
+        }
+        if ranges.is_empty() {
+            return refuse("empty range set".into());
+        }
+        for (i, a) in ranges.iter().enumerate() {
+            if let Some(b) = ranges.iter().skip(i + 1).find(|b| a.overlaps(b)) {
+                return refuse(format!("subnets {a} and {b} overlap"));
+            }
+        }
+        Ok(RangeSet(ranges))
+    }
+
+    /// Whether the set is IPv4; otherwise it is IPv6.
+    pub(crate) fn is_ipv4(&self) -> bool {
+        self.0.first().is_some_and(|range| range.start.is_ipv4())
+    }
+
+    /// The range that `ip` lies in.
+    pub(crate) fn range_of(&self, ip: IpAddr) -> Option<&Range> {
+        self.0.iter().find(|range| range.contains(ip))
+    }
+
+    /// Whether `ip` lies in any of the ranges.
+    pub(crate) fn contains(&self, ip: IpAddr) -> bool {
+        self.range_of(ip).is_some()
+    }
+
+    /// Whether any range of this set overlaps with one of the other's. What counts
+    /// is start to end: two sets may share a subnet.
+    pub(crate) fn overlaps(&self, other: &RangeSet) -> bool {
+        self.0.iter().any(|a| other.0.iter().any(|b| a.overlaps(b)))
+    }
+
+    /// How many addresses the set can hand out, gateways excluded.
+    pub(crate) fn capacity(&self) -> u128 {
+        self.0.iter().fold(0, |sum, range| sum.saturating_add(range.capacity()))
+    }
+
+    /// All candidates in the order they are to be tried: the address after `last`
+    /// first, then cyclically through all ranges, `last` itself at the end. Without
+    /// a `last` of this set: from the first range's start.
+    pub(crate) fn walk(&self, last: Option<IpAddr>) -> Walk<'_> {
+        let place = last.and_then(|ip| {
+            let at = self.0.iter().position(|range| range.contains(ip))?;
+            Some((at, ip))
+        });
+        Walk { ranges: &self.0, at: place.map_or(0, |(at, _)| at), current: place.map(|(_, ip)| ip), first: None }
+    }
+}
+
+impl fmt::Display for RangeSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, range) in self.0.iter().enumerate() {
+            if i > 0 {
+                f.write_str(",")?;
+            }
+            range.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+/// See [`RangeSet::walk`].
+pub(crate) struct Walk<'a> {
+    ranges: &'a [Range],
+    /// Index of the range that `current` lies in.
+    at: usize,
+    current: Option<IpAddr>,
+    /// Where the walk began; coming back to it ends the walk.
+    first: Option<IpAddr>,
+}
+
+impl<'a> Iterator for Walk<'a> {
+    type Item = (IpAddr, &'a Range);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let mut range = self.ranges.get(self.at)?;
+            let ip = match self.current {
+                None => range.start,
+                Some(ip) if ip == range.end => {
+                    self.at = (self.at + 1) % self.ranges.len();
+                    range = self.ranges.get(self.at)?;
+                    range.start
+                }
+                Some(ip) => offset(ip, 1),
+            };
+            if self.first == Some(ip) {
+                return None;
+            }
+            self.first.get_or_insert(ip);
+            self.current = Some(ip);
+            if ip != range.gateway {
+                return Some((ip, range));
+            }
+        }
+    }
+}
+
+/// The address as a number.
+fn to_number(ip: IpAddr) -> u128 {
+    match ip {
+        IpAddr::V4(ip) => u128::from(ip.to_bits()),
+        IpAddr::V6(ip) => ip.to_bits(),
+    }
+}
+
+/// The number as an address of the same family as `like`. A number too large for
+/// IPv4 becomes the last IPv4 address.
+fn from_number(number: u128, like: IpAddr) -> IpAddr {
+    match like {
+        IpAddr::V4(_) => Ipv4Addr::from_bits(u32::try_from(number).unwrap_or(u32::MAX)).into(),
+        IpAddr::V6(_) => Ipv6Addr::from_bits(number).into(),
+    }
+}
+
+/// The address `distance` further on, the last one of the family at most.
+fn offset(ip: IpAddr, distance: u128) -> IpAddr {
+    from_number(to_number(ip).saturating_add(distance), ip)
+}
+
+#[cfg(test)]
+mod tests;

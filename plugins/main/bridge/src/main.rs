@@ -1,0 +1,5 @@
+//! The `bridge` plugin.
+
+fn main() -> std::process::ExitCode {
+    cni_core::skel::main(&cni_bridge::Bridge)
+}

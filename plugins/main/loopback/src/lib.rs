@@ -1,0 +1,99 @@
+//! The loopback plugin: brings `lo` of a container up.
+//!
+//! `CNI_IFNAME` is not looked at: the interface is always `lo`.
+
+mod config;
+
+use anyhow::{Context, bail};
+use cni_core::{AddResult, Call, Cidr, Interface, IpConfig, Plugin};
+use plugin_kit::Container;
+use rtnl::{Address, Handle, LinkChange, Request};
+
+/// The plugin.
+#[derive(Debug)]
+pub struct Loopback;
+
+const LO: &str = "lo";
+
+/// The kernel gives every namespace's `lo` the same index (`LOOPBACK_IFINDEX`).
+const LO_INDEX: u32 = 1;
+
+impl Plugin for Loopback {
+    fn name(&self) -> &'static str {
+        "loopback"
+    }
+
+    fn add(&self, call: &Call) -> anyhow::Result<AddResult> {
+        config::validate(call)?;
+        let chained = call.prev_result().context("failed to parse prevResult")?;
+        let container = Container::open(call)?;
+        let was_up = container.rtnl.link_by_index(LO_INDEX)?.is_up();
+        let addresses = bring_up(&container.rtnl)?;
+        if let Some(foreign) = addresses.iter().find(|a| !a.addr.is_loopback()) {
+            if !was_up {
+                set_up(&container.rtnl, false)?;
+            }
+            bail!(
+                "loopback interface found with non-loopback address \"{}/{}\"",
+                foreign.addr,
+                foreign.prefix
+            );
+        }
+        Ok(chained.unwrap_or_else(|| result(call, &addresses)))
+    }
+
+    fn del(&self, call: &Call) -> anyhow::Result<()> {
+        match Container::open_for_del(call)? {
+            Some(container) => set_up(&container.rtnl, false),
+            None => Ok(()),
+        }
+    }
+
+    fn check(&self, call: &Call) -> anyhow::Result<()> {
+        if !Container::open(call)?.rtnl.link_by_index(LO_INDEX)?.is_up() {
+            bail!("loopback interface is down");
+        }
+        Ok(())
+    }
+
+    fn gc(&self, _: &Call) -> anyhow::Result<()> {
+        // `lo` goes with its namespace.
+        Ok(())
+    }
+
+    fn status(&self, call: &Call) -> anyhow::Result<()> {
+        config::validate(call)
+    }
+}
+
+fn bring_up(handle: &Handle) -> anyhow::Result<Vec<Address>> {
+    set_up(handle, true)?;
+    handle.addresses(LO_INDEX, None).context("failed to list the addresses of lo")
+}
+
+fn set_up(handle: &Handle, up: bool) -> anyhow::Result<()> {
+    let change = LinkChange { up: Some(up), ..LinkChange::default() };
+    handle
+        .request(Request::set_link(LO_INDEX, &change))
+        .with_context(|| format!("failed to set lo {}", if up { "up" } else { "down" }))?;
+    Ok(())
+}
+
+/// `lo` with its first address of each family.
+fn result(call: &Call, addresses: &[Address]) -> AddResult {
+    let first = |ipv4: bool| addresses.iter().find(|a| a.addr.is_ipv4() == ipv4);
+    let ips = [first(true), first(false)].into_iter().flatten().filter_map(|a| {
+        let address = Cidr::new(a.addr, a.prefix)?;
+        Some(IpConfig { interface: Some(0), address, gateway: None })
+    });
+    AddResult {
+        interfaces: vec![Interface {
+            name: LO.into(),
+            mac: "00:00:00:00:00:00".into(),
+            sandbox: call.sandbox(),
+            ..Interface::default()
+        }],
+        ips: ips.collect(),
+        ..AddResult::default()
+    }
+}

@@ -1,0 +1,5 @@
+//! The `loopback` plugin.
+
+fn main() -> std::process::ExitCode {
+    cni_core::skel::main(&cni_loopback::Loopback)
+}
