@@ -18,18 +18,32 @@ pub struct Error {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
     /// The kernel refused; the text is that of the extended acknowledgement.
-    Kernel { errno: i32, text: String },
+    Kernel {
+        errno: i32,
+        text: String,
+    },
     /// A system call on the socket failed.
-    Socket { errno: i32, call: &'static str },
+    Socket {
+        errno: i32,
+        call: &'static str,
+    },
     LinkNotFound,
     /// No answer within this many seconds.
-    Timeout { seconds: u64 },
+    Timeout {
+        seconds: u64,
+    },
     /// The table changed during each of this many dumps.
-    Interrupted { attempts: u32 },
+    Interrupted {
+        attempts: u32,
+    },
     /// The request was not sent because it cannot be meant.
-    Invalid { problem: String },
+    Invalid {
+        problem: String,
+    },
     /// The kernel's answer lacks what it must hold.
-    Malformed { problem: &'static str },
+    Malformed {
+        problem: &'static str,
+    },
 }
 
 impl Error {
@@ -149,7 +163,11 @@ impl fmt::Display for Error {
             }
             Kind::LinkNotFound => f.write_str("Link not found"),
             Kind::Timeout { seconds } => {
-                write!(f, "no answer from the kernel after {seconds} s: {}", self.what)
+                write!(
+                    f,
+                    "no answer from the kernel after {seconds} s: {}",
+                    self.what
+                )
             }
             Kind::Interrupted { attempts } => write!(
                 f,
@@ -158,7 +176,11 @@ impl fmt::Display for Error {
             ),
             Kind::Invalid { problem } => write!(f, "{problem}: {}", self.what),
             Kind::Malformed { problem } => {
-                write!(f, "unusable answer from the kernel, {problem}: {}", self.what)
+                write!(
+                    f,
+                    "unusable answer from the kernel, {problem}: {}",
+                    self.what
+                )
             }
         }
     }

@@ -90,6 +90,7 @@ impl LinkEvents {
         let mut watch = Watch::new(index);
         loop {
             if watch.asked.is_none() {
+                self.handle.socket().drain(&what)?;
                 watch.asked = Some(self.handle.send(RTM_GETLINK, 0, &body, &what)?);
             }
             // An answer is on its way until the first state is known.
@@ -200,6 +201,7 @@ impl AddressEvents {
     ) -> Result<Waited<Vec<Address>>, Error> {
         let what = format!("wait for IPv6 addresses of link {index}");
         loop {
+            self.socket.drain(&what)?;
             let addresses = handle.addresses(index, Some(Family::V6))?;
             if wished(&addresses) {
                 return Ok(Waited::Met(addresses));

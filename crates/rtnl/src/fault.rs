@@ -19,7 +19,10 @@ pub(crate) fn strike(what: &str) -> Option<Error> {
     if let Some(path) = std::env::var_os("RTNL_COUNT")
         && let Err(error) = std::fs::write(path, number.to_string())
     {
-        return Some(Error::invalid(format!("cannot write RTNL_COUNT: {error}"), what));
+        return Some(Error::invalid(
+            format!("cannot write RTNL_COUNT: {error}"),
+            what,
+        ));
     }
     let fail_at = std::env::var("RTNL_FAIL_AT").ok()?;
     (fail_at.parse() == Ok(number)).then(|| Error::kernel(EIO, "injected".to_owned(), what))

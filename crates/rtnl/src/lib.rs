@@ -11,6 +11,8 @@
 #![cfg(target_os = "linux")]
 
 mod address;
+#[cfg(test)]
+mod encode_tests;
 mod errno;
 mod error;
 mod events;

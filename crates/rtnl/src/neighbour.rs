@@ -33,7 +33,7 @@ pub struct Neighbour {
 
 impl Neighbour {
     /// Reads the body of an `RTM_NEWNEIGH`: `struct ndmsg` and attributes.
-    fn decode(body: &[u8]) -> Option<Neighbour> {
+    pub(crate) fn decode(body: &[u8]) -> Option<Neighbour> {
         let mut addr = None;
         let mut mac = Vec::new();
         for attribute in Attributes::after(body, NDMSG_LEN) {

@@ -22,6 +22,9 @@ pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// to this much.
 const BUFFER_LEN: usize = 32 * 1024;
 
+/// More messages than a receive buffer of usual size holds.
+const MAX_DRAINED: u32 = 100_000;
+
 pub(crate) struct Socket {
     socket: RawSocket,
     buffer: RefCell<Vec<u8>>,
@@ -70,11 +73,7 @@ impl Socket {
     }
 
     /// Receives one whole datagram, however large, and hands it to `read`.
-    pub(crate) fn receive<T>(
-        &self,
-        what: &str,
-        read: impl FnOnce(&[u8]) -> T,
-    ) -> Result<T, Error> {
+    pub(crate) fn receive<T>(&self, what: &str, read: impl FnOnce(&[u8]) -> T) -> Result<T, Error> {
         let fd = self.socket.as_raw_fd();
         let mut buffer = self.buffer.borrow_mut();
         let peek = MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC;
@@ -85,6 +84,22 @@ impl Socket {
         let len = again(|| recv(fd, &mut buffer, MsgFlags::empty()))
             .map_err(|errno| receive_error(errno, what))?;
         Ok(read(buffer.get(..len).unwrap_or_default()))
+    }
+
+    /// Throws away what has been received so far. Only an emptied socket takes
+    /// new messages again after it overran, answers included.
+    pub(crate) fn drain(&self, what: &str) -> Result<(), Error> {
+        // Bounded, should messages come in faster than they can be thrown away.
+        for _ in 0..MAX_DRAINED {
+            if !self.wait(Instant::now(), what)? {
+                return Ok(());
+            }
+            match self.receive(what, |_| ()) {
+                Err(error) if error.errno() != Some(Errno::ENOBUFS as i32) => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Waits until a datagram is there; false if `deadline` passed first.

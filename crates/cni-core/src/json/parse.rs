@@ -50,7 +50,7 @@ fn reword(text: &str, error: &serde_json::Error) -> Error {
     if message == "recursion limit exceeded" {
         return Error::new("nested deeper than 127 levels");
     }
-    let c = offending_character(text, error.line(), error.column());
+    let (before, c) = offending_character(text, error.line(), error.column()).unzip();
     let context = match message {
         "expected value" => "looking for beginning of value",
         "trailing characters" => "after top-level value",
@@ -61,7 +61,10 @@ fn reword(text: &str, error: &serde_json::Error) -> Error {
         "trailing comma" if c == Some('}') => "looking for beginning of object key string",
         "trailing comma" => "looking for beginning of value",
         "invalid number" => "in numeric literal",
-        "invalid escape" => "in string escape code",
+        // Behind four bad digits of a \\u escape the parser names the last one.
+        "invalid escape" if before.is_some_and(|text| text.ends_with('\\')) => {
+            "in string escape code"
+        }
         "control character (\\u0000-\\u001F) found while parsing a string" => "in string literal",
         "expected ident" => "in literal",
         // What is left is no matter of one character: a number out of range, half
@@ -74,19 +77,18 @@ fn reword(text: &str, error: &serde_json::Error) -> Error {
     }
 }
 
-/// `line` counts from 1, `column` counts bytes from 1.
-fn offending_character(text: &str, line: usize, column: usize) -> Option<char> {
-    let line_text = text.split('\n').nth(line.checked_sub(1)?)?;
+/// The character at fault, with what stands before it in its line. `line` counts
+/// from 1, `column` counts bytes from 1.
+fn offending_character(text: &str, line: usize, column: usize) -> Option<(&str, char)> {
+    let line = text.split('\n').nth(line.checked_sub(1)?)?;
     match column.checked_sub(1) {
         // The parser names the place before a line's first byte when the line
         // break itself is at fault.
-        None => Some('\n'),
-        // Inside a character of several bytes: the column is on its first one, and
-        // never anywhere else, but `get` costs nothing.
-        Some(at) => match line_text.get(at..) {
-            Some(rest) => rest.chars().next().or(Some('\n')),
-            None => None,
-        },
+        None => Some(("", '\n')),
+        Some(at) => {
+            let (before, rest) = line.split_at_checked(at)?;
+            Some((before, rest.chars().next().unwrap_or('\n')))
+        }
     }
 }
 
@@ -255,6 +257,7 @@ mod tests {
                 "// comment",
                 "invalid character '/' looking for beginning of value",
             ),
+            (r#""\u12x4""#, "invalid JSON: invalid escape"),
             (r#""\ud800""#, "unexpected end of hex escape"),
             ("1e999", "invalid JSON: number out of range"),
         ];

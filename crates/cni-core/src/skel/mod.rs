@@ -182,7 +182,11 @@ fn prepare(plugin: &dyn Plugin, env: &Env, mut stdin: impl Read) -> Result<Step,
     })?;
     let undecodable =
         |e: json::Error| Error::new(Code::DECODING_FAILURE, format!("error unmarshall network config: {e}"));
-    let conf = json::parse(&bytes).map_err(undecodable)?;
+    let mut conf = json::parse(&bytes).map_err(undecodable)?;
+    if conf.is_null() {
+        // "null" is a configuration without keys, as upstream has it.
+        conf = serde_json::Map::new().into();
+    }
     let name: gates::Name = json::decode(&conf).map_err(undecodable)?;
     if name.name.is_empty() {
         return Err(Error::new(Code::INVALID_NETWORK_CONFIG, "missing network name"));

@@ -45,8 +45,8 @@ impl Handle {
                 results[position] = Some(Err(error));
                 continue;
             }
-            let full = pending.len() == MAX_MESSAGES
-                || datagram.len() + request.encoded_len() > MAX_BYTES;
+            let full =
+                pending.len() == MAX_MESSAGES || datagram.len() + request.encoded_len() > MAX_BYTES;
             if full {
                 self.exchange(&datagram, &mut pending, &requests, &mut results);
                 datagram.clear();
@@ -79,10 +79,10 @@ impl Handle {
         let Some(first) = pending.first() else {
             return;
         };
-        let mut outcome = self
-            .socket
-            .send(datagram, requests[first.position].what());
-        while outcome.is_ok() && let Some(first) = pending.first() {
+        let mut outcome = self.socket.send(datagram, requests[first.position].what());
+        while outcome.is_ok()
+            && let Some(first) = pending.first()
+        {
             let what = requests[first.position].what();
             outcome = self.socket.receive(what, |datagram| {
                 read_answers(datagram, pending, requests, results);
@@ -132,4 +132,35 @@ fn refusal(request: &Request<'_>) -> Option<Error> {
         return Some(error);
     }
     request.problem()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{NLMSG_ERROR, message};
+
+    #[test]
+    fn answers_find_their_requests_in_any_order() {
+        let requests = [5, 6, 7].map(Request::del_link);
+        let mut pending: Vec<Pending> = (0..3)
+            .map(|position| Pending {
+                sequence: 10 + position,
+                position: position as usize,
+                link: None,
+            })
+            .collect();
+        let mut results: Results = vec![None, None, None];
+        let mut datagram = Vec::new();
+        for (sequence, code) in [(9, -1i32), (12, 0), (10, -19), (10, 0), (0, -5)] {
+            message::write(&mut datagram, NLMSG_ERROR, 0, sequence, &code.to_ne_bytes());
+        }
+        read_answers(&datagram, &mut pending, &requests, &mut results);
+        assert_eq!(pending.len(), 1);
+        assert_eq!(pending[0].position, 1);
+        let error = results[0].as_ref().unwrap().as_ref().err().unwrap();
+        assert_eq!(error.to_string(), "no such device");
+        assert_eq!(error.what(), "delete link 5");
+        assert!(results[1].is_none());
+        assert!(results[2].as_ref().unwrap().is_ok());
+    }
 }

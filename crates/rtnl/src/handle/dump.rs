@@ -92,3 +92,59 @@ fn read_part(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{NLMSG_DONE, NLMSG_ERROR, message};
+
+    fn part(messages: &[(u16, u16, u32, &[u8])]) -> (Progress, usize) {
+        let mut datagram = Vec::new();
+        for (kind, flags, sequence, body) in messages {
+            message::write(&mut datagram, *kind, *flags, *sequence, body);
+        }
+        let mut progress = Progress::default();
+        let mut count = 0;
+        read_part(&datagram, 7, &mut progress, &mut |_| count += 1);
+        (progress, count)
+    }
+
+    #[test]
+    fn an_interruption_is_seen_in_any_message() {
+        let zero = [0; 4];
+        for place in 0..3 {
+            let flags = |at| if at == place { NLM_F_DUMP_INTR } else { 0 };
+            let (progress, count) = part(&[
+                (16, flags(0), 7, &zero),
+                (16, flags(1), 7, &zero),
+                (NLMSG_DONE, flags(2), 7, &zero),
+            ]);
+            assert!(progress.interrupted && progress.done, "{place}");
+            assert_eq!((progress.failure, count), (None, 2));
+        }
+        let (progress, _) = part(&[(16, 0, 7, &zero), (NLMSG_DONE, 0, 7, &zero)]);
+        assert!(!progress.interrupted && progress.done);
+    }
+
+    #[test]
+    fn answers_to_others_are_passed_over() {
+        let refused = (-13i32).to_ne_bytes();
+        let (progress, count) = part(&[
+            (16, NLM_F_DUMP_INTR, 6, &[]),
+            (NLMSG_DONE, 0, 6, &refused),
+            (NLMSG_ERROR, 0, 0, &refused),
+            (16, 0, 7, &[]),
+        ]);
+        assert_eq!((progress, count), (Progress::default(), 1));
+    }
+
+    #[test]
+    fn a_dump_may_fail_at_its_begin_or_end() {
+        let refused = (-13i32).to_ne_bytes();
+        for kind in [NLMSG_DONE, NLMSG_ERROR] {
+            let (progress, _) = part(&[(16, 0, 7, &[]), (kind, 0, 7, &refused)]);
+            assert!(progress.done);
+            assert_eq!(progress.failure, Some((13, String::new())));
+        }
+    }
+}

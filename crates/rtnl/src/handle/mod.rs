@@ -17,7 +17,9 @@ use crate::wire::{Message, Messages, NLM_F_REQUEST, message};
 /// was opened, and stays with it wherever the thread goes afterwards. One
 /// handle a namespace is enough for a program.
 ///
-/// An answer of the kernel is waited for 60 seconds at most.
+/// An answer is waited for 60 seconds at most. The kernel does the work while
+/// the request is being sent, though, and that cannot be given a deadline: while
+/// another process holds the lock of the network configuration, a request hangs.
 pub struct Handle {
     socket: Socket,
     sequence: Cell<u32>,

@@ -188,7 +188,7 @@ impl Handle {
     }
 }
 
-fn decode_vlans(body: &[u8], wanted: u32, vlans: &mut Vec<PortVlan>) {
+pub(crate) fn decode_vlans(body: &[u8], wanted: u32, vlans: &mut Vec<PortVlan>) {
     if u32_at(body, 4) != Some(wanted) {
         return;
     }

@@ -111,7 +111,8 @@ impl<'fd> Request<'fd> {
     /// after the creation, and a failure there deletes the link again.
     ///
     /// Errors: `EEXIST` for a name in use, `EOPNOTSUPP` for a kind the kernel
-    /// does not have, `ENODEV` for a parent or master that is not there.
+    /// does not have or a master that is none, `ENODEV` for a parent that is not
+    /// there, `EINVAL` for such a master.
     #[must_use]
     pub fn new_link(spec: &LinkSpec<'fd>) -> Request<'fd> {
         let mut header = header(0);
@@ -182,8 +183,7 @@ impl<'fd> Request<'fd> {
     /// Deletes the link with the name `name` (`RTM_DELLINK`) without a look-up
     /// before.
     ///
-    /// Errors: `ENODEV` if it does not exist, `EOPNOTSUPP` for hardware. An
-    /// empty name is an error too, of the kernel (`EINVAL`).
+    /// Errors: `ENODEV` if it does not exist, `EOPNOTSUPP` for hardware.
     #[must_use]
     pub fn del_link_by_name(name: &str) -> Request<'fd> {
         let mut body = Builder::new(&header(0));

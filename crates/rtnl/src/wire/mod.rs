@@ -10,3 +10,6 @@ pub(crate) use attr::Attributes;
 pub(crate) use builder::Builder;
 pub(crate) use constants::*;
 pub(crate) use message::{Message, Messages};
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! What the integration tests share: throw-away network namespaces, and the
 //! tools of iproute2 as an independent witness. Needs root.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -86,18 +86,4 @@ pub(crate) fn json(command: &str) -> Vec<Value> {
 /// What `ip -j -d link show` says of one link.
 pub(crate) fn ip_link(name: &str) -> Value {
     json(&format!("ip -j -d link show dev {name}")).remove(0)
-}
-
-/// Whether the running kernel can make links of a kind.
-pub(crate) fn kernel_has(kind: &str) -> bool {
-    in_namespace(|| {
-        let handle = rtnl::Handle::open().unwrap();
-        let kind = match kind {
-            "dummy" => rtnl::LinkKind::Dummy,
-            "ifb" => rtnl::LinkKind::Ifb,
-            other => panic!("{other}"),
-        };
-        let spec = rtnl::LinkSpec::new("probe0", kind);
-        handle.request(rtnl::Request::new_link(&spec)).is_ok()
-    })
 }

@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use cni_core::IpConfig;
 
+use crate::config::Config;
 use crate::range::RangeSet;
 use crate::store::{Holding, Owner, Store};
 
@@ -15,6 +16,75 @@ const BLIND_TRIES: usize = 8;
 
 /// How many holders the error of an exhausted range names.
 const HOLDERS_NAMED: usize = 3;
+
+/// Reserves one address of every range set for `owner`, the requested ones where they
+/// belong.
+///
+/// # Errors
+/// As for [`allocate`], and when a requested address found no set to be taken from.
+/// When an earlier set had succeeded, everything of the owner is freed, as upstream
+/// does; else what it held before stays.
+pub(crate) fn allocate_all(
+    store: &mut Store,
+    owner: &Owner,
+    config: &Config,
+) -> anyhow::Result<Vec<IpConfig>> {
+    let mut requested = config.requested.clone();
+    let mut ips = Vec::with_capacity(config.sets.len());
+    for (index, set) in config.sets.iter().enumerate() {
+        let fitting = requested.iter().position(|ip| set.contains(*ip));
+        let fitting = fitting.map(|at| requested.remove(at));
+        match allocate(store, owner, index, set, fitting) {
+            Ok(ip) => ips.push(ip),
+            Err(error) => {
+                let error = error.context(format!("failed to allocate for range {index}"));
+                return Err(if ips.is_empty() {
+                    error
+                } else {
+                    undo(store, owner, error)
+                });
+            }
+        }
+    }
+    if !requested.is_empty() {
+        let left: String = requested.iter().map(|ip| format!(" {ip}")).collect();
+        let error = anyhow!("failed to allocate all requested IPs:{left}");
+        return Err(undo(store, owner, error));
+    }
+    Ok(ips)
+}
+
+/// Frees everything of the owner after `error`.
+fn undo(store: &mut Store, owner: &Owner, error: anyhow::Error) -> anyhow::Error {
+    match store.release_all(owner) {
+        Ok(()) => error,
+        Err(undo) => anyhow!("{error:#} (and not all was undone: {undo:#})"),
+    }
+}
+
+/// What ADD would say of the first set that has no free address; `None` when every set
+/// has one.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub(crate) fn first_exhausted(
+    store: &mut Store,
+    sets: &[RangeSet],
+) -> anyhow::Result<Option<String>> {
+    // Counting names is enough unless a set may be full; only then files are read.
+    let names = store.names()?;
+    let crowded = |set: &&RangeSet| {
+        let count = names.iter().filter(|ip| set.contains(**ip)).count();
+        count as u128 >= set.capacity()
+    };
+    for set in sets.iter().filter(crowded) {
+        let taken = store.holdings()?;
+        if set.walk(None).all(|(ip, _)| is_taken(&taken, ip)) {
+            return Ok(Some(exhausted(store, set, &taken)));
+        }
+    }
+    Ok(None)
+}
 
 /// Reserves one address of `set` for `owner`: the requested one if there is one,
 /// else the next free after the last reserved.
@@ -38,13 +108,19 @@ pub(crate) fn allocate(
         None => reserve_next(store, owner, index, set)?,
     };
     if let Err(error) = store.set_last_reserved(index, ip) {
-        return Err(match store.release(ip) {
+        return Err(match store.release(ip, owner.id()) {
             Ok(()) => error,
             Err(undo) => error.context(format!("{undo:#}, so {ip} stays reserved")),
         });
     }
-    let range = set.range_of(ip).with_context(|| format!("{ip} not in range set {set}"))?;
-    Ok(IpConfig { interface: None, address: range.with_prefix(ip), gateway: Some(range.gateway()) })
+    let range = set
+        .range_of(ip)
+        .with_context(|| format!("{ip} not in range set {set}"))?;
+    Ok(IpConfig {
+        interface: None,
+        address: range.with_prefix(ip),
+        gateway: Some(range.gateway()),
+    })
 }
 
 fn reserve_requested(
@@ -73,7 +149,10 @@ fn reserve_next(
 ) -> anyhow::Result<IpAddr> {
     let held = store.held_by(owner)?;
     if let Some(ip) = held.all().find(|ip| set.contains(*ip)) {
-        bail!("{ip} has been allocated to {}, duplicate allocation is not allowed", owner.id());
+        bail!(
+            "{ip} has been allocated to {}, duplicate allocation is not allowed",
+            owner.id()
+        );
     }
     let last = store.last_reserved(index);
     for (ip, _) in set.walk(last).take(BLIND_TRIES) {
@@ -84,9 +163,7 @@ fn reserve_next(
     let mut taken = store.holdings()?;
     loop {
         for (ip, _) in set.walk(last) {
-            if taken.binary_search_by_key(&ip, |holding| holding.ip).is_err()
-                && store.reserve(ip, owner)?
-            {
+            if !is_taken(&taken, ip) && store.reserve(ip, owner)? {
                 return Ok(ip);
             }
         }
@@ -97,18 +174,31 @@ fn reserve_next(
         }
         taken = store.holdings()?;
     }
-    bail!("no IP addresses available in range set: {set}{}", who_holds(store, set, &taken))
+    bail!(exhausted(store, set, &taken))
 }
 
-/// ` (254 of 254 addresses held by 250 containers, e.g. x (3), y (1), z (1))`.
-fn who_holds(store: &Store, set: &RangeSet, taken: &[Holding]) -> String {
+/// Whether an address is among `taken`, which is sorted by address.
+fn is_taken(taken: &[Holding], ip: IpAddr) -> bool {
+    taken
+        .binary_search_by_key(&ip, |holding| holding.ip)
+        .is_ok()
+}
+
+/// `no IP addresses available in range set: 10.1.2.1-10.1.2.254 (253 of 253 addresses
+/// held by 250 containers, e.g. x (3), y (1), z (1))`: upstream's text, then who holds
+/// the most.
+fn exhausted(store: &Store, set: &RangeSet, taken: &[Holding]) -> String {
     let mut inside: Vec<&Holding> = taken.iter().filter(|one| set.contains(one.ip)).collect();
     inside.sort_by_key(|one| (one.id_hash, one.ip));
-    let mut containers: Vec<&[&Holding]> =
-        inside.chunk_by(|a, b| a.id_hash == b.id_hash).collect();
-    containers.sort_by_key(|held| (std::cmp::Reverse(held.len()), held.first().map(|one| one.ip)));
+    let mut containers: Vec<&[&Holding]> = inside.chunk_by(|a, b| a.id_hash == b.id_hash).collect();
+    containers.sort_by_key(|held| {
+        (
+            std::cmp::Reverse(held.len()),
+            held.first().map(|one| one.ip),
+        )
+    });
     let mut text = format!(
-        " ({} of {} addresses held by {} container{}",
+        "no IP addresses available in range set: {set} ({} of {} addresses held by {} container{}",
         inside.len(),
         set.capacity(),
         containers.len(),

@@ -103,7 +103,14 @@ impl Stamp {
         let m = directory.metadata()?;
         // Only compared for equality, so that the sign does not matter.
         let times = [m.mtime(), m.mtime_nsec(), m.ctime(), m.ctime_nsec()].map(i64::cast_unsigned);
-        Ok(Stamp([m.dev(), m.ino(), times[0], times[1], times[2], times[3]]))
+        Ok(Stamp([
+            m.dev(),
+            m.ino(),
+            times[0],
+            times[1],
+            times[2],
+            times[3],
+        ]))
     }
 }
 
@@ -237,7 +244,10 @@ impl Index {
         let mut all: Vec<Holding> = table
             .chunks_exact(SLOT)
             .filter(|slot| number(slot, 0) > DELETED)
-            .map(|slot| Holding { ip: address(slot), id_hash: number(slot, 0) })
+            .map(|slot| Holding {
+                ip: address(slot),
+                id_hash: number(slot, 0),
+            })
             .collect();
         all.sort_unstable_by_key(|holding| holding.ip);
         Ok(all)
@@ -302,7 +312,8 @@ impl Index {
             return Ok(());
         }
         let marker = SystemTime::now() - Duration::from_secs(2);
-        self.directory.set_times(FileTimes::new().set_modified(marker))?;
+        self.directory
+            .set_times(FileTimes::new().set_modified(marker))?;
         self.clean = true;
         self.write_header()
     }
@@ -340,7 +351,8 @@ impl Index {
     }
 
     fn write_slot(&self, at: u64, slot: &[u8; SLOT]) -> io::Result<()> {
-        self.file.write_all_at(slot, HEADER as u64 + at * SLOT as u64)
+        self.file
+            .write_all_at(slot, HEADER as u64 + at * SLOT as u64)
     }
 
     /// Visits the slots of a hash's chain until `visit` says that it has seen enough,
@@ -356,7 +368,8 @@ impl Index {
         while left > 0 {
             let count = BLOCK.min(self.slots - at).min(left);
             let bytes = &mut block[..count as usize * SLOT];
-            self.file.read_exact_at(bytes, HEADER as u64 + at * SLOT as u64)?;
+            self.file
+                .read_exact_at(bytes, HEADER as u64 + at * SLOT as u64)?;
             for (i, slot) in bytes.chunks_exact(SLOT).enumerate() {
                 if visit(at + i as u64, number(slot, 0), address(slot)) {
                     return Ok(());
@@ -387,11 +400,17 @@ fn slot(holding: Holding) -> [u8; SLOT] {
 
 /// The number at a place; 0 behind the end, which no caller asks for.
 fn number(bytes: &[u8], at: usize) -> u64 {
-    bytes.get(at..at + 8).and_then(|b| b.try_into().ok()).map_or(0, u64::from_le_bytes)
+    bytes
+        .get(at..at + 8)
+        .and_then(|b| b.try_into().ok())
+        .map_or(0, u64::from_le_bytes)
 }
 
 fn address(slot: &[u8]) -> IpAddr {
-    let octets: [u8; 16] = slot.get(8..).and_then(|b| b.try_into().ok()).unwrap_or_default();
+    let octets: [u8; 16] = slot
+        .get(8..)
+        .and_then(|b| b.try_into().ok())
+        .unwrap_or_default();
     IpAddr::V6(Ipv6Addr::from(octets)).to_canonical()
 }
 

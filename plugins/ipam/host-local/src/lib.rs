@@ -1,1 +1,174 @@
-//! Plugin.
+//! The `host-local` IPAM plugin: hands out addresses of configured ranges and keeps
+//! account of them in files on the node.
+//!
+//! See `Documentation/plugins/host-local.md` for the configuration and the files.
+
+mod allocator;
+mod config;
+mod index;
+mod last_reserved;
+mod lock;
+mod range;
+mod reservation;
+mod resolv_conf;
+mod state_dir;
+mod store;
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, bail};
+use cni_core::{AddResult, Call, Code, Dns, Error, Plugin};
+
+use config::Config;
+use reservation::Relation;
+use store::{Content, Owner, Store};
+
+/// The plugin.
+#[derive(Clone, Copy, Debug)]
+pub struct HostLocal;
+
+impl Plugin for HostLocal {
+    fn name(&self) -> &'static str {
+        "host-local"
+    }
+
+    /// One address from each range set, under one lock. A failure leaves nothing behind.
+    fn add(&self, call: &Call) -> anyhow::Result<AddResult> {
+        let config = Config::read(call)?;
+        let dns = match &config.resolv_conf {
+            Some(path) => resolv_conf::read(path)?,
+            None => Dns::default(),
+        };
+        let mut store = Store::open(&config.directory)?;
+        let ips = allocator::allocate_all(&mut store, &owner(call), &config)?;
+        Ok(AddResult {
+            ips,
+            routes: config.routes,
+            dns,
+            ..AddResult::default()
+        })
+    }
+
+    /// Frees what the attachment holds, whatever the ranges are now.
+    fn del(&self, call: &Call) -> anyhow::Result<()> {
+        let directory = config::state_directory(call)?;
+        match Store::open_to_release(&directory)? {
+            Some(mut store) => store.release_all(&owner(call)),
+            None => Ok(()),
+        }
+    }
+
+    /// Every address of `prevResult` that is of this network must be the attachment's;
+    /// without such an address it must hold any.
+    fn check(&self, call: &Call) -> anyhow::Result<()> {
+        let config = Config::read(call)?;
+        let owner = owner(call);
+        let lost = || {
+            format!(
+                "host-local: Failed to find address added by container {}",
+                owner.id()
+            )
+        };
+        let ips = call.prev_result()?.unwrap_or_default().ips;
+        let ips = ips.iter().map(|ip| ip.address.addr());
+        let ours = ips.filter(|ip| config.sets.iter().any(|set| set.contains(*ip)));
+        let mut store = Store::open_to_read(&config.directory)?.with_context(lost)?;
+        let mut checked = false;
+        for ip in ours {
+            let content = store.content(ip);
+            if owner.relation(&content) == Relation::Other {
+                bail!("{}: {ip} is {content}", lost());
+            }
+            checked = true;
+        }
+        if !checked && store.held_by(&owner)?.all().next().is_none() {
+            bail!(lost());
+        }
+        Ok(())
+    }
+
+    /// Frees what no valid attachment holds.
+    fn gc(&self, call: &Call) -> anyhow::Result<()> {
+        let Some(valid) = call.valid_attachments()? else {
+            return Ok(());
+        };
+        let valid = valid
+            .iter()
+            .map(|one| (one.container_id.as_str(), one.if_name.as_str()));
+        let valid: BTreeSet<(&str, &str)> = valid.collect();
+        let directory = config::state_directory(call)?;
+        match Store::open_to_release(&directory)? {
+            Some(mut store) => store.retain(|content| is_valid(content, &valid)),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether an ADD could be served, found out without a change.
+    fn status(&self, call: &Call) -> anyhow::Result<()> {
+        let config = Config::read_for_status(call)?;
+        let unavailable = |details: String| {
+            Error::new(
+                Code::PLUGIN_NOT_AVAILABLE,
+                "host-local cannot reserve addresses",
+            )
+            .with_details(details)
+        };
+        state_dir::usable(&config.directory).map_err(|cause| unavailable(format!("{cause:#}")))?;
+        let Some(mut store) = Store::open_to_read(&config.directory)? else {
+            return Ok(());
+        };
+        match allocator::first_exhausted(&mut store, &config.sets)? {
+            Some(text) => Err(unavailable(text).into()),
+            None => Ok(()),
+        }
+    }
+}
+
+fn owner(call: &Call) -> Owner {
+    Owner::new(&call.container_id, &call.if_name)
+}
+
+/// Whether a reservation belongs to an attachment that is still alive. One without an
+/// interface name belongs to any of its container; an unreadable one is left alone.
+fn is_valid(content: &Content, valid: &BTreeSet<(&str, &str)>) -> bool {
+    match content {
+        Content::Held {
+            id,
+            if_name: Some(name),
+        } => valid.contains(&(id, name)),
+        Content::Held { id, if_name: None } => valid
+            .range((id.as_str(), "")..)
+            .next()
+            .is_some_and(|(first, _)| first == id),
+        Content::Unknown => true,
+        Content::Remnant => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_valid_reservations() {
+        let valid = BTreeSet::from([("b", "eth0"), ("b", "eth1"), ("d", "net1")]);
+        let held = |id: &str, if_name: Option<&str>| Content::Held {
+            id: id.into(),
+            if_name: if_name.map(Into::into),
+        };
+        for (content, expected) in [
+            (held("b", Some("eth0")), true),
+            (held("b", Some("eth2")), false),
+            (held("b", None), true),
+            (held("a", None), false),
+            (held("c", None), false),
+            (held("d", None), true),
+            (held("d", Some("eth0")), false),
+            (held("e", None), false),
+            (Content::Unknown, true),
+            (Content::Remnant, false),
+        ] {
+            assert_eq!(is_valid(&content, &valid), expected, "{content}");
+        }
+    }
+}

@@ -1,2 +1,4 @@
-//! Binary.
-fn main() {}
+//! The `host-local` executable.
+fn main() -> std::process::ExitCode {
+    cni_core::skel::main(&cni_host_local::HostLocal)
+}

@@ -105,7 +105,12 @@ impl Range {
         let end = spec.end.unwrap_or(last);
         // Only an explicit start above the default end: the broadcast address.
         let end = end.max(start);
-        Ok(Range { subnet: cidr, start, end, gateway })
+        Ok(Range {
+            subnet: cidr,
+            start,
+            end,
+            gateway,
+        })
     }
 
     /// The gateway that belongs to the addresses of this range.
@@ -195,7 +200,9 @@ impl RangeSet {
 
     /// How many addresses the set can hand out, gateways excluded.
     pub(crate) fn capacity(&self) -> u128 {
-        self.0.iter().fold(0, |sum, range| sum.saturating_add(range.capacity()))
+        self.0
+            .iter()
+            .fold(0, |sum, range| sum.saturating_add(range.capacity()))
     }
 
     /// All candidates in the order they are to be tried: the address after `last`
@@ -206,7 +213,12 @@ impl RangeSet {
             let at = self.0.iter().position(|range| range.contains(ip))?;
             Some((at, ip))
         });
-        Walk { ranges: &self.0, at: place.map_or(0, |(at, _)| at), current: place.map(|(_, ip)| ip), first: None }
+        Walk {
+            ranges: &self.0,
+            at: place.map_or(0, |(at, _)| at),
+            current: place.map(|(_, ip)| ip),
+            first: None,
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! What one reservation file says: who holds the address.
 
 use std::fmt;
-use std::fs::OpenOptions;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
+use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
@@ -27,7 +28,10 @@ pub(crate) struct Owner {
 impl Owner {
     /// The attachment that `CNI_CONTAINERID` and `CNI_IFNAME` name.
     pub(crate) fn new(id: &str, if_name: &str) -> Owner {
-        Owner { id: id.trim().to_owned(), if_name: if_name.to_owned() }
+        Owner {
+            id: id.trim().to_owned(),
+            if_name: if_name.to_owned(),
+        }
     }
 
     /// The container's ID.
@@ -43,9 +47,10 @@ impl Owner {
     /// How a reservation that says `content` relates to this owner.
     pub(crate) fn relation(&self, content: &Content) -> Relation {
         match content {
-            Content::Held { id, if_name: Some(name) } if *id == self.id && *name == self.if_name => {
-                Relation::Own
-            }
+            Content::Held {
+                id,
+                if_name: Some(name),
+            } if *id == self.id && *name == self.if_name => Relation::Own,
             Content::Held { id, if_name: None } if *id == self.id => Relation::Legacy,
             _ => Relation::Other,
         }
@@ -93,16 +98,18 @@ impl Content {
     pub(crate) fn read(path: &Path) -> io::Result<Content> {
         // A pipe or a link that somebody put there must not hold us up or lead away.
         let flags = OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW;
-        let file = match OpenOptions::new().read(true).custom_flags(flags.bits()).open(path) {
+        let file = match OpenOptions::new()
+            .read(true)
+            .custom_flags(flags.bits())
+            .open(path)
+        {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(error),
             Err(_) => return Ok(Content::Unknown),
         };
-        // A container ID has 64 digits as a rule, so that one read is the whole file.
-        let mut bytes = Vec::with_capacity(128);
-        match file.take(MAX_SIZE).read_to_end(&mut bytes) {
-            Ok(_) if is_blank(&bytes) && !is_file(path) => Ok(Content::Unknown),
-            Ok(_) => Ok(Content::parse(&bytes)),
+        match read_all(file) {
+            Ok(bytes) if is_blank(&bytes) && !is_file(path) => Ok(Content::Unknown),
+            Ok(bytes) => Ok(Content::parse(&bytes)),
             Err(_) => Ok(Content::Unknown),
         }
     }
@@ -114,8 +121,14 @@ impl Content {
         let text = String::from_utf8_lossy(bytes);
         let text = text.trim();
         match text.split_once(SEPARATOR) {
-            Some((id, name)) => Content::Held { id: id.to_owned(), if_name: Some(name.to_owned()) },
-            None => Content::Held { id: text.to_owned(), if_name: None },
+            Some((id, name)) => Content::Held {
+                id: id.to_owned(),
+                if_name: Some(name.to_owned()),
+            },
+            None => Content::Held {
+                id: text.to_owned(),
+                if_name: None,
+            },
         }
     }
 }
@@ -124,19 +137,59 @@ impl fmt::Display for Content {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Content::Remnant => f.write_str("not reserved"),
-            Content::Held { id, if_name: Some(name) } => write!(f, "held by {id} {name}"),
+            Content::Held {
+                id,
+                if_name: Some(name),
+            } => write!(f, "held by {id} {name}"),
             Content::Held { id, if_name: None } => write!(f, "held by {id}"),
             Content::Unknown => f.write_str("held by something unreadable"),
         }
     }
 }
 
+/// Reads a file that is seldom longer than a container ID of 64 digits and an interface
+/// name: by one system call, as thousands of them may be read in a row.
+fn read_all(mut file: File) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; 256];
+    let len = file.read(&mut bytes)?;
+    bytes.truncate(len);
+    if len == 256 {
+        file.take(MAX_SIZE).read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
+}
+
+/// The addresses that have a file in a directory, in no order.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub(crate) fn names(directory: &Path) -> anyhow::Result<Vec<IpAddr>> {
+    let failed = |error: io::Error| file_error("open", directory, &error);
+    let mut all = Vec::new();
+    for entry in fs::read_dir(directory).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        if let Some(ip) = name.to_str().and_then(address_of) {
+            all.push(ip);
+        }
+    }
+    Ok(all)
+}
+
+/// The address that a file name is the canonical form of.
+fn address_of(name: &str) -> Option<IpAddr> {
+    let ip: IpAddr = name.parse().ok()?;
+    // Among IPv4 addresses there is no other form; mapped ones are never written.
+    (ip.is_ipv4() || ip.to_canonical().to_string() == name).then_some(ip)
+}
+
 fn is_blank(bytes: &[u8]) -> bool {
-    bytes.iter().all(|byte| *byte == 0 || byte.is_ascii_whitespace())
+    bytes
+        .iter()
+        .all(|byte| *byte == 0 || byte.is_ascii_whitespace())
 }
 
 fn is_file(path: &Path) -> bool {
-    std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file())
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file())
 }
 
 /// `<operation> <path>: <cause>`, the form in which users know file system errors.
@@ -149,7 +202,10 @@ mod tests {
     use super::*;
 
     fn held(id: &str, if_name: Option<&str>) -> Content {
-        Content::Held { id: id.into(), if_name: if_name.map(Into::into) }
+        Content::Held {
+            id: id.into(),
+            if_name: if_name.map(Into::into),
+        }
     }
 
     #[test]
@@ -171,10 +227,24 @@ mod tests {
     }
 
     #[test]
+    fn reads_files_of_any_length() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("10.0.0.1");
+        for len in [1, 255, 256, 257, 100_000] {
+            let id = "x".repeat(len);
+            fs::write(&path, format!("{id}\r\neth0")).unwrap();
+            assert_eq!(Content::read(&path).unwrap(), held(&id, Some("eth0")));
+        }
+    }
+
+    #[test]
     fn tells_owners_apart() {
         let owner = Owner::new("abc", "eth0");
         assert_eq!(owner.content(), "abc\r\neth0");
-        assert_eq!(owner.relation(&Content::parse(owner.content().as_bytes())), Relation::Own);
+        assert_eq!(
+            owner.relation(&Content::parse(owner.content().as_bytes())),
+            Relation::Own
+        );
         for (content, expected) in [
             (held("abc", None), Relation::Legacy),
             (held("abc", Some("eth1")), Relation::Other),
@@ -188,6 +258,26 @@ mod tests {
     }
 
     #[test]
+    fn knows_addresses_by_their_names() {
+        for name in ["10.0.0.1", "2001:db8::1", "::1:0:0", "::"] {
+            assert_eq!(
+                address_of(name).map(|ip| ip.to_string()).as_deref(),
+                Some(name)
+            );
+        }
+        for name in [
+            "lock",
+            ".index",
+            "last_reserved_ip.0",
+            "10.0.0.01",
+            "2001:DB8::1",
+            "::ffff:1.2.3.4",
+        ] {
+            assert_eq!(address_of(name), None, "{name}");
+        }
+    }
+
+    #[test]
     fn takes_what_is_no_file_for_taken() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
@@ -195,7 +285,11 @@ mod tests {
         std::os::unix::fs::symlink("/etc/hostname", at("10.0.0.2")).unwrap();
         nix::unistd::mkfifo(&at("10.0.0.3"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         for name in ["10.0.0.1", "10.0.0.2", "10.0.0.3"] {
-            assert_eq!(Content::read(&at(name)).unwrap(), Content::Unknown, "{name}");
+            assert_eq!(
+                Content::read(&at(name)).unwrap(),
+                Content::Unknown,
+                "{name}"
+            );
         }
         assert!(Content::read(&at("10.0.0.4")).is_err());
     }

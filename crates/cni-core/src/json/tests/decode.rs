@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::json::{Error, decode};
+use crate::json::decode;
 use serde::de::DeserializeOwned;
 
 #[derive(Debug, Default, PartialEq, Deserialize)]

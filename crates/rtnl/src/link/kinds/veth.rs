@@ -2,7 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 
-use crate::link::spec::{CommonAttributes, header, up_flags};
+use crate::link::spec::{CommonAttributes, header};
 use crate::wire::Builder;
 use crate::wire::builder::header_bytes;
 
@@ -19,8 +19,9 @@ pub struct Veth<'fd> {
 
 /// The other end of a veth pair, created in the same request.
 ///
-/// The kernel takes no master for the peer: make the end that joins a bridge
-/// the near one.
+/// The kernel gives the peer no master, and cannot set it up before the pair is
+/// complete (it answers `ENOTCONN`): make the end that joins a bridge the near
+/// one, and set the peer up by a request of its own in its namespace.
 #[derive(Clone, Debug, Default)]
 pub struct PeerSpec<'fd> {
     /// Name, at most 15 bytes; empty lets the kernel choose.
@@ -42,16 +43,12 @@ pub struct PeerSpec<'fd> {
     pub gso_max_size: Option<u32>,
     /// Largest receive-offload packet built, in bytes.
     pub gro_max_size: Option<u32>,
-    /// Whether to set the peer up at birth.
-    pub up: bool,
 }
 
 impl Veth<'_> {
     pub(super) fn encode(&self, data: &mut Builder) {
         let peer = &self.peer;
-        let mut header = header(0);
-        up_flags(&mut header, peer.up);
-        data.nested_after(VETH_INFO_PEER, &header_bytes(&header), |attributes| {
+        data.nested_after(VETH_INFO_PEER, &header_bytes(&header(0)), |attributes| {
             CommonAttributes {
                 name: &peer.name,
                 netns: peer.netns,

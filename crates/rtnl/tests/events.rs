@@ -1,0 +1,231 @@
+//! Waiting for links and addresses; dumps while the table changes.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use common::{Namespace, in_namespace, run};
+use rtnl::*;
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(10)
+}
+
+fn up(link: &Link) -> bool {
+    link.operstate == OperState::Up
+}
+
+#[test]
+fn a_link_that_is_up_already_is_not_waited_for() {
+    in_namespace(|| {
+        run("ip link add v0 type veth peer name v1");
+        run("ip link set v0 up");
+        run("ip link set v1 up");
+        let index = Handle::open().unwrap().link_by_name("v0").unwrap().index;
+        let mut events = Handle::subscribe_links().unwrap();
+        let past = Instant::now();
+        assert!(events.wait(index, past, up).unwrap().is_met());
+        // Old events do not count once the state is another one.
+        run("ip link set v1 down");
+        run("ip link set v1 up");
+        run("ip link set v1 down");
+        let waited = events.wait(index, Instant::now(), up).unwrap();
+        let Waited::TimedOut(link) = waited else {
+            panic!()
+        };
+        assert_eq!(link.operstate, OperState::LowerLayerDown);
+    });
+}
+
+#[test]
+fn a_link_that_comes_up_later_is_noticed() {
+    in_namespace(|| {
+        run("ip link add br0 type bridge");
+        run("ip link add v0 master br0 type veth peer name v1");
+        run("ip link set v0 up");
+        let here = Namespace::current();
+        let index = Handle::open().unwrap().link_by_name("v0").unwrap().index;
+        let mut events = Handle::subscribe_links().unwrap();
+        let short = Instant::now() + Duration::from_millis(30);
+        let waited = events.wait(index, short, up).unwrap();
+        assert!(!waited.is_met());
+        assert!(Instant::now() >= short);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(50));
+                // Events of another link are passed over.
+                here.run(|| run("ip link set br0 up"));
+                here.run(|| run("ip link set v1 up"));
+            });
+            let begin = Instant::now();
+            assert!(events.wait(index, soon(), up).unwrap().is_met());
+            assert!(begin.elapsed() < Duration::from_secs(5));
+        });
+    });
+}
+
+#[test]
+fn a_link_that_goes_away_ends_the_wait() {
+    in_namespace(|| {
+        run("ip link add v0 type veth peer name v1");
+        let here = Namespace::current();
+        let index = Handle::open().unwrap().link_by_name("v0").unwrap().index;
+        let mut events = Handle::subscribe_links().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(50));
+                here.run(|| run("ip link del v0"));
+            });
+            let error = events.wait(index, soon(), up).unwrap_err();
+            assert_eq!(error.to_string(), "Link not found");
+        });
+        let error = events.wait(index, soon(), up).unwrap_err();
+        assert!(error.is_not_found());
+    });
+}
+
+/// Leaving a bridge is told with a deletion of family bridge; the link lives.
+#[test]
+fn leaving_a_bridge_is_not_going_away() {
+    in_namespace(|| {
+        run("ip link add br0 type bridge");
+        run("ip link add v0 master br0 type veth peer name v1");
+        let here = Namespace::current();
+        let index = Handle::open().unwrap().link_by_name("v0").unwrap().index;
+        let mut events = Handle::subscribe_links().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(50));
+                here.run(|| run("ip link set v0 nomaster"));
+            });
+            let waited = events.wait(index, soon(), |link| link.master.is_none());
+            assert!(waited.unwrap().is_met());
+        });
+    });
+}
+
+#[test]
+fn more_events_than_the_socket_holds_lose_nothing() {
+    in_namespace(|| {
+        run("ip link add v0 type veth peer name v1");
+        let handle = Handle::open().unwrap();
+        let index = handle.link_by_name("v0").unwrap().index;
+        let mut events = Handle::subscribe_links().unwrap();
+        for _ in 0..2000 {
+            for promisc in [Some(true), Some(false)] {
+                let change = LinkChange {
+                    promisc,
+                    ..LinkChange::default()
+                };
+                handle.request(Request::set_link(index, &change)).unwrap();
+            }
+        }
+        run("ip link set v0 up");
+        run("ip link set v1 up");
+        assert!(events.wait(index, soon(), up).unwrap().is_met());
+    });
+}
+
+#[test]
+fn duplicate_address_detection_is_waited_for() {
+    in_namespace(|| {
+        run("ip link add v0 type veth peer name v1");
+        run("ip link set v0 up");
+        run("ip link set v1 up");
+        let handle = Handle::open().unwrap();
+        let index = handle.link_by_name("v0").unwrap().index;
+        let mut events = Handle::subscribe_addresses().unwrap();
+        let addr = "2001:db8::1".parse().unwrap();
+        handle
+            .request(Request::add_address(index, &AddressSpec::new(addr, 64)))
+            .unwrap();
+        let ours = |list: &[Address]| list.iter().find(|a| a.addr == addr).cloned();
+        let settled = |list: &[Address]| ours(list).is_some_and(|a| !a.is_tentative());
+        let waited = events
+            .wait(&handle, index, Instant::now(), settled)
+            .unwrap();
+        let Waited::TimedOut(list) = waited else {
+            panic!()
+        };
+        assert!(ours(&list).unwrap().is_tentative());
+        let waited = events.wait(&handle, index, soon(), settled).unwrap();
+        assert!(waited.is_met());
+    });
+}
+
+#[test]
+fn a_duplicate_address_is_noticed() {
+    in_namespace(|| {
+        run("ip link add v0 type veth peer name v1");
+        run("ip link set v1 up");
+        run("ip -6 addr add 2001:db8::1/64 dev v1 nodad");
+        run("ip link set v0 up");
+        let handle = Handle::open().unwrap();
+        let index = handle.link_by_name("v0").unwrap().index;
+        let mut events = Handle::subscribe_addresses().unwrap();
+        let addr = "2001:db8::1".parse().unwrap();
+        handle
+            .request(Request::add_address(index, &AddressSpec::new(addr, 64)))
+            .unwrap();
+        let waited = events
+            .wait(&handle, index, soon(), |list| {
+                list.iter().any(Address::is_dad_failed)
+            })
+            .unwrap();
+        assert!(waited.is_met());
+    });
+}
+
+/// Whatever happens meanwhile, a list holds every link that was there all along.
+#[test]
+fn dumps_are_never_partial() {
+    in_namespace(|| {
+        let handle = Handle::open().unwrap();
+        let bridge = |name: String| {
+            Request::new_link(&LinkSpec::new(name, LinkKind::Bridge(Bridge::default())))
+        };
+        // Enough for several datagrams, with and without links coming and going.
+        let stay = (0..200).map(|n| bridge(format!("stay{n}"))).collect();
+        assert!(handle.batch(stay).iter().all(Result::is_ok));
+        let here = Namespace::current();
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                here.run(|| {
+                    let handle = Handle::open().unwrap();
+                    while !stop.load(Ordering::Relaxed) {
+                        handle.request(bridge("guest".into())).unwrap();
+                        handle.request(Request::del_link_by_name("guest")).unwrap();
+                    }
+                });
+            });
+            let mut complete = 0;
+            for _ in 0..40 {
+                match handle.links() {
+                    Ok(links) => {
+                        let stayed = links.iter().filter(|l| l.name.starts_with("stay"));
+                        assert_eq!(stayed.count(), 200);
+                        complete += 1;
+                    }
+                    Err(error) => {
+                        let text = error.to_string();
+                        assert!(text.starts_with("table kept changing"), "{text}");
+                    }
+                }
+            }
+            stop.store(true, Ordering::Relaxed);
+            eprintln!("{complete} of 40 dumps were complete");
+        });
+        assert_eq!(
+            handle
+                .links()
+                .unwrap()
+                .iter()
+                .filter(|l| l.name.starts_with("stay"))
+                .count(),
+            200
+        );
+    });
+}

@@ -1,0 +1,294 @@
+//! What may be asked of the plugin.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, anyhow, bail};
+use cni_core::cidr::{deserialize_optional_ip, parse_ip};
+use cni_core::{Call, Cidr, Route, Version, json};
+use serde::de::{Deserialize, Deserializer, Error as _};
+
+use crate::range::{RangeSet, RangeSpec, SubnetText};
+
+/// Where the networks' directories are unless `dataDir` says otherwise.
+const DEFAULT_DATA_DIR: &str = "/var/lib/cni/networks";
+
+/// A validated configuration.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// One address is allocated from each. Never empty, except for STATUS.
+    pub(crate) sets: Vec<RangeSet>,
+    /// The addresses asked for, each once, in the order in which they were given.
+    pub(crate) requested: Vec<IpAddr>,
+    /// Go into the result as they are.
+    pub(crate) routes: Vec<Route>,
+    /// The file that becomes the result's `dns`.
+    pub(crate) resolv_conf: Option<PathBuf>,
+    /// The network's directory.
+    pub(crate) directory: PathBuf,
+}
+
+impl Config {
+    /// Reads and checks everything that ADD and CHECK need.
+    ///
+    /// # Errors
+    /// When something is missing or wrong; the texts are upstream's.
+    pub(crate) fn read(call: &Call) -> anyhow::Result<Config> {
+        let args = call.args.to_string_lossy();
+        let config = Config::new(&call.conf, &call.name, call.version, &args)?;
+        if config.sets.is_empty() {
+            bail!("no IP ranges specified");
+        }
+        Ok(config)
+    }
+
+    /// The same for STATUS, which comes without `runtimeConfig`: a configuration whose
+    /// ranges all come from the runtime has none then.
+    ///
+    /// # Errors
+    /// As for [`Config::read`].
+    pub(crate) fn read_for_status(call: &Call) -> anyhow::Result<Config> {
+        Config::new(&call.conf, &call.name, call.version, "")
+    }
+
+    fn new(
+        conf: &serde_json::Value,
+        name: &str,
+        version: Version,
+        args: &str,
+    ) -> anyhow::Result<Config> {
+        let conf: Document = json::decode(conf)?;
+        let ipam = conf.ipam.context("IPAM config missing 'ipam' key")?;
+        let args = cni_core::args::Args::parse(args, &["IP"])?;
+        let from_args = args.get_with("IP", RequestedIp::parse)?;
+        let from_args = from_args.filter(|ip| ip.0.is_some());
+        let requested = requested([
+            ("CNI_ARGS IP", from_args.map(Some).into_iter().collect()),
+            ("args.cni.ips", conf.args.cni.ips),
+            ("runtimeConfig.ips", conf.runtime_config.ips),
+        ])?;
+        let legacy = ipam.legacy_range().map(|range| Some(vec![Some(range)]));
+        let sets = conf
+            .runtime_config
+            .ip_ranges
+            .into_iter()
+            .chain(legacy)
+            .chain(ipam.ranges);
+        Ok(Config {
+            sets: range_sets(sets, version)?,
+            requested,
+            routes: ipam.routes,
+            resolv_conf: (!ipam.resolv_conf.is_empty()).then(|| ipam.resolv_conf.into()),
+            directory: directory(&ipam.data_dir, name),
+        })
+    }
+}
+
+/// The network's directory and nothing else: DEL and GC depend on no other key, so
+/// that a configuration which became invalid cannot keep addresses from being freed.
+///
+/// # Errors
+/// When there is no `ipam` or its `dataDir` is no string.
+pub(crate) fn state_directory(call: &Call) -> anyhow::Result<PathBuf> {
+    #[derive(serde::Deserialize)]
+    struct Document {
+        ipam: Option<Ipam>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Ipam {
+        #[serde(rename = "dataDir", default)]
+        data_dir: String,
+    }
+    let conf: Document = call.config()?;
+    let ipam = conf.ipam.context("IPAM config missing 'ipam' key")?;
+    Ok(directory(&ipam.data_dir, &call.name))
+}
+
+fn directory(data_dir: &str, name: &str) -> PathBuf {
+    let parent = if data_dir.is_empty() {
+        DEFAULT_DATA_DIR
+    } else {
+        data_dir
+    };
+    PathBuf::from(parent).join(name)
+}
+
+/// What was asked for in three places, which all add up.
+fn requested(sources: [(&str, Vec<Option<RequestedIp>>); 3]) -> anyhow::Result<Vec<IpAddr>> {
+    let mut all = Vec::new();
+    for (source, ips) in sources {
+        for (i, ip) in ips.into_iter().enumerate() {
+            let ip = ip.ok_or_else(|| anyhow!("{source}[{i}]: null is no IP address"))?;
+            let ip =
+                ip.0.context("cannot understand ip: IP <nil> not v4 nor v6")?;
+            if !all.contains(&ip) {
+                all.push(ip);
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Checks the sets one by one and against each other.
+fn range_sets(
+    configured: impl Iterator<Item = ConfiguredSet>,
+    version: Version,
+) -> anyhow::Result<Vec<RangeSet>> {
+    let mut sets: Vec<RangeSet> = Vec::new();
+    for (i, set) in configured.enumerate() {
+        let specs: Vec<RangeSpec> = set
+            .unwrap_or_default()
+            .into_iter()
+            .map(|range| range.map(RangeSpec::from).unwrap_or_default())
+            .collect();
+        let set = RangeSet::new(&specs).with_context(|| format!("invalid range set {i}"))?;
+        sets.push(set);
+    }
+    let ipv4 = sets.iter().filter(|set| set.is_ipv4()).count();
+    if version < Version::V0_3_0 && (ipv4 > 1 || sets.len() - ipv4 > 1) {
+        bail!("CNI version {version} does not support more than 1 address per family");
+    }
+    for (i, a) in sets.iter().enumerate() {
+        if let Some(j) = sets.iter().skip(i + 1).position(|b| a.overlaps(b)) {
+            bail!("range set {i} overlaps with {}", i + 1 + j);
+        }
+    }
+    Ok(sets)
+}
+
+/// A range set as written; `null` is an empty set, a `null` in it an empty range.
+type ConfiguredSet = Option<Vec<Option<ConfiguredRange>>>;
+
+#[derive(serde::Deserialize)]
+struct Document {
+    ipam: Option<Ipam>,
+    #[serde(rename = "runtimeConfig", default)]
+    runtime_config: RuntimeConfig,
+    #[serde(default)]
+    args: DocumentArgs,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct RuntimeConfig {
+    ips: Vec<Option<RequestedIp>>,
+    #[serde(rename = "ipRanges")]
+    ip_ranges: Vec<ConfiguredSet>,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct DocumentArgs {
+    cni: CniArgs,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct CniArgs {
+    ips: Vec<Option<RequestedIp>>,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Ipam {
+    ranges: Vec<ConfiguredSet>,
+    subnet: Option<Subnet>,
+    #[serde(deserialize_with = "deserialize_optional_ip")]
+    range_start: Option<IpAddr>,
+    #[serde(deserialize_with = "deserialize_optional_ip")]
+    range_end: Option<IpAddr>,
+    #[serde(deserialize_with = "deserialize_optional_ip")]
+    gateway: Option<IpAddr>,
+    routes: Vec<Route>,
+    data_dir: String,
+    resolv_conf: String,
+}
+
+impl Ipam {
+    /// The single range of configurations older than `ranges`. Without `subnet` the
+    /// other three keys have no meaning.
+    fn legacy_range(&self) -> Option<ConfiguredRange> {
+        self.subnet.map(|subnet| ConfiguredRange {
+            subnet: Some(subnet),
+            range_start: self.range_start,
+            range_end: self.range_end,
+            gateway: self.gateway,
+        })
+    }
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ConfiguredRange {
+    subnet: Option<Subnet>,
+    #[serde(deserialize_with = "deserialize_optional_ip")]
+    range_start: Option<IpAddr>,
+    #[serde(deserialize_with = "deserialize_optional_ip")]
+    range_end: Option<IpAddr>,
+    #[serde(deserialize_with = "deserialize_optional_ip")]
+    gateway: Option<IpAddr>,
+}
+
+impl From<ConfiguredRange> for RangeSpec {
+    fn from(range: ConfiguredRange) -> RangeSpec {
+        RangeSpec {
+            subnet: range.subnet.map(|subnet| subnet.0),
+            start: range.range_start,
+            end: range.range_end,
+            gateway: range.gateway,
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Subnet(SubnetText);
+
+impl<'de> Deserialize<'de> for Subnet {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let cidr: Cidr = text.parse().map_err(D::Error::custom)?;
+        Ok(Subnet(SubnetText {
+            cidr,
+            mapped: cidr.is_ipv4() && text.contains(':'),
+        }))
+    }
+}
+
+/// An address asked for, as address or CIDR, whose prefix length does not matter.
+/// Empty text is none.
+struct RequestedIp(Option<IpAddr>);
+
+impl RequestedIp {
+    fn parse(text: &str) -> Result<RequestedIp, BadRequest> {
+        let ip = match text {
+            "" => return Ok(RequestedIp(None)),
+            cidr if cidr.contains('/') => cidr.parse::<Cidr>().ok().map(|cidr| cidr.addr()),
+            ip => parse_ip(ip).ok(),
+        };
+        ip.map(|ip| RequestedIp(Some(ip)))
+            .ok_or_else(|| BadRequest(text.to_owned()))
+    }
+}
+
+impl<'de> Deserialize<'de> for RequestedIp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        RequestedIp::parse(&text).map_err(D::Error::custom)
+    }
+}
+
+/// A requested address that is none. Unlike elsewhere there is no colon in the text.
+#[derive(Debug)]
+struct BadRequest(String);
+
+impl fmt::Display for BadRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "invalid IP address {}", self.0)
+    }
+}
+
+impl std::error::Error for BadRequest {}
+
+#[cfg(test)]
+mod tests;

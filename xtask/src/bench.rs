@@ -1,0 +1,4 @@
+//! stub
+pub(crate) fn run(_: &[String]) -> crate::Outcome {
+    Ok(())
+}

@@ -1,0 +1,3 @@
+//! The floor under every process: starts and ends.
+
+fn main() {}

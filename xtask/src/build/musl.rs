@@ -1,0 +1,243 @@
+//! Static musl on Debian: no Rust std for musl is packaged, so it is built from its source, and zig (from PyPI)
+//! brings musl itself and the linker.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::recipe::triple;
+use crate::{Outcome, apt, commands, project};
+
+/// Debian's compiler: the one whose std source is packaged.
+const RUSTC: &str = "/usr/bin/rustc";
+/// The oldest compiler that takes this workspace (`rust-version` in Cargo.toml).
+const OLDEST: (u32, u32) = (1, 89);
+/// The zig that the recipe was tried with.
+const ZIG: &str = "ziglang==0.17.0";
+
+/// The compiler, its std source, and zig, all at hand.
+pub(crate) struct DebianMusl {
+    compiler: String,
+    /// The command line of zig.
+    zig: Vec<String>,
+    zig_version: String,
+}
+
+impl DebianMusl {
+    /// Without installing anything; `None` if something is missing.
+    pub(crate) fn ready() -> Option<DebianMusl> {
+        let compiler = compiler().ok()?;
+        let zig = zig_command()?;
+        let zig_version = zig_version(&zig)?;
+        Some(DebianMusl {
+            compiler,
+            zig,
+            zig_version,
+        })
+    }
+
+    /// Installs what is missing.
+    ///
+    /// # Errors
+    ///
+    /// Says what is missing and cannot be had.
+    pub(crate) fn provide() -> Outcome<DebianMusl> {
+        let compiler = compiler().or_else(|why| {
+            if !apt::can_install() {
+                return Err(format!(
+                    "{why} (Debian packages rustc-web, rust-web-src; installed only by root)"
+                ));
+            }
+            apt::install(&["rustc-web", "rust-web-src"])
+                .map_err(|err| format!("{why}, and {err}"))?;
+            self::compiler()
+        })?;
+        let zig = match zig_command() {
+            Some(zig) => zig,
+            None => install_zig()?,
+        };
+        let zig_version = zig_version(&zig).ok_or("zig does not run")?;
+        Ok(DebianMusl {
+            compiler,
+            zig,
+            zig_version,
+        })
+    }
+
+    pub(crate) fn compiler(&self) -> &str {
+        &self.compiler
+    }
+
+    pub(crate) fn linker(&self) -> String {
+        format!("zig {}", self.zig_version)
+    }
+
+    /// Makes a cargo command use this recipe.
+    pub(crate) fn prepare(&self, command: &mut Command, flags: &mut Vec<String>) -> Outcome {
+        let dir = project::target().join("zig-recipe");
+        let unwind = dir.join("empty-unwind");
+        fs::create_dir_all(&unwind).map_err(|err| format!("{}: {err}", unwind.display()))?;
+        // std asks for -lunwind, aborting needs none. An archive without members is this line alone.
+        write(&unwind.join("libunwind.a"), "!<arch>\n")?;
+        let linker = dir.join("zcc");
+        write(&linker, &self.linker_script())?;
+        fs::set_permissions(&linker, fs::Permissions::from_mode(0o755))
+            .map_err(|err| format!("{}: {err}", linker.display()))?;
+
+        let key = triple("musl").replace('-', "_").to_uppercase();
+        command
+            .args([
+                "-Zbuild-std=std,panic_abort",
+                "-Zbuild-std-features=optimize_for_size",
+            ])
+            .env("RUSTC", RUSTC)
+            // build-std is a nightly flag; the packaged std source fits the packaged compiler exactly.
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env(format!("CARGO_TARGET_{key}_LINKER"), &linker)
+            .env("ZIG_GLOBAL_CACHE_DIR", dir.join("cache"));
+        flags.push("-C link-self-contained=no".into());
+        flags.push(format!("-L {}", unwind.display()));
+        Ok(())
+    }
+
+    /// Rust's linker arguments without those that zig answers for itself.
+    fn linker_script(&self) -> String {
+        let zig: Vec<String> = self.zig.iter().map(|word| format!("'{word}'")).collect();
+        format!(
+            r#"#!/bin/sh
+for a in "$@"; do case "$a" in
+  -lc|-lgcc|-lgcc_s|-lgcc_eh|-march=*|--target=*|-Wl,-melf_*) ;;
+  *) set -- "$@" "$a";; esac; shift; done
+exec {} cc -target {} "$@"
+"#,
+            zig.join(" "),
+            zig_target()
+        )
+    }
+}
+
+/// zig's name of this machine with musl.
+fn zig_target() -> String {
+    let arch = match std::env::consts::ARCH {
+        "arm" => return "arm-linux-musleabihf".into(),
+        "powerpc64" => "powerpc64le",
+        other => other,
+    };
+    format!("{arch}-linux-musl")
+}
+
+/// Whether a target's library directory holds a std.
+pub(crate) fn has_std(dir: &Path) -> bool {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries
+        .into_iter()
+        .any(|entry| entry.file_name().to_string_lossy().starts_with("libstd-"))
+}
+
+/// The version text of Debian's compiler, if it is fit for the recipe.
+fn compiler() -> Outcome<String> {
+    let version =
+        commands::read(Command::new(RUSTC).arg("--version")).map_err(|_| format!("no {RUSTC}"))?;
+    if !release(&version).is_some_and(|release| release >= OLDEST) {
+        return Err(format!(
+            "{RUSTC} is {version}, {}.{} or later is needed",
+            OLDEST.0, OLDEST.1
+        ));
+    }
+    let sysroot = commands::read(Command::new(RUSTC).args(["--print", "sysroot"]))?;
+    let source = Path::new(&sysroot).join("lib/rustlib/src/rust/library/std/src/lib.rs");
+    if !source.exists() {
+        return Err(format!("no source of std for {RUSTC}"));
+    }
+    Ok(version.split(" (").next().unwrap_or_default().to_owned())
+}
+
+/// Major and minor of `rustc 1.96.0 (…)`.
+fn release(version: &str) -> Option<(u32, u32)> {
+    let mut numbers = version.split(' ').nth(1)?.split('.');
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+fn venv() -> PathBuf {
+    project::target().join("zig")
+}
+
+/// zig's command line where it is: in our own environment, or in PATH.
+fn zig_command() -> Option<Vec<String>> {
+    let python = venv().join("bin/python");
+    let own = vec![
+        python.to_string_lossy().into_owned(),
+        "-m".into(),
+        "ziglang".into(),
+    ];
+    if python.exists() && zig_version(&own).is_some() {
+        return Some(own);
+    }
+    commands::which("zig").map(|path| vec![path.to_string_lossy().into_owned()])
+}
+
+fn zig_version(zig: &[String]) -> Option<String> {
+    commands::read(Command::new(&zig[0]).args(&zig[1..]).arg("version")).ok()
+}
+
+/// zig from PyPI in a Python environment below `target/`, where it disturbs nobody.
+fn install_zig() -> Outcome<Vec<String>> {
+    let venv = venv();
+    println!(
+        "installing zig (PyPI package {ZIG}, about 440 MB) into {}",
+        venv.display()
+    );
+    let make = || {
+        commands::read(
+            Command::new("python3")
+                .args(["-m", "venv", "--clear"])
+                .arg(&venv),
+        )
+        .map(drop)
+    };
+    make().or_else(|why| {
+        if !apt::can_install() {
+            return Err(format!(
+                "no zig, and no Python environment to put it in (package python3-venv): {why}"
+            ));
+        }
+        apt::install(&["python3-venv"])?;
+        make()
+    })?;
+    let mut pip = Command::new(venv.join("bin/python"));
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        ZIG,
+    ]);
+    commands::read(&mut pip).map_err(|why| format!("zig cannot be fetched from PyPI: {why}"))?;
+    zig_command().ok_or_else(|| "zig was installed but does not run".into())
+}
+
+fn write(path: &Path, text: &str) -> Outcome {
+    // Rewriting the same text would make cargo link everything again.
+    if fs::read_to_string(path).is_ok_and(|old| old == text) {
+        return Ok(());
+    }
+    fs::write(path, text).map_err(|err| format!("{}: {err}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_are_compared_as_numbers() {
+        assert_eq!(
+            release("rustc 1.96.0 (ac68faa20 2026-05-25)"),
+            Some((1, 96))
+        );
+        assert!(release("rustc 1.100.0").is_some_and(|r| r >= OLDEST));
+        assert!(release("rustc 1.63.0 (x)").is_some_and(|r| r < OLDEST));
+        assert_eq!(release("gcc"), None);
+    }
+}

@@ -1,0 +1,168 @@
+//! Ways to a static binary on this machine, and the choice between them.
+
+use std::env;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::musl::{self, DebianMusl};
+use crate::{Outcome, commands, project};
+
+/// The C library that goes into the binaries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Libc {
+    Musl,
+    Gnu,
+}
+
+impl Libc {
+    pub(crate) fn from_name(name: &str) -> Outcome<Libc> {
+        match name {
+            "musl" => Ok(Libc::Musl),
+            "gnu" => Ok(Libc::Gnu),
+            other => Err(format!("--libc {other}: neither musl nor gnu")),
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Libc::Musl => "musl",
+            Libc::Gnu => "glibc",
+        }
+    }
+}
+
+/// One way to build, with what it needs at hand.
+pub(crate) enum Recipe {
+    /// musl, linked by zig, std built from source by Debian's compiler. The smallest and fastest.
+    DebianMusl(DebianMusl),
+    /// musl with the std that rustup has installed.
+    RustupMusl { why: String },
+    /// Static glibc: works wherever rustup does.
+    Gnu { why: String },
+}
+
+impl Recipe {
+    /// The best way that is open here; `wanted` rules out the others.
+    ///
+    /// # Errors
+    ///
+    /// When `wanted` is not to be had, with the reasons.
+    pub(crate) fn choose(wanted: Option<Libc>) -> Outcome<Recipe> {
+        if wanted == Some(Libc::Gnu) {
+            return Ok(Recipe::Gnu {
+                why: "as asked for".into(),
+            });
+        }
+        let rustup = rustup_has_musl();
+        // What is at hand goes before what has to be fetched.
+        if let Some(ready) = DebianMusl::ready() {
+            return Ok(Recipe::DebianMusl(ready));
+        }
+        if rustup {
+            return Ok(Recipe::RustupMusl {
+                why: "its std is installed".into(),
+            });
+        }
+        match DebianMusl::provide() {
+            Ok(made) => Ok(Recipe::DebianMusl(made)),
+            Err(why) if wanted.is_none() => Ok(Recipe::Gnu { why }),
+            Err(why) => Err(format!(
+                "no musl: {why}; and rustup has no std for {} (rustup target add {0})",
+                triple("musl")
+            )),
+        }
+    }
+
+    pub(crate) fn libc(&self) -> Libc {
+        match self {
+            Recipe::Gnu { .. } => Libc::Gnu,
+            _ => Libc::Musl,
+        }
+    }
+
+    /// What is used and why, for the user.
+    pub(crate) fn description(&self) -> String {
+        match self {
+            Recipe::DebianMusl(made) => {
+                format!(
+                    "static musl: std built for size by {}, linked by {}",
+                    made.compiler(),
+                    made.linker()
+                )
+            }
+            Recipe::RustupMusl { why } => {
+                format!("static musl by rustup's {}: {why}", triple("musl"))
+            }
+            Recipe::Gnu { why } => format!("static glibc ({}): {why}", triple("gnu")),
+        }
+    }
+
+    /// Runs `cargo build --release` with these further arguments; the directory with the results.
+    ///
+    /// # Errors
+    ///
+    /// When cargo fails.
+    pub(crate) fn cargo_build(
+        &self,
+        arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+        version: &str,
+    ) -> Outcome<PathBuf> {
+        let root = project::root();
+        let target = project::target().join("shipping");
+        let mut command = commands::cargo(&root, ["build", "--release"]);
+        command
+            .args(arguments)
+            .arg("--target-dir")
+            .arg(&target)
+            .env("CNI_BUILD_VERSION", version);
+        // The same binary wherever it was built, and no path of this machine in it.
+        let mut flags = vec![
+            "-C relocation-model=static".to_owned(),
+            "-C target-feature=+crt-static".to_owned(),
+        ];
+        flags.push(format!("--remap-path-prefix={}=.", root.display()));
+        if let Some(home) = cargo_home() {
+            flags.push(format!("--remap-path-prefix={}=cargo", home.display()));
+        }
+        let triple = match self {
+            Recipe::DebianMusl(made) => {
+                made.prepare(&mut command, &mut flags)?;
+                triple("musl")
+            }
+            Recipe::RustupMusl { .. } => triple("musl"),
+            Recipe::Gnu { .. } => triple("gnu"),
+        };
+        command
+            .args(["--target", &triple])
+            .env("RUSTFLAGS", flags.join(" "));
+        commands::run(&mut command)?;
+        Ok(target.join(triple).join("release"))
+    }
+}
+
+/// This machine's Rust target with another C library.
+pub(crate) fn triple(libc: &str) -> String {
+    let arch = match env::consts::ARCH {
+        "riscv64" => "riscv64gc",
+        "arm" => "armv7",
+        "powerpc64" => "powerpc64le",
+        other => other,
+    };
+    let suffix = if arch == "armv7" { "eabihf" } else { "" };
+    format!("{arch}-unknown-linux-{libc}{suffix}")
+}
+
+fn cargo_home() -> Option<PathBuf> {
+    env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")))
+}
+
+fn rustup_has_musl() -> bool {
+    let compiler = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let mut command = Command::new(compiler);
+    command.args(["--print", "target-libdir", "--target", &triple("musl")]);
+    // rustc names the place whether there is anything or not.
+    commands::read(&mut command).is_ok_and(|dir| musl::has_std(Path::new(&dir)))
+}

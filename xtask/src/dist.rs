@@ -1,0 +1,112 @@
+//! `cargo xtask dist`: the host platform's release tarball.
+//!
+//! Name and layout are upstream's, so that installers that fetch and unpack it work unchanged. The same commit
+//! and toolchain give the same bytes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::options::Options;
+use crate::{Outcome, build, commands, project};
+
+/// What goes beside the binaries.
+const DOCUMENTS: &[&str] = &["LICENSE", "README.md"];
+
+pub(crate) fn run(arguments: &[String]) -> Outcome {
+    let mut options = Options::new(arguments);
+    let skip_build = options.flag("--no-build");
+    options.end()?;
+    let binaries = if skip_build {
+        build::built()?
+    } else {
+        build::build(None)?
+    };
+
+    let root = project::root();
+    let release = root.join("release");
+    let stage = project::target().join("dist-stage");
+    if stage.exists() {
+        fs::remove_dir_all(&stage).map_err(|err| format!("{}: {err}", stage.display()))?;
+    }
+    for dir in [&release, &stage] {
+        fs::create_dir_all(dir).map_err(|err| format!("{}: {err}", dir.display()))?;
+    }
+    for binary in &binaries {
+        put(&binary.path, &stage, "0755")?;
+    }
+    for name in DOCUMENTS {
+        put(&root.join(name), &stage, "0644")?;
+    }
+    let archive = format!(
+        "cni-plugins-linux-{}-{}.tgz",
+        architecture(),
+        project::version()
+    );
+    pack(&stage, &release.join(&archive))?;
+    for (program, suffix) in [("sha256sum", "sha256"), ("sha512sum", "sha512")] {
+        // Named relative, so that "sha256sum --check" works where the file was downloaded to.
+        let sum = commands::read(Command::new(program).current_dir(&release).arg(&archive))?;
+        let path = release.join(format!("{archive}.{suffix}"));
+        fs::write(&path, sum + "\n").map_err(|err| format!("{}: {err}", path.display()))?;
+    }
+    let size = fs::metadata(release.join(&archive))
+        .map_err(|err| format!("{archive}: {err}"))?
+        .len();
+    println!(
+        "\n{} ({size} bytes), with .sha256 and .sha512 beside it",
+        release.join(&archive).display()
+    );
+    Ok(())
+}
+
+/// Copies `file` into `stage` with this mode.
+fn put(file: &Path, stage: &Path, mode: &str) -> Outcome {
+    commands::run(
+        Command::new("install")
+            .args(["-m", mode])
+            .arg(file)
+            .arg(stage),
+    )
+}
+
+/// A tarball whose bytes depend on names and contents alone.
+fn pack(stage: &Path, archive: &Path) -> Outcome {
+    let tar: PathBuf = archive.with_extension("tar");
+    let mut command = Command::new("tar");
+    command
+        .args([
+            "--sort=name",
+            "--owner=0",
+            "--group=0",
+            "--numeric-owner",
+            "--format=gnu",
+        ])
+        .arg(format!("--mtime=@{}", build::source_date()))
+        .arg("--directory")
+        .arg(stage)
+        .arg("--create")
+        .arg("--file")
+        .arg(&tar)
+        .arg(".");
+    commands::run(&mut command)?;
+    commands::run(
+        Command::new("gzip")
+            .args(["--no-name", "--best", "--force"])
+            .arg(&tar),
+    )?;
+    // gzip's own name for it, to ours.
+    let made = tar.with_extension("tar.gz");
+    fs::rename(&made, archive).map_err(|err| format!("{}: {err}", made.display()))
+}
+
+/// This machine's architecture in Go's words, which upstream's file names use.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "powerpc64" => "ppc64le",
+        "mips64" => "mips64le",
+        other => other,
+    }
+}
