@@ -1,4 +1,131 @@
-//! stub
-pub(crate) fn run(_: &[String]) -> crate::Outcome {
+//! `cargo xtask bench`: every plugin and verb, beside a peer's in the same run, and the floor under both.
+//!
+//! Everything runs in a private host; per case each side has a container, a bridge and a data directory of its
+//! own. Calls are interleaved (ours, peer, floor, ours, …), so that whatever else the machine does falls on all
+//! alike, and medians are taken.
+
+mod cases;
+mod measure;
+mod run;
+mod table;
+mod targets;
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::apt::{self, Need};
+use crate::build::{self, Binary, Recipe};
+use crate::host::private_host;
+use crate::options::Options;
+use crate::{Outcome, project};
+use run::{Figures, Tools};
+
+const STRACE: Need = Need {
+    what: "strace",
+    package: "strace",
+    why: "counts the processes that a plugin executes",
+};
+const PEER: Need = Need {
+    what: "/usr/lib/cni/bridge",
+    package: "containernetworking-plugins",
+    why: "the peer to compare with",
+};
+
+/// Rounds of a thorough and of a quick run.
+const ROUNDS: (usize, usize) = (100, 15);
+
+pub(crate) fn run(arguments: &[String]) -> Outcome {
+    let mut options = Options::new(arguments);
+    let peer = options.value("--peer")?.map(PathBuf::from);
+    let file = options.value("--json")?;
+    let quick = options.flag("--quick");
+    let skip_build = options.flag("--no-build");
+    let wanted = options.positional()?;
+    let rounds = if quick { ROUNDS.1 } else { ROUNDS.0 };
+
+    let mut needs = vec![apt::IPROUTE2, STRACE];
+    if let Some(dir) = &peer
+        && dir.join("bridge") == Path::new(PEER.what)
+    {
+        needs.push(PEER);
+    }
+    apt::provide(&needs)?;
+    if let Some(dir) = peer.as_ref().filter(|dir| !dir.is_dir()) {
+        return Err(format!("--peer {}: no such directory", dir.display()));
+    }
+    let binaries = if skip_build {
+        build::built()?
+    } else {
+        build::build(None)?
+    };
+    let tools = tools()?;
+
+    let cases: Vec<cases::Case> = cases::all()
+        .into_iter()
+        .filter(|c| wanted.is_empty() || wanted.iter().any(|w| c.name.contains(w.as_str())))
+        .collect();
+    if cases.is_empty() {
+        return Err(format!("no case is called {}", wanted.join(" or ")));
+    }
+    let host = private_host()?;
+    let mut figures = Vec::new();
+    for case in &cases {
+        eprintln!("measuring {} ({rounds} rounds)", case.name);
+        figures.extend(run::case(&host, case, peer.as_deref(), &tools, rounds)?);
+    }
+    let empty = run::empty(&tools, rounds)?;
+    report(&figures, &binaries, peer.as_deref(), empty, file.as_deref())
+}
+
+/// Builds what measures, in the same way as the plugins are built.
+fn tools() -> Outcome<Tools> {
+    let recipe = Recipe::choose(None)?;
+    let arguments = [
+        "--package",
+        "xtask",
+        "--features",
+        "floor",
+        "--bin",
+        "floor",
+        "--bin",
+        "empty",
+    ];
+    let dir = recipe.cargo_build(arguments, &project::version())?;
+    Ok(Tools {
+        floor: dir.join("floor"),
+        empty: dir.join("empty"),
+    })
+}
+
+fn report(
+    figures: &[Figures],
+    binaries: &[Binary],
+    peer: Option<&Path>,
+    empty: f64,
+    file: Option<&str>,
+) -> Outcome {
+    println!("\n{}", table::figures(figures));
+    println!(
+        "An empty static process takes {empty:.2} ms from start to exit. The floor is as many of these as we"
+    );
+    println!(
+        "run processes, plus the same kernel operations issued bare by one process. Times are medians in ms;"
+    );
+    println!("memory is the largest resident set of any process of the call.\n");
+    println!("{}", table::sizes(binaries, peer));
+    let targets = targets::judge(figures, binaries);
+    println!("{}", table::targets(&targets));
+    if let Some(file) = file {
+        let json = json!({
+            "version": project::version(),
+            "empty_process_ms": empty,
+            "figures": figures.iter().map(Figures::to_json).collect::<Vec<_>>(),
+            "binaries": binaries.iter().map(|b| json!({"name": b.name, "bytes": b.size})).collect::<Vec<_>>(),
+            "targets": targets.iter().map(targets::Target::to_json).collect::<Vec<_>>(),
+        });
+        std::fs::write(file, format!("{json:#}\n")).map_err(|err| format!("{file}: {err}"))?;
+        println!("the same in {file}");
+    }
     Ok(())
 }

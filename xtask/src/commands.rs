@@ -9,7 +9,14 @@ use crate::Outcome;
 
 /// The command line as one would type it.
 pub(crate) fn shown(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let program = command.get_program();
+    // Cargo's own path says nothing to anybody.
+    let program = if std::env::var_os("CARGO").is_some_and(|cargo| cargo == program) {
+        OsStr::new("cargo")
+    } else {
+        program
+    };
+    let words = std::iter::once(program).chain(command.get_args());
     words
         .map(|word| word.to_string_lossy().into_owned())
         .collect::<Vec<_>>()

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use testkit::{Container, Host, Node, Plugin, Run, Snapshot};
 
 use crate::apt::{self, Need};
+use crate::host::private_host;
 use crate::options::Options;
 use crate::{Outcome, build, commands, project};
 
@@ -71,13 +72,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     } else {
         build::build(None)?;
     }
-    if !testkit::is_root() {
-        testkit::become_root().map_err(|err| {
-            format!("the kernel lets this user not have namespaces ({err}); run it as root: sudo cargo xtask demo")
-        })?;
-        println!("\nnot root: going on as root of a user namespace");
-    }
-    let host = Host::try_new().map_err(|err| format!("cannot make a private host: {err}"))?;
+    let host = private_host()?;
     story(&host)
 }
 
@@ -286,22 +281,28 @@ fn nothing_left(host: &Host, before: &Snapshot, after: &Snapshot) -> Outcome {
         or_none(&bridge)
     );
 
-    // With the bridge gone as well, everything must be as it was, but for host-local's note of where to go on.
+    // With the bridge gone as well, everything must be as it was, but for host-local's notes of where to go on.
     host.try_command(&["ip", "link", "del", "cni0"])?;
-    let diff: Vec<String> = before
-        .diff(&host.snapshot())
+    let diff = before.diff(&host.snapshot());
+    let changed = diff
         .lines()
-        .filter(|line| line.starts_with("  ") && !line.contains("/var/lib/cni/networks/"))
-        .map(|line| line.trim().to_owned())
-        .collect();
+        .filter(|line| line.starts_with("  "))
+        .map(|line| line.trim().to_owned());
+    let (notes, rest): (Vec<_>, Vec<_>) =
+        changed.partition(|line| line.starts_with("+ /var/lib/cni/networks/"));
+    println!("host-local's notes of where to go on, kept as upstream keeps them:");
+    notes
+        .iter()
+        .for_each(|note| println!("    {}", note.trim_start_matches("+ ")));
     println!(
-        "without the bridge, compared with before: {}",
-        or_none(&diff)
+        "without the bridge, everything else compared with before: {}",
+        if rest.is_empty() {
+            "the same".into()
+        } else {
+            rest.join("\n    ")
+        }
     );
-    if ports.is_empty()
-        && held().is_empty()
-        && diff.iter().all(|line| line.starts_with("+ /var/lib/cni"))
-    {
+    if ports.is_empty() && held().is_empty() && rest.is_empty() {
         println!("\nnothing is left.");
         return Ok(());
     }

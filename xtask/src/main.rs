@@ -13,6 +13,7 @@ mod commands;
 mod demo;
 mod dist;
 mod elf;
+mod host;
 mod new_plugin;
 mod options;
 mod project;

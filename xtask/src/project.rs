@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::{Outcome, commands};
 
-/// The greatest size of a plugin binary, in bytes.
+/// The greatest size of a plugin binary as it ships, in bytes.
 pub(crate) const SIZE_BUDGET: u64 = 1_500_000;
 
 /// A plugin, found by its `plugins/<class>/<name>/Cargo.toml`.

@@ -61,35 +61,17 @@ fn on_this_kernel(arguments: &[String]) -> Outcome<Pass> {
     ))
     .is_ok();
     let mut suite = if nextest {
-        let mut command = tests(&[
-            "nextest",
-            "run",
-            "--workspace",
-            "--no-fail-fast",
-            "--config-file",
-        ]);
+        let mut command = tests(&["nextest", "run", "--no-fail-fast", "--config-file"]);
         command.arg(project::root().join("xtask/nextest.toml"));
         command
     } else {
         println!("cargo-nextest is not installed: plain cargo test does it too");
-        tests(&[
-            "test",
-            "--workspace",
-            "--no-fail-fast",
-            "--lib",
-            "--bins",
-            "--tests",
-        ])
+        tests(&["test", "--no-fail-fast", "--lib", "--bins", "--tests"])
     };
     pass.follow(suite.args(arguments))?;
     // Arguments select tests of the suite; the examples in the documentation are not among them.
     if arguments.is_empty() {
-        pass.follow(&mut tests(&[
-            "test",
-            "--workspace",
-            "--no-fail-fast",
-            "--doc",
-        ]))?;
+        pass.follow(&mut tests(&["test", "--no-fail-fast", "--doc"]))?;
     }
     Ok(pass)
 }
@@ -125,6 +107,9 @@ fn close(passes: &[Pass]) -> Outcome {
             pass.count(Verdict::Failed),
             pass.count(Verdict::NotRun)
         );
+        for test in pass.names(Verdict::NotRun) {
+            println!("    not run {test}");
+        }
         for command in &pass.broken {
             println!("    {command}");
         }

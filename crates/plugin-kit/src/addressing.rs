@@ -43,11 +43,18 @@ pub fn apply(
         let mut spec = AddressSpec::new(ip.address.addr(), ip.address.prefix());
         spec.nodad = !ip.address.is_ipv4() && !detect_duplicates;
         plan.add(
-            format!("failed to add IP addr {} to {}", ip.address, quote(&link.name)),
+            format!(
+                "failed to add IP addr {} to {}",
+                ip.address,
+                quote(&link.name)
+            ),
             Request::add_address(link.index, &spec),
         );
     }
-    let up = LinkChange { up: Some(true), ..LinkChange::default() };
+    let up = LinkChange {
+        up: Some(true),
+        ..LinkChange::default()
+    };
     plan.add(
         format!("failed to set {} UP", quote(&link.name)),
         Request::set_link(link.index, &up),
@@ -100,7 +107,10 @@ fn enable_ipv6(name: &str) -> anyhow::Result<()> {
             Ok(value) => sysctl::ensure(&key, "0")
                 .map_err(|e| anyhow!("{}", errno::of(&e)))
                 .with_context(|| {
-                    format!("failed to enable IPv6 for interface {} ({key}={value})", quote(name))
+                    format!(
+                        "failed to enable IPv6 for interface {} ({key}={value})",
+                        quote(name)
+                    )
                 })?,
             Err(e) => {
                 let _ = writeln!(
@@ -116,21 +126,19 @@ fn enable_ipv6(name: &str) -> anyhow::Result<()> {
     sysctl::ensure(&format!("net/ipv6/conf/{name}/keep_addr_on_down"), "1")
         .map_err(|e| anyhow!("{}", errno::of(&e)))
         .with_context(|| {
-            format!("failed to enable keep_addr_on_down for interface {}", quote(name))
+            format!(
+                "failed to enable keep_addr_on_down for interface {}",
+                quote(name)
+            )
         })
 }
 
 /// What the kernel is asked for `route`: the next hop is the route's own, else
 /// the first gateway of its family among `ips`. A route whose scope ends at the
 /// link has none, and neither has one that says so with the unspecified address.
-pub(crate) fn route_spec(
-    route: &Route,
-    ips: &[&IpConfig],
-    oif: u32,
-) -> anyhow::Result<RouteSpec> {
+pub(crate) fn route_spec(route: &Route, ips: &[&IpConfig], oif: u32) -> anyhow::Result<RouteSpec> {
     let number = |what: &str, value: i64| {
-        u32::try_from(value)
-            .map_err(|_| anyhow!("route {route}: {what} {value} is out of range"))
+        u32::try_from(value).map_err(|_| anyhow!("route {route}: {what} {value} is out of range"))
     };
     let on_link = route.scope.is_some_and(|scope| scope >= SCOPE_LINK);
     let mut spec = RouteSpec::new(route.dst.network(), route.dst.prefix());
@@ -163,7 +171,9 @@ pub(crate) fn route_spec(
 }
 
 fn gateway_of_family(ips: &[&IpConfig], ipv4: bool) -> Option<IpAddr> {
-    ips.iter().filter(|ip| ip.address.is_ipv4() == ipv4).find_map(|ip| ip.gateway)
+    ips.iter()
+        .filter(|ip| ip.address.is_ipv4() == ipv4)
+        .find_map(|ip| ip.gateway)
 }
 
 /// Requests for one batch, each with the text its failure is reported by.

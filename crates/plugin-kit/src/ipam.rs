@@ -1,8 +1,8 @@
 //! The IPAM plugin that an interface plugin delegates to.
 
-use cni_core::invoke::{
-    delegate_add, delegate_check, delegate_del, delegate_gc, delegate_status,
-};
+use anyhow::anyhow;
+use cni_core::invoke::{delegate_add, delegate_check, delegate_del, delegate_gc, delegate_status};
+use cni_core::types::ResultError;
 use cni_core::{AddResult, Call};
 
 /// The IPAM plugin a configuration names.
@@ -28,14 +28,19 @@ impl<'a> Ipam<'a> {
     /// release would take it away from that one.
     ///
     /// # Errors
-    /// The IPAM plugin's own, or a result without addresses (released then).
+    /// The IPAM plugin's own, or a result that is unreadable or without addresses.
+    /// In these two cases it has allocated, and the allocation is released.
     pub fn add(&self) -> anyhow::Result<AddResult> {
-        let result = delegate_add(self.call, &self.kind)?;
-        if result.ips.is_empty() {
-            self.del()?;
-            anyhow::bail!("IPAM plugin returned missing IP config");
+        let unusable = match delegate_add(self.call, &self.kind) {
+            Ok(result) if !result.ips.is_empty() => return Ok(result),
+            Ok(_) => anyhow!("IPAM plugin returned missing IP config"),
+            Err(error) if error.is::<ResultError>() => error,
+            Err(error) => return Err(error),
+        };
+        match self.del() {
+            Ok(()) => Err(unusable),
+            Err(also) => Err(anyhow!("{unusable:#}; releasing it failed too: {also:#}")),
         }
-        Ok(result)
     }
 
     /// Releases.

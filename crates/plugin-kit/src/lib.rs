@@ -61,13 +61,19 @@ impl Container {
             Ok(netns) => netns,
             Err(e) => return Ok(Err(e)),
         };
-        let rtnl = netns.run(Handle::open).with_context(|| failed_to_open(call))??;
+        let rtnl = netns
+            .run(Handle::open)
+            .with_context(|| failed_to_open(call))?
+            .with_context(|| failed_to_open(call))?;
         Ok(Ok(Container { netns, rtnl }))
     }
 }
 
 fn failed_to_open(call: &Call) -> String {
-    format!("failed to open netns {}", quote(call.netns.as_os_str().as_bytes()))
+    format!(
+        "failed to open netns {}",
+        quote(call.netns.as_os_str().as_bytes())
+    )
 }
 
 /// Refuses an attachment without addresses whose result the asked version
@@ -80,9 +86,11 @@ pub fn refuse_inexpressible(call: &Call, has_ipam: bool) -> Result<(), Error> {
     if has_ipam || call.version >= Version::V0_3_0 {
         return Ok(());
     }
-    Err(Error::new(Code::INTERNAL, "cannot convert: no valid IP addresses").with_details(format!(
-        "a result of version {} needs an address, and this network has no ipam; \
+    Err(
+        Error::new(Code::INTERNAL, "cannot convert: no valid IP addresses").with_details(format!(
+            "a result of version {} needs an address, and this network has no ipam; \
          set cniVersion to 0.3.0 or newer",
-        call.version
-    )))
+            call.version
+        )),
+    )
 }

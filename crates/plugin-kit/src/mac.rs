@@ -1,12 +1,29 @@
 //! Hardware addresses of Ethernet interfaces.
 
 use cni_core::{Code, Error};
+use rand::TryRng;
 use std::fmt;
 use std::str::FromStr;
 
 /// A 48-bit hardware address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MacAddress(pub [u8; 6]);
+
+impl MacAddress {
+    /// A random address, unicast and marked as locally administered (IEEE 802,
+    /// section 8.4: the two lowest bits of the first octet).
+    ///
+    /// # Errors
+    /// When the system has no randomness to give.
+    pub fn random() -> anyhow::Result<Self> {
+        let mut octets = [0; 6];
+        rand::rngs::SysRng
+            .try_fill_bytes(&mut octets)
+            .map_err(|e| anyhow::anyhow!("failed to generate random hardware address: {e}"))?;
+        octets[0] = octets[0] & 0xfc | 0x02;
+        Ok(MacAddress(octets))
+    }
+}
 
 impl FromStr for MacAddress {
     type Err = Error;
@@ -66,15 +83,35 @@ mod tests {
     #[test]
     fn three_notations() {
         for text in ["c2:B0:57:49:47:f1", "c2-b0-57-49-47-f1", "c2b0.5749.47F1"] {
-            assert_eq!(text.parse::<MacAddress>().unwrap().to_string(), "c2:b0:57:49:47:f1");
+            assert_eq!(
+                text.parse::<MacAddress>().unwrap().to_string(),
+                "c2:b0:57:49:47:f1"
+            );
         }
         for text in [
-            "", "c2:b0:57:49:47", "c2:b0:57:49:47:f1:00", "c2b057494 7f1", "c2:b0:57:49:47:g1",
-            "c2b0:5749:47f1", "01:00:5e:00:00:01", "00:00:00:00:00:00", "c2:b0:57-49:47:f1",
+            "",
+            "c2:b0:57:49:47",
+            "c2:b0:57:49:47:f1:00",
+            "c2b057494 7f1",
+            "c2:b0:57:49:47:g1",
+            "c2b0:5749:47f1",
+            "01:00:5e:00:00:01",
+            "00:00:00:00:00:00",
+            "c2:b0:57-49:47:f1",
             "02:00:00:00:5e:10:00:00",
         ] {
             let error = text.parse::<MacAddress>().unwrap_err();
             assert_eq!(error.msg, format!("address {text}: invalid MAC address"));
         }
+    }
+
+    #[test]
+    fn random_ones_are_valid_for_an_interface() {
+        let random: Vec<_> = (0..64).map(|_| MacAddress::random().unwrap()).collect();
+        for mac in &random {
+            assert_eq!(mac.to_string().parse::<MacAddress>().unwrap(), *mac);
+            assert_eq!(mac.0[0] & 0x03, 0x02, "{mac}");
+        }
+        assert!(random.iter().any(|mac| *mac != random[0]));
     }
 }

@@ -18,8 +18,7 @@ pub fn addresses(container: &Container, link: &Link, deadline: Duration) -> anyh
     let mut events = container.netns.run(Handle::subscribe_addresses)??;
     let until = Instant::now() + deadline;
     let settled = |addresses: &[Address]| {
-        addresses.iter().any(Address::is_dad_failed)
-            || !addresses.iter().any(Address::is_tentative)
+        addresses.iter().any(Address::is_dad_failed) || !addresses.iter().any(Address::is_tentative)
     };
     let waited = events
         .wait(handle, link.index, until, settled)
@@ -33,7 +32,11 @@ pub fn addresses(container: &Container, link: &Link, deadline: Duration) -> anyh
             failed.addr
         );
     }
-    let operational = || handle.link_by_index(link.index).map(|l| l.operstate == OperState::Up);
+    let operational = || {
+        handle
+            .link_by_index(link.index)
+            .map(|l| l.operstate == OperState::Up)
+    };
     if !met && operational().context("failed to retrieve link")? {
         bail!(
             "link {} still has tentative addresses after {} seconds",

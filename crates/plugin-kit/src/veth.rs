@@ -60,9 +60,11 @@ pub fn create<'a>(
 ) -> anyhow::Result<VethPair> {
     let (host_name, echo) = create_pair(host, container, spec)?;
     let name = host_name.clone();
-    undo.push("delete the veth pair", move || match host.request(Request::del_link_by_name(&name)) {
-        Err(e) if !e.is_not_found() => Err(e.into()),
-        _ => Ok(()),
+    undo.push("delete the veth pair", move || {
+        match host.request(Request::del_link_by_name(&name)) {
+            Err(e) if !e.is_not_found() => Err(e.into()),
+            _ => Ok(()),
+        }
     });
     let host_end = match echo {
         Some(link) => link,
@@ -74,7 +76,10 @@ pub fn create<'a>(
         .rtnl
         .link_by_name(spec.container_name)
         .with_context(|| format!("failed to lookup {}", quote(spec.container_name)))?;
-    Ok(VethPair { host: host_end, container: container_end })
+    Ok(VethPair {
+        host: host_end,
+        container: container_end,
+    })
 }
 
 fn create_pair(

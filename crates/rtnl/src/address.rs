@@ -6,7 +6,7 @@ use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::AddressHeader;
 
 use crate::error::Error;
-use crate::handle::Handle;
+use crate::handle::{Dumped, Handle};
 use crate::request::Request;
 use crate::wire::attr::u32_at;
 use crate::wire::*;
@@ -273,8 +273,27 @@ impl Handle {
     /// Those of the kernel; that the table kept changing while it was read, if
     /// it did so many times in a row.
     pub fn addresses(&self, index: u32, family: Option<Family>) -> Result<Vec<Address>, Error> {
+        let dumped = self.dump_addresses(index, index, family)?;
+        // In a dump of one link the kernel does not look for changes between
+        // two parts (`inet_dump_addr` sets no `cb->seq` there); in a dump of
+        // all links it does. One part, some four hundred addresses, is right
+        // in any case.
+        if dumped.parts > 1 {
+            return Ok(self.dump_addresses(0, index, family)?.list);
+        }
+        Ok(dumped.list)
+    }
+
+    /// The addresses of the link `index`, out of those of the link `asked`; 0
+    /// asks for all.
+    fn dump_addresses(
+        &self,
+        asked: u32,
+        index: u32,
+        family: Option<Family>,
+    ) -> Result<Dumped<Address>, Error> {
         let mut header = AddressHeader {
-            index,
+            index: asked,
             ..AddressHeader::default()
         };
         if let Some(family) = family {
@@ -282,7 +301,7 @@ impl Handle {
         }
         let what = format!("list addresses of link {index}");
         let body = crate::wire::builder::header_bytes(&header);
-        let list = self.dump(RTM_GETADDR, &body, &what, |message, list| {
+        let dumped = self.dump_parts(RTM_GETADDR, &body, &what, |message, list| {
             if message.kind != RTM_NEWADDR {
                 return;
             }
@@ -295,9 +314,9 @@ impl Handle {
                 list.push(address);
             }
         });
-        match list {
-            Err(error) if error.errno() == Some(crate::errno::ENODEV) => Ok(Vec::new()),
-            list => list,
+        match dumped {
+            Err(error) if error.errno() == Some(crate::errno::ENODEV) => Ok(Dumped::default()),
+            dumped => dumped,
         }
     }
 }

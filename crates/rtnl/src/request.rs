@@ -63,7 +63,7 @@ impl Request<'_> {
 }
 
 /// What came back for a request that the kernel carried out.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Reply {
     /// The link as it was right after its creation: index, MAC address and all.
     ///

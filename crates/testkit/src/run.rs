@@ -114,7 +114,7 @@ impl Running {
     /// When the deadline passes first; the plugin is killed and everything known of it shown.
     #[track_caller]
     pub fn wait(mut self) -> Run {
-        let mut pause = Duration::from_micros(200);
+        let mut pause = Duration::from_micros(20);
         loop {
             if let Some(status) = self.child.try_wait().expect("wait for the plugin") {
                 return self.finish(status);
@@ -129,7 +129,8 @@ impl Running {
                 );
             }
             thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(2));
+            // Fine steps while `elapsed` is small, so that it says something.
+            pause = (self.started.elapsed() / 20).clamp(pause, Duration::from_millis(2));
         }
     }
 

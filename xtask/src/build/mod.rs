@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::options::Options;
-use crate::project::{self, Plugin, SIZE_BUDGET};
+use crate::project::{self, Plugin};
 use crate::{Outcome, commands, elf};
 pub(crate) use recipe::{Libc, Recipe};
 
@@ -106,6 +106,7 @@ fn report(binaries: &[Binary], recipe: &Recipe) -> Outcome {
         .max()
         .unwrap_or(0)
         .max("total".len());
+    let budget = recipe.libc().budget();
     let mut faults = Vec::new();
     println!("\n{:width$}  {:>10}  of budget", "plugin", "bytes");
     for binary in binaries {
@@ -113,7 +114,7 @@ fn report(binaries: &[Binary], recipe: &Recipe) -> Outcome {
             "{:width$}  {:>10}  {:>8}%",
             binary.name,
             binary.size,
-            binary.size * 100 / SIZE_BUDGET
+            binary.size * 100 / budget
         );
         if let Some(loader) = elf::interpreter(&binary.path)? {
             faults.push(format!(
@@ -121,9 +122,9 @@ fn report(binaries: &[Binary], recipe: &Recipe) -> Outcome {
                 binary.name
             ));
         }
-        if binary.size > SIZE_BUDGET {
+        if binary.size > budget {
             faults.push(format!(
-                "{} has {} bytes, its budget is {SIZE_BUDGET}",
+                "{} has {} bytes, its budget is {budget}",
                 binary.name, binary.size
             ));
         }

@@ -139,7 +139,7 @@ pub(crate) fn has_std(dir: &Path) -> bool {
 fn compiler() -> Outcome<String> {
     let version =
         commands::read(Command::new(RUSTC).arg("--version")).map_err(|_| format!("no {RUSTC}"))?;
-    if !release(&version).is_some_and(|release| release >= OLDEST) {
+    if release(&version).is_none_or(|release| release < OLDEST) {
         return Err(format!(
             "{RUSTC} is {version}, {}.{} or later is needed",
             OLDEST.0, OLDEST.1

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::musl::{self, DebianMusl};
+use crate::project::SIZE_BUDGET;
 use crate::{Outcome, commands, project};
 
 /// The C library that goes into the binaries.
@@ -21,6 +22,17 @@ impl Libc {
             "musl" => Ok(Libc::Musl),
             "gnu" => Ok(Libc::Gnu),
             other => Err(format!("--libc {other}: neither musl nor gnu")),
+        }
+    }
+
+    /// The greatest size of a plugin with this library, in bytes.
+    ///
+    /// glibc brings 830 KB of its own into every static binary: it is there for machines that cannot have musl,
+    /// and gets that much more.
+    pub(crate) fn budget(self) -> u64 {
+        match self {
+            Libc::Musl => SIZE_BUDGET,
+            Libc::Gnu => SIZE_BUDGET + 830_000,
         }
     }
 

@@ -35,6 +35,14 @@ impl Pass {
         self.tests.values().filter(|v| **v == verdict).count()
     }
 
+    /// The names of the tests that became this.
+    pub(crate) fn names(&self, verdict: Verdict) -> impl Iterator<Item = &str> {
+        self.tests
+            .iter()
+            .filter(move |(_, v)| **v == verdict)
+            .map(|(name, _)| name.as_str())
+    }
+
     /// Runs a test runner (nextest's or cargo's own) and notes what it says of each test.
     ///
     /// # Errors
@@ -100,8 +108,8 @@ fn of_cargo(line: &str) -> Option<(String, Verdict)> {
 fn of_nextest(line: &str) -> Option<(String, Verdict)> {
     let (word, rest) = line.split_once(" [")?;
     let (time, name) = rest.split_once(']')?;
-    // "SLOW [> 60.000s]" is not the end of it.
-    if !time.trim().ends_with('s') || time.contains('>') {
+    // "SLOW [> 60.000s]" is not the end of it, and what is skipped takes no time.
+    if word != "SKIP" && !time.trim().ends_with('s') || time.contains('>') {
         return None;
     }
     let verdict = match word {
@@ -160,10 +168,11 @@ mod tests {
              \x20       FAIL [   0.048s] (2/5) testkit::host two\n\
              \x20    SIGABRT [   0.048s] (3/5) testkit::host three\n\
              \x20    TIMEOUT [ 120.048s] (4/5) testkit::host four\n\
+             \x20       SKIP [         ] (───────) rtnl::kinds five\n\
              \x20    Summary [   1.605s] 5 tests run: 1 passed, 4 failed, 0 skipped\n\
              \x20       FAIL [   0.048s] (2/5) testkit::host two\n",
         );
-        assert_eq!(counts(&pass), [1, 3, 0]);
+        assert_eq!(counts(&pass), [1, 3, 1]);
     }
 
     #[test]

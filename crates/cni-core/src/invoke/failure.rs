@@ -72,6 +72,11 @@ fn decode_object(stdout: &[u8]) -> Result<Error, json::Error> {
         #[serde(default)]
         details: String,
     }
-    let Object { code, msg, details } = json::decode(&json::parse(stdout)?)?;
+    let mut document = json::parse(stdout)?;
+    if document.is_null() {
+        // "null" is an object without keys, as upstream has it.
+        document = serde_json::Map::new().into();
+    }
+    let Object { code, msg, details } = json::decode(&document)?;
     Ok(Error { code: Code(code), msg, details })
 }

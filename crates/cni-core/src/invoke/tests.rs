@@ -94,7 +94,9 @@ fn failures_are_decoded_as_runtimes_expect() {
         )
     );
     // Well-formed but empty: say more than nothing.
-    assert_eq!(msg("echo '{}'; exit 1"), "netplugin failed with no error message: exit status 1");
+    for empty in ["echo '{}'; exit 1", "echo null; exit 1"] {
+        assert_eq!(msg(empty), "netplugin failed with no error message: exit status 1");
+    }
     let object = r#"echo '{"cniVersion":"1.1.0","code":11,"msg":"later","details":"soon"}'; exit 1"#;
     assert_eq!(
         run(object, b"").unwrap_err(),

@@ -13,12 +13,30 @@ const MAX_ATTEMPTS: u32 = 10;
 /// Between two attempts, so that whoever changes the table gets on.
 const PAUSE: Duration = Duration::from_millis(1);
 
+/// A table that was read.
+pub(crate) struct Dumped<T> {
+    pub(crate) list: Vec<T>,
+    /// Number of datagrams with entries in them. The kernel fills each from the
+    /// table at one moment, but lets go of the table in between.
+    pub(crate) parts: u32,
+}
+
+impl<T> Default for Dumped<T> {
+    fn default() -> Self {
+        Dumped {
+            list: Vec::new(),
+            parts: 0,
+        }
+    }
+}
+
 /// What is known of a dump so far.
 #[derive(Default, PartialEq, Eq, Debug)]
 struct Progress {
     done: bool,
     /// The table changed: what was read is not the table of any one moment.
     interrupted: bool,
+    parts: u32,
     failure: Option<(i32, String)>,
 }
 
@@ -34,12 +52,24 @@ impl Handle {
         what: &str,
         read: impl Fn(&Message<'_>, &mut Vec<T>),
     ) -> Result<Vec<T>, Error> {
+        self.dump_parts(kind, body, what, read)
+            .map(|dumped| dumped.list)
+    }
+
+    /// As [`Handle::dump`], and tells in how many parts the table came.
+    pub(crate) fn dump_parts<T>(
+        &self,
+        kind: u16,
+        body: &[u8],
+        what: &str,
+        read: impl Fn(&Message<'_>, &mut Vec<T>),
+    ) -> Result<Dumped<T>, Error> {
         for attempt in 0..MAX_ATTEMPTS {
             if attempt > 0 {
                 sleep(PAUSE);
             }
-            if let Some(list) = self.dump_once(kind, body, what, &read)? {
-                return Ok(list);
+            if let Some(dumped) = self.dump_once(kind, body, what, &read)? {
+                return Ok(dumped);
             }
         }
         Err(Error::interrupted(MAX_ATTEMPTS, what))
@@ -52,7 +82,7 @@ impl Handle {
         body: &[u8],
         what: &str,
         read: &impl Fn(&Message<'_>, &mut Vec<T>),
-    ) -> Result<Option<Vec<T>>, Error> {
+    ) -> Result<Option<Dumped<T>>, Error> {
         let sequence = self.send(kind, NLM_F_DUMP, body, what)?;
         let mut list = Vec::new();
         let mut progress = Progress::default();
@@ -68,7 +98,10 @@ impl Handle {
         match progress.failure {
             Some((errno, text)) => Err(Error::kernel(errno, text, what)),
             None if progress.interrupted => Ok(None),
-            None => Ok(Some(list)),
+            None => Ok(Some(Dumped {
+                list,
+                parts: progress.parts,
+            })),
         }
     }
 }
@@ -79,6 +112,7 @@ fn read_part(
     progress: &mut Progress,
     read: &mut dyn FnMut(&Message<'_>),
 ) {
+    let mut entries = false;
     for message in Messages::new(datagram).filter(|m| m.sequence == sequence) {
         progress.interrupted |= message.flags & NLM_F_DUMP_INTR != 0;
         match message.outcome() {
@@ -88,9 +122,13 @@ fn read_part(
                     progress.failure = Some((outcome.errno, outcome.text));
                 }
             }
-            None => read(&message),
+            None => {
+                entries = true;
+                read(&message);
+            }
         }
     }
+    progress.parts += u32::from(entries);
 }
 
 #[cfg(test)]
@@ -135,7 +173,11 @@ mod tests {
             (NLMSG_ERROR, 0, 0, &refused),
             (16, 0, 7, &[]),
         ]);
-        assert_eq!((progress, count), (Progress::default(), 1));
+        let parts = Progress {
+            parts: 1,
+            ..Progress::default()
+        };
+        assert_eq!((progress, count), (parts, 1));
     }
 
     #[test]

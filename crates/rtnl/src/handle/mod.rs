@@ -3,6 +3,8 @@
 mod batch;
 mod dump;
 
+pub(crate) use dump::Dumped;
+
 use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd};
 

@@ -14,8 +14,8 @@ pub struct LinkSpec<'fd> {
     /// Name, at most 15 bytes (the kernel refuses longer ones); empty lets the
     /// kernel choose.
     ///
-    /// Kernels before 6.14 refuse a name that exists in the namespace of the
-    /// *socket* even if `netns` is another one.
+    /// Older kernels (6.1, not 6.18) refuse a name that exists in the namespace
+    /// of the *socket* even if `netns` is another one.
     pub name: String,
     /// What kind of link, with the options of that kind.
     pub kind: LinkKind<'fd>,
@@ -41,9 +41,6 @@ pub struct LinkSpec<'fd> {
     pub gso_max_size: Option<u32>,
     /// Largest receive-offload packet built, in bytes; Linux 5.19 and later.
     pub gro_max_size: Option<u32>,
-    /// Free text shown with the link, at most 255 bytes. Kernels ignore it at
-    /// creation: set it with [`LinkChange::alias`].
-    pub alias: Option<String>,
 }
 
 impl<'fd> LinkSpec<'fd> {
@@ -64,7 +61,6 @@ impl<'fd> LinkSpec<'fd> {
             num_rx_queues: None,
             gso_max_size: None,
             gro_max_size: None,
-            alias: None,
         }
     }
 }
@@ -77,8 +73,8 @@ impl<'fd> LinkSpec<'fd> {
 #[derive(Clone, Debug, Default)]
 pub struct LinkChange<'fd> {
     /// New name, at most 15 bytes. Together with `netns`, the name the link
-    /// gets in the other namespace, so that a name taken there or here is no
-    /// obstacle. Kernels before 6.3 rename a link only while it is down.
+    /// gets in the other namespace, so that a name taken in this one is no
+    /// obstacle. Older kernels rename a link only while it is down.
     pub name: Option<String>,
     /// MTU in bytes.
     pub mtu: Option<u32>,
@@ -132,9 +128,6 @@ impl<'fd> Request<'fd> {
         .encode(&mut body);
         body.opt_u32(IFLA_MASTER, spec.master);
         body.opt_u32(IFLA_LINK, spec.link);
-        if let Some(alias) = &spec.alias {
-            body.raw(IFLA_IFALIAS, alias.as_bytes());
-        }
         spec.kind.encode(&mut body);
         let what = format!("create {} link {:?}", spec.kind.name(), spec.name);
         let flags = NLM_F_CREATE | NLM_F_EXCL | NLM_F_ECHO;

@@ -216,4 +216,6 @@ fn exhausted(store: &Store, set: &RangeSet, taken: &[Holding]) -> String {
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;

@@ -1,4 +1,5 @@
-//! The `host-local` executable.
+//! The `host-local` plugin.
+
 fn main() -> std::process::ExitCode {
     cni_core::skel::main(&cni_host_local::HostLocal)
 }

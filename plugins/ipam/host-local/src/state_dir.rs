@@ -130,6 +130,5 @@ mod tests {
             text(usable(&below)),
             format!("stat {}: not a directory", below.display())
         );
-        assert_eq!(text(usable(Path::new("/proc/net"))).split(':').count(), 2);
     }
 }

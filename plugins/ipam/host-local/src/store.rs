@@ -4,19 +4,16 @@
 //! lock: the format that other implementations read and write alongside. See
 //! `Documentation/plugins/host-local.md` for the files.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs::{self, File};
+use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-use nix::errno::Errno;
 
 use crate::index::{self, Index, hash};
 use crate::last_reserved;
 use crate::lock::{self, Mode};
-use crate::reservation::{Relation, file_error, names};
+use crate::reservation::{Relation, names};
 use crate::state_dir;
 
 pub(crate) use crate::index::Holding;
@@ -33,6 +30,8 @@ const INDEX_FROM: u64 = 32;
 /// Below how many reservations the index goes. Less than [`INDEX_FROM`], lest it come
 /// and go with every command.
 const INDEX_UNTIL: u64 = 16;
+
+mod change;
 
 /// What is known of the directory's content.
 enum Knowledge {
@@ -65,8 +64,10 @@ pub(crate) struct Store {
     directory: PathBuf,
     knowledge: Knowledge,
     writable: bool,
-    /// Whether a spare reservation is to be removed at the end.
-    spare: bool,
+    /// Whose spare reservation was written.
+    spare: Option<Owner>,
+    /// Whether a killed command left a spare reservation behind.
+    stray: bool,
     /// Held until the store goes; declared last, so that it goes last. `None` when
     /// reading a directory that nobody has locked yet.
     _lock: Option<File>,
@@ -135,7 +136,8 @@ impl Store {
             directory,
             knowledge,
             writable,
-            spare: false,
+            spare: None,
+            stray: false,
             _lock: lock,
         })
     }
@@ -231,7 +233,7 @@ impl Store {
         }
         // Whoever was killed before it could tidy up also left the directory in a state
         // that makes the next one read it.
-        self.spare |= self.writable && self.directory.join(SPARE).exists();
+        self.stray = self.writable && self.spare.is_none() && self.directory.join(SPARE).exists();
         Ok(())
     }
 
@@ -278,165 +280,6 @@ impl Store {
         }
     }
 
-    /// Reserves an address. `false` when it is taken.
-    ///
-    /// # Errors
-    /// When the reservation cannot be written; nothing is reserved then.
-    pub(crate) fn reserve(&mut self, ip: IpAddr, owner: &Owner) -> anyhow::Result<bool> {
-        let path = self.path(ip);
-        if !self.spare {
-            self.write_spare(owner)?;
-        }
-        let spare = self.directory.join(SPARE);
-        loop {
-            // Complete from the first moment on, and never over another's.
-            let error = match fs::hard_link(&spare, &path) {
-                Ok(()) => {
-                    // As a second name of the reservation it must not stay.
-                    if let Err(error) = fs::remove_file(&spare) {
-                        self.unlink(ip)?;
-                        return Err(file_error("remove", &spare, &error));
-                    }
-                    self.spare = false;
-                    break;
-                }
-                Err(error) => error,
-            };
-            match error.raw_os_error().map(Errno::from_raw) {
-                Some(Errno::EEXIST) => match self.content(ip) {
-                    Content::Remnant => self.unlink(ip)?,
-                    _ => return Ok(false),
-                },
-                // A file system without hard links.
-                Some(Errno::EPERM | Errno::EOPNOTSUPP | Errno::ENOSYS) => {
-                    if self.create(&path, owner)? {
-                        break;
-                    }
-                    match self.content(ip) {
-                        Content::Remnant => self.unlink(ip)?,
-                        _ => return Ok(false),
-                    }
-                }
-                _ => return Err(file_error("link", &path, &error)),
-            }
-        }
-        let holding = Holding {
-            ip,
-            id_hash: hash(owner.id()),
-        };
-        self.note(
-            |index| index.insert(holding),
-            |all| {
-                if let Err(at) = all.binary_search_by_key(&ip, |one| one.ip) {
-                    all.insert(at, holding);
-                }
-            },
-        );
-        Ok(true)
-    }
-
-    fn write_spare(&mut self, owner: &Owner) -> anyhow::Result<()> {
-        let path = self.directory.join(SPARE);
-        // One that was left behind may be a second name of a reservation: it is removed,
-        // never written to.
-        if !self.create(&path, owner)? {
-            fs::remove_file(&path).map_err(|error| file_error("remove", &path, &error))?;
-            self.create(&path, owner)?;
-        }
-        self.spare = true;
-        Ok(())
-    }
-
-    /// Writes a new file with an owner's reservation; `false` when the file exists.
-    fn create(&self, path: &Path, owner: &Owner) -> anyhow::Result<bool> {
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path);
-        let mut file = match file {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
-            Err(error) => return Err(file_error("open", path, &error)),
-        };
-        if let Err(error) = file.write_all(owner.content().as_bytes()) {
-            let error = file_error("write", path, &error);
-            return Err(match fs::remove_file(path) {
-                Ok(()) => error,
-                Err(undo) => error.context(file_error("remove", path, &undo)),
-            });
-        }
-        Ok(true)
-    }
-
-    fn unlink(&self, ip: IpAddr) -> anyhow::Result<()> {
-        let path = self.path(ip);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(file_error("remove", &path, &error))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Frees an address that container `id` holds. One that is free is no error.
-    ///
-    /// # Errors
-    /// When its file cannot be removed.
-    pub(crate) fn release(&mut self, ip: IpAddr, id: &str) -> anyhow::Result<()> {
-        self.unlink(ip)?;
-        let holding = Holding {
-            ip,
-            id_hash: hash(id),
-        };
-        self.note(
-            |index| index.remove(holding),
-            |all| all.retain(|one| one.ip != ip),
-        );
-        Ok(())
-    }
-
-    /// Frees everything that `owner` holds: what is recorded for its interface, or if
-    /// there is no such thing, what a very old release recorded for its container.
-    ///
-    /// # Errors
-    /// When a file cannot be removed; the others are removed all the same.
-    pub(crate) fn release_all(&mut self, owner: &Owner) -> anyhow::Result<()> {
-        let held = self.held_by(owner)?;
-        let ips = if held.own.is_empty() {
-            held.legacy
-        } else {
-            held.own
-        };
-        collect_errors(ips.into_iter().map(|ip| self.release(ip, owner.id())))
-    }
-
-    /// Frees every address for whose reservation `keep` says no, and what crashes left.
-    ///
-    /// # Errors
-    /// When the directory cannot be read or a file cannot be removed; the others are
-    /// removed all the same.
-    pub(crate) fn retain(&mut self, keep: impl Fn(&Content) -> bool) -> anyhow::Result<()> {
-        let mut stale = Vec::new();
-        let mut all = Vec::new();
-        self.each(|ip, content| {
-            let id = match &content {
-                Content::Held { id, .. } => id.as_str(),
-                Content::Remnant | Content::Unknown => "",
-            };
-            all.push(Holding {
-                ip,
-                id_hash: hash(id),
-            });
-            if content == Content::Remnant || !keep(&content) {
-                stale.push((ip, id.to_owned()));
-            }
-        })?;
-        all.sort_unstable_by_key(|holding| holding.ip);
-        self.knowledge = Knowledge::Scan(all);
-        collect_errors(stale.into_iter().map(|(ip, id)| self.release(ip, &id)))
-    }
-
     /// The address that was reserved last for the range set at `index`, if known.
     pub(crate) fn last_reserved(&self, index: usize) -> Option<IpAddr> {
         last_reserved::read(&self.directory, index)
@@ -471,7 +314,7 @@ impl Store {
 
     /// Leaves the directory tidy and the index, if it is worth one, in agreement.
     fn finish(&mut self) -> io::Result<()> {
-        if self.spare {
+        if self.stray || self.spare.is_some() {
             fs::remove_file(self.directory.join(SPARE))?;
         }
         let index = self.directory.join(index::NAME);
@@ -489,24 +332,25 @@ impl Store {
     }
 }
 
+#[cfg(test)]
+impl Store {
+    /// Ends as a killed process does: the lock goes, nothing is tidied up.
+    pub(crate) fn crash(mut self) {
+        self.writable = false;
+    }
+
+    /// Whether an index answers for the directory.
+    pub(crate) fn is_indexed(&self) -> bool {
+        matches!(self.knowledge, Knowledge::Index(_))
+    }
+}
+
 impl Drop for Store {
     fn drop(&mut self) {
         if self.writable {
             // Nothing depends on it: without an index the files are read.
             let _ = self.finish();
         }
-    }
-}
-
-/// All errors in one, `a; b`.
-fn collect_errors(results: impl Iterator<Item = anyhow::Result<()>>) -> anyhow::Result<()> {
-    let errors: Vec<String> = results
-        .filter_map(|result| result.err().map(|error| format!("{error:#}")))
-        .collect();
-    if errors.is_empty() {
-        Ok(())
-    } else {
-        Err(anyhow::anyhow!(errors.join(";")))
     }
 }
 

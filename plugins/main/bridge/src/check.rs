@@ -25,23 +25,32 @@ pub(crate) fn run(call: &Call) -> anyhow::Result<()> {
 }
 
 fn bridge(host: &Handle, result: &AddResult, config: &Config) -> anyhow::Result<Link> {
+    let link = lookup(host, &config.bridge)?;
+    if !link.is_kind("bridge") {
+        bail!("Interface {} does not have link type of bridge", link.name);
+    }
     let recorded = result
         .interfaces
         .iter()
-        .find(|i| i.name == config.bridge)
+        .find(|i| i.name == link.name)
         .with_context(|| {
-            format!("CNI created bridge {} in host namespace was not found", config.bridge)
+            format!(
+                "CNI created bridge {} in host namespace was not found",
+                link.name
+            )
         })?;
     if !recorded.sandbox.is_empty() {
         bail!("Interface {} should not be in sandbox", recorded.name);
     }
-    let link = lookup(host, &recorded.name)?;
-    if !link.is_kind("bridge") {
-        bail!("Interface {} does not have link type of bridge", link.name);
-    }
+    // Without gateway addresses a bridge takes its address from its ports, and may do so.
     let actual = link.mac_string();
-    if !recorded.mac.is_empty() && !recorded.mac.eq_ignore_ascii_case(&actual) {
-        bail!("Bridge interface {} Mac doesn't match: {} was recorded, it has {actual}", link.name, recorded.mac);
+    let differs = !recorded.mac.is_empty() && !recorded.mac.eq_ignore_ascii_case(&actual);
+    if config.is_gateway && differs {
+        bail!(
+            "Bridge interface {} Mac doesn't match: {} was recorded, it has {actual}",
+            link.name,
+            recorded.mac
+        );
     }
     if !link.is_up() {
         bail!("Bridge interface {} is down", link.name);
@@ -69,12 +78,21 @@ fn container_end(
     if !config.disable_container_interface && !link.is_up() {
         bail!("Interface {} is down", link.name);
     }
+    mtu(&link, config)?;
+    Ok(link)
+}
+
+fn mtu(link: &Link, config: &Config) -> anyhow::Result<()> {
     if let Some(mtu) = config.mtu
         && link.mtu != mtu
     {
-        bail!("Interface {} has MTU {}, configured is {mtu}", link.name, link.mtu);
+        bail!(
+            "Interface {} has MTU {}, configured is {mtu}",
+            link.name,
+            link.mtu
+        );
     }
-    Ok(link)
+    Ok(())
 }
 
 /// The host's end is the recorded veth whose peer is the container's end.
@@ -89,7 +107,7 @@ fn host_end(
     let recorded: Vec<&Interface> = result
         .interfaces
         .iter()
-        .filter(|i| i.sandbox.is_empty() && i.name != config.bridge && i.name != container.name)
+        .filter(|i| i.sandbox.is_empty() && i.name != bridge.name && i.name != container.name)
         .collect();
     for interface in &recorded {
         let link = lookup(host, &interface.name)?;
@@ -100,6 +118,7 @@ fn host_end(
             continue;
         }
         check::mac(interface, &link)?;
+        mtu(&link, config)?;
         if !link.is_up() {
             bail!("Interface {} is down", link.name);
         }
@@ -135,11 +154,18 @@ fn gateways(
     if !config.is_gateway {
         return Ok(());
     }
-    let present = host.addresses(bridge.index, None).context("could not get list of IP addresses")?;
-    for ip in result.ips.iter().filter(|ip| ip.interface == i64::try_from(number).ok()) {
+    let present = host
+        .addresses(bridge.index, None)
+        .context("could not get list of IP addresses")?;
+    for ip in result
+        .ips
+        .iter()
+        .filter(|ip| ip.interface == i64::try_from(number).ok())
+    {
         let Some(gateway) = ip.gateway else { continue };
-        let found =
-            present.iter().any(|a| a.addr == gateway && a.prefix == ip.address.prefix());
+        let found = present
+            .iter()
+            .any(|a| a.addr == gateway && a.prefix == ip.address.prefix());
         if !found {
             bail!(
                 "gateway address {gateway}/{} is not on bridge {}",
@@ -152,8 +178,10 @@ fn gateways(
 }
 
 fn lookup(handle: &Handle, name: &str) -> anyhow::Result<Link> {
-    handle.link_by_name(name).map_err(|e| match e.is_not_found() {
-        true => anyhow!("Interface name {name} not found"),
-        false => anyhow!(e).context(format!("failed to lookup {}", quote(name))),
-    })
+    handle
+        .link_by_name(name)
+        .map_err(|e| match e.is_not_found() {
+            true => anyhow!("Interface name {name} not found"),
+            false => anyhow!(e).context(format!("failed to lookup {}", quote(name))),
+        })
 }

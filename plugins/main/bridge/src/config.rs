@@ -1,7 +1,9 @@
 //! What may be asked of the bridge plugin.
 
 use anyhow::Context;
+use cni_core::quote::quote;
 use cni_core::skel::validate_if_name;
+use cni_core::types::NetConf;
 use cni_core::{Call, Code, Dns, Error};
 use plugin_kit::mac::MacAddress;
 use serde::Deserialize;
@@ -107,6 +109,8 @@ impl Config {
     /// # Errors
     /// When something asked for is malformed, contradictory, or not supported.
     pub fn load(call: &Call) -> anyhow::Result<Config> {
+        // The keys of every plugin: an "ipam" of the wrong type must not pass for none.
+        call.config::<NetConf>().context("failed to load netconf")?;
         let raw: Raw = call.config().context("failed to load netconf")?;
         let mut mac = raw.args.cni.mac.clone();
         if !call.args.is_empty() {
@@ -120,8 +124,8 @@ impl Config {
         }
         raw.refuse_unsupported()?;
         validate_if_name(&raw.bridge).map_err(|e| {
-            Error::new(Code::INVALID_NETWORK_CONFIG, format!("invalid bridge name {:?}", raw.bridge))
-                .with_details(e.to_string())
+            let msg = format!("invalid bridge name {}", quote(&raw.bridge));
+            Error::new(Code::INVALID_NETWORK_CONFIG, msg).with_details(e.to_string())
         })?;
         if call.ipam_type().is_some() && raw.disable_container_interface {
             anyhow::bail!("cannot use IPAM when DisableContainerInterface flag is set");
@@ -154,7 +158,10 @@ fn mtu(mtu: i64) -> anyhow::Result<Option<u32>> {
         return Ok(None);
     }
     let mtu = u32::try_from(mtu).map_err(|_| {
-        Error::new(Code::INVALID_NETWORK_CONFIG, format!("mtu {mtu} is beyond what an interface has"))
+        Error::new(
+            Code::INVALID_NETWORK_CONFIG,
+            format!("mtu {mtu} is beyond what an interface has"),
+        )
     })?;
     Ok(Some(mtu))
 }
@@ -165,7 +172,9 @@ impl Raw {
         let refuse = |key: &str| {
             Err(Error::new(
                 Code::UNSUPPORTED_FIELD,
-                format!("the bridge plugin does not support \"{key}\" yet; remove it from the configuration"),
+                format!(
+                    "the bridge plugin does not support \"{key}\" yet; remove it from the configuration"
+                ),
             ))
         };
         match () {

@@ -1,16 +1,19 @@
 //! The gateway addresses: which they are, and putting them on the bridge.
 
-use crate::Config;
+use crate::{Config, uplink};
 use anyhow::{Context, anyhow, bail};
 use cni_core::quote::quote;
 use cni_core::{AddResult, Cidr, Code, Error, IpConfig, Route};
 use plugin_kit::Undo;
-use rtnl::{Address, AddressSpec, Handle, Link, LinkChange, Request};
+use rtnl::{
+    Address, AddressSpec, Broadcast, Handle, IFA_F_NOPREFIXROUTE, Link, LinkChange, OperState,
+    Request,
+};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Completes the result's addresses and routes and returns the addresses that
+/// Completes the result's addresses and routes, and returns the addresses that
 /// belong on the bridge.
-pub(crate) fn complete(result: &mut AddResult, config: &Config) -> anyhow::Result<Vec<Cidr>> {
+pub(crate) fn derive(result: &mut AddResult, config: &Config) -> anyhow::Result<Vec<Cidr>> {
     let mut gateways = Vec::new();
     let mut defaults = Vec::new();
     for ip in &mut result.ips {
@@ -22,15 +25,25 @@ pub(crate) fn complete(result: &mut AddResult, config: &Config) -> anyhow::Resul
             Some(gateway) => gateway,
             None => first_of_network(ip)?,
         };
+        if gateway == ip.address.addr() {
+            let msg = format!("address {} is the gateway's own", ip.address);
+            return Err(Error::new(Code::INVALID_NETWORK_CONFIG, msg)
+                .with_details("let ipam hand out another address, or set isGateway to false")
+                .into());
+        }
         ip.gateway = Some(gateway);
         if config.is_default_gateway {
             defaults.push(gateway);
         }
-        let on_bridge = Cidr::new(gateway, ip.address.prefix()).filter(|c| c.is_ipv4() == ip.address.is_ipv4());
+        let on_bridge =
+            Cidr::new(gateway, ip.address.prefix()).filter(|c| c.is_ipv4() == ip.address.is_ipv4());
         let on_bridge = on_bridge.ok_or_else(|| {
             Error::new(
                 Code::INVALID_NETWORK_CONFIG,
-                format!("gateway {gateway} is of another family than address {}", ip.address),
+                format!(
+                    "gateway {gateway} is of another family than address {}",
+                    ip.address
+                ),
             )
         })?;
         if !gateways.contains(&on_bridge) {
@@ -38,11 +51,11 @@ pub(crate) fn complete(result: &mut AddResult, config: &Config) -> anyhow::Resul
         }
     }
     for gateway in defaults {
-        // A default route without a gateway of its own gets this one anyway.
-        let present = result
-            .routes
-            .iter()
-            .any(|r| r.dst.is_default() && r.dst.is_ipv4() == gateway.is_ipv4());
+        // One of the main table without a gateway of its own gets this one anyway.
+        let present = result.routes.iter().any(|route| {
+            let is_default = route.dst.is_default() && route.dst.is_ipv4() == gateway.is_ipv4();
+            is_default && (route.gw.is_some() || is_main(route.table))
+        });
         if !present {
             result.routes.push(default_route(gateway));
         }
@@ -50,20 +63,20 @@ pub(crate) fn complete(result: &mut AddResult, config: &Config) -> anyhow::Resul
     Ok(gateways)
 }
 
+/// Zero is the kernel's "unspecified", which it takes for main.
+fn is_main(table: Option<i64>) -> bool {
+    table.is_none_or(|table| table == 0 || table == i64::from(rtnl::RT_TABLE_MAIN))
+}
+
 fn default_route(gateway: IpAddr) -> Route {
     let any: IpAddr = match gateway {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
+    // A zero prefix length is valid for both families.
     Route {
-        // A zero prefix length is valid for both families.
-        dst: Cidr::new(any, 0).unwrap_or(Cidr::host(any)),
         gw: Some(gateway),
-        mtu: 0,
-        advmss: 0,
-        priority: 0,
-        table: None,
-        scope: None,
+        ..Route::to(Cidr::new(any, 0).unwrap_or(Cidr::host(any)))
     }
 }
 
@@ -73,7 +86,7 @@ fn first_of_network(ip: &IpConfig) -> anyhow::Result<IpAddr> {
         IpAddr::V4(n) => Ipv4Addr::from(u32::from(n).wrapping_add(1)).into(),
         IpAddr::V6(n) => Ipv6Addr::from(u128::from(n).wrapping_add(1)).into(),
     };
-    if !ip.address.contains(first) || first == ip.address.addr() {
+    if !ip.address.contains(first) {
         return Err(Error::new(
             Code::INVALID_NETWORK_CONFIG,
             format!("network {} leaves no room for a gateway", ip.address),
@@ -86,9 +99,9 @@ fn first_of_network(ip: &IpConfig) -> anyhow::Result<IpAddr> {
 
 /// Puts `gateways` on the bridge, replacing what conflicts if that is allowed.
 ///
-/// This comes after the container's port has joined the bridge: a failing ADD
-/// of another container takes an address it added away only from a bridge that
-/// nobody else is on.
+/// This comes when the container's port has joined the bridge, and before it is up:
+/// by that a failing ADD of another container knows whether an address it added is
+/// in use by now.
 pub(crate) fn assign<'a>(
     host: &'a Handle,
     bridge: &Link,
@@ -125,24 +138,29 @@ fn ensure<'a>(
     config: &Config,
     undo: &mut Undo<'a>,
 ) -> anyhow::Result<bool> {
-    for address in present {
-        if address.addr == gateway.addr() && address.prefix == gateway.prefix() {
-            return Ok(false);
-        }
-        if !conflicts(address, gateway) {
-            continue;
-        }
-        if !config.force_address {
-            bail!(
-                "{} already has an IP address different from {gateway}: {}/{}; \
-                 set forceAddress to replace it",
-                quote(&bridge.name),
-                address.addr,
-                address.prefix
-            );
-        }
+    let is_it = |a: &Address| a.addr == gateway.addr() && a.prefix == gateway.prefix();
+    // As upstream has it: what comes after the wanted address is left alone.
+    let before = present.iter().take_while(|a| !is_it(a));
+    let conflicting: Vec<&Address> = before.filter(|a| conflicts(a, gateway)).collect();
+    if let Some(first) = conflicting.first()
+        && !config.force_address
+    {
+        bail!(
+            "{} already has an IP address different from {gateway}: {}/{}; \
+             set forceAddress to replace it",
+            quote(&bridge.name),
+            first.addr,
+            first.prefix
+        );
+    }
+    if conflicting.is_empty() && present.iter().any(is_it) {
+        return Ok(false);
+    }
+    // Backwards, so that undoing it restores their order.
+    for address in conflicting.iter().rev() {
         remove(host, bridge, address, undo)?;
     }
+    let complete = complete(host, bridge)?;
     let mut spec = AddressSpec::new(gateway.addr(), gateway.prefix());
     // It must answer at once: nobody else can have the address of a bridge that
     // the plugin runs.
@@ -152,16 +170,26 @@ fn ensure<'a>(
         // Another container of this network came first, and pins the hardware address.
         Err(e) if e.is_exists() => return Ok(false),
         Err(e) => {
-            let text = format!("could not add IP address {gateway} to {}", quote(&bridge.name));
+            let text = format!(
+                "could not add IP address {gateway} to {}",
+                quote(&bridge.name)
+            );
             return Err(anyhow!(e).context(text));
         }
     }
-    let (bridge, port) = (bridge.index, port.index);
+    let (bridge, mut indifferent) = (bridge.index, complete);
+    indifferent.push(port.index);
     undo.push("take the gateway address off the bridge", move || {
-        if host.links_by_master(bridge)?.iter().any(|link| link.index != port) {
+        // Containers that came meanwhile may have come to rely on it.
+        let ports = uplink::container_ports(host, bridge)?;
+        if ports.iter().any(|port| !indifferent.contains(&port.index)) {
             return Ok(());
         }
-        match host.request(Request::del_address(bridge, gateway.addr(), gateway.prefix())) {
+        match host.request(Request::del_address(
+            bridge,
+            gateway.addr(),
+            gateway.prefix(),
+        )) {
             Err(e) if !e.is_not_found() => Err(e.into()),
             _ => Ok(()),
         }
@@ -169,17 +197,24 @@ fn ensure<'a>(
     Ok(true)
 }
 
+/// The ports of containers that are complete, and so have all gateways they want:
+/// their ends are up.
+fn complete(host: &Handle, bridge: &Link) -> anyhow::Result<Vec<u32>> {
+    let ports = uplink::container_ports(host, bridge.index)?;
+    let complete = ports.iter().filter(|port| port.operstate == OperState::Up);
+    Ok(complete.map(|port| port.index).collect())
+}
+
 /// IPv4: a bridge has one address. IPv6: networks may stand side by side unless
-/// one holds the other; the kernel's own link-local address is not in question.
+/// one holds the other; link-local addresses, such as the kernel's own, always.
 fn conflicts(address: &Address, gateway: Cidr) -> bool {
-    if address.addr.is_ipv4() != gateway.is_ipv4() {
-        return false;
+    match address.addr {
+        IpAddr::V4(_) => gateway.is_ipv4(),
+        IpAddr::V6(addr) if gateway.is_ipv4() || addr.is_unicast_link_local() => false,
+        IpAddr::V6(_) => Cidr::new(address.addr, address.prefix).is_some_and(|present| {
+            present.contains(gateway.network()) || gateway.contains(present.network())
+        }),
     }
-    if gateway.is_ipv4() {
-        return true;
-    }
-    let Some(present) = Cidr::new(address.addr, address.prefix) else { return false };
-    present.contains(gateway.network()) || gateway.contains(present.network())
 }
 
 fn remove<'a>(
@@ -188,28 +223,50 @@ fn remove<'a>(
     address: &Address,
     undo: &mut Undo<'a>,
 ) -> anyhow::Result<()> {
-    match host.request(Request::del_address(bridge.index, address.addr, address.prefix)) {
+    match host.request(Request::del_address(
+        bridge.index,
+        address.addr,
+        address.prefix,
+    )) {
         Err(e) if !e.is_not_found() => {
             return Err(anyhow!(e).context("could not remove IP address from bridge"));
         }
         _ => {}
     }
-    let mut spec = AddressSpec::new(address.addr, address.prefix);
-    spec.nodad = !address.addr.is_ipv4();
+    let spec = AddressSpec {
+        peer: address.peer,
+        nodad: !address.addr.is_ipv4(),
+        flags: address.flags & IFA_F_NOPREFIXROUTE,
+        broadcast: match address.broadcast {
+            Some(IpAddr::V4(broadcast)) => Broadcast::Address(broadcast),
+            _ => Broadcast::None,
+        },
+        scope: address.scope,
+        ..AddressSpec::new(address.addr, address.prefix)
+    };
     let index = bridge.index;
-    undo.push("put the replaced address back on the bridge", move || {
-        match host.request(Request::add_address(index, &spec)) {
+    undo.push(
+        "put the replaced address back on the bridge",
+        move || match host.request(Request::add_address(index, &spec)) {
             Err(e) if !e.is_exists() => Err(e.into()),
             _ => Ok(()),
-        }
-    });
+        },
+    );
     Ok(())
 }
 
-/// Gives the bridge the hardware address it has: from then on it no longer
-/// follows the lowest of its ports', and containers' neighbour entries stay right.
+/// Gives the bridge the hardware address it had before the port came: from then on
+/// it no longer follows the lowest of its ports', and containers' neighbour entries
+/// stay right. A bridge that lost its last port has none left, and keeps the port's.
 fn pin_mac(host: &Handle, bridge: &Link) -> anyhow::Result<()> {
-    let change = LinkChange { mac: Some(bridge.mac.clone()), ..LinkChange::default() };
+    let mac = match bridge.mac.iter().all(|octet| *octet == 0) {
+        true => host.link_by_index(bridge.index)?.mac,
+        false => bridge.mac.clone(),
+    };
+    let change = LinkChange {
+        mac: Some(mac),
+        ..LinkChange::default()
+    };
     host.request(Request::set_link(bridge.index, &change))
         .context("could not set bridge's mac")?;
     Ok(())

@@ -9,7 +9,8 @@ mod uplink;
 
 pub use config::Config;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
+use cni_core::quote::quote;
 use cni_core::{AddResult, Call, Code, Error, Interface, Plugin};
 use plugin_kit::veth;
 use plugin_kit::{Container, Ipam, Undo, addressing, forwarding, refuse_inexpressible, sysctl};
@@ -45,16 +46,21 @@ impl Plugin for Bridge {
             result = ipam.add()?;
             undo.push("release the addresses", || ipam.del());
         }
-        let gateways = gateway::complete(&mut result, &config)?;
+        let gateways = gateway::derive(&mut result, &config)?;
         result.interfaces = interfaces(call, &bridge, &pair.host, &pair.container);
         if ipam.is_some() {
-            container.netns.run(|| announce_and_detect(&call.if_name, &config))?;
-            let target = &pair.container;
-            addressing::apply(&container, target, &result, CONTAINER_INTERFACE, config.enable_dad)?;
             gateway::assign(&host, &bridge, &pair.host, &gateways, &config, &mut undo)?;
-            if config.is_gateway {
-                forwarding::enable(&result.ips)?;
-            }
+            container
+                .netns
+                .run(|| announce_and_detect(&call.if_name, &config))?;
+            let target = &pair.container;
+            addressing::apply(
+                &container,
+                target,
+                &result,
+                CONTAINER_INTERFACE,
+                config.enable_dad,
+            )?;
         } else if !config.disable_container_interface {
             port::set_up(&container, &pair.container)?;
         }
@@ -64,6 +70,10 @@ impl Plugin for Bridge {
             false => port::wait_until_forwarding(&host, &bridge, &pair.host)?,
         };
         result.interfaces[0].mac = bridge.mac_string();
+        if config.is_gateway {
+            // Last, because it cannot be undone: others may rely on it by then.
+            forwarding::enable(&result.ips)?;
+        }
         if let Some(dns) = config.dns {
             result.dns = dns;
         }
@@ -81,7 +91,9 @@ impl Plugin for Bridge {
         });
         let released = Ipam::of(call).map_or(Ok(()), |ipam| ipam.del());
         match (unplugged, released) {
-            (Err(e), Err(also)) => Err(e.context(format!("releasing the addresses failed too: {also:#}"))),
+            (Err(e), Err(also)) => Err(anyhow!(
+                "{e:#}; releasing the addresses failed too: {also:#}"
+            )),
             (unplugged, released) => unplugged.and(released),
         }
     }
@@ -99,12 +111,16 @@ impl Plugin for Bridge {
         let config = Config::load(call)?;
         match Handle::open()?.link_by_name(&config.bridge) {
             Ok(link) if !link.is_kind("bridge") => {
-                let msg = format!("{:?} already exists but is not a bridge", config.bridge);
+                let msg = format!(
+                    "{} already exists but is not a bridge",
+                    quote(&config.bridge)
+                );
                 return Err(Error::new(Code::PLUGIN_NOT_AVAILABLE, msg).into());
             }
             Err(e) if !e.is_not_found() => {
-                return Err(anyhow::Error::new(e)
-                    .context(format!("could not lookup {:?}", config.bridge)));
+                return Err(
+                    anyhow!(e).context(format!("could not lookup {}", quote(&config.bridge)))
+                );
             }
             _ => {}
         }

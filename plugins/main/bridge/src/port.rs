@@ -17,7 +17,10 @@ pub(crate) fn configure(host: &Handle, port: &Link, config: &Config) -> anyhow::
     // As on the bridge; absent without IPv6.
     let _ = sysctl::ensure(&format!("net/ipv6/conf/{}/accept_ra", port.name), "0");
     if config.hairpin_mode {
-        let change = PortChange { hairpin: Some(true), ..PortChange::default() };
+        let change = PortChange {
+            hairpin: Some(true),
+            ..PortChange::default()
+        };
         host.request(Request::set_bridge_port(port.index, &change))
             .with_context(|| format!("failed to setup hairpin mode for {}", port.name))?;
     }
@@ -26,7 +29,10 @@ pub(crate) fn configure(host: &Handle, port: &Link, config: &Config) -> anyhow::
 
 /// Brings the container's end up, without addresses.
 pub(crate) fn set_up(container: &Container, link: &Link) -> anyhow::Result<()> {
-    let up = LinkChange { up: Some(true), ..LinkChange::default() };
+    let up = LinkChange {
+        up: Some(true),
+        ..LinkChange::default()
+    };
     container
         .rtnl
         .request(Request::set_link(link.index, &up))

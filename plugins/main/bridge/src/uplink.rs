@@ -5,8 +5,8 @@ use anyhow::{Context, anyhow, bail};
 use cni_core::Call;
 use cni_core::quote::quote;
 use plugin_kit::veth::{self, VethPair, VethSpec};
-use plugin_kit::{Container, Undo, sysctl};
-use rtnl::{Bridge, Handle, Link, LinkChange, LinkKind, LinkSpec, Request};
+use plugin_kit::{Container, MacAddress, Undo, sysctl};
+use rtnl::{Bridge, Handle, IFF_PROMISC, IFF_UP, Link, LinkChange, LinkKind, LinkSpec, Request};
 
 /// How often a bridge may vanish between being looked up and being joined:
 /// a failing ADD of another container takes the bridge it made away again.
@@ -39,63 +39,93 @@ pub(crate) fn plug_in<'a>(
 }
 
 fn is_gone(host: &Handle, bridge: &Link) -> bool {
-    host.link_by_index(bridge.index).is_err_and(|e| e.is_not_found())
+    host.link_by_index(bridge.index)
+        .is_err_and(|e| e.is_not_found())
 }
 
 /// Finds or creates the bridge, and brings it into the state asked for.
 fn ensure<'a>(host: &'a Handle, config: &Config, undo: &mut Undo<'a>) -> anyhow::Result<Link> {
     let name = &config.bridge;
-    let bridge = match host.link_by_name(name) {
-        Ok(link) => link,
+    let (bridge, is_new) = match host.link_by_name(name) {
+        Ok(link) => (link, false),
         Err(e) if e.is_not_found() => create(host, config, undo)?,
         Err(e) => return Err(anyhow!(e).context(format!("could not lookup {}", quote(name)))),
     };
     // Before anything of it is changed: a mistyped name may be a host's interface.
     if !bridge.is_kind("bridge") {
         let kind = bridge.kind.as_deref().unwrap_or("hardware");
-        bail!("{} already exists but is not a bridge (it is of kind {kind})", quote(name));
+        bail!(
+            "{} already exists but is not a bridge (it is of kind {kind})",
+            quote(name)
+        );
     }
-    // No router advertisement from a container may configure the host. Absent
-    // without IPv6.
-    let _ = sysctl::ensure(&format!("net/ipv6/conf/{name}/accept_ra"), "0");
-    let mut change = LinkChange::default();
-    let mut back = LinkChange::default();
-    if config.promisc_mode && bridge.flags & rtnl::IFF_PROMISC == 0 {
-        (change.promisc, back.promisc) = (Some(true), Some(false));
+    let lacks_promisc = config.promisc_mode && bridge.flags & IFF_PROMISC == 0;
+    if !is_new {
+        let before = Before::of(host, &bridge, lacks_promisc)?;
+        undo.push("put the bridge back into its state", move || {
+            before.restore(host)
+        });
     }
-    if !bridge.is_up() {
-        (change.up, back.up) = (Some(true), Some(false));
+    prepare_ipv6(&bridge.name, is_new);
+    if lacks_promisc || !bridge.is_up() {
+        let change = LinkChange {
+            up: Some(true),
+            promisc: lacks_promisc.then_some(true),
+            ..LinkChange::default()
+        };
+        host.request(Request::set_link(bridge.index, &change))
+            .with_context(|| format!("could not set {} up", quote(name)))?;
     }
-    if change.promisc.is_none() && change.up.is_none() {
-        return Ok(bridge);
-    }
-    host.request(Request::set_link(bridge.index, &change))
-        .with_context(|| format!("could not set {} up", quote(name)))?;
-    let index = bridge.index;
-    undo.push("put the bridge back into its state", move || {
-        match host.request(Request::set_link(index, &back)) {
-            Err(e) if !e.is_not_found() => Err(e.into()),
-            _ => Ok(()),
-        }
-    });
     Ok(bridge)
 }
 
-fn create<'a>(host: &'a Handle, config: &Config, undo: &mut Undo<'a>) -> anyhow::Result<Link> {
+/// Sysctls of the bridge, before it comes up. Missing ones are no error, the kernel
+/// may be built without IPv6.
+fn prepare_ipv6(name: &str, is_new: bool) {
+    // No router advertisement from a container may configure the host.
+    let _ = sysctl::ensure(&ipv6_key(name, "accept_ra"), "0");
+    if is_new {
+        // The kernel looks for a container on behalf of others only from a link-local
+        // address that has passed duplicate address detection. Nobody else can have
+        // the one of a bridge that has just been made.
+        let _ = sysctl::ensure(&ipv6_key(name, "accept_dad"), "0");
+    }
+}
+
+fn ipv6_key(name: &str, key: &str) -> String {
+    format!("net/ipv6/conf/{name}/{key}")
+}
+
+/// Whether the bridge is new comes with it: somebody else may have been faster.
+fn create<'a>(
+    host: &'a Handle,
+    config: &Config,
+    undo: &mut Undo<'a>,
+) -> anyhow::Result<(Link, bool)> {
     let name = &config.bridge;
     let mut spec = LinkSpec::new(name.clone(), LinkKind::Bridge(Bridge::default()));
-    // Only on request: a given MTU keeps the kernel from following the ports'.
     spec.mtu = config.mtu;
-    let find = || host.link_by_name(name).with_context(|| format!("could not lookup {}", quote(name)));
+    if config.is_gateway {
+        // A gateway must not change its address with its ports, as bridges do that were
+        // not given one. Given from the start, it is the same in all results.
+        spec.mac = Some(MacAddress::random()?.0.to_vec());
+    }
+    let find = || {
+        host.link_by_name(name)
+            .with_context(|| format!("could not lookup {}", quote(name)))
+    };
     match host.request(Request::new_link(&spec)) {
         Ok(reply) => {
-            let link = reply.link.map_or_else(find, Ok)?;
+            let found = reply.link.map_or_else(find, Ok);
+            let link = found.inspect_err(|_| {
+                // The error on its way says more than one of this attempt would.
+                let _ = host.request(Request::del_link_by_name(name));
+            })?;
             let index = link.index;
             undo.push("delete the bridge", move || remove_if_unused(host, index));
-            Ok(link)
+            Ok((link, true))
         }
-        // Somebody else was faster: theirs will do.
-        Err(e) if e.is_exists() => find(),
+        Err(e) if e.is_exists() => Ok((find()?, false)),
         Err(e) => Err(anyhow!(e).context(format!("could not add {}", quote(name)))),
     }
 }
@@ -111,13 +141,98 @@ fn remove_if_unused(host: &Handle, index: u32) -> anyhow::Result<()> {
     }
 }
 
+/// What a bridge that this ADD found was like.
+struct Before {
+    link: Link,
+    /// When this ADD is going to change it.
+    changed: Option<Changed>,
+}
+
+struct Changed {
+    /// The sysctl, unless it was zero already.
+    accept_ra: Option<String>,
+    /// Indexes of the ports that led to containers.
+    containers: Vec<u32>,
+}
+
+impl Before {
+    fn of(host: &Handle, link: &Link, lacks_promisc: bool) -> anyhow::Result<Self> {
+        let accept_ra = sysctl::get(&ipv6_key(&link.name, "accept_ra")).ok();
+        let accept_ra = accept_ra.filter(|value| value != "0");
+        let mut changed = None;
+        if lacks_promisc || !link.is_up() || accept_ra.is_some() {
+            let ports = container_ports(host, link.index)?;
+            let containers = ports.iter().map(|port| port.index).collect();
+            changed = Some(Changed {
+                accept_ra,
+                containers,
+            });
+        }
+        Ok(Before {
+            link: link.clone(),
+            changed,
+        })
+    }
+
+    /// Makes it so again, except for what containers that came meanwhile may have come
+    /// to rely on.
+    fn restore(self, host: &Handle) -> anyhow::Result<()> {
+        let now = match host.link_by_index(self.link.index) {
+            Err(e) if e.is_not_found() => return Ok(()),
+            found => found?,
+        };
+        let mut back = LinkChange::default();
+        if let Some(changed) = self.changed
+            && container_ports(host, now.index)?
+                .iter()
+                .all(|port| changed.containers.contains(&port.index))
+        {
+            let set_now = now.flags & !self.link.flags;
+            back.up = (set_now & IFF_UP != 0).then_some(false);
+            back.promisc = (set_now & IFF_PROMISC != 0).then_some(false);
+            if let Some(accept_ra) = changed.accept_ra {
+                sysctl::ensure(&ipv6_key(&now.name, "accept_ra"), &accept_ra)?;
+            }
+        }
+        // The kernel clears the address of a bridge that loses its last port.
+        if now.mac.iter().all(|octet| *octet == 0) && now.mac != self.link.mac {
+            back.mac = Some(self.link.mac);
+        }
+        if back.up.is_none() && back.promisc.is_none() && back.mac.is_none() {
+            return Ok(());
+        }
+        // Its IPv6 addresses would go with "up".
+        let keep = ipv6_key(&now.name, "keep_addr_on_down");
+        let kept = sysctl::get(&keep);
+        let _ = sysctl::ensure(&keep, "1");
+        let restored = host.request(Request::set_link(now.index, &back));
+        if let Ok(kept) = kept {
+            sysctl::ensure(&keep, &kept)?;
+        }
+        restored?;
+        Ok(())
+    }
+}
+
+/// The ports that lead to containers, as far as can be told: to the other end of a
+/// veth pair.
+pub(crate) fn container_ports(host: &Handle, bridge: u32) -> anyhow::Result<Vec<Link>> {
+    let mut ports = host.links_by_master(bridge)?;
+    ports.retain(|port| port.is_kind("veth"));
+    Ok(ports)
+}
+
 /// Looks again: the bridge, if the host's end is still its port.
 pub(crate) fn verify(host: &Handle, bridge: &Link, port: &Link) -> anyhow::Result<Link> {
     let port = host
         .link_by_index(port.index)
         .with_context(|| format!("failed to lookup {}", quote(&port.name)))?;
     if port.master != Some(bridge.index) {
-        bail!("{} is no longer a port of bridge {}", quote(&port.name), quote(&bridge.name));
+        bail!(
+            "{} is no longer a port of bridge {}",
+            quote(&port.name),
+            quote(&bridge.name)
+        );
     }
     host.link_by_index(bridge.index)
         .with_context(|| format!("failed to lookup {}", quote(&bridge.name)))

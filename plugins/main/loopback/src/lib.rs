@@ -6,7 +6,7 @@ mod config;
 
 use anyhow::{Context, bail};
 use cni_core::{AddResult, Call, Cidr, Interface, IpConfig, Plugin};
-use plugin_kit::Container;
+use plugin_kit::{Container, Undo};
 use rtnl::{Address, Handle, LinkChange, Request};
 
 /// The plugin.
@@ -27,18 +27,23 @@ impl Plugin for Loopback {
         config::validate(call)?;
         let chained = call.prev_result().context("failed to parse prevResult")?;
         let container = Container::open(call)?;
-        let was_up = container.rtnl.link_by_index(LO_INDEX)?.is_up();
-        let addresses = bring_up(&container.rtnl)?;
+        let mut undo = Undo::new();
+        if !is_up(&container.rtnl)? {
+            set_up(&container.rtnl, true)?;
+            undo.push("set lo down again", || set_up(&container.rtnl, false));
+        }
+        let addresses = container
+            .rtnl
+            .addresses(LO_INDEX, None)
+            .context("failed to list the addresses of lo")?;
         if let Some(foreign) = addresses.iter().find(|a| !a.addr.is_loopback()) {
-            if !was_up {
-                set_up(&container.rtnl, false)?;
-            }
             bail!(
                 "loopback interface found with non-loopback address \"{}/{}\"",
                 foreign.addr,
                 foreign.prefix
             );
         }
+        undo.disarm();
         Ok(chained.unwrap_or_else(|| result(call, &addresses)))
     }
 
@@ -50,7 +55,7 @@ impl Plugin for Loopback {
     }
 
     fn check(&self, call: &Call) -> anyhow::Result<()> {
-        if !Container::open(call)?.rtnl.link_by_index(LO_INDEX)?.is_up() {
+        if !is_up(&Container::open(call)?.rtnl)? {
             bail!("loopback interface is down");
         }
         Ok(())
@@ -66,13 +71,18 @@ impl Plugin for Loopback {
     }
 }
 
-fn bring_up(handle: &Handle) -> anyhow::Result<Vec<Address>> {
-    set_up(handle, true)?;
-    handle.addresses(LO_INDEX, None).context("failed to list the addresses of lo")
+fn is_up(handle: &Handle) -> anyhow::Result<bool> {
+    Ok(handle
+        .link_by_index(LO_INDEX)
+        .context("failed to look up lo")?
+        .is_up())
 }
 
 fn set_up(handle: &Handle, up: bool) -> anyhow::Result<()> {
-    let change = LinkChange { up: Some(up), ..LinkChange::default() };
+    let change = LinkChange {
+        up: Some(up),
+        ..LinkChange::default()
+    };
     handle
         .request(Request::set_link(LO_INDEX, &change))
         .with_context(|| format!("failed to set lo {}", if up { "up" } else { "down" }))?;
@@ -82,10 +92,17 @@ fn set_up(handle: &Handle, up: bool) -> anyhow::Result<()> {
 /// `lo` with its first address of each family.
 fn result(call: &Call, addresses: &[Address]) -> AddResult {
     let first = |ipv4: bool| addresses.iter().find(|a| a.addr.is_ipv4() == ipv4);
-    let ips = [first(true), first(false)].into_iter().flatten().filter_map(|a| {
-        let address = Cidr::new(a.addr, a.prefix)?;
-        Some(IpConfig { interface: Some(0), address, gateway: None })
-    });
+    let ips = [first(true), first(false)]
+        .into_iter()
+        .flatten()
+        .filter_map(|a| {
+            let address = Cidr::new(a.addr, a.prefix)?;
+            Some(IpConfig {
+                interface: Some(0),
+                address,
+                gateway: None,
+            })
+        });
     AddResult {
         interfaces: vec![Interface {
             name: LO.into(),

@@ -1,0 +1,132 @@
+//! What this plugin's black-box tests share: a network with a state directory of its own.
+#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use testkit::{Invocation, Plugin, Run};
+
+/// A network named `net` with a state directory of its own.
+pub(crate) struct Net {
+    _parent: tempfile::TempDir,
+    /// `dataDir`.
+    pub(crate) data_dir: PathBuf,
+    /// The configuration.
+    pub(crate) conf: Value,
+}
+
+/// The plugin under test.
+pub(crate) fn ours() -> Plugin {
+    Plugin::new("host-local")
+}
+
+/// The one of Debian's package.
+pub(crate) fn peer() -> Plugin {
+    Plugin::peer("host-local")
+}
+
+/// A call for `eth0` of container `id`. The plugin looks at no namespace.
+pub(crate) fn call(plugin: &Plugin, verb: &str, id: &str, conf: &Value) -> Invocation {
+    plugin
+        .command(verb)
+        .id(id)
+        .netns("/run/netns/nowhere")
+        .ifname("eth0")
+        .config(conf)
+}
+
+impl Net {
+    /// A network with this `ipam`, of the newest version.
+    pub(crate) fn new(ipam: Value) -> Net {
+        Net::of_version("1.1.0", ipam)
+    }
+
+    /// A network with this `ipam`.
+    pub(crate) fn of_version(version: &str, mut ipam: Value) -> Net {
+        let parent = tempfile::tempdir().expect("temporary directory");
+        let data_dir = parent.path().join("networks");
+        ipam["type"] = "host-local".into();
+        ipam["dataDir"] = data_dir.to_str().into();
+        let conf = json!({"cniVersion": version, "name": "net", "type": "any", "ipam": ipam});
+        Net {
+            _parent: parent,
+            data_dir,
+            conf,
+        }
+    }
+
+    /// The network's directory.
+    pub(crate) fn dir(&self) -> PathBuf {
+        self.data_dir.join("net")
+    }
+
+    /// Runs the plugin for `eth0` of container `id`.
+    pub(crate) fn run(&self, verb: &str, id: &str) -> Run {
+        call(&ours(), verb, id, &self.conf).run()
+    }
+
+    /// ADDs container `id` and returns its addresses without prefix lengths.
+    #[track_caller]
+    pub(crate) fn add(&self, id: &str) -> Vec<String> {
+        addresses(&self.run("ADD", id).expect_ok().json())
+    }
+
+    /// The text of the error that ADD ends with.
+    #[track_caller]
+    pub(crate) fn add_error(&self, id: &str) -> String {
+        self.run("ADD", id).expect_error(999).text()
+    }
+
+    /// DELs container `id`.
+    #[track_caller]
+    pub(crate) fn del(&self, id: &str) {
+        self.run("DEL", id).expect_ok();
+    }
+
+    /// Writes a file into the network's directory, as somebody else would.
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        fs::create_dir_all(self.dir()).expect("network's directory");
+        fs::write(self.dir().join(name), content).expect("foreign file");
+    }
+
+    /// The names of all files in the network's directory.
+    pub(crate) fn files(&self) -> BTreeSet<String> {
+        files(&self.dir())
+    }
+
+    /// The addresses that are reserved.
+    pub(crate) fn reserved(&self) -> BTreeSet<IpAddr> {
+        self.files()
+            .iter()
+            .filter_map(|name| name.parse().ok())
+            .collect()
+    }
+}
+
+/// The names of all files in a directory; none when it is missing.
+pub(crate) fn files(dir: &Path) -> BTreeSet<String> {
+    let Ok(entries) = fs::read_dir(dir) else {
+        return BTreeSet::new();
+    };
+    entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
+}
+
+/// The addresses of a result, without prefix lengths.
+pub(crate) fn addresses(result: &Value) -> Vec<String> {
+    let ips = result["ips"].as_array().cloned().unwrap_or_default();
+    let address = |ip: &Value| {
+        ip["address"]
+            .as_str()
+            .unwrap()
+            .split('/')
+            .next()
+            .unwrap()
+            .to_owned()
+    };
+    ips.iter().map(address).collect()
+}

@@ -1,0 +1,45 @@
+//! The examples of the documentation, run.
+
+use serde_json::{Value, json};
+
+use crate::common::{Net, call, ours};
+
+const PAGE: &str = include_str!("../../../../../Documentation/plugins/host-local.md");
+
+/// The blocks of a language on the page.
+fn blocks(language: &str) -> Vec<&'static str> {
+    let fence = format!("```{language}\n");
+    let blocks = PAGE.split(&fence).skip(1);
+    blocks
+        .map(|rest| rest.split("```").next().expect("a text before the fence"))
+        .collect()
+}
+
+#[test]
+fn every_example_works() {
+    let examples = blocks("json");
+    assert!(examples.len() >= 5, "{} examples", examples.len());
+    for text in examples {
+        let example: Value = serde_json::from_str(text).expect(text);
+        // Of a network list, the first plugin's own entry; of that, what is host-local's.
+        let conf = example.pointer("/plugins/0").unwrap_or(&example);
+        let mut ipam = conf.get("ipam").unwrap_or(conf).clone();
+        if ipam["resolvConf"] != Value::Null {
+            ipam["resolvConf"] = "/dev/null".into();
+        }
+        let mut net = Net::new(ipam);
+        for key in ["runtimeConfig", "args"] {
+            net.conf[key] = conf.get(key).cloned().unwrap_or_default();
+        }
+        ours().status(&net.conf).expect_ok();
+        let added = net.run("ADD", "a").expect_ok();
+        call(&ours(), "CHECK", "a", &added.with_prev())
+            .run()
+            .expect_ok();
+        net.add("b");
+        net.del("a");
+        net.conf["cni.dev/valid-attachments"] = json!([]);
+        ours().gc(&net.conf).expect_ok();
+        assert!(net.reserved().is_empty());
+    }
+}

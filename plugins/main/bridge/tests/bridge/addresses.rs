@@ -1,0 +1,131 @@
+//! Addresses and who can talk to whom, right after ADD returned.
+
+use crate::common::{bridge, dual, ipv4, ipv6, leases};
+use serde_json::{Value, json};
+use std::net::IpAddr;
+use std::time::Duration;
+use testkit::{Container, Host, Node};
+
+fn two_containers(host: &Host, config: &Value) -> (Container, Container) {
+    let (c1, c2) = (host.container("c1"), host.container("c2"));
+    for container in [&c1, &c2] {
+        bridge().add(container, config).expect_ok();
+    }
+    (c1, c2)
+}
+
+#[test]
+fn ipv4_alone() {
+    let host = Host::new();
+    host.set_sysctl("net/ipv4/ip_forward", "0");
+    host.set_sysctl("net/ipv6/conf/all/forwarding", "0");
+    let (c1, c2) = two_containers(&host, &ipv4(json!({"isDefaultGateway": true})));
+    assert_eq!(c1.addresses("eth0"), ["10.1.0.2/24"]);
+    assert_eq!(c1.routes("-4"), ["default via 10.1.0.1 dev eth0"]);
+    assert_eq!(c1.routes("-6"), [""; 0]);
+    assert_eq!(host.addresses("cni0"), ["10.1.0.1/24"]);
+    c1.ping("10.1.0.3");
+    c2.ping("10.1.0.1");
+    assert_eq!(host.sysctl("net/ipv4/ip_forward"), "1");
+    assert_eq!(host.sysctl("net/ipv6/conf/all/forwarding"), "0");
+}
+
+#[test]
+fn ipv6_alone() {
+    let host = Host::new();
+    host.set_sysctl("net/ipv4/ip_forward", "0");
+    host.set_sysctl("net/ipv6/conf/all/forwarding", "0");
+    let (c1, c2) = two_containers(&host, &ipv6(json!({"isDefaultGateway": true})));
+    assert_eq!(c1.addresses("eth0"), ["fd00:1::2/64"]);
+    assert_eq!(
+        c1.routes("-6"),
+        ["default via fd00:1::1 dev eth0 metric 1024 pref medium"]
+    );
+    assert_eq!(host.addresses("cni0"), ["fd00:1::1/64"]);
+    c1.ping("fd00:1::3");
+    c2.ping("fd00:1::1");
+    assert_eq!(host.sysctl("net/ipv4/ip_forward"), "0");
+    assert_eq!(host.sysctl("net/ipv6/conf/all/forwarding"), "1");
+}
+
+#[test]
+fn both_families_answer_at_once() {
+    let host = Host::new();
+    let (c1, c2) = (host.container("c1"), host.container("c2"));
+    let config = dual(json!({"isGateway": true}));
+    bridge().add(&c1, &config).expect_ok();
+    bridge().add(&c2, &config).expect_ok();
+    // One question each, no second chance within its time.
+    for target in ["fd00:1::1", "10.1.0.1", "fd00:1::2", "10.1.0.2"] {
+        let target: IpAddr = target.parse().unwrap();
+        assert!(c2.can_reach(target, Duration::from_millis(300)), "{target}");
+    }
+    let source: IpAddr = "fd00:1::3".parse().unwrap();
+    assert!(host.can_reach(source, Duration::from_millis(300)));
+    for link in [
+        c1.command(&["ip", "-6", "addr"]),
+        host.command(&["ip", "-6", "addr"]),
+    ] {
+        let tentative = link
+            .lines()
+            .find(|line| line.contains("fd00") && line.contains("tentative"));
+        assert_eq!(tentative, None);
+    }
+}
+
+#[test]
+fn two_networks_reach_each_other_through_the_host() {
+    let host = Host::new();
+    let (c1, c2) = (host.container("c1"), host.container("c2"));
+    bridge()
+        .add(&c1, &dual(json!({"isDefaultGateway": true})))
+        .expect_ok();
+    let ranges = json!([[{"subnet": "10.2.0.0/24"}], [{"subnet": "fd00:2::/64"}]]);
+    let other = dual(json!({
+        "name": "other", "bridge": "cni1", "isDefaultGateway": true,
+        "ipam": {"type": "host-local", "ranges": ranges},
+    }));
+    bridge().add(&c2, &other).expect_ok();
+    c1.ping("10.2.0.2");
+    c1.ping("fd00:2::2");
+    c2.ping("10.1.0.2");
+}
+
+#[test]
+fn without_a_gateway_the_host_stays_out_of_it() {
+    let host = Host::new();
+    host.set_sysctl("net/ipv4/ip_forward", "0");
+    let (c1, _c2) = two_containers(&host, &dual(json!({})));
+    c1.ping("10.1.0.3");
+    c1.ping("fd00:1::3");
+    assert_eq!(host.addresses("cni0"), [""; 0]);
+    assert_eq!(host.sysctl("net/ipv4/ip_forward"), "0");
+    assert_eq!(c1.routes("-4"), [""; 0]);
+}
+
+#[test]
+fn several_addresses_of_one_family() {
+    let host = Host::new();
+    let container = host.container("c1");
+    let ranges = json!([
+        [{"subnet": "10.1.0.0/24"}],
+        [{"subnet": "fd00:1::/64"}],
+        [{"subnet": "fd00:2::/64"}]
+    ]);
+    let config = dual(json!({
+        "isDefaultGateway": true, "ipam": {"type": "host-local", "ranges": ranges},
+    }));
+    let run = bridge().add(&container, &config).expect_ok();
+    let mut gateways = host.addresses("cni0");
+    gateways.sort();
+    assert_eq!(gateways, ["10.1.0.1/24", "fd00:1::1/64", "fd00:2::1/64"]);
+    container.ping("fd00:2::1");
+    // One default route a family, through the first gateway.
+    let routes = run.json()["routes"].clone();
+    let expected =
+        json!([{"dst": "0.0.0.0/0", "gw": "10.1.0.1"}, {"dst": "::/0", "gw": "fd00:1::1"}]);
+    assert_eq!(routes, expected);
+    bridge().check(&container, &run.with_prev()).expect_ok();
+    bridge().del(&container, &config).expect_ok();
+    assert_eq!(leases(), [""; 0]);
+}

@@ -1,0 +1,306 @@
+//! Bad input: the right code, a message that names the thing, and nothing changed.
+
+use crate::common::{bridge, dual, ipv4, layer2};
+use serde_json::{Value, json};
+use testkit::{Host, Invocation, Node};
+
+/// Runs what `make` makes of an ADD and demands that it changes nothing.
+#[track_caller]
+fn refused(config: &Value, code: u64, words: &str) {
+    let host = Host::new();
+    let container = host.container("c1");
+    let before = host.snapshot();
+    let call = bridge().command("ADD").container(&container).config(config);
+    call.run().expect_error(code).mentions(words);
+    before.assert_same(&host.snapshot());
+}
+
+#[test]
+fn values_of_the_wrong_type() {
+    for (key, value, found) in [
+        ("bridge", json!(5), "bridge: expected a string, got number"),
+        (
+            "isGateway",
+            json!("true"),
+            "isGateway: expected true or false, got string",
+        ),
+        (
+            "isDefaultGateway",
+            json!(1),
+            "isDefaultGateway: expected true or false, got number",
+        ),
+        (
+            "forceAddress",
+            json!([]),
+            "forceAddress: expected true or false, got array",
+        ),
+        ("mtu", json!("1500"), "mtu: expected an integer, got string"),
+        ("mtu", json!(1500.5), "mtu: expected an integer, got 1500.5"),
+        (
+            "hairpinMode",
+            json!({}),
+            "hairpinMode: expected true or false, got object",
+        ),
+        (
+            "promiscMode",
+            json!("x"),
+            "promiscMode: expected true or false, got string",
+        ),
+        (
+            "enabledad",
+            json!("x"),
+            "enabledad: expected true or false, got string",
+        ),
+        ("vlan", json!("5"), "vlan: expected an integer, got string"),
+        (
+            "vlanTrunk",
+            json!(5),
+            "vlanTrunk: expected an array, got number",
+        ),
+        (
+            "ipam",
+            json!("host-local"),
+            "ipam: expected an object, got string",
+        ),
+        ("ipam", json!([]), "ipam: expected an object, got array"),
+        (
+            "ipam",
+            json!({"type": 5}),
+            "ipam.type: expected a string, got number",
+        ),
+        (
+            "dns",
+            json!({"nameservers": "x"}),
+            "dns.nameservers: expected an array, got string",
+        ),
+        (
+            "args",
+            json!({"cni": {"mac": 5}}),
+            "args.cni.mac: expected a string, got number",
+        ),
+        ("args", json!("x"), "args: expected an object, got string"),
+        (
+            "runtimeConfig",
+            json!({"mac": []}),
+            "runtimeConfig.mac: expected a string, got array",
+        ),
+        (
+            "capabilities",
+            json!({"mac": "yes"}),
+            "capabilities.mac: expected true or false, got string",
+        ),
+    ] {
+        let config = dual(json!({key: value}));
+        refused(&config, 999, &format!("failed to load netconf: {found}"));
+    }
+}
+
+#[test]
+fn keys_in_any_case_and_unknown_ones() {
+    let host = Host::new();
+    let container = host.container("c1");
+    let config = json!({
+        "CNIVersion": "1.1.0", "NAME": "net", "Type": "bridge", "ISGATEWAY": true,
+        "isgateway": false, "BRIDGE": "br0", "bridge": null, "Ipam": {"Type": "host-local", "Subnet": "10.1.0.0/24"}, "unknown": [{}],
+        "ipMasq": false, "vlan": 0, "macspoofchk": null, "vlanTrunk": null, "portIsolation": false,
+    });
+    bridge().add(&container, &config).expect_ok();
+    assert_eq!(
+        host.addresses("br0"),
+        [""; 0],
+        "the last of several spellings counts"
+    );
+    assert_eq!(container.addresses("eth0"), ["10.1.0.2/24"]);
+}
+
+#[test]
+fn what_is_not_supported_is_refused() {
+    for (key, value) in [
+        ("ipMasq", json!(true)),
+        ("macspoofchk", json!(true)),
+        ("vlan", json!(5)),
+        ("vlanTrunk", json!([])),
+        ("preserveDefaultVlan", json!(true)),
+        ("portIsolation", json!(true)),
+    ] {
+        let words = format!("the bridge plugin does not support \"{key}\" yet");
+        refused(&dual(json!({key: value})), 2, &words);
+    }
+}
+
+#[test]
+fn contradictions() {
+    let both = dual(json!({"hairpinMode": true, "promiscMode": true}));
+    refused(
+        &both,
+        999,
+        "cannot set hairpin mode and promiscuous mode at the same time",
+    );
+    refused(
+        &dual(json!({"mtu": 4294967296u64})),
+        7,
+        "mtu 4294967296 is beyond what an interface has",
+    );
+}
+
+#[test]
+fn hardware_addresses() {
+    for mac in [
+        "x",
+        "02:00:00:00:00",
+        "02:00:00:00:00:00:00:01",
+        "02-00:00:00:00:01",
+        "01:00:5e:00:00:01",
+        "00:00:00:00:00:00",
+        "ff:ff:ff:ff:ff:ff",
+        " 02:00:00:00:00:01",
+    ] {
+        let config = dual(json!({"runtimeConfig": {"mac": mac}}));
+        refused(&config, 999, &format!("address {mac}: invalid MAC address"));
+        let config = dual(json!({"args": {"cni": {"mac": mac}}}));
+        refused(&config, 999, &format!("address {mac}: invalid MAC address"));
+    }
+}
+
+#[test]
+fn an_mtu_that_no_veth_takes() {
+    let host = crate::common::used_host(&ipv4(json!({})));
+    let container = host.container("c1");
+    let before = crate::common::state(&host);
+    for mtu in [67, 65536] {
+        bridge()
+            .add(&container, &ipv4(json!({"mtu": mtu})))
+            .expect_error(999);
+        before.assert_same(&crate::common::state(&host));
+    }
+    // IPv6 needs 1280.
+    let error = bridge()
+        .add(&container, &dual(json!({"mtu": 1000})))
+        .expect_error(999);
+    error.mentions("eth0");
+    before.assert_same(&crate::common::state(&host));
+}
+
+/// ADD of a container, changed, that must fail and change nothing.
+#[track_caller]
+fn refused_call(change: impl FnOnce(Invocation) -> Invocation, code: u64, words: &str) {
+    let host = Host::new();
+    let container = host.container("c1");
+    container.command(&[
+        "ip", "link", "add", "taken", "type", "veth", "peer", "name", "taken2",
+    ]);
+    let file = host.write("file", "");
+    assert_eq!(file.to_str(), Some("/run/testkit/file"));
+    let before = host.snapshot();
+    let call = bridge()
+        .command("ADD")
+        .container(&container)
+        .config(&dual(json!({})));
+    change(call).run().expect_error(code).mentions(words);
+    before.assert_same(&host.snapshot());
+}
+
+#[test]
+fn namespaces() {
+    let words = "failed to open netns \"/run/netns/none\": failed to Statfs \"/run/netns/none\": no such file or directory";
+    refused_call(|call| call.netns("/run/netns/none"), 999, words);
+    let words =
+        "failed to open netns \"/run/testkit/file\": unknown FS magic on \"/run/testkit/file\"";
+    refused_call(|call| call.netns("/run/testkit/file"), 999, words);
+    let words = "plugin's netns and netns from CNI_NETNS should not be the same";
+    refused_call(|call| call.netns("/proc/self/ns/net"), 8, words);
+    refused_call(
+        |call| call.netns("/proc/self/ns/mnt"),
+        999,
+        "failed to open netns",
+    );
+}
+
+#[test]
+fn interface_names() {
+    for (name, words) in [
+        (
+            "taken",
+            "container interface \"taken\" already exists in /run/netns/c1",
+        ),
+        (
+            "lo",
+            "container interface \"lo\" already exists in /run/netns/c1",
+        ),
+    ] {
+        refused_call(|call| call.ifname(name), 999, words);
+    }
+    refused_call(
+        |call| call.ifname("sixteen-letters-"),
+        4,
+        "interface name is too long",
+    );
+    refused_call(
+        |call| call.ifname("a/b"),
+        4,
+        "interface name contains / or :",
+    );
+}
+
+#[test]
+fn an_add_again_does_not_disturb_the_first() {
+    let host = Host::new();
+    let container = host.container("c1");
+    let config = dual(json!({"isGateway": true}));
+    let run = bridge().add(&container, &config).expect_ok();
+    let before = host.snapshot();
+    bridge()
+        .add(&container, &config)
+        .expect_error(999)
+        .mentions("already exists");
+    before.assert_same(&host.snapshot());
+    bridge().check(&container, &run.with_prev()).expect_ok();
+}
+
+#[test]
+fn arguments() {
+    for (args, words) in [
+        ("A=B", "ARGS: unknown args [\"A=B\"]"),
+        ("MAC=02:00:00:00:00:01;", "ARGS: invalid pair \"\""),
+        (
+            "mac=02:00:00:00:00:01",
+            "ARGS: unknown args [\"mac=02:00:00:00:00:01\"]",
+        ),
+        (
+            "IgnoreUnknown=x",
+            "ARGS: error parsing value of pair \"IgnoreUnknown=x\"",
+        ),
+        ("MAC=x", "address x: invalid MAC address"),
+    ] {
+        refused_call(|call| call.args(args), 999, words);
+    }
+}
+
+#[test]
+fn ipam_plugins_that_cannot_be() {
+    refused(
+        &layer2(json!({"ipam": {"type": "none"}})),
+        999,
+        "failed to find plugin \"none\"",
+    );
+    refused(
+        &layer2(json!({"ipam": {"type": "../x"}})),
+        999,
+        "invalid plugin name: ../x",
+    );
+    // What IPAM has to say about its own part reaches the runtime.
+    let ranges = json!([[{"subnet": "10.1.0.0/31"}]]);
+    let small = ipv4(json!({"ipam": {"type": "host-local", "ranges": ranges}}));
+    let host = Host::new();
+    let container = host.container("c1");
+    let before = host.snapshot();
+    let run = bridge().add(&container, &small);
+    assert!(
+        !run.is_ok() && run.stdout_text().contains("10.1.0.0/31"),
+        "{}",
+        run.report()
+    );
+    before
+        .without("/var/lib/cni")
+        .assert_same(&host.snapshot().without("/var/lib/cni"));
+}

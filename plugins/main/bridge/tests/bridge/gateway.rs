@@ -1,0 +1,303 @@
+//! The gateway addresses on the bridge.
+
+use crate::common::{
+    add, attribute, bridge, dual, host_end, ipv4, ipv6, layer2, script_result, state, used_host,
+};
+use serde_json::{Value, json};
+use testkit::{Host, Node};
+
+/// A bridge `cni0` with these addresses.
+fn bridge_with(host: &Host, addresses: &[&str]) {
+    host.command(&["ip", "link", "add", "cni0", "type", "bridge"]);
+    host.command(&["ip", "link", "set", "cni0", "up"]);
+    for address in addresses {
+        host.command(&["ip", "addr", "add", address, "dev", "cni0", "nodad"]);
+    }
+}
+
+#[test]
+fn ipam_without_a_gateway_makes_the_first_address_the_gateway() {
+    let host = Host::new();
+    let container = host.container("c1");
+    let ips = json!([{"address": "10.3.7.9/20"}, {"address": "fd00:3::9/64"}]);
+    script_result(
+        &host,
+        "scripted",
+        &json!({"cniVersion": "1.1.0", "ips": ips}),
+    );
+    let config = layer2(json!({"ipam": {"type": "scripted"}, "isDefaultGateway": true}));
+    let run = add(&host, &container, &config).expect_ok();
+    assert_eq!(
+        run.json()["ips"],
+        json!([
+            {"address": "10.3.7.9/20", "gateway": "10.3.0.1", "interface": 2},
+            {"address": "fd00:3::9/64", "gateway": "fd00:3::1", "interface": 2},
+        ])
+    );
+    assert_eq!(host.addresses("cni0"), ["10.3.0.1/20", "fd00:3::1/64"]);
+    container.ping("10.3.0.1");
+    container.ping("fd00:3::1");
+    assert_eq!(container.routes("-4"), ["default via 10.3.0.1 dev eth0"]);
+}
+
+#[test]
+fn what_ipam_says_of_interfaces_is_not_believed() {
+    let host = Host::new();
+    let container = host.container("c1");
+    let result = json!({
+        "cniVersion": "1.1.0",
+        "interfaces": [{"name": "x", "mac": "02:00:00:00:00:01"}],
+        "ips": [{"address": "10.3.0.9/24", "interface": 7}],
+    });
+    script_result(&host, "scripted", &result);
+    let config = layer2(json!({"ipam": {"type": "scripted"}}));
+    let result = add(&host, &container, &config).expect_ok().json();
+    assert_eq!(result["ips"][0]["interface"], 2);
+    assert_eq!(result["interfaces"][2]["name"], "eth0");
+    assert_eq!(result["interfaces"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn ipam_reads_the_configuration_byte_for_byte() {
+    let host = Host::new();
+    let container = host.container("c1");
+    script_result(
+        &host,
+        "scripted",
+        &json!({"ips": [{"address": "10.3.0.9/24"}]}),
+    );
+    let text = "{ \"cniVersion\":\"1.1.0\",\t\"name\" : \"net\", \"ipam\":{\"TYPE\":\"scripted\",\"x\":1e0}}\n\n";
+    for verb in ["ADD", "DEL"] {
+        crate::common::call(&host, verb)
+            .container(&container)
+            .stdin(text)
+            .run()
+            .expect_ok();
+        let received = std::fs::read_to_string(host.dir().join("scripted.stdin")).unwrap();
+        assert_eq!(received, text, "{verb}");
+    }
+}
+
+#[test]
+fn no_room_for_a_gateway() {
+    for (address, gateway, problem) in [
+        (
+            "10.3.0.1/32",
+            Value::Null,
+            "network 10.3.0.1/32 leaves no room for a gateway",
+        ),
+        (
+            "fd00::1/128",
+            Value::Null,
+            "network fd00::1/128 leaves no room for a gateway",
+        ),
+        (
+            "10.3.0.1/24",
+            Value::Null,
+            "address 10.3.0.1/24 is the gateway's own",
+        ),
+        (
+            "10.3.0.5/24",
+            json!("10.3.0.5"),
+            "address 10.3.0.5/24 is the gateway's own",
+        ),
+        (
+            "10.3.0.5/24",
+            json!("fd00::1"),
+            "gateway fd00::1 is of another family than address 10.3.0.5/24",
+        ),
+    ] {
+        let host = Host::new();
+        let container = host.container("c1");
+        let ip = json!({"address": address, "gateway": gateway});
+        script_result(
+            &host,
+            "scripted",
+            &json!({"cniVersion": "1.1.0", "ips": [ip]}),
+        );
+        let before = host.snapshot();
+        let config = layer2(json!({"ipam": {"type": "scripted"}, "isGateway": true}));
+        add(&host, &container, &config)
+            .expect_error(7)
+            .mentions(problem);
+        before.assert_same(&host.snapshot());
+        assert_eq!(crate::common::ipam_calls(&host, "scripted"), ["ADD", "DEL"]);
+        // It does not matter where nobody is to be the gateway.
+        let without = layer2(json!({"ipam": {"type": "scripted"}}));
+        if gateway.is_null() {
+            add(&host, &container, &without).expect_ok();
+        }
+    }
+}
+
+#[test]
+fn a_conflicting_address_stays_unless_it_may_be_replaced() {
+    for (there, config) in [
+        ("10.1.0.7/24", ipv4(json!({"isGateway": true}))),
+        ("192.168.0.1/16", ipv4(json!({"isGateway": true}))),
+        ("10.1.0.1/16", ipv4(json!({"isGateway": true}))),
+        ("fd00:1::7/64", ipv6(json!({"isGateway": true}))),
+        ("fd00:1::1/48", ipv6(json!({"isGateway": true}))),
+        ("fd00:1::1:0/112", ipv6(json!({"isGateway": true}))),
+    ] {
+        let host = used_host(&config);
+        bridge_with(&host, &[there]);
+        let container = host.container("c1");
+        let before = state(&host);
+        let error = bridge().add(&container, &config).expect_error(999);
+        let new = match there.contains(':') {
+            true => "fd00:1::1/64",
+            false => "10.1.0.1/24",
+        };
+        error.mentions(&format!(
+            "failed to set bridge addr: \"cni0\" already has an IP address different from {new}: \
+             {there}; set forceAddress to replace it"
+        ));
+        before.assert_same(&state(&host));
+
+        let mut forced = config.clone();
+        forced["forceAddress"] = true.into();
+        let run = bridge().add(&container, &forced).expect_ok();
+        assert_eq!(host.addresses("cni0"), [new]);
+        container.ping(new.split('/').next().unwrap());
+        bridge().check(&container, &run.with_prev()).expect_ok();
+    }
+}
+
+#[test]
+fn all_conflicting_addresses_are_replaced() {
+    let config = dual(json!({"isGateway": true, "forceAddress": true}));
+    let host = used_host(&config);
+    let there = [
+        "10.9.0.1/24",
+        "10.9.0.2/24",
+        "10.8.0.1/24",
+        "fd00:1::7/64",
+        "fd00:1::8/64",
+        "fd00:8::1/64",
+    ];
+    bridge_with(&host, &there);
+    bridge().add(&host.container("c1"), &config).expect_ok();
+    let mut now = host.addresses("cni0");
+    now.sort();
+    // Another IPv6 network is no conflict.
+    assert_eq!(now, ["10.1.0.1/24", "fd00:1::1/64", "fd00:8::1/64"]);
+}
+
+#[test]
+fn the_wanted_address_survives_the_primary_it_hangs_on() {
+    let config = ipv4(json!({"isGateway": true, "forceAddress": true}));
+    let host = used_host(&config);
+    // The kernel removes the secondary addresses of a network with its primary one.
+    bridge_with(&host, &["10.1.0.9/24", "10.1.0.1/24"]);
+    let container = host.container("c1");
+    bridge().add(&container, &config).expect_ok();
+    assert_eq!(host.addresses("cni0"), ["10.1.0.1/24"]);
+    container.ping("10.1.0.1");
+}
+
+#[test]
+fn networks_of_both_families_share_a_bridge() {
+    let host = used_host(&dual(json!({})));
+    bridge_with(&host, &["10.1.0.1/24", "fd00:9::1/64"]);
+    let container = host.container("c1");
+    bridge()
+        .add(&container, &dual(json!({"isGateway": true})))
+        .expect_ok();
+    assert_eq!(
+        host.addresses("cni0"),
+        ["10.1.0.1/24", "fd00:1::1/64", "fd00:9::1/64"]
+    );
+    container.ping("fd00:1::1");
+}
+
+#[test]
+fn a_link_local_gateway_stands_beside_the_kernels_own_address() {
+    let host = Host::new();
+    let container = host.container("c1");
+    let ip = json!({"address": "fd00:3::9/64", "gateway": "fe80::1"});
+    script_result(
+        &host,
+        "scripted",
+        &json!({"cniVersion": "1.1.0", "ips": [ip]}),
+    );
+    let config = layer2(json!({"ipam": {"type": "scripted"}, "isDefaultGateway": true}));
+    add(&host, &container, &config).expect_ok();
+    // By now the kernel has given the bridge an address of fe80::/64.
+    let second = host.container("c2");
+    let ip = json!({"address": "fd00:3::a/64", "gateway": "fe80::1"});
+    script_result(
+        &host,
+        "scripted",
+        &json!({"cniVersion": "1.1.0", "ips": [ip]}),
+    );
+    let run = add(&host, &second, &config).expect_ok();
+    call_check(&host, &second, &run.with_prev());
+    for container in [&container, &second] {
+        let routes = container.routes("-6");
+        assert_eq!(
+            routes,
+            ["default via fe80::1 dev eth0 metric 1024 pref medium"]
+        );
+        container.ping("fe80::1%eth0");
+    }
+}
+
+fn call_check(host: &Host, container: &testkit::Container, config: &Value) {
+    crate::common::call(host, "CHECK")
+        .container(container)
+        .config(config)
+        .run()
+        .expect_ok();
+}
+
+#[test]
+fn a_gateways_hardware_address_does_not_change_with_the_ports() {
+    let host = Host::new();
+    let config = dual(json!({"isGateway": true}));
+    let first = host.container("c1");
+    let run = bridge().add(&first, &config).expect_ok();
+    let mac = attribute(&host, "cni0", "/address");
+    assert_eq!(run.json()["interfaces"][0]["mac"], mac);
+    // An unpinned bridge takes the lowest address of its ports.
+    host.command(&[
+        "ip",
+        "link",
+        "set",
+        &host_end(&run),
+        "address",
+        "00:00:00:00:00:02",
+    ]);
+    let second = host.container("c2");
+    bridge().add(&second, &config).expect_ok();
+    assert_eq!(attribute(&host, "cni0", "/address"), mac);
+    bridge()
+        .check(&second, &bridge_prev(&host, &second, &config))
+        .expect_ok();
+    for container in [&first, &second] {
+        bridge().del(container, &config).expect_ok();
+    }
+    assert_eq!(attribute(&host, "cni0", "/address"), mac);
+}
+
+fn bridge_prev(host: &Host, container: &testkit::Container, config: &Value) -> Value {
+    bridge().del(container, config).expect_ok();
+    add(host, container, config).expect_ok().with_prev()
+}
+
+#[test]
+fn a_bridge_that_lost_its_last_port_becomes_a_gateway() {
+    let host = Host::new();
+    let container = host.container("c1");
+    bridge().add(&container, &layer2(json!({}))).expect_ok();
+    bridge().del(&container, &layer2(json!({}))).expect_ok();
+    assert_eq!(attribute(&host, "cni0", "/address"), "00:00:00:00:00:00");
+    let run = bridge()
+        .add(&container, &dual(json!({"isGateway": true})))
+        .expect_ok();
+    let mac = attribute(&host, "cni0", "/address");
+    assert_ne!(mac, "00:00:00:00:00:00");
+    assert_eq!(run.json()["interfaces"][0]["mac"], mac);
+    container.ping("fd00:1::1");
+    bridge().check(&container, &run.with_prev()).expect_ok();
+}

@@ -1,0 +1,20 @@
+//! Black-box tests: the built binary, driven as a runtime drives it, in hosts and
+//! containers of the tests' own. One program, so that it is linked once.
+
+mod addresses;
+mod bad_input;
+mod bridges;
+mod check;
+mod collect;
+mod common;
+mod del;
+mod detection;
+mod gateway;
+mod interop;
+mod layer2;
+mod options;
+mod page;
+mod parsing;
+mod rollback;
+mod routes;
+mod versions;

@@ -1,0 +1,199 @@
+//! What is tested, and the host it is tested on.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use testkit::{Container, Host, Node, Plugin, Run, Snapshot};
+
+use crate::networks::{self, VERSIONS};
+use crate::{answer, state};
+
+/// A plugin and how to use it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Subject {
+    /// The binary's name, also the one in the text it prints when called by hand.
+    pub plugin: String,
+    /// A configuration that works, without `cniVersion`.
+    pub config: Value,
+    /// The interface it makes.
+    #[serde(default = "default_interface")]
+    pub if_name: String,
+    /// The specification versions it supports, oldest first; all, unless told.
+    #[serde(default = "all_versions")]
+    pub versions: Vec<String>,
+    /// It is an IPAM plugin: it keeps account of addresses and never looks at the namespace.
+    #[serde(default)]
+    pub ipam: bool,
+    /// A second ADD of the same interface succeeds, there being nothing to make.
+    #[serde(default)]
+    pub repeatable: bool,
+    /// Programs to run on the host before anything else, for example to make the device it builds upon.
+    #[serde(default)]
+    pub before: Vec<Vec<String>>,
+}
+
+fn default_interface() -> String {
+    "eth0".into()
+}
+
+fn all_versions() -> Vec<String> {
+    VERSIONS.map(String::from).to_vec()
+}
+
+impl Subject {
+    /// A plugin that makes `eth0`, in every version.
+    pub fn new(plugin: &str, config: Value) -> Subject {
+        Subject {
+            plugin: plugin.into(),
+            config,
+            if_name: default_interface(),
+            versions: all_versions(),
+            ipam: false,
+            repeatable: false,
+            before: Vec::new(),
+        }
+    }
+
+    /// `bridge` with `host-local`, both address families.
+    pub fn bridge() -> Subject {
+        let mut config = networks::dual_stack("");
+        config["name"] = json!("conformance");
+        Subject::new("bridge", config)
+    }
+
+    /// `loopback`.
+    pub fn loopback() -> Subject {
+        let mut subject = Subject::new("loopback", networks::loopback(""));
+        subject.if_name = "lo".into();
+        subject.repeatable = true;
+        subject
+    }
+
+    /// `host-local` on its own, both address families.
+    pub fn host_local() -> Subject {
+        let mut subject = Subject::bridge();
+        subject.plugin = "host-local".into();
+        subject.ipam = true;
+        subject
+    }
+
+    /// The subject described in the JSON file that `CNI_TEST_SUBJECT` names.
+    ///
+    /// # Panics
+    ///
+    /// When the variable is not set, or the file is not a description of a subject.
+    pub fn from_env() -> Subject {
+        let path = std::env::var_os("CNI_TEST_SUBJECT")
+            .expect("CNI_TEST_SUBJECT names a file that describes the plugin, see Documentation/conformance.md");
+        let text = std::fs::read(&path)
+            .unwrap_or_else(|err| panic!("CNI_TEST_SUBJECT: {}: {err}", path.display()));
+        serde_json::from_slice(&text)
+            .unwrap_or_else(|err| panic!("CNI_TEST_SUBJECT: {}: {err}", path.display()))
+    }
+
+    /// The newest version it supports.
+    ///
+    /// # Panics
+    ///
+    /// When it supports none.
+    pub fn newest(&self) -> &str {
+        self.versions
+            .last()
+            .expect("a plugin supports at least one version")
+    }
+
+    /// The supported versions from `oldest` on.
+    pub fn versions_from(&self, oldest: &str) -> impl Iterator<Item = &str> {
+        let oldest = networks::ordinal(oldest);
+        self.versions
+            .iter()
+            .map(String::as_str)
+            .filter(move |v| networks::ordinal(v) >= oldest)
+    }
+
+    /// Whether GC and STATUS are in its newest version.
+    pub fn has_upkeep(&self) -> bool {
+        self.versions_from("1.1.0").next().is_some()
+    }
+}
+
+/// A host with the plugin on it.
+pub struct Rig {
+    /// The host.
+    pub host: Host,
+    /// What is tested.
+    pub subject: Subject,
+    /// Its binary.
+    pub plugin: Plugin,
+}
+
+impl Rig {
+    /// A fresh host, prepared as the subject wants it.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such binary, or the host cannot be made.
+    #[track_caller]
+    pub fn new(subject: Subject) -> Rig {
+        let plugin = Plugin::new(&subject.plugin);
+        let host = Host::new();
+        for program in &subject.before {
+            let argv: Vec<&str> = program.iter().map(String::as_str).collect();
+            host.command(&argv);
+        }
+        Rig {
+            host,
+            subject,
+            plugin,
+        }
+    }
+
+    /// The same after one container has come and gone, so that what stays for good (a bridge, directories) is
+    /// there; and the state the host is then in.
+    #[track_caller]
+    pub fn warmed_up(&self) -> Snapshot {
+        let container = self.host.container("warm-up");
+        let config = self.config();
+        answer::result(&self.add(&container, &config));
+        answer::silent(self.del(&container, &config));
+        drop(container);
+        state::of(&self.host)
+    }
+
+    /// The configuration in the newest version.
+    pub fn config(&self) -> Value {
+        self.config_in(self.subject.newest())
+    }
+
+    /// The configuration in `version`. Below 0.3.0 a result has one address a family; the subject's
+    /// configuration is expected to ask for no more.
+    pub fn config_in(&self, version: &str) -> Value {
+        let mut config = self.subject.config.clone();
+        config["cniVersion"] = json!(version);
+        config
+    }
+
+    /// A call of `verb` for the container, to be completed and run.
+    pub fn call(&self, verb: &str, container: &Container, config: &Value) -> testkit::Invocation {
+        let call = self.plugin.command(verb).ifname(&self.subject.if_name);
+        call.container(container).config(config)
+    }
+
+    /// Runs ADD.
+    #[track_caller]
+    pub fn add(&self, container: &Container, config: &Value) -> Run {
+        self.call("ADD", container, config).run()
+    }
+
+    /// Runs DEL.
+    #[track_caller]
+    pub fn del(&self, container: &Container, config: &Value) -> Run {
+        self.call("DEL", container, config).run()
+    }
+
+    /// Runs CHECK.
+    #[track_caller]
+    pub fn check(&self, container: &Container, config: &Value) -> Run {
+        self.call("CHECK", container, config).run()
+    }
+}
