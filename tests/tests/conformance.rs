@@ -71,4 +71,5 @@ macro_rules! conforms {
 conforms!(bridge, [doc = "bridge with host-local"] Subject::bridge());
 conforms!(loopback, [doc = "loopback"] Subject::loopback());
 conforms!(host_local, [doc = "host-local"] Subject::host_local());
-conforms!(own, [ignore = "needs CNI_TEST_SUBJECT"] Subject::from_env());
+#[cfg(feature = "own")]
+conforms!(own, [doc = "the plugin CNI_TEST_SUBJECT describes"] Subject::from_env());

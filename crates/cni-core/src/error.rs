@@ -53,7 +53,11 @@ pub struct Error {
 impl Error {
     /// An error without details.
     pub fn new(code: Code, msg: impl Into<String>) -> Self {
-        Error { code, msg: msg.into(), details: String::new() }
+        Error {
+            code,
+            msg: msg.into(),
+            details: String::new(),
+        }
     }
 
     /// The same error with `details` set.
@@ -68,7 +72,10 @@ impl Error {
     /// code must reach the runtime); everything else is [`Code::INTERNAL`] with
     /// the whole chain as text.
     pub fn from_chain(error: &anyhow::Error) -> Self {
-        match error.chain().find_map(|cause| cause.downcast_ref::<Error>()) {
+        match error
+            .chain()
+            .find_map(|cause| cause.downcast_ref::<Error>())
+        {
             Some(inner) => inner.clone(),
             None => Error::new(Code::INTERNAL, format!("{error:#}")),
         }

@@ -3,14 +3,10 @@
 use crate::{Container, settle, sysctl};
 use anyhow::{Context, anyhow, bail};
 use cni_core::quote::quote;
-use cni_core::{AddResult, IpConfig, Route, errno};
+use cni_core::{AddResult, Cidr, IpConfig, Route, errno};
 use rtnl::{AddressSpec, Exclusivity, Handle, Link, LinkChange, Request, RouteSpec, Scope};
 use std::io::Write;
 use std::net::IpAddr;
-use std::time::Duration;
-
-/// How long duplicate address detection may take.
-const DAD_DEADLINE: Duration = Duration::from_secs(5);
 
 /// `RT_SCOPE_LINK` of linux/rtnetlink.h.
 const SCOPE_LINK: i64 = 253;
@@ -20,7 +16,8 @@ const SCOPE_LINK: i64 = 253;
 ///
 /// Addresses come first, then up, then the routes: bringing a link up announces
 /// the addresses it has, and routes need a link that is up. Without duplicate
-/// address detection all of it is one batch.
+/// address detection all of it is one batch. At the end the kernel answers for all
+/// addresses, so far as the link works.
 ///
 /// # Errors
 /// At the first thing the kernel refuses; the caller deletes the link then.
@@ -38,6 +35,7 @@ pub fn apply(
     if ips.iter().any(|ip| !ip.address.is_ipv4()) {
         container.netns.run(|| enable_ipv6(&link.name))??;
     }
+    let unsettled = || format!("failed to settle addresses for {}", quote(&link.name));
     let mut plan = Plan::default();
     for ip in &ips {
         let mut spec = AddressSpec::new(ip.address.addr(), ip.address.prefix());
@@ -59,20 +57,48 @@ pub fn apply(
         format!("failed to set {} UP", quote(&link.name)),
         Request::set_link(link.index, &up),
     );
+    let mut usable = true;
     if detect_duplicates && ips.iter().any(|ip| !ip.address.is_ipv4()) {
         plan.run(&container.rtnl)?;
-        settle::addresses(container, link, DAD_DEADLINE)
-            .with_context(|| format!("failed to settle addresses for {}", quote(&link.name)))?;
+        usable = settle::duplicates_detected(container, link).with_context(unsettled)?;
         plan = Plan::default();
     }
     for route in &result.routes {
         let spec = route_spec(route, &ips, link.index)?;
         plan.add_or_present(
-            format!("failed to add route '{route} dev {}'", link.name),
+            refused(&spec, &link.name),
             Request::add_route(&spec, Exclusivity::Shared),
         );
     }
-    plan.run(&container.rtnl)
+    plan.run(&container.rtnl)?;
+    if usable {
+        let addresses = ips.iter().map(|ip| ip.address.addr());
+        settle::answering(&container.rtnl, addresses).with_context(unsettled)?;
+    }
+    Ok(())
+}
+
+/// What is said when the kernel refuses a route: the route as it was asked for, with
+/// the next hop that was used, which need not be in the configuration.
+fn refused(route: &RouteSpec, link: &str) -> String {
+    let dst = Cidr::new(route.dst, route.prefix).map(|cidr| cidr.mask_hex());
+    let gateway = route.gateway.map(|gateway| gateway.to_string());
+    let scope = match route.scope.unwrap_or_default() {
+        Scope::UNIVERSE => "universe",
+        Scope::SITE => "site",
+        Scope::LINK => "link",
+        Scope::HOST => "host",
+        Scope::NOWHERE => "nowhere",
+        _ => "unknown",
+    };
+    format!(
+        "failed to add route '{{{} {}}} via {} dev {link} metric {} (Scope: {scope}, Table: {})'",
+        route.dst,
+        dst.unwrap_or_default(),
+        gateway.as_deref().unwrap_or("<nil>"),
+        route.priority.unwrap_or_default(),
+        route.table
+    )
 }
 
 /// The addresses of `result` for its interface number `interface`. One without
@@ -207,5 +233,170 @@ impl Plan {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(address: &str, gateway: Option<&str>, interface: Option<i64>) -> IpConfig {
+        IpConfig {
+            interface,
+            address: address.parse().unwrap(),
+            gateway: gateway.map(|gateway| gateway.parse().unwrap()),
+        }
+    }
+
+    fn route(dst: &str) -> Route {
+        Route::to(dst.parse().unwrap())
+    }
+
+    #[test]
+    fn next_hops() {
+        let ips = [
+            ip("10.0.0.2/24", None, None),
+            ip("10.0.1.2/24", Some("10.0.1.1"), None),
+            ip("10.0.2.2/24", Some("10.0.2.1"), None),
+            ip("fd00::2/64", Some("fd00::1"), None),
+        ];
+        let ips: Vec<&IpConfig> = ips.iter().collect();
+        let hop = |route: Route| route_spec(&route, &ips, 7).unwrap().gateway;
+        let some = |text: &str| Some(text.parse::<IpAddr>().unwrap());
+        assert_eq!(hop(route("10.9.0.0/16")), some("10.0.1.1"));
+        assert_eq!(hop(route("fd09::/16")), some("fd00::1"));
+        let gw = |text: &str| Route {
+            gw: some(text),
+            ..route("10.9.0.0/16")
+        };
+        assert_eq!(hop(gw("10.0.2.9")), some("10.0.2.9"));
+        assert_eq!(hop(gw("0.0.0.0")), None);
+        let scope = |scope| Route {
+            scope: Some(scope),
+            ..route("10.9.0.0/16")
+        };
+        assert_eq!(hop(scope(200)), some("10.0.1.1"));
+        assert_eq!(hop(scope(253)), None);
+        assert_eq!(hop(scope(254)), None);
+        assert_eq!(
+            hop(Route {
+                gw: some("10.0.2.9"),
+                ..scope(253)
+            }),
+            some("10.0.2.9")
+        );
+        assert_eq!(
+            route_spec(&route("10.9.0.0/16"), &ips[..1], 7)
+                .unwrap()
+                .gateway,
+            None
+        );
+    }
+
+    #[test]
+    fn attributes() {
+        let all = Route {
+            mtu: 1400,
+            advmss: 1300,
+            priority: 5,
+            table: Some(100),
+            scope: Some(253),
+            ..route("10.9.1.1/16")
+        };
+        let spec = route_spec(&all, &[], 7).unwrap();
+        assert_eq!(
+            (spec.dst.to_string().as_str(), spec.prefix, spec.oif),
+            ("10.9.0.0", 16, Some(7))
+        );
+        assert_eq!(
+            (spec.mtu, spec.advmss, spec.priority),
+            (Some(1400), Some(1300), Some(5))
+        );
+        assert_eq!((spec.table, spec.scope), (100, Some(Scope::LINK)));
+        let none = Route {
+            mtu: -1,
+            advmss: 0,
+            priority: -7,
+            table: Some(0),
+            ..route("10.9.0.0/16")
+        };
+        let spec = route_spec(&none, &[], 7).unwrap();
+        assert_eq!(
+            (spec.mtu, spec.advmss, spec.priority, spec.scope),
+            (None, None, None, None)
+        );
+        assert_eq!(spec.table, rtnl::RT_TABLE_MAIN);
+        for wrong in [
+            Route {
+                mtu: 1 << 32,
+                ..route("10.9.0.0/16")
+            },
+            Route {
+                advmss: i64::MAX,
+                ..route("10.9.0.0/16")
+            },
+            Route {
+                priority: 1 << 32,
+                ..route("10.9.0.0/16")
+            },
+            Route {
+                table: Some(-1),
+                ..route("10.9.0.0/16")
+            },
+            Route {
+                scope: Some(256),
+                ..route("10.9.0.0/16")
+            },
+            Route {
+                scope: Some(-1),
+                ..route("10.9.0.0/16")
+            },
+        ] {
+            let error = route_spec(&wrong, &[], 7).unwrap_err().to_string();
+            assert!(error.contains("is out of range"), "{error}");
+        }
+    }
+
+    #[test]
+    fn refusals_name_the_route() {
+        let refusal = |route: &Route| refused(&route_spec(route, &[], 7).unwrap(), "eth0");
+        assert_eq!(
+            refusal(&route("10.9.0.0/16")),
+            "failed to add route '{10.9.0.0 ffff0000} via <nil> dev eth0 metric 0 \
+             (Scope: universe, Table: 254)'"
+        );
+        let other = Route {
+            gw: Some("fd00::1".parse().unwrap()),
+            scope: Some(253),
+            table: Some(9),
+            priority: 4,
+            ..route("::/0")
+        };
+        assert_eq!(
+            refusal(&other),
+            "failed to add route '{:: 00000000000000000000000000000000} via fd00::1 dev eth0 \
+             metric 4 (Scope: link, Table: 9)'"
+        );
+    }
+
+    #[test]
+    fn addresses_of_the_interface() {
+        let result = |ips: Vec<IpConfig>| AddResult {
+            ips,
+            ..AddResult::default()
+        };
+        let nobodys = ip("10.0.0.2/24", None, None);
+        let ours = ip("10.0.0.3/24", None, Some(2));
+        let result_of_two = result(vec![nobodys, ours.clone()]);
+        assert_eq!(ips_of(&result_of_two, 2, "eth0").unwrap(), [&ours]);
+        for other in [0, 3, -1, i64::MAX] {
+            let result = result(vec![ip("10.0.0.3/24", None, Some(other))]);
+            assert_eq!(
+                ips_of(&result, 2, "eth0").unwrap_err().to_string(),
+                format!(
+                    "failed to add IP addr 10.0.0.3/24 to \"eth0\": invalid interface index {other}"
+                )
+            );
+        }
     }
 }

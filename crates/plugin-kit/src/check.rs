@@ -207,3 +207,127 @@ fn difference(present: &rtnl::Route, wanted: &rtnl::RouteSpec) -> String {
     }
     String::new()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cni_core::{Command, Version};
+    use serde_json::json;
+
+    fn call(prev_result: serde_json::Value) -> Call {
+        Call {
+            command: Command::Check,
+            container_id: "c1".into(),
+            netns: "/run/netns/c1".into(),
+            if_name: "eth0".into(),
+            args: Default::default(),
+            path: Default::default(),
+            netns_override: false,
+            stdin: Vec::new(),
+            conf: json!({"prevResult": prev_result}),
+            name: "net".into(),
+            version: Version::CURRENT,
+        }
+    }
+
+    /// Which of these interfaces (name, sandbox) is the container's.
+    fn chosen(interfaces: &[(&str, &str)]) -> Result<usize, String> {
+        let interfaces: Vec<_> = interfaces
+            .iter()
+            .map(|(name, sandbox)| json!({"name": name, "sandbox": sandbox}))
+            .collect();
+        let call = call(json!({"cniVersion": "1.1.0", "interfaces": interfaces}));
+        let result = required_prev_result(&call).unwrap();
+        container_interface(&call, &result)
+            .map(|(number, _)| number)
+            .map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn the_containers_interface() {
+        let own = ("eth0", "/run/netns/c1");
+        assert_eq!(chosen(&[("eth0", ""), own]), Ok(1));
+        assert_eq!(
+            chosen(&[own, ("eth0", "/other"), ("net1", "/run/netns/c1")]),
+            Ok(0)
+        );
+        assert_eq!(chosen(&[own, own]), Ok(1));
+        assert_eq!(
+            chosen(&[("eth0", ""), ("eth0", "/var/run/netns/c1")]).unwrap_err(),
+            "Sandbox in prevResult /var/run/netns/c1 doesn't match configured netns: /run/netns/c1"
+        );
+        for others in [&[("eth0", "")][..], &[("eth1", "/run/netns/c1")], &[]] {
+            let error = chosen(others).unwrap_err();
+            assert_eq!(
+                error,
+                "interface \"eth0\" of the container is not in prevResult"
+            );
+        }
+    }
+
+    #[test]
+    fn without_a_previous_result_there_is_nothing_to_compare() {
+        let error = required_prev_result(&call(json!(null)))
+            .unwrap_err()
+            .to_string();
+        assert_eq!(error, "Required prevResult missing");
+        let error = required_prev_result(&call(json!({"ips": 5})))
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with("could not parse prevResult: "), "{error}");
+    }
+
+    fn present(gateway: Option<&str>, hops: Vec<rtnl::NextHop>) -> rtnl::Route {
+        rtnl::Route {
+            family: Family::V4,
+            dst: IpAddr::from([10, 9, 0, 0]),
+            prefix: 16,
+            gateway: gateway.map(|gateway| gateway.parse().unwrap()),
+            oif: Some(7),
+            hops,
+            table: rtnl::RT_TABLE_MAIN,
+            scope: rtnl::Scope::UNIVERSE,
+            priority: 5,
+            src: None,
+            mtu: Some(1400),
+            advmss: None,
+            protocol: 0,
+            kind: rtnl::RTN_UNICAST,
+            flags: 0,
+        }
+    }
+
+    #[test]
+    fn differences_of_routes() {
+        let mut wanted = rtnl::RouteSpec::new(IpAddr::from([10, 9, 0, 0]), 16);
+        wanted.oif = Some(7);
+        wanted.gateway = Some(IpAddr::from([10, 0, 0, 1]));
+        let same = present(Some("10.0.0.1"), vec![]);
+        assert_eq!(difference(&same, &wanted), "");
+        let gateway = "gateway 10.0.0.2 on link 7, not gateway 10.0.0.1 on link 7";
+        assert_eq!(
+            difference(&present(Some("10.0.0.2"), vec![]), &wanted),
+            gateway
+        );
+        let none = "no gateway on link 7, not gateway 10.0.0.1 on link 7";
+        assert_eq!(difference(&present(None, vec![]), &wanted), none);
+        // One next hop of several.
+        let hop = |gateway: [u8; 4]| rtnl::NextHop {
+            gateway: Some(IpAddr::from(gateway)),
+            oif: 7,
+            weight: 1,
+            flags: 0,
+        };
+        let several = present(None, vec![hop([10, 0, 0, 2]), hop([10, 0, 0, 1])]);
+        assert_eq!(difference(&several, &wanted), "");
+        wanted.priority = Some(5);
+        wanted.mtu = Some(1400);
+        assert_eq!(difference(&same, &wanted), "");
+        wanted.mtu = Some(1300);
+        assert_eq!(difference(&same, &wanted), "mtu 1400, not 1300");
+        wanted.priority = Some(6);
+        assert_eq!(difference(&same, &wanted), "metric 5, not 6");
+        (wanted.priority, wanted.mtu, wanted.advmss) = (None, None, Some(9));
+        assert_eq!(difference(&same, &wanted), "advmss 0, not 9");
+    }
+}

@@ -53,9 +53,13 @@ mod tests {
         let ran = RefCell::new(Vec::new());
         {
             let mut undo = Undo::new();
-            undo.push("a", || Ok(ran.borrow_mut().push("a")));
+            let step = |name| {
+                ran.borrow_mut().push(name);
+                Ok(())
+            };
+            undo.push("a", move || step("a"));
             undo.push("b", || anyhow::bail!("b cannot be undone"));
-            undo.push("c", || Ok(ran.borrow_mut().push("c")));
+            undo.push("c", move || step("c"));
         }
         assert_eq!(*ran.borrow(), ["c", "a"]);
     }

@@ -475,27 +475,18 @@ fn a_taken_peer_name_is_an_error() {
         let container = Namespace::new();
         let handle = Handle::open().unwrap();
         container.run(|| run("ip link add taken type bridge"));
-        let spec = veth(
-            "v0",
-            PeerSpec {
-                name: "taken".into(),
+        let pair = |peer: &str| {
+            let peer = PeerSpec {
+                name: peer.into(),
                 netns: Some(container.fd()),
                 ..PeerSpec::default()
-            },
-        );
-        let error = handle.request(Request::new_link(&spec)).err().unwrap();
-        assert!(error.is_exists());
+            };
+            handle.request(Request::new_link(&veth("v0", peer)))
+        };
+        assert!(pair("taken").err().unwrap().is_exists());
         assert!(handle.link_by_name("v0").unwrap_err().is_not_found());
         // The same name here is no obstacle.
         run("ip link add free type bridge");
-        let spec = veth(
-            "v0",
-            PeerSpec {
-                name: "free".into(),
-                netns: Some(container.fd()),
-                ..PeerSpec::default()
-            },
-        );
-        handle.request(Request::new_link(&spec)).unwrap();
+        pair("free").unwrap();
     });
 }

@@ -43,6 +43,7 @@ fn each_key(plugin: &str, config: &Value, keys: &[(&str, &str)]) {
             let run = stage.call(plugin, "ADD", &wrong).run();
             if run.is_ok() {
                 accepted.push(format!("{path}={value}"));
+                answer::silent(stage.call(plugin, "DEL", config).run());
             } else {
                 answer::refusal(run, 999).mentions(key);
             }

@@ -20,7 +20,10 @@ const DEADLINE: Duration = Duration::from_secs(300);
 /// something that is no result.
 pub fn delegate_add(call: &Call, delegate: &str) -> anyhow::Result<AddResult> {
     let stdout = delegate_verb(call, delegate, Command::Add)?;
-    Ok(AddResult::from_plugin_output(call.version.as_str(), &stdout)?)
+    Ok(AddResult::from_plugin_output(
+        call.version.as_str(),
+        &stdout,
+    )?)
 }
 
 /// DEL by the plugin `delegate`.

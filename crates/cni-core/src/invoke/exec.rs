@@ -73,7 +73,11 @@ impl Invocation<'_> {
         if status.success() {
             return Ok(io.stdout);
         }
-        Err(failure::decode(&io.stdout, &io.stderr, &failure::exit_text(status)))
+        Err(failure::decode(
+            &io.stdout,
+            &io.stderr,
+            &failure::exit_text(status),
+        ))
     }
 
     fn spawn(&self) -> Result<Child, Error> {
@@ -103,12 +107,18 @@ impl Invocation<'_> {
 
     fn command(&self) -> Command {
         let mut command = Command::new(self.path);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command.envs(self.env.iter().copied());
         if let Some(trace) = self.trace {
             command.env("TRACEPARENT", &trace.traceparent);
             // A stale state must not stand beside a fresh parent.
-            for (name, value) in [("TRACESTATE", &trace.tracestate), ("BAGGAGE", &trace.baggage)] {
+            for (name, value) in [
+                ("TRACESTATE", &trace.tracestate),
+                ("BAGGAGE", &trace.baggage),
+            ] {
                 match value.is_empty() {
                     true => command.env_remove(name),
                     false => command.env(name, value),
@@ -121,7 +131,9 @@ impl Invocation<'_> {
 
 /// Waits for the exit. `None`: not before the deadline.
 fn wait(child: &mut Child, until: Option<Instant>) -> io::Result<Option<ExitStatus>> {
-    let Some(until) = until else { return child.wait().map(Some) };
+    let Some(until) = until else {
+        return child.wait().map(Some);
+    };
     // Output ended, so the exit is a matter of microseconds, except for a
     // process that closed its output and lives on.
     let mut pause = Duration::from_micros(50);
@@ -141,7 +153,10 @@ fn kill(child: &mut Child) -> Result<ExitStatus, Error> {
     // Already gone is as good as killed.
     let _ = child.kill();
     child.wait().map_err(|e| {
-        Error::new(Code::UNKNOWN, format!("waiting for a killed plugin: {}", errno::of(&e)))
+        Error::new(
+            Code::UNKNOWN,
+            format!("waiting for a killed plugin: {}", errno::of(&e)),
+        )
     })
 }
 
@@ -208,9 +223,15 @@ impl<'a> Pump<'a> {
 
     fn ready(&self, timeout: PollTimeout) -> io::Result<[bool; 3]> {
         let pipes = [
-            self.stdin.as_ref().map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLOUT)),
-            self.out.as_ref().map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)),
-            self.err.as_ref().map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)),
+            self.stdin
+                .as_ref()
+                .map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLOUT)),
+            self.out
+                .as_ref()
+                .map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)),
+            self.err
+                .as_ref()
+                .map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)),
         ];
         let mut slots = [None; 3];
         let mut fds = Vec::with_capacity(pipes.len());
@@ -225,7 +246,8 @@ impl<'a> Pump<'a> {
             Err(e) => return Err(e.into()),
         }
         Ok(slots.map(|slot| {
-            slot.and_then(|i| fds[i].revents()).is_some_and(|events| !events.is_empty())
+            slot.and_then(|i| fds[i].revents())
+                .is_some_and(|events| !events.is_empty())
         }))
     }
 }

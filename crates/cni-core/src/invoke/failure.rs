@@ -9,7 +9,11 @@ use std::process::ExitStatus;
 pub(super) fn exit_text(status: ExitStatus) -> String {
     match status.signal() {
         Some(signal) => {
-            let core = if status.core_dumped() { " (core dumped)" } else { "" };
+            let core = if status.core_dumped() {
+                " (core dumped)"
+            } else {
+                ""
+            };
             format!("signal: {}{core}", signal_name(signal))
         }
         None => format!("exit status {}", status.code().unwrap_or_default()),
@@ -51,9 +55,9 @@ pub(super) fn decode(stdout: &[u8], stderr: &[u8], exec_error: &str) -> Error {
     }
     match decode_object(stdout) {
         // "{}" says nothing: better than an empty message.
-        Ok(error) if error.code == Code::UNKNOWN && error.msg.is_empty() => {
-            synthesised(format!("netplugin failed with no error message: {exec_error}"))
-        }
+        Ok(error) if error.code == Code::UNKNOWN && error.msg.is_empty() => synthesised(format!(
+            "netplugin failed with no error message: {exec_error}"
+        )),
         Ok(error) => error,
         Err(detail) => synthesised(format!(
             "netplugin failed but error parsing its diagnostic message {}: {detail}",
@@ -78,5 +82,9 @@ fn decode_object(stdout: &[u8]) -> Result<Error, json::Error> {
         document = serde_json::Map::new().into();
     }
     let Object { code, msg, details } = json::decode(&document)?;
-    Ok(Error { code: Code(code), msg, details })
+    Ok(Error {
+        code: Code(code),
+        msg,
+        details,
+    })
 }

@@ -73,11 +73,15 @@ pub fn find_in_path(name: &str, paths: &[PathBuf]) -> Result<PathBuf, FindError>
         return Err(FindError::NoPaths);
     }
     let searched = paths.iter().filter(|dir| !dir.as_os_str().is_empty());
-    let candidates = searched.flat_map(|dir| suffixes().iter().map(move |s| candidate(dir, name, s)));
-    candidates.into_iter().find(|file| file.is_file()).ok_or_else(|| FindError::NotFound {
-        name: name.into(),
-        paths: paths.to_vec(),
-    })
+    let candidates =
+        searched.flat_map(|dir| suffixes().iter().map(move |s| candidate(dir, name, s)));
+    candidates
+        .into_iter()
+        .find(|file| file.is_file())
+        .ok_or_else(|| FindError::NotFound {
+            name: name.into(),
+            paths: paths.to_vec(),
+        })
 }
 
 fn candidate(dir: &Path, name: &str, suffix: &str) -> PathBuf {

@@ -21,7 +21,14 @@ fn script(dir: &Path, name: &str, body: &str) -> PathBuf {
 fn run(body: &str, stdin: &[u8]) -> Result<Vec<u8>, Error> {
     let dir = tempfile::tempdir().unwrap();
     let path = script(dir.path(), "plugin", body);
-    Invocation { path: &path, env: &[], stdin, trace: None, deadline: None }.run()
+    Invocation {
+        path: &path,
+        env: &[],
+        stdin,
+        trace: None,
+        deadline: None,
+    }
+    .run()
 }
 
 fn msg(body: &str) -> String {
@@ -35,11 +42,20 @@ fn names_are_plain_file_names() {
     let dirs = vec![PathBuf::from("/bin")];
     assert_eq!(find_in_path("", &dirs), Err(FindError::NoName));
     for name in ["../bin/sh", "/bin/sh", "a/b", "x\0y"] {
-        assert_eq!(find_in_path(name, &dirs), Err(FindError::InvalidName(name.into())));
+        assert_eq!(
+            find_in_path(name, &dirs),
+            Err(FindError::InvalidName(name.into()))
+        );
     }
-    assert_eq!(find_in_path("sh", &[]).unwrap_err().to_string(), "no paths provided");
+    assert_eq!(
+        find_in_path("sh", &[]).unwrap_err().to_string(),
+        "no paths provided"
+    );
     for name in [".", ".."] {
-        assert!(matches!(find_in_path(name, &dirs), Err(FindError::NotFound { .. })));
+        assert!(matches!(
+            find_in_path(name, &dirs),
+            Err(FindError::NotFound { .. })
+        ));
     }
 }
 
@@ -50,7 +66,10 @@ fn first_regular_file_wins_and_links_are_followed() {
     let real = script(b.path(), "real", "");
     std::os::unix::fs::symlink(&real, b.path().join("plugin")).unwrap();
     let dirs = vec![a.path().into(), PathBuf::new(), b.path().into()];
-    assert_eq!(find_in_path("plugin", &dirs).unwrap(), b.path().join("plugin"));
+    assert_eq!(
+        find_in_path("plugin", &dirs).unwrap(),
+        b.path().join("plugin")
+    );
     let dirs = vec![PathBuf::from("/a"), "/b".into(), "".into()];
     assert_eq!(
         find_in_path("x", &dirs).unwrap_err().to_string(),
@@ -62,7 +81,10 @@ fn first_regular_file_wins_and_links_are_followed() {
 
 #[test]
 fn output_is_returned_and_input_delivered() {
-    assert_eq!(run("cat", b"{\"name\":\"x\"}").unwrap(), b"{\"name\":\"x\"}");
+    assert_eq!(
+        run("cat", b"{\"name\":\"x\"}").unwrap(),
+        b"{\"name\":\"x\"}"
+    );
     // Zero exit is success whatever was printed.
     assert_eq!(run("echo '{\"code\":7}'", b"").unwrap(), b"{\"code\":7}\n");
 }
@@ -79,7 +101,10 @@ fn large_input_and_output_do_not_block_each_other() {
 
 #[test]
 fn failures_are_decoded_as_runtimes_expect() {
-    assert_eq!(msg("exit 1"), "netplugin failed with no error message: exit status 1");
+    assert_eq!(
+        msg("exit 1"),
+        "netplugin failed with no error message: exit status 1"
+    );
     assert_eq!(
         msg("kill -9 $$"),
         "netplugin failed with no error message: signal: killed"
@@ -95,9 +120,13 @@ fn failures_are_decoded_as_runtimes_expect() {
     );
     // Well-formed but empty: say more than nothing.
     for empty in ["echo '{}'; exit 1", "echo null; exit 1"] {
-        assert_eq!(msg(empty), "netplugin failed with no error message: exit status 1");
+        assert_eq!(
+            msg(empty),
+            "netplugin failed with no error message: exit status 1"
+        );
     }
-    let object = r#"echo '{"cniVersion":"1.1.0","code":11,"msg":"later","details":"soon"}'; exit 1"#;
+    let object =
+        r#"echo '{"cniVersion":"1.1.0","code":11,"msg":"later","details":"soon"}'; exit 1"#;
     assert_eq!(
         run(object, b"").unwrap_err(),
         Error::new(Code::TRY_AGAIN_LATER, "later").with_details("soon")
@@ -108,7 +137,13 @@ fn failures_are_decoded_as_runtimes_expect() {
 fn start_failures_name_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("plugin");
-    let invocation = Invocation { path: &path, env: &[], stdin: b"", trace: None, deadline: None };
+    let invocation = Invocation {
+        path: &path,
+        env: &[],
+        stdin: b"",
+        trace: None,
+        deadline: None,
+    };
     let expect = |cause: &str| {
         assert_eq!(
             invocation.run().unwrap_err().msg,
@@ -129,21 +164,43 @@ fn a_deadline_ends_a_plugin_and_does_not_wait_for_its_children() {
     let path = script(dir.path(), "plugin", "sleep 60 & wait");
     let deadline = Some(Duration::from_millis(100));
     let before = Instant::now();
-    let error = Invocation { path: &path, env: &[], stdin: b"", trace: None, deadline }
-        .run()
-        .unwrap_err();
-    assert_eq!(error.msg, "netplugin failed with no error message: signal: killed");
-    assert!(before.elapsed() < Duration::from_secs(30), "waited for the grandchild");
+    let error = Invocation {
+        path: &path,
+        env: &[],
+        stdin: b"",
+        trace: None,
+        deadline,
+    }
+    .run()
+    .unwrap_err();
+    assert_eq!(
+        error.msg,
+        "netplugin failed with no error message: signal: killed"
+    );
+    assert!(
+        before.elapsed() < Duration::from_secs(30),
+        "waited for the grandchild"
+    );
 }
 
 #[test]
 fn environment_is_inherited_and_overridden() {
     let dir = tempfile::tempdir().unwrap();
-    let path = script(dir.path(), "plugin", "echo $CNI_COMMAND $TRACEPARENT ${TRACESTATE-none}; test -n \"$PATH\"");
-    let trace = TraceContext { traceparent: "00-ab-cd-01".into(), ..TraceContext::default() };
+    let path = script(
+        dir.path(),
+        "plugin",
+        "echo $CNI_COMMAND $TRACEPARENT ${TRACESTATE-none}; test -n \"$PATH\"",
+    );
+    let trace = TraceContext {
+        traceparent: "00-ab-cd-01".into(),
+        ..TraceContext::default()
+    };
     let invocation = Invocation {
         path: &path,
-        env: &[("CNI_COMMAND", OsStr::new("CHECK")), ("TRACESTATE", OsStr::new("stale"))],
+        env: &[
+            ("CNI_COMMAND", OsStr::new("CHECK")),
+            ("TRACESTATE", OsStr::new("stale")),
+        ],
         stdin: b"",
         trace: Some(&trace),
         deadline: None,
@@ -187,7 +244,8 @@ mod delegate {
         let result = delegate_add(&call, "ipam").unwrap();
         assert_eq!(result.ips[0].address.to_string(), "10.0.0.2/24");
         let expect = |verb: &str| {
-            let mut expected = format!("{verb} c1 /run/netns/c1 eth0 IgnoreUnknown=1\n").into_bytes();
+            let mut expected =
+                format!("{verb} c1 /run/netns/c1 eth0 IgnoreUnknown=1\n").into_bytes();
             expected.extend_from_slice(&call.stdin);
             assert_eq!(std::fs::read(&seen).unwrap(), expected);
         };
@@ -205,13 +263,23 @@ mod delegate {
     #[test]
     fn errors_keep_their_code_and_silence_is_no_result() {
         let dir = tempfile::tempdir().unwrap();
-        script(dir.path(), "busy", "echo '{\"code\":11,\"msg\":\"later\"}'; exit 1");
+        script(
+            dir.path(),
+            "busy",
+            "echo '{\"code\":11,\"msg\":\"later\"}'; exit 1",
+        );
         script(dir.path(), "mute", "");
         let call = call(dir.path());
         let error = delegate_add(&call, "busy").unwrap_err().context("wrapped");
-        assert_eq!(Error::from_chain(&error), Error::new(Code::TRY_AGAIN_LATER, "later"));
+        assert_eq!(
+            Error::from_chain(&error),
+            Error::new(Code::TRY_AGAIN_LATER, "later")
+        );
         let error = delegate_add(&call, "mute").unwrap_err().to_string();
-        assert!(error.starts_with("failed to unmarshal raw result: "), "{error}");
+        assert!(
+            error.starts_with("failed to unmarshal raw result: "),
+            "{error}"
+        );
         delegate_del(&call, "mute").unwrap();
         assert_eq!(
             delegate_add(&call, "../mute").unwrap_err().to_string(),

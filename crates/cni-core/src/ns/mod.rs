@@ -76,7 +76,10 @@ impl NsError {
     }
 
     fn other(what: impl Into<String>, source: impl Into<io::Error>) -> Self {
-        NsError::Other { what: what.into(), source: source.into() }
+        NsError::Other {
+            what: what.into(),
+            source: source.into(),
+        }
     }
 }
 
@@ -84,7 +87,11 @@ impl fmt::Display for NsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NsError::NotExist { path } => {
-                write!(f, "failed to Statfs {}: no such file or directory", quoted(path))
+                write!(
+                    f,
+                    "failed to Statfs {}: no such file or directory",
+                    quoted(path)
+                )
             }
             NsError::NotNamespace { path, magic } => {
                 write!(f, "unknown FS magic on {}: {magic:x}", quoted(path))
@@ -121,11 +128,17 @@ impl Netns {
         // The field's width and sign differ by architecture; the magic numbers fit 32 bits.
         let magic = (stat.filesystem_type().0 as u64) & 0xffff_ffff;
         if magic != NSFS_MAGIC && magic != PROC_SUPER_MAGIC {
-            return Err(NsError::NotNamespace { path: path.into(), magic });
+            return Err(NsError::NotNamespace {
+                path: path.into(),
+                magic,
+            });
         }
-        let file = File::open(path)
-            .map_err(|e| NsError::other(format!("open {}", path.display()), e))?;
-        Ok(Netns { file, path: path.into() })
+        let file =
+            File::open(path).map_err(|e| NsError::other(format!("open {}", path.display()), e))?;
+        Ok(Netns {
+            file,
+            path: path.into(),
+        })
     }
 
     /// The calling thread's namespace.
@@ -235,7 +248,10 @@ mod tests {
         std::fs::write(&path, "").unwrap();
         let plain = Netns::open(&path).unwrap_err();
         assert!(matches!(plain, NsError::NotNamespace { .. }), "{plain}");
-        assert!(plain.to_string().starts_with("unknown FS magic on \""), "{plain}");
+        assert!(
+            plain.to_string().starts_with("unknown FS magic on \""),
+            "{plain}"
+        );
         // ENOTDIR is not "gone": the path is wrong, and DEL must say so.
         let under = Netns::open(&path.join("x")).unwrap_err();
         assert!(!under.is_not_exist(), "{under}");

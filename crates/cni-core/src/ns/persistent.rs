@@ -61,19 +61,33 @@ fn share_dir(dir: &Path) -> Result<(), NsError> {
         .create(dir)
         .map_err(|e| NsError::other(format!("failed to create {}", dir.display()), e))?;
     let make_shared = || {
-        mount(None::<&str>, dir, None::<&str>, MsFlags::MS_SHARED | MsFlags::MS_REC, None::<&str>)
+        mount(
+            None::<&str>,
+            dir,
+            None::<&str>,
+            MsFlags::MS_SHARED | MsFlags::MS_REC,
+            None::<&str>,
+        )
     };
     match make_shared() {
         Ok(()) => return Ok(()),
         // Not a mount point yet: bind it onto itself first.
         Err(nix::errno::Errno::EINVAL) => {}
         Err(e) => {
-            return Err(NsError::other(format!("mount --make-rshared {} failed", dir.display()), e));
+            return Err(NsError::other(
+                format!("mount --make-rshared {} failed", dir.display()),
+                e,
+            ));
         }
     }
-    mount(Some(dir), dir, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>).map_err(
-        |e| NsError::other(format!("mount --rbind {0} {0} failed", dir.display()), e),
-    )?;
+    mount(
+        Some(dir),
+        dir,
+        None::<&str>,
+        MsFlags::MS_BIND | MsFlags::MS_REC,
+        None::<&str>,
+    )
+    .map_err(|e| NsError::other(format!("mount --rbind {0} {0} failed", dir.display()), e))?;
     make_shared()
         .map_err(|e| NsError::other(format!("mount --make-rshared {} failed", dir.display()), e))
 }
@@ -86,12 +100,20 @@ fn bind_new_namespace(path: &Path) -> Result<(), NsError> {
         unshare(CloneFlags::CLONE_NEWNET)
             .map_err(|e| NsError::other("failed to create namespace", e))?;
         let own = "/proc/thread-self/ns/net";
-        mount(Some(own), &path, None::<&str>, MsFlags::MS_BIND, None::<&str>).map_err(|e| {
-            NsError::other(format!("failed to bind mount ns at {}", path.display()), e)
-        })
+        mount(
+            Some(own),
+            &path,
+            None::<&str>,
+            MsFlags::MS_BIND,
+            None::<&str>,
+        )
+        .map_err(|e| NsError::other(format!("failed to bind mount ns at {}", path.display()), e))
     });
     worker.join().unwrap_or_else(|_| {
-        Err(NsError::other("failed to create namespace", io::Error::other("the thread panicked")))
+        Err(NsError::other(
+            "failed to create namespace",
+            io::Error::other("the thread panicked"),
+        ))
     })
 }
 

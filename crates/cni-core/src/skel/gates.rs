@@ -68,11 +68,16 @@ pub(super) fn admit(
             return refuse("plugin");
         }
     }
-    supported.iter().copied().find(|v| v.as_str() == config_version).ok_or_else(|| {
-        let known = quote_list(supported.iter().map(|v| v.as_str()));
-        Error::new(Code::INCOMPATIBLE_VERSION, "incompatible CNI versions")
-            .with_details(format!("config is \"{config_version}\", plugin supports {known}"))
-    })
+    supported
+        .iter()
+        .copied()
+        .find(|v| v.as_str() == config_version)
+        .ok_or_else(|| {
+            let known = quote_list(supported.iter().map(|v| v.as_str()));
+            Error::new(Code::INCOMPATIBLE_VERSION, "incompatible CNI versions").with_details(
+                format!("config is \"{config_version}\", plugin supports {known}"),
+            )
+        })
 }
 
 /// Refuses the plugin's own namespace as the container's. A namespace that
@@ -81,7 +86,9 @@ pub(super) fn not_own_netns(call: &Call) -> Result<(), Error> {
     if call.netns_override || call.netns.as_os_str().is_empty() {
         return Ok(());
     }
-    let Ok(target) = Netns::open(&call.netns) else { return Ok(()) };
+    let Ok(target) = Netns::open(&call.netns) else {
+        return Ok(());
+    };
     let own = Netns::current().map_err(|e| {
         Error::new(Code::INVALID_NETNS, "get plugin's netns failed").with_details(e.to_string())
     })?;

@@ -139,7 +139,11 @@ pub struct Outcome {
 
 impl Outcome {
     fn failure(error: &Error) -> Self {
-        Outcome { stdout: error.to_json(), exit: 1, ..Outcome::default() }
+        Outcome {
+            stdout: error.to_json(),
+            exit: 1,
+            ..Outcome::default()
+        }
     }
 }
 
@@ -150,7 +154,10 @@ pub fn run(plugin: &dyn Plugin, env: &Env, stdin: impl Read) -> Outcome {
     match prepare(plugin, env, stdin) {
         Ok(Step::Done(outcome)) => outcome,
         Ok(Step::Verb(call)) => match dispatch(plugin, *call) {
-            Ok(stdout) => Outcome { stdout, ..Outcome::default() },
+            Ok(stdout) => Outcome {
+                stdout,
+                ..Outcome::default()
+            },
             Err(error) => Outcome::failure(&error),
         },
         Err(error) => Outcome::failure(&error),
@@ -165,13 +172,19 @@ enum Step {
 
 fn prepare(plugin: &dyn Plugin, env: &Env, mut stdin: impl Read) -> Result<Step, Error> {
     if env.command.is_empty() {
-        return Ok(Step::Done(Outcome { stderr: about(plugin), ..Outcome::default() }));
+        return Ok(Step::Done(Outcome {
+            stderr: about(plugin),
+            ..Outcome::default()
+        }));
     }
     env.validate()?;
     let command = Command::from_name(&env.command.to_string_lossy());
     if command == Some(Command::Version) {
         let stdout = version::PluginInfo::to_json(plugin.supported_versions());
-        return Ok(Step::Done(Outcome { stdout, ..Outcome::default() }));
+        return Ok(Step::Done(Outcome {
+            stdout,
+            ..Outcome::default()
+        }));
     }
     let mut bytes = Vec::new();
     stdin.read_to_end(&mut bytes).map_err(|e| {
@@ -180,8 +193,12 @@ fn prepare(plugin: &dyn Plugin, env: &Env, mut stdin: impl Read) -> Result<Step,
             format!("error reading from stdin: {}", crate::errno::of(&e)),
         )
     })?;
-    let undecodable =
-        |e: json::Error| Error::new(Code::DECODING_FAILURE, format!("error unmarshall network config: {e}"));
+    let undecodable = |e: json::Error| {
+        Error::new(
+            Code::DECODING_FAILURE,
+            format!("error unmarshall network config: {e}"),
+        )
+    };
     let mut conf = json::parse(&bytes).map_err(undecodable)?;
     if conf.is_null() {
         // "null" is a configuration without keys, as upstream has it.
@@ -189,7 +206,10 @@ fn prepare(plugin: &dyn Plugin, env: &Env, mut stdin: impl Read) -> Result<Step,
     }
     let name: gates::Name = json::decode(&conf).map_err(undecodable)?;
     if name.name.is_empty() {
-        return Err(Error::new(Code::INVALID_NETWORK_CONFIG, "missing network name"));
+        return Err(Error::new(
+            Code::INVALID_NETWORK_CONFIG,
+            "missing network name",
+        ));
     }
     validate_network_name(&name.name)?;
     let command = command.ok_or_else(|| {
@@ -219,7 +239,11 @@ fn prepare(plugin: &dyn Plugin, env: &Env, mut stdin: impl Read) -> Result<Step,
 /// The text on standard error for a run without `CNI_COMMAND`: somebody called
 /// the plugin by hand and wants to know what it is.
 fn about(plugin: &dyn Plugin) -> String {
-    let versions: Vec<_> = plugin.supported_versions().iter().map(|v| v.as_str()).collect();
+    let versions: Vec<_> = plugin
+        .supported_versions()
+        .iter()
+        .map(|v| v.as_str())
+        .collect();
     format!(
         "CNI {} plugin {}\nCNI protocol versions supported: {}\n",
         plugin.name(),
@@ -269,7 +293,10 @@ fn dispatch(plugin: &dyn Plugin, mut call: Call) -> Result<String, Error> {
 fn add(plugin: &dyn Plugin, call: &Call) -> Result<String, Error> {
     let result = plugin.add(call).map_err(|e| Error::from_chain(&e))?;
     result.to_json(call.version).map_err(|error| {
-        let error = Error { code: Code::INTERNAL, ..error };
+        let error = Error {
+            code: Code::INTERNAL,
+            ..error
+        };
         match plugin.del(call) {
             Ok(()) => error,
             Err(undo) => error.with_details(format!("and undoing the attachment failed: {undo:#}")),

@@ -27,15 +27,20 @@ pub fn main(plugin: &dyn Plugin) -> ExitCode {
 }
 
 fn panic_error(plugin: &str, what: &str) -> Error {
-    Error::new(Code::INTERNAL, format!("the {plugin} plugin panicked, which is a bug in it"))
-        .with_details(what.replace('\n', " "))
+    Error::new(
+        Code::INTERNAL,
+        format!("the {plugin} plugin panicked, which is a bug in it"),
+    )
+    .with_details(what.replace('\n', " "))
 }
 
 fn write(outcome: &Outcome) -> ExitCode {
     // Standard error is for people; a runtime that closed it loses nothing else.
     let _ = io::stderr().write_all(outcome.stderr.as_bytes());
     let mut stdout = io::stdout();
-    let written = stdout.write_all(outcome.stdout.as_bytes()).and_then(|()| stdout.flush());
+    let written = stdout
+        .write_all(outcome.stdout.as_bytes())
+        .and_then(|()| stdout.flush());
     match written {
         Ok(()) => ExitCode::from(outcome.exit),
         Err(e) => {

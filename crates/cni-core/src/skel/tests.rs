@@ -16,7 +16,9 @@ struct Fake {
 
 impl Fake {
     fn note(&self, verb: &str, call: &Call) -> anyhow::Result<()> {
-        self.called.borrow_mut().push(format!("{verb} {}", call.netns.display()));
+        self.called
+            .borrow_mut()
+            .push(format!("{verb} {}", call.netns.display()));
         match self.fail {
             Some(fail) => Err(fail()),
             None => Ok(()),
@@ -36,7 +38,11 @@ impl Plugin for Fake {
         let mut result = AddResult::default();
         if self.addresses {
             let address = "10.0.0.2/24".parse()?;
-            result.ips.push(IpConfig { interface: None, address, gateway: None });
+            result.ips.push(IpConfig {
+                interface: None,
+                address,
+                gateway: None,
+            });
         }
         Ok(result)
     }
@@ -72,7 +78,11 @@ fn error(fake: &Fake, env: &Env, stdin: &str) -> (u32, String, String) {
     assert_eq!(outcome.exit, 1, "{outcome:?}");
     let value: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
     let text = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
-    (value["code"].as_u64().unwrap() as u32, text("msg"), text("details"))
+    (
+        value["code"].as_u64().unwrap() as u32,
+        text("msg"),
+        text("details"),
+    )
 }
 
 fn msg(env: &Env, stdin: &str) -> (u32, String) {
@@ -102,7 +112,10 @@ fn version_needs_nothing_and_reads_nothing() {
             panic!("standard input was read");
         }
     }
-    let env = Env { command: "VERSION".into(), ..Env::default() };
+    let env = Env {
+        command: "VERSION".into(),
+        ..Env::default()
+    };
     let outcome = run(&Fake::default(), &env, Unreadable);
     assert_eq!(
         outcome.stdout,
@@ -113,7 +126,10 @@ fn version_needs_nothing_and_reads_nothing() {
 
 #[test]
 fn environment_is_tested_in_order() {
-    let empty = |command: &str| Env { command: command.into(), ..Env::default() };
+    let empty = |command: &str| Env {
+        command: command.into(),
+        ..Env::default()
+    };
     let all = "required env variables [CNI_CONTAINERID,CNI_NETNS,CNI_IFNAME,CNI_PATH] missing";
     assert_eq!(msg(&empty("ADD"), CONF), (4, all.into()));
     assert_eq!(msg(&empty("CHECK"), CONF), (4, all.into()));
@@ -124,23 +140,52 @@ fn environment_is_tested_in_order() {
         assert_eq!(msg(&empty(verb), CONF), (4, path.into()));
     }
     // A malformed value hides the missing ones, ID before name, both before stdin.
-    let bad_id = Env { container_id: "a/b".into(), if_name: "x y".into(), ..empty("ADD") };
-    assert_eq!(msg(&bad_id, "garbage"), (4, "invalid characters in containerID".into()));
-    let newline = Env { container_id: "c1\n".into(), ..env("ADD") };
-    assert_eq!(msg(&newline, CONF), (4, "invalid characters in containerID".into()));
+    let bad_id = Env {
+        container_id: "a/b".into(),
+        if_name: "x y".into(),
+        ..empty("ADD")
+    };
+    assert_eq!(
+        msg(&bad_id, "garbage"),
+        (4, "invalid characters in containerID".into())
+    );
+    let newline = Env {
+        container_id: "c1\n".into(),
+        ..env("ADD")
+    };
+    assert_eq!(
+        msg(&newline, CONF),
+        (4, "invalid characters in containerID".into())
+    );
     for (name, text) in [
         ("sixteencharacter", "interface name is too long"),
         ("..", "interface name is . or .."),
-        ("a/b", "interface name contains / or : or whitespace characters"),
-        ("a:b", "interface name contains / or : or whitespace characters"),
-        ("a\u{2003}b", "interface name contains / or : or whitespace characters"),
+        (
+            "a/b",
+            "interface name contains / or : or whitespace characters",
+        ),
+        (
+            "a:b",
+            "interface name contains / or : or whitespace characters",
+        ),
+        (
+            "a\u{2003}b",
+            "interface name contains / or : or whitespace characters",
+        ),
     ] {
-        let bad = Env { if_name: name.into(), container_id: "".into(), ..env("DEL") };
+        let bad = Env {
+            if_name: name.into(),
+            container_id: "".into(),
+            ..env("DEL")
+        };
         assert_eq!(msg(&bad, CONF), (4, text.into()), "{name}");
     }
     use std::os::unix::ffi::OsStringExt;
     let bytes = std::ffi::OsString::from_vec(vec![b'e', 0xff]);
-    let bad = Env { if_name: bytes, ..env("ADD") };
+    let bad = Env {
+        if_name: bytes,
+        ..env("ADD")
+    };
     assert_eq!(msg(&bad, CONF).0, 4);
 }
 
@@ -149,20 +194,38 @@ fn configuration_is_tested_before_the_command_is_known() {
     for command in ["ADD", "NONSENSE", "add"] {
         let env = env(command);
         assert_eq!(msg(&env, r#"{"cniVersion""#).0, 6);
-        assert!(msg(&env, "").1.starts_with("error unmarshall network config: "));
+        assert!(
+            msg(&env, "")
+                .1
+                .starts_with("error unmarshall network config: ")
+        );
         assert_eq!(msg(&env, "[]").0, 6);
         assert_eq!(msg(&env, r#"{"name":7}"#).0, 6);
         for nameless in ["{}", "null", r#"{"name":null}"#, r#"{"name":""}"#] {
-            assert_eq!(msg(&env, nameless), (7, "missing network name".into()), "{nameless}");
+            assert_eq!(
+                msg(&env, nameless),
+                (7, "missing network name".into()),
+                "{nameless}"
+            );
         }
         let (code, text, details) = error(&Fake::default(), &env, r#"{"name":"../x"}"#);
-        assert_eq!((code, text.as_str()), (7, "invalid characters found in network name"));
+        assert_eq!(
+            (code, text.as_str()),
+            (7, "invalid characters found in network name")
+        );
         assert_eq!(details, "../x");
     }
-    assert_eq!(msg(&env("add"), CONF), (4, "unknown CNI_COMMAND: add".into()));
+    assert_eq!(
+        msg(&env("add"), CONF),
+        (4, "unknown CNI_COMMAND: add".into())
+    );
     // Keys in any case.
     let fake = Fake::default();
-    run(&fake, &env("DEL"), r#"{"CNIVERSION":"1.0.0","Name":"net"}"#.as_bytes());
+    run(
+        &fake,
+        &env("DEL"),
+        r#"{"CNIVERSION":"1.0.0","Name":"net"}"#.as_bytes(),
+    );
     assert_eq!(fake.called.borrow().len(), 1);
 }
 
@@ -190,45 +253,89 @@ fn versions_pass_three_gates() {
         msg(&env("CHECK"), r#"{"name":"net"}"#),
         text("config version does not allow CHECK")
     );
-    assert_eq!(msg(&env("GC"), &conf("1.0.0")), text("config version does not allow GC"));
-    assert_eq!(msg(&env("STATUS"), &conf("1.0.0")), text("config version does not allow STATUS"));
-    assert_eq!(msg(&env("GC"), &conf("2.0.0")), text("plugin version does not allow GC"));
+    assert_eq!(
+        msg(&env("GC"), &conf("1.0.0")),
+        text("config version does not allow GC")
+    );
+    assert_eq!(
+        msg(&env("STATUS"), &conf("1.0.0")),
+        text("config version does not allow STATUS")
+    );
+    assert_eq!(
+        msg(&env("GC"), &conf("2.0.0")),
+        text("plugin version does not allow GC")
+    );
     assert_eq!(msg(&env("STATUS"), &conf("x")).0, 6);
-    let old = Fake { versions: Some(&[Version::V0_4_0]), ..Fake::default() };
-    assert_eq!(error(&old, &env("STATUS"), CONF).1, "plugin version does not allow STATUS");
-    assert_eq!(error(&old, &env("ADD"), &conf("0.3.1")).2, "config is \"0.3.1\", plugin supports [\"0.4.0\"]");
+    let old = Fake {
+        versions: Some(&[Version::V0_4_0]),
+        ..Fake::default()
+    };
+    assert_eq!(
+        error(&old, &env("STATUS"), CONF).1,
+        "plugin version does not allow STATUS"
+    );
+    assert_eq!(
+        error(&old, &env("ADD"), &conf("0.3.1")).2,
+        "config is \"0.3.1\", plugin supports [\"0.4.0\"]"
+    );
 }
 
 #[test]
 fn errors_come_out_typed_or_as_999() {
     fn typed() -> anyhow::Error {
         let inner = Error::new(Code::TRY_AGAIN_LATER, "later").with_details("soon");
-        anyhow::Error::new(inner).context("wrapped").context("twice")
+        anyhow::Error::new(inner)
+            .context("wrapped")
+            .context("twice")
     }
     fn plain() -> anyhow::Error {
         anyhow::anyhow!("inner").context("outer")
     }
-    let fake = Fake { fail: Some(typed), ..Fake::default() };
-    assert_eq!(error(&fake, &env("DEL"), CONF), (11, "later".into(), "soon".into()));
-    let fake = Fake { fail: Some(plain), ..Fake::default() };
+    let fake = Fake {
+        fail: Some(typed),
+        ..Fake::default()
+    };
+    assert_eq!(
+        error(&fake, &env("DEL"), CONF),
+        (11, "later".into(), "soon".into())
+    );
+    let fake = Fake {
+        fail: Some(plain),
+        ..Fake::default()
+    };
     let outcome = run(&fake, &env("DEL"), CONF.as_bytes());
-    assert_eq!(outcome.stdout, "{\n    \"code\": 999,\n    \"msg\": \"outer: inner\"\n}");
+    assert_eq!(
+        outcome.stdout,
+        "{\n    \"code\": 999,\n    \"msg\": \"outer: inner\"\n}"
+    );
 }
 
 #[test]
 fn the_plugins_own_namespace_is_refused_before_add() {
-    let own = Env { netns: "/proc/self/ns/net".into(), ..env("ADD") };
+    let own = Env {
+        netns: "/proc/self/ns/net".into(),
+        ..env("ADD")
+    };
     // The main thread's namespace is this thread's as long as no test moves it.
     let text = "plugin's netns and netns from CNI_NETNS should not be the same";
     assert_eq!(msg(&own, CONF), (8, text.into()));
-    let fake = Fake { addresses: true, ..Fake::default() };
+    let fake = Fake {
+        addresses: true,
+        ..Fake::default()
+    };
     for allowed in ["1", "true", "TRUE"] {
-        let own = Env { netns_override: allowed.into(), ..own.clone() };
+        let own = Env {
+            netns_override: allowed.into(),
+            ..own.clone()
+        };
         assert_eq!(run(&fake, &own, CONF.as_bytes()).exit, 0);
     }
     // DEL cleans up, but is not shown the host's own namespace.
     let fake = Fake::default();
-    let own = Env { command: "DEL".into(), ..own };
+    let own = Env {
+        command: "DEL".into(),
+        ..own
+    };
     assert_eq!(error(&fake, &own, CONF).0, 8);
     assert_eq!(*fake.called.borrow(), ["DEL "]);
 }
@@ -238,13 +345,22 @@ fn a_result_the_version_cannot_express_is_undone() {
     let fake = Fake::default();
     let old = r#"{"cniVersion":"0.2.0","name":"net"}"#;
     let (code, text, _) = error(&fake, &env("ADD"), old);
-    assert_eq!((code, text.as_str()), (999, "cannot convert: no valid IP addresses"));
-    assert_eq!(*fake.called.borrow(), ["ADD /nonexistent", "DEL /nonexistent"]);
+    assert_eq!(
+        (code, text.as_str()),
+        (999, "cannot convert: no valid IP addresses")
+    );
+    assert_eq!(
+        *fake.called.borrow(),
+        ["ADD /nonexistent", "DEL /nonexistent"]
+    );
 }
 
 #[test]
 fn results_are_printed_in_the_version_asked_for() {
-    let fake = Fake { addresses: true, ..Fake::default() };
+    let fake = Fake {
+        addresses: true,
+        ..Fake::default()
+    };
     let outcome = run(&fake, &env("ADD"), r#"{"name":"net"}"#.as_bytes());
     assert_eq!(
         outcome.stdout,

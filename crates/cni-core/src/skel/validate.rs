@@ -6,7 +6,9 @@ use crate::{Code, Error};
 /// chain names and comments.
 fn is_identifier(text: &str) -> bool {
     let mut bytes = text.bytes();
-    bytes.next().is_some_and(|first| first.is_ascii_alphanumeric())
+    bytes
+        .next()
+        .is_some_and(|first| first.is_ascii_alphanumeric())
         && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
 }
 
@@ -19,8 +21,11 @@ pub fn validate_container_id(id: &str) -> Result<(), Error> {
         return Err(Error::new(Code::UNKNOWN_CONTAINER, "missing containerID"));
     }
     if !is_identifier(id) {
-        return Err(Error::new(Code::INVALID_ENVIRONMENT, "invalid characters in containerID")
-            .with_details(id));
+        return Err(Error::new(
+            Code::INVALID_ENVIRONMENT,
+            "invalid characters in containerID",
+        )
+        .with_details(id));
     }
     Ok(())
 }
@@ -31,7 +36,10 @@ pub fn validate_container_id(id: &str) -> Result<(), Error> {
 /// Code 7 when empty or outside the allowed set of characters.
 pub fn validate_network_name(name: &str) -> Result<(), Error> {
     if name.is_empty() {
-        return Err(Error::new(Code::INVALID_NETWORK_CONFIG, "missing network name:"));
+        return Err(Error::new(
+            Code::INVALID_NETWORK_CONFIG,
+            "missing network name:",
+        ));
     }
     if !is_identifier(name) {
         return Err(Error::new(
@@ -55,8 +63,10 @@ pub fn validate_if_name(name: &str) -> Result<(), Error> {
         return error("interface name is empty");
     }
     if name.len() >= IFNAMSIZ {
-        return Err(Error::new(Code::INVALID_ENVIRONMENT, "interface name is too long")
-            .with_details("interface name should be less than 16 characters"));
+        return Err(
+            Error::new(Code::INVALID_ENVIRONMENT, "interface name is too long")
+                .with_details("interface name should be less than 16 characters"),
+        );
     }
     if name == "." || name == ".." {
         return error("interface name is . or ..");

@@ -40,6 +40,9 @@ pub struct NetConf {
     pub ipam: IpamRef,
     /// Name service configuration that goes into the result.
     pub dns: Dns,
+    /// The result so far, not yet looked at; see [`prev_result`](super::prev_result).
+    #[serde(rename = "prevResult")]
+    pub prev_result: Option<serde_json::Map<String, Value>>,
 }
 
 /// One attachment of a network: a container and its interface.

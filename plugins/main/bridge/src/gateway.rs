@@ -4,7 +4,7 @@ use crate::{Config, uplink};
 use anyhow::{Context, anyhow, bail};
 use cni_core::quote::quote;
 use cni_core::{AddResult, Cidr, Code, Error, IpConfig, Route};
-use plugin_kit::Undo;
+use plugin_kit::{Undo, settle};
 use rtnl::{
     Address, AddressSpec, Broadcast, Handle, IFA_F_NOPREFIXROUTE, Link, LinkChange, OperState,
     Request,
@@ -124,6 +124,8 @@ pub(crate) fn assign<'a>(
     }
     if added {
         pin_mac(host, bridge).context("failed to set bridge addr")?;
+        settle::answering(host, gateways.iter().map(Cidr::addr))
+            .context("failed to set bridge addr")?;
     }
     Ok(())
 }

@@ -66,10 +66,13 @@ impl Plugin for Bridge {
         }
         // Its hardware address may have followed a port until it was pinned.
         let bridge = match config.disable_container_interface {
-            true => uplink::verify(&host, &bridge, &pair.host)?,
-            false => port::wait_until_forwarding(&host, &bridge, &pair.host)?,
+            true => port::verify(&host, &bridge, &pair.host)?,
+            false => port::wait_until_forwarding(&host, &bridge, &pair.host, &config)?,
         };
         result.interfaces[0].mac = bridge.mac_string();
+        if ipam.is_some() {
+            port::announce(&container, &pair.container)?;
+        }
         if config.is_gateway {
             // Last, because it cannot be undone: others may rely on it by then.
             forwarding::enable(&result.ips)?;
@@ -144,7 +147,7 @@ fn interfaces(call: &Call, bridge: &Link, host: &Link, container: &Link) -> Vec<
 }
 
 /// Sysctls of the container's interface, while it is down: IPv6 duplicate address
-/// detection as configured, and neighbours told of the address when it comes up.
+/// detection as configured, and neighbours told of the addresses when it comes up.
 /// Missing ones are no error, the kernel may be built without IPv6.
 fn announce_and_detect(name: &str, config: &Config) {
     let ipv6 = |key: &str, value: &str| {
@@ -156,5 +159,6 @@ fn announce_and_detect(name: &str, config: &Config) {
     } else {
         ipv6("accept_dad", "0");
     }
+    ipv6("ndisc_notify", "1");
     let _ = sysctl::ensure(&format!("net/ipv4/conf/{name}/arp_notify"), "1");
 }

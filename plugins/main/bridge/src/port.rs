@@ -1,6 +1,6 @@
 //! The host's end as a port of the bridge.
 
-use crate::{Config, uplink};
+use crate::Config;
 use anyhow::{Context, bail};
 use cni_core::quote::quote;
 use plugin_kit::{Container, sysctl};
@@ -40,30 +40,83 @@ pub(crate) fn set_up(container: &Container, link: &Link) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits until the port passes frames and returns the bridge as it is then.
+/// Tells the neighbours of the container's addresses.
+///
+/// The kernel does so when the link comes up, but then the port may not pass frames
+/// yet, and nobody hears it. Being told its hardware address, be it the one it has,
+/// it does so again.
+pub(crate) fn announce(container: &Container, link: &Link) -> anyhow::Result<()> {
+    let same = LinkChange {
+        mac: Some(link.mac.clone()),
+        ..LinkChange::default()
+    };
+    container
+        .rtnl
+        .request(Request::set_link(link.index, &same))
+        .with_context(|| format!("failed to announce the addresses of {}", quote(&link.name)))?;
+    Ok(())
+}
+
+/// Waits until the port passes frames, and the bridge its own if it is a gateway.
+/// Returns the bridge as it is then.
 pub(crate) fn wait_until_forwarding(
     host: &Handle,
     bridge: &Link,
     port: &Link,
+    config: &Config,
 ) -> anyhow::Result<Link> {
-    let mut now = host
-        .link_by_index(port.index)
-        .with_context(|| format!("failed to lookup {}", quote(&port.name)))?;
-    if now.operstate != OperState::Up {
-        let mut events = Handle::subscribe_links()?;
-        let until = Instant::now() + DEADLINE;
-        now = events
-            .wait(port.index, until, |link| link.operstate == OperState::Up)
-            .with_context(|| format!("failed to wait for {}", quote(&port.name)))?
-            .into_inner();
-    }
-    if now.operstate != OperState::Up {
+    let until = Instant::now() + DEADLINE;
+    let port = wait_until_up(host, port, until)?;
+    if port.operstate != OperState::Up {
         bail!(
             "bridge port in error state: {} ({} of bridge {})",
-            now.operstate.as_str(),
+            port.operstate.as_str(),
             quote(&port.name),
             quote(&bridge.name)
         );
     }
-    uplink::verify(host, bridge, port)
+    // With its first working port a bridge comes up itself, a moment later; until then
+    // the kernel drops what the host sends by it. Where the spanning tree protocol runs
+    // this takes half a minute, which is the administrator's wish.
+    let bridge = match config.is_gateway {
+        true => wait_until_up(host, bridge, until)?,
+        false => lookup(host, bridge)?,
+    };
+    require(&port, &bridge)?;
+    Ok(bridge)
+}
+
+/// The bridge as it is now, if `port` still belongs to it.
+pub(crate) fn verify(host: &Handle, bridge: &Link, port: &Link) -> anyhow::Result<Link> {
+    require(&lookup(host, port)?, bridge)?;
+    lookup(host, bridge)
+}
+
+/// A failing ADD of another container may have taken the bridge away that it made.
+fn require(port: &Link, bridge: &Link) -> anyhow::Result<()> {
+    if port.master != Some(bridge.index) {
+        bail!(
+            "{} is no longer a port of bridge {}",
+            quote(&port.name),
+            quote(&bridge.name)
+        );
+    }
+    Ok(())
+}
+
+fn lookup(host: &Handle, link: &Link) -> anyhow::Result<Link> {
+    host.link_by_index(link.index)
+        .with_context(|| format!("failed to lookup {}", quote(&link.name)))
+}
+
+/// The link as it is at `until`, or when it is up.
+fn wait_until_up(host: &Handle, link: &Link, until: Instant) -> anyhow::Result<Link> {
+    let now = lookup(host, link)?;
+    if now.operstate == OperState::Up {
+        return Ok(now);
+    }
+    let waited = Handle::subscribe_links()?
+        .wait(link.index, until, |link| link.operstate == OperState::Up)
+        .with_context(|| format!("failed to wait for {}", quote(&link.name)))?;
+    Ok(waited.into_inner())
 }

@@ -221,19 +221,3 @@ pub(crate) fn container_ports(host: &Handle, bridge: u32) -> anyhow::Result<Vec<
     ports.retain(|port| port.is_kind("veth"));
     Ok(ports)
 }
-
-/// Looks again: the bridge, if the host's end is still its port.
-pub(crate) fn verify(host: &Handle, bridge: &Link, port: &Link) -> anyhow::Result<Link> {
-    let port = host
-        .link_by_index(port.index)
-        .with_context(|| format!("failed to lookup {}", quote(&port.name)))?;
-    if port.master != Some(bridge.index) {
-        bail!(
-            "{} is no longer a port of bridge {}",
-            quote(&port.name),
-            quote(&bridge.name)
-        );
-    }
-    host.link_by_index(bridge.index)
-        .with_context(|| format!("failed to lookup {}", quote(&bridge.name)))
-}

@@ -28,20 +28,13 @@ impl Plugin for Loopback {
         let chained = call.prev_result().context("failed to parse prevResult")?;
         let container = Container::open(call)?;
         let mut undo = Undo::new();
+        // Before anything is changed: a link that goes down again loses its addresses.
+        let mut addresses = loopback_addresses(&container.rtnl)?;
         if !is_up(&container.rtnl)? {
             set_up(&container.rtnl, true)?;
             undo.push("set lo down again", || set_up(&container.rtnl, false));
-        }
-        let addresses = container
-            .rtnl
-            .addresses(LO_INDEX, None)
-            .context("failed to list the addresses of lo")?;
-        if let Some(foreign) = addresses.iter().find(|a| !a.addr.is_loopback()) {
-            bail!(
-                "loopback interface found with non-loopback address \"{}/{}\"",
-                foreign.addr,
-                foreign.prefix
-            );
+            // The kernel gives it its own now.
+            addresses = loopback_addresses(&container.rtnl)?;
         }
         undo.disarm();
         Ok(chained.unwrap_or_else(|| result(call, &addresses)))
@@ -69,6 +62,21 @@ impl Plugin for Loopback {
     fn status(&self, call: &Call) -> anyhow::Result<()> {
         config::validate(call)
     }
+}
+
+/// The addresses of `lo`; one that is not a loopback address is refused.
+fn loopback_addresses(handle: &Handle) -> anyhow::Result<Vec<Address>> {
+    let addresses = handle
+        .addresses(LO_INDEX, None)
+        .context("failed to list the addresses of lo")?;
+    if let Some(foreign) = addresses.iter().find(|a| !a.addr.is_loopback()) {
+        bail!(
+            "loopback interface found with non-loopback address \"{}/{}\"",
+            foreign.addr,
+            foreign.prefix
+        );
+    }
+    Ok(addresses)
 }
 
 fn is_up(handle: &Handle) -> anyhow::Result<bool> {

@@ -160,7 +160,7 @@ fn a_full_state_directory() {
 }
 
 #[test]
-fn a_stuck_lock_holder_does_not_hang_anybody_who_needs_no_lock() {
+fn an_add_waits_for_the_lock() {
     let net = Net::new(json!({"subnet": "10.1.2.0/24"}));
     net.add("a");
     let lock = fs::File::open(net.dir().join("lock")).unwrap();

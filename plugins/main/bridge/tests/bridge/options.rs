@@ -279,6 +279,7 @@ fn sysctls_of_both_sides() {
     }
     for (key, value) in [
         ("net/ipv4/conf/eth0/arp_notify", "1"),
+        ("net/ipv6/conf/eth0/ndisc_notify", "1"),
         ("net/ipv6/conf/eth0/accept_dad", "0"),
         ("net/ipv6/conf/eth0/disable_ipv6", "0"),
         ("net/ipv6/conf/lo/disable_ipv6", "0"),
@@ -323,26 +324,36 @@ fn both_ends_have_the_kernels_queue_length() {
 fn a_new_address_is_announced() {
     let host = Host::new();
     let (c1, c2) = (host.container("c1"), host.container("c2"));
-    let config = ipv4(json!({"isGateway": true}));
+    let config = dual(json!({"isGateway": true}));
     bridge().add(&c1, &config).expect_ok();
     bridge().add(&c2, &config).expect_ok();
-    c1.ping("10.1.0.3");
+    let addresses = ["10.1.0.3", "fd00:1::3"];
+    for address in addresses {
+        c1.ping(address);
+        host.ping(address);
+    }
     bridge().del(&c2, &config).expect_ok();
-    // The same address behind another hardware address: without the announcement
-    // the old neighbour entry would be used until it is known to be stale.
-    let moved = ipv4(json!({"isGateway": true, "runtimeConfig": {"ips": ["10.1.0.3"]}}));
+    // The same addresses behind another hardware address: without the announcement
+    // the old neighbour entries would be used until they are known to be stale.
+    let mut moved = config.clone();
+    moved["runtimeConfig"] = json!({"ips": addresses});
     let run = bridge().add(&c2, &moved).expect_ok();
     let mac = run.json()["interfaces"][2]["mac"]
         .as_str()
         .unwrap()
         .to_owned();
     let deadline = Instant::now() + Duration::from_secs(1);
-    loop {
-        let entry = c1.command(&["ip", "neigh", "show", "10.1.0.3"]);
-        if entry.contains(&mac) {
-            break;
+    let hears = |node: &dyn Fn(&[&str]) -> String, address: &str| {
+        while !node(&["ip", "neigh", "show", address]).contains(&mac) {
+            assert!(
+                Instant::now() < deadline,
+                "{address} is not known to be at {mac}"
+            );
+            thread::sleep(Duration::from_millis(5));
         }
-        assert!(Instant::now() < deadline, "{entry} is not {mac}");
-        thread::sleep(Duration::from_millis(5));
+    };
+    for address in addresses {
+        hears(&|argv| c1.command(argv), address);
+        hears(&|argv| host.command(argv), address);
     }
 }

@@ -195,7 +195,7 @@ fn ones_that_cannot_be_are_named_and_undone() {
     for (route, problem) in [
         (
             json!({"dst": "10.50.0.0/16", "gw": "192.0.2.1"}),
-            "failed to add route '{Dst:{IP:10.50.0.0 Mask:ffff0000} GW:192.0.2.1 ",
+            "failed to add route '{10.50.0.0 ffff0000} via 192.0.2.1 dev eth0 metric 0 (Scope: universe, Table: 254)': network is unreachable",
         ),
         (
             json!({"dst": "10.50.0.0/16", "table": -1}),
