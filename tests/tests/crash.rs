@@ -127,7 +127,7 @@ fn assert_works(host: &Host, container: &Container) {
     for gateway in ["10.60.0.1", "fd00:60::1"] {
         let gateway = gateway.parse().expect("an address");
         assert!(
-            container.can_reach(gateway, Duration::from_secs(1)),
+            container.can_reach(gateway, Duration::from_secs(5)),
             "no answer of {gateway}\n{result}"
         );
     }

@@ -75,7 +75,35 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
         figures.extend(run::case(&host, case, peer.as_deref(), &tools, rounds)?);
     }
     let empty = run::empty(&tools, rounds)?;
+    println!("{}", machine());
     report(&figures, &binaries, peer.as_deref(), empty, file.as_deref())
+}
+
+/// What the figures were taken on, for whoever reads the table later.
+fn machine() -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let cpuinfo = read("/proc/cpuinfo");
+    let model = cpuinfo
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"));
+    let model = model.map_or("unknown processor", |model| {
+        model.trim_start_matches([' ', '\t', ':'])
+    });
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let load: f64 = read("/proc/loadavg")
+        .split(' ')
+        .next()
+        .and_then(|load| load.parse().ok())
+        .unwrap_or(0.0);
+    let mut text = format!(
+        "\n{model}, {processors} processors, Linux {}, load {load:.1}",
+        read("/proc/sys/kernel/osrelease").trim()
+    );
+    // The measurement itself is a load of one.
+    if load > 1.5 {
+        text += "\nThe machine is busy with other things: what is over the floor here is mostly waiting.";
+    }
+    text
 }
 
 /// Builds what measures, in the same way as the plugins are built.
@@ -119,6 +147,7 @@ fn report(
     if let Some(file) = file {
         let json = json!({
             "version": project::version(),
+            "machine": machine().trim(),
             "empty_process_ms": empty,
             "figures": figures.iter().map(Figures::to_json).collect::<Vec<_>>(),
             "binaries": binaries.iter().map(|b| json!({"name": b.name, "bytes": b.size})).collect::<Vec<_>>(),

@@ -137,7 +137,8 @@ fn tells_its_versions() {{
     let _host = Host::new();
     let reply = Plugin::new("{name}").version().expect_ok().json();
     assert_eq!(reply["cniVersion"], "1.1.0");
-    assert!(reply["supportedVersions"].as_array().is_some_and(|all| all.contains(&json!("0.1.0"))));
+    let versions = reply["supportedVersions"].as_array();
+    assert!(versions.is_some_and(|all| all.contains(&json!("0.1.0"))));
 }}
 "#
     )

@@ -1,8 +1,11 @@
-//! Waiting until IPv6 addresses are usable.
+//! Waiting for what the kernel does in the background: links that notice their
+//! carrier, IPv6 addresses that become usable.
 
 use crate::Container;
 use anyhow::{Context, bail};
-use rtnl::{Address, Family, Handle, Link, OperState, RT_TABLE_LOCAL, RouteFilter};
+use cni_core::quote::quote;
+use rtnl::{Address, Family, Handle, Link, LinkEvents, OperState, RT_TABLE_LOCAL, RouteFilter};
+use std::io::Write;
 use std::net::IpAddr;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,12 +13,40 @@ use std::time::{Duration, Instant};
 /// How long duplicate address detection may take.
 const DETECTION: Duration = Duration::from_secs(5);
 
-/// How long the kernel may take to answer for an address that it has accepted. It
-/// is a matter of microseconds, unless the machine is busy.
-const TAKE_UP: Duration = Duration::from_secs(5);
+/// How long the kernel is waited for to answer for an address that it has accepted.
+/// It takes microseconds, on a very busy machine seconds.
+const TAKE_UP: Duration = Duration::from_secs(2);
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_micros(200);
+
+/// Waits until `link` is operational, at most until `until`, and returns it as it is
+/// then. `subscribe` opens the events in the link's namespace.
+///
+/// A link that has got a carrier is not used until the kernel has noticed, which may
+/// take a second. Looking makes it notice at once since Linux 6.8; then no event is
+/// waited for.
+///
+/// # Errors
+/// When the link does not exist.
+pub fn operational(
+    handle: &Handle,
+    link: &Link,
+    until: Instant,
+    subscribe: impl FnOnce() -> anyhow::Result<LinkEvents>,
+) -> anyhow::Result<Link> {
+    let is_up = |link: &Link| link.operstate == OperState::Up;
+    let now = handle
+        .link_by_index(link.index)
+        .with_context(|| format!("failed to lookup {}", quote(&link.name)))?;
+    if is_up(&now) {
+        return Ok(now);
+    }
+    let waited = subscribe()?
+        .wait(link.index, until, is_up)
+        .with_context(|| format!("failed to wait for {}", quote(&link.name)))?;
+    Ok(waited.into_inner())
+}
 
 /// Waits until no address of `link` is tentative any more, told by the kernel's
 /// events, at most five seconds, and returns whether that came true. On a link that
@@ -60,39 +91,46 @@ pub fn duplicates_detected(container: &Container, link: &Link) -> anyhow::Result
 }
 
 /// Waits until the kernel answers for the IPv6 ones of `addresses`, which have been
-/// added to some link of `handle`'s namespace.
+/// added to some link of `handle`'s namespace, but at most two seconds.
 ///
 /// Even without duplicate address detection the kernel finishes with an address in
 /// the background: it joins the multicast group that others ask for the address in,
 /// and then makes the local route. A question that comes before is lost, and is not
 /// repeated for a second. No event tells of the route, so this looks again and again.
+/// An address that takes longer is no error, since it is going to work; it is noted
+/// on standard error.
 ///
 /// # Errors
-/// When one of them is not taken up within five seconds.
+/// When the routes cannot be listed.
 pub fn answering(handle: &Handle, addresses: impl Iterator<Item = IpAddr>) -> anyhow::Result<()> {
     let mut missing: Vec<IpAddr> = addresses.filter(IpAddr::is_ipv6).collect();
+    let filter = RouteFilter {
+        family: Some(Family::V6),
+        table: Some(RT_TABLE_LOCAL),
+        ..RouteFilter::default()
+    };
     let until = Instant::now() + TAKE_UP;
-    let mut attempts = 0..4;
+    // Looking takes long enough for the first few times.
+    let mut at_once = 0..4;
     while !missing.is_empty() {
-        let filter = RouteFilter {
-            family: Some(Family::V6),
-            table: Some(RT_TABLE_LOCAL),
-            ..RouteFilter::default()
-        };
         let local = handle
             .routes(&filter)
             .context("failed to list local routes")?;
         missing.retain(|address| !local.iter().any(|route| route.dst == *address));
-        if let Some(address) = missing.first() {
-            if Instant::now() > until {
-                let seconds = TAKE_UP.as_secs();
-                bail!("the kernel does not answer for address {address} after {seconds} seconds");
-            }
-            // Looking takes long enough for the first few times.
-            match attempts.next() {
-                Some(_) => thread::yield_now(),
-                None => thread::sleep(PAUSE),
-            }
+        let Some(address) = missing.first() else {
+            break;
+        };
+        if Instant::now() > until {
+            let _ = writeln!(
+                std::io::stderr(),
+                "the kernel does not answer for address {address} after {} seconds; going on",
+                TAKE_UP.as_secs()
+            );
+            break;
+        }
+        match at_once.next() {
+            Some(_) => thread::yield_now(),
+            None => thread::sleep(PAUSE),
         }
     }
     Ok(())

@@ -115,99 +115,154 @@ pub(crate) fn assign<'a>(
     }
     let present = host
         .addresses(bridge.index, None)
-        .context("could not get list of IP addresses")
-        .context("failed to set bridge addr")?;
+        .context("could not get list of IP addresses")?;
+    let task = Task {
+        host,
+        bridge,
+        port,
+        gateways,
+        present,
+        force: config.force_address,
+    };
     let mut added = false;
     for gateway in gateways {
-        added |= ensure(host, bridge, port, *gateway, &present, config, undo)
-            .context("failed to set bridge addr")?;
+        added |= task.ensure(*gateway, undo)?;
     }
     if added {
-        pin_mac(host, bridge).context("failed to set bridge addr")?;
-        settle::answering(host, gateways.iter().map(Cidr::addr))
-            .context("failed to set bridge addr")?;
+        pin_mac(host, bridge)?;
     }
-    Ok(())
+    let fresh = gateways.iter().filter(|gateway| !task.has(**gateway));
+    settle::answering(host, fresh.map(Cidr::addr))
 }
 
-/// Whether the address had to be added.
-fn ensure<'a>(
+/// What is to be done, and what it is done to.
+struct Task<'a, 't> {
     host: &'a Handle,
-    bridge: &Link,
-    port: &Link,
-    gateway: Cidr,
-    present: &[Address],
-    config: &Config,
-    undo: &mut Undo<'a>,
-) -> anyhow::Result<bool> {
-    let is_it = |a: &Address| a.addr == gateway.addr() && a.prefix == gateway.prefix();
-    // As upstream has it: what comes after the wanted address is left alone.
-    let before = present.iter().take_while(|a| !is_it(a));
-    let conflicting: Vec<&Address> = before.filter(|a| conflicts(a, gateway)).collect();
-    if let Some(first) = conflicting.first()
-        && !config.force_address
-    {
-        bail!(
-            "{} already has an IP address different from {gateway}: {}/{}; \
-             set forceAddress to replace it",
-            quote(&bridge.name),
-            first.addr,
-            first.prefix
-        );
+    bridge: &'t Link,
+    port: &'t Link,
+    gateways: &'t [Cidr],
+    /// The addresses that the bridge had before.
+    present: Vec<Address>,
+    force: bool,
+}
+
+impl<'a> Task<'a, '_> {
+    fn has(&self, gateway: Cidr) -> bool {
+        self.present.iter().any(|address| is(address, gateway))
     }
-    if conflicting.is_empty() && present.iter().any(is_it) {
-        return Ok(false);
-    }
-    // Backwards, so that undoing it restores their order.
-    for address in conflicting.iter().rev() {
-        remove(host, bridge, address, undo)?;
-    }
-    let complete = complete(host, bridge)?;
-    let mut spec = AddressSpec::new(gateway.addr(), gateway.prefix());
-    // It must answer at once: nobody else can have the address of a bridge that
-    // the plugin runs.
-    spec.nodad = !gateway.is_ipv4();
-    match host.request(Request::add_address(bridge.index, &spec)) {
-        Ok(_) => {}
-        // Another container of this network came first, and pins the hardware address.
-        Err(e) if e.is_exists() => return Ok(false),
-        Err(e) => {
-            let text = format!(
-                "could not add IP address {gateway} to {}",
-                quote(&bridge.name)
+
+    /// Whether the address had to be added.
+    fn ensure(&self, gateway: Cidr, undo: &mut Undo<'a>) -> anyhow::Result<bool> {
+        let conflicting = self.conflicting(gateway);
+        if let Some(first) = conflicting.first()
+            && !self.force
+        {
+            bail!(
+                "{} already has an IP address different from {gateway}: {}/{}; \
+                 set forceAddress to replace it",
+                quote(&self.bridge.name),
+                first.addr,
+                first.prefix
             );
-            return Err(anyhow!(e).context(text));
         }
+        if conflicting.is_empty() && self.has(gateway) {
+            return Ok(false);
+        }
+        // Backwards, so that undoing it restores their order.
+        for address in conflicting.iter().rev() {
+            self.remove(address, undo)?;
+        }
+        self.add(gateway, undo)
     }
-    let (bridge, mut indifferent) = (bridge.index, complete);
-    indifferent.push(port.index);
-    undo.push("take the gateway address off the bridge", move || {
-        // Containers that came meanwhile may have come to rely on it.
-        let ports = uplink::container_ports(host, bridge)?;
-        if ports.iter().any(|port| !indifferent.contains(&port.index)) {
-            return Ok(());
+
+    /// As upstream has it: what comes after the wanted address is left alone.
+    fn conflicting(&self, gateway: Cidr) -> Vec<&Address> {
+        let before = self
+            .present
+            .iter()
+            .take_while(|address| !is(address, gateway));
+        let own = |address: &Address| self.gateways.iter().any(|own| is(address, *own));
+        before
+            .filter(|address| conflicts(address, gateway) && !own(address))
+            .collect()
+    }
+
+    fn add(&self, gateway: Cidr, undo: &mut Undo<'a>) -> anyhow::Result<bool> {
+        let (host, bridge) = (self.host, self.bridge.index);
+        let mut indifferent = complete(host, bridge)?;
+        indifferent.push(self.port.index);
+        let mut spec = AddressSpec::new(gateway.addr(), gateway.prefix());
+        // It must answer at once: nobody else can have the address of a bridge that
+        // the plugin runs.
+        spec.nodad = !gateway.is_ipv4();
+        match host.request(Request::add_address(bridge, &spec)) {
+            Ok(_) => {}
+            // Another container of this network came first, and pins the hardware address.
+            Err(e) if e.is_exists() => return Ok(false),
+            Err(e) => {
+                let name = quote(&self.bridge.name);
+                let text = format!("could not add IP address {gateway} to {name}");
+                return Err(anyhow!(e).context(text));
+            }
         }
-        match host.request(Request::del_address(
-            bridge,
-            gateway.addr(),
-            gateway.prefix(),
-        )) {
-            Err(e) if !e.is_not_found() => Err(e.into()),
-            _ => Ok(()),
+        undo.push("take the gateway address off the bridge", move || {
+            // Containers that came meanwhile may have come to rely on it.
+            let ports = uplink::container_ports(host, bridge)?;
+            if ports.iter().any(|port| !indifferent.contains(&port.index)) {
+                return Ok(());
+            }
+            let del = Request::del_address(bridge, gateway.addr(), gateway.prefix());
+            match host.request(del) {
+                Err(e) if !e.is_not_found() => Err(e.into()),
+                _ => Ok(()),
+            }
+        });
+        Ok(true)
+    }
+
+    fn remove(&self, address: &Address, undo: &mut Undo<'a>) -> anyhow::Result<()> {
+        let (host, bridge) = (self.host, self.bridge.index);
+        match host.request(Request::del_address(bridge, address.addr, address.prefix)) {
+            Err(e) if !e.is_not_found() => {
+                return Err(anyhow!(e).context("could not remove IP address from bridge"));
+            }
+            _ => {}
         }
-    });
-    Ok(true)
+        let spec = AddressSpec {
+            peer: address.peer,
+            nodad: !address.addr.is_ipv4(),
+            flags: address.flags & IFA_F_NOPREFIXROUTE,
+            broadcast: match address.broadcast {
+                Some(IpAddr::V4(broadcast)) => Broadcast::Address(broadcast),
+                _ => Broadcast::None,
+            },
+            scope: address.scope,
+            ..AddressSpec::new(address.addr, address.prefix)
+        };
+        undo.push(
+            "put the replaced address back on the bridge",
+            move || match host.request(Request::add_address(bridge, &spec)) {
+                Err(e) if !e.is_exists() => Err(e.into()),
+                _ => Ok(()),
+            },
+        );
+        Ok(())
+    }
+}
+
+fn is(address: &Address, cidr: Cidr) -> bool {
+    address.addr == cidr.addr() && address.prefix == cidr.prefix()
 }
 
 /// The ports of containers that are complete, and so have all gateways they want:
 /// their ends are up.
-fn complete(host: &Handle, bridge: &Link) -> anyhow::Result<Vec<u32>> {
-    let ports = uplink::container_ports(host, bridge.index)?;
+fn complete(host: &Handle, bridge: u32) -> anyhow::Result<Vec<u32>> {
+    let ports = uplink::container_ports(host, bridge)?;
     let complete = ports.iter().filter(|port| port.operstate == OperState::Up);
     Ok(complete.map(|port| port.index).collect())
 }
 
-/// IPv4: a bridge has one address. IPv6: networks may stand side by side unless
+/// IPv4: a bridge has the addresses of one network. IPv6: networks may stand side by side unless
 /// one holds the other; link-local addresses, such as the kernel's own, always.
 fn conflicts(address: &Address, gateway: Cidr) -> bool {
     match address.addr {
@@ -217,44 +272,6 @@ fn conflicts(address: &Address, gateway: Cidr) -> bool {
             present.contains(gateway.network()) || gateway.contains(present.network())
         }),
     }
-}
-
-fn remove<'a>(
-    host: &'a Handle,
-    bridge: &Link,
-    address: &Address,
-    undo: &mut Undo<'a>,
-) -> anyhow::Result<()> {
-    match host.request(Request::del_address(
-        bridge.index,
-        address.addr,
-        address.prefix,
-    )) {
-        Err(e) if !e.is_not_found() => {
-            return Err(anyhow!(e).context("could not remove IP address from bridge"));
-        }
-        _ => {}
-    }
-    let spec = AddressSpec {
-        peer: address.peer,
-        nodad: !address.addr.is_ipv4(),
-        flags: address.flags & IFA_F_NOPREFIXROUTE,
-        broadcast: match address.broadcast {
-            Some(IpAddr::V4(broadcast)) => Broadcast::Address(broadcast),
-            _ => Broadcast::None,
-        },
-        scope: address.scope,
-        ..AddressSpec::new(address.addr, address.prefix)
-    };
-    let index = bridge.index;
-    undo.push(
-        "put the replaced address back on the bridge",
-        move || match host.request(Request::add_address(index, &spec)) {
-            Err(e) if !e.is_exists() => Err(e.into()),
-            _ => Ok(()),
-        },
-    );
-    Ok(())
 }
 
 /// Gives the bridge the hardware address it had before the port came: from then on

@@ -49,7 +49,8 @@ impl Plugin for Bridge {
         let gateways = gateway::derive(&mut result, &config)?;
         result.interfaces = interfaces(call, &bridge, &pair.host, &pair.container);
         if ipam.is_some() {
-            gateway::assign(&host, &bridge, &pair.host, &gateways, &config, &mut undo)?;
+            gateway::assign(&host, &bridge, &pair.host, &gateways, &config, &mut undo)
+                .context("failed to set bridge addr")?;
             container
                 .netns
                 .run(|| announce_and_detect(&call.if_name, &config))?;
@@ -67,7 +68,7 @@ impl Plugin for Bridge {
         // Its hardware address may have followed a port until it was pinned.
         let bridge = match config.disable_container_interface {
             true => port::verify(&host, &bridge, &pair.host)?,
-            false => port::wait_until_forwarding(&host, &bridge, &pair.host, &config)?,
+            false => port::wait_until_forwarding(&host, &bridge, &pair, &container, &config)?,
         };
         result.interfaces[0].mac = bridge.mac_string();
         if ipam.is_some() {

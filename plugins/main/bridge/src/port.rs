@@ -3,7 +3,8 @@
 use crate::Config;
 use anyhow::{Context, bail};
 use cni_core::quote::quote;
-use plugin_kit::{Container, sysctl};
+use plugin_kit::veth::VethPair;
+use plugin_kit::{Container, settle, sysctl};
 use rtnl::{Handle, Link, LinkChange, OperState, PortChange, Request};
 use std::time::{Duration, Instant};
 
@@ -57,16 +58,18 @@ pub(crate) fn announce(container: &Container, link: &Link) -> anyhow::Result<()>
     Ok(())
 }
 
-/// Waits until the port passes frames, and the bridge its own if it is a gateway.
-/// Returns the bridge as it is then.
+/// Waits until frames pass between the container and the bridge, and between the
+/// bridge and the host if it is a gateway. Returns the bridge as it is then.
 pub(crate) fn wait_until_forwarding(
     host: &Handle,
     bridge: &Link,
-    port: &Link,
+    pair: &VethPair,
+    container: &Container,
     config: &Config,
 ) -> anyhow::Result<Link> {
     let until = Instant::now() + DEADLINE;
-    let port = wait_until_up(host, port, until)?;
+    let on_host = || Ok(Handle::subscribe_links()?);
+    let port = settle::operational(host, &pair.host, until, on_host)?;
     if port.operstate != OperState::Up {
         bail!(
             "bridge port in error state: {} ({} of bridge {})",
@@ -75,11 +78,14 @@ pub(crate) fn wait_until_forwarding(
             quote(&bridge.name)
         );
     }
-    // With its first working port a bridge comes up itself, a moment later; until then
-    // the kernel drops what the host sends by it. Where the spanning tree protocol runs
-    // this takes half a minute, which is the administrator's wish.
+    settle::operational(&container.rtnl, &pair.container, until, || {
+        Ok(container.netns.run(Handle::subscribe_links)??)
+    })?;
+    // With its first working port a bridge comes up itself; until then the kernel drops
+    // what the host sends by it. Where the spanning tree protocol runs this takes half
+    // a minute, which is the administrator's wish.
     let bridge = match config.is_gateway {
-        true => wait_until_up(host, bridge, until)?,
+        true => settle::operational(host, bridge, until, on_host)?,
         false => lookup(host, bridge)?,
     };
     require(&port, &bridge)?;
@@ -107,16 +113,4 @@ fn require(port: &Link, bridge: &Link) -> anyhow::Result<()> {
 fn lookup(host: &Handle, link: &Link) -> anyhow::Result<Link> {
     host.link_by_index(link.index)
         .with_context(|| format!("failed to lookup {}", quote(&link.name)))
-}
-
-/// The link as it is at `until`, or when it is up.
-fn wait_until_up(host: &Handle, link: &Link, until: Instant) -> anyhow::Result<Link> {
-    let now = lookup(host, link)?;
-    if now.operstate == OperState::Up {
-        return Ok(now);
-    }
-    let waited = Handle::subscribe_links()?
-        .wait(link.index, until, |link| link.operstate == OperState::Up)
-        .with_context(|| format!("failed to wait for {}", quote(&link.name)))?;
-    Ok(waited.into_inner())
 }

@@ -129,3 +129,44 @@ fn several_addresses_of_one_family() {
     bridge().del(&container, &config).expect_ok();
     assert_eq!(leases(), [""; 0]);
 }
+
+#[test]
+fn ends_with_the_same_index_work_at_once_too() {
+    let host = Host::new();
+    let container = host.container("c1");
+    let config = dual(json!({"isGateway": true}));
+    bridge().add(&container, &config).expect_ok();
+    // Interface 2 of the host is the bridge, 3 the port; the container's are 2 and 3.
+    let run = bridge()
+        .command("ADD")
+        .ifname("net1")
+        .container(&container)
+        .config(&config)
+        .run();
+    let second = crate::common::host_end(&run.expect_ok());
+    let index = |node: &dyn Fn(&[&str]) -> Value, name: &str| {
+        node(&["link", "show", "dev", name])[0]["ifindex"].clone()
+    };
+    let on_host = index(&|args| host.ip_json(args), &second);
+    let inside = index(&|args| container.ip_json(args), "net1");
+    // Make the third pair's indexes the same.
+    for _ in inside.as_u64().unwrap()..on_host.as_u64().unwrap() {
+        container.command(&["ip", "link", "add", "filler", "type", "bridge"]);
+        container.command(&["ip", "link", "del", "filler"]);
+    }
+    let other = dual(json!({
+        "name": "other", "bridge": "cni0", "isGateway": true,
+        "ipam": {"type": "host-local", "ranges": [[{"subnet": "fd00:2::/64"}]]},
+    }));
+    let run = bridge()
+        .command("ADD")
+        .ifname("net2")
+        .container(&container)
+        .config(&other)
+        .run();
+    let third = crate::common::host_end(&run.expect_ok());
+    assert!(host.can_reach("fd00:2::2".parse().unwrap(), Duration::from_millis(300)));
+    let on_host = index(&|args| host.ip_json(args), &third);
+    let inside = index(&|args| container.ip_json(args), "net2");
+    assert_eq!(on_host, inside, "what this test is about");
+}

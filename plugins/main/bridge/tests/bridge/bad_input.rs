@@ -1,6 +1,6 @@
 //! Bad input: the right code, a message that names the thing, and nothing changed.
 
-use crate::common::{bridge, dual, ipv4, layer2};
+use crate::common::{assert_restored, bridge, dual, ipv4, layer2};
 use serde_json::{Value, json};
 use testkit::{Host, Invocation, Node};
 
@@ -171,14 +171,14 @@ fn an_mtu_that_no_veth_takes() {
         bridge()
             .add(&container, &ipv4(json!({"mtu": mtu})))
             .expect_error(999);
-        before.assert_same(&crate::common::state(&host));
+        assert_restored(&host, &before, "after the failure");
     }
     // IPv6 needs 1280.
     let error = bridge()
         .add(&container, &dual(json!({"mtu": 1000})))
         .expect_error(999);
     error.mentions("eth0");
-    before.assert_same(&crate::common::state(&host));
+    assert_restored(&host, &before, "after the failure");
 }
 
 /// ADD of a container, changed, that must fail and change nothing.

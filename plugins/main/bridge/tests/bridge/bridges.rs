@@ -1,8 +1,8 @@
 //! The bridge itself: new, found, not one, and shared by many at once.
 
 use crate::common::{
-    attribute, bridge, call, dual, has_flag, host_end, ipv4, layer2, leases, make_veth,
-    script_ipam, state, used_host,
+    attribute, bridge, call, dual, give_address, has_flag, host_end, ipv4, layer2, leases,
+    make_veth, script_ipam, state, used_host,
 };
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -217,7 +217,7 @@ fn a_failing_add_leaves_the_gateway_to_one_that_came_meanwhile() {
     // Somebody has the address that is going to be handed out.
     let squatter = host.container("squatter");
     bridge().add(&squatter, &layer2(json!({}))).expect_ok();
-    squatter.command(&["ip", "addr", "add", "fd00:1::2/64", "dev", "eth0", "nodad"]);
+    give_address(&squatter, "fd00:1::2/64", "eth0");
     let (failing, other) = (host.container("c1"), host.container("c2"));
     let config = dual(json!({"isGateway": true}));
     let mut detecting = config.clone();
@@ -239,7 +239,7 @@ fn a_failing_add_leaves_the_gateway_to_one_that_came_meanwhile() {
     for address in ["10.1.0.1/24", "fd00:1::1/64"] {
         host.command(&["ip", "addr", "del", address, "dev", "cni0"]);
     }
-    squatter.command(&["ip", "addr", "add", "fd00:1::4/64", "dev", "eth0", "nodad"]);
+    give_address(&squatter, "fd00:1::4/64", "eth0");
     bridge()
         .add(&failing, &detecting)
         .expect_error(999)
@@ -268,7 +268,7 @@ fn a_failing_add_restores_the_bridge_it_found() {
             "cni0",
         ]);
     }
-    host.command(&["ip", "addr", "add", "fd00:9::1/64", "dev", "cni0", "nodad"]);
+    give_address(&host, "fd00:9::1/64", "cni0");
     host.set_sysctl("net/ipv6/conf/cni0/accept_ra", "1");
     // An IPv6 address of a link that has been down is in no table until it is up.
     let state = || state(&host).without("dst=fd00:9::1 ");

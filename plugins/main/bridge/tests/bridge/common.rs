@@ -4,7 +4,9 @@
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use testkit::{Container, Host, Invocation, Node, Plugin, Run, bin_dir};
+use std::thread;
+use std::time::{Duration, Instant};
+use testkit::{Container, Host, Invocation, Node, Plugin, Run, Snapshot, bin_dir};
 
 /// The network `net` on bridge `cni0` with an IPv4 and an IPv6 range of host-local,
 /// with the keys of `extra` added or replaced.
@@ -150,6 +152,48 @@ pub(crate) fn used_host(config: &Value) -> Host {
 
 /// The part of a snapshot that a failed ADD must leave alone: all but the memory of
 /// where the last allocation was.
-pub(crate) fn state(host: &Host) -> testkit::Snapshot {
+pub(crate) fn state(host: &Host) -> Snapshot {
     host.snapshot().without("last_reserved_ip")
+}
+
+/// Gives a link an address, and waits until the kernel is through with it.
+#[track_caller]
+pub(crate) fn give_address(node: &impl Node, address: &str, link: &str) {
+    node.command(&["ip", "addr", "add", address, "dev", link, "nodad"]);
+    let bare = address.split('/').next().unwrap_or_default();
+    let family = if bare.contains(':') { "-6" } else { "-4" };
+    let local = || node.command(&["ip", family, "route", "show", "table", "local", bare]);
+    wait_until("the local route is there", || !local().is_empty());
+}
+
+/// How long the kernel may take with what it does in the background. On a machine that
+/// runs many tests at once it takes seconds now and then.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Waits until `holds`; `what` it is that should come true.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Demands that the host is as it was `before`, or will be as soon as the kernel has
+/// worked off what it does in the background.
+#[track_caller]
+pub(crate) fn assert_restored(host: &Host, before: &Snapshot, what: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let diff = before.diff(&state(host));
+        if diff.is_empty() {
+            return;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "{what}: the state has changed\n{diff}"
+        );
+        thread::sleep(Duration::from_millis(5));
+    }
 }

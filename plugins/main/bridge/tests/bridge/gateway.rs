@@ -1,7 +1,8 @@
 //! The gateway addresses on the bridge.
 
 use crate::common::{
-    add, attribute, bridge, dual, host_end, ipv4, ipv6, layer2, script_result, state, used_host,
+    add, assert_restored, attribute, bridge, dual, give_address, host_end, ipv4, ipv6, layer2,
+    script_result, state, used_host,
 };
 use serde_json::{Value, json};
 use testkit::{Host, Node};
@@ -11,7 +12,7 @@ fn bridge_with(host: &Host, addresses: &[&str]) {
     host.command(&["ip", "link", "add", "cni0", "type", "bridge"]);
     host.command(&["ip", "link", "set", "cni0", "up"]);
     for address in addresses {
-        host.command(&["ip", "addr", "add", address, "dev", "cni0", "nodad"]);
+        give_address(host, address, "cni0");
     }
 }
 
@@ -153,7 +154,7 @@ fn a_conflicting_address_stays_unless_it_may_be_replaced() {
             "failed to set bridge addr: \"cni0\" already has an IP address different from {new}: \
              {there}; set forceAddress to replace it"
         ));
-        before.assert_same(&state(&host));
+        assert_restored(&host, &before, "after the failure");
 
         let mut forced = config.clone();
         forced["forceAddress"] = true.into();
@@ -182,6 +183,24 @@ fn all_conflicting_addresses_are_replaced() {
     now.sort();
     // Another IPv6 network is no conflict.
     assert_eq!(now, ["10.1.0.1/24", "fd00:1::1/64", "fd00:8::1/64"]);
+}
+
+#[test]
+fn gateways_of_one_network_do_not_conflict() {
+    let ranges = json!([[{"subnet": "10.1.0.0/24"}], [{"subnet": "10.2.0.0/24"}]]);
+    let ipam = json!({"type": "host-local", "ranges": ranges});
+    for force in [false, true] {
+        let host = Host::new();
+        let config = layer2(json!({"ipam": ipam, "isGateway": true, "forceAddress": force}));
+        for name in ["c1", "c2"] {
+            let container = host.container(name);
+            let run = bridge().add(&container, &config).expect_ok();
+            assert_eq!(host.addresses("cni0"), ["10.1.0.1/24", "10.2.0.1/24"]);
+            container.ping("10.1.0.1");
+            container.ping("10.2.0.1");
+            bridge().check(&container, &run.with_prev()).expect_ok();
+        }
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Attachments without addresses.
 
-use crate::common::{bridge, has_flag, layer2};
+use crate::common::{attribute, bridge, has_flag, layer2};
 use serde_json::{Value, json};
 use std::time::Duration;
 use testkit::{Host, Node};
@@ -19,6 +19,7 @@ fn no_ipam_in_all_its_spellings() {
         let run = bridge().add(&container, &config).expect_ok();
         assert_eq!(run.json()["ips"], Value::Null);
         assert!(has_flag(&container, "eth0", "UP"));
+        assert_eq!(attribute(&container, "eth0", "/operstate"), "UP");
         assert_eq!(container.addresses("eth0"), [""; 0]);
         assert_eq!(host.addresses("cni0"), [""; 0]);
         bridge().check(&container, &run.with_prev()).expect_ok();

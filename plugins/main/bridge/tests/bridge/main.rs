@@ -1,5 +1,9 @@
 //! Black-box tests: the built binary, driven as a runtime drives it, in hosts and
 //! containers of the tests' own. One program, so that it is linked once.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on ends by panicking"
+)]
 
 mod addresses;
 mod bad_input;

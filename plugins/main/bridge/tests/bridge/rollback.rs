@@ -1,8 +1,8 @@
 //! A failing ADD leaves host and container exactly as they were, wherever it fails.
 
 use crate::common::{
-    add, bridge, call, dual, ipam_calls, ipv4, layer2, leases, script_ipam, script_result, state,
-    used_host,
+    add, assert_restored, bridge, call, dual, give_address, ipam_calls, ipv4, layer2, leases,
+    script_ipam, script_result, state, used_host,
 };
 use serde_json::{Value, json};
 use std::fs;
@@ -40,11 +40,8 @@ fn fails_without_a_trace(config: &Value, prepare: impl Fn(&Host)) {
         }
         let report = run.report();
         run.expect_error(999).mentions("input/output error");
-        let diff = before.diff(&state(&host));
-        assert!(
-            diff.is_empty(),
-            "request {number} failed and left\n{diff}\n{report}"
-        );
+        let what = format!("request {number} failed: {report}");
+        assert_restored(&host, &before, &what);
         assert_eq!(leases(), [""; 0]);
     }
 }
@@ -92,7 +89,7 @@ fn each_request_with_addresses_to_replace() {
     fails_without_a_trace(&everything(), |host| {
         host.command(&["ip", "link", "add", "cni0", "up", "type", "bridge"]);
         for address in ["10.9.0.1/24", "10.9.0.2/24", "fd00:1::7/64"] {
-            host.command(&["ip", "addr", "add", address, "dev", "cni0", "nodad"]);
+            give_address(host, address, "cni0");
         }
     });
 }
@@ -203,7 +200,7 @@ fn forwarding_cannot_be_switched_on() {
         .add(&container, &config)
         .expect_error(999)
         .mentions("failed to enable forwarding: cannot set net/ipv4/ip_forward to 1: read-only file system");
-    before.assert_same(&state(&host));
+    assert_restored(&host, &before, "after the failure");
     // Where it is on already, nothing has to be written.
     host.unmount("/proc/sys");
     host.set_sysctl("net/ipv4/ip_forward", "1");

@@ -1,6 +1,6 @@
 //! Routes as they are in the kernel.
 
-use crate::common::{add, bridge, dual, ipv4, layer2, script_result};
+use crate::common::{add, assert_restored, bridge, dual, ipv4, layer2, script_result};
 use serde_json::{Value, json};
 use testkit::{Container, Host, Node};
 
@@ -224,6 +224,6 @@ fn ones_that_cannot_be_are_named_and_undone() {
             .add(&container, &config)
             .expect_error(999)
             .mentions(problem);
-        before.assert_same(&crate::common::state(&host));
+        assert_restored(&host, &before, "after the failure");
     }
 }
