@@ -1,5 +1,6 @@
 //! The n-th change fails without being sent.
 #![cfg(feature = "fault-injection")]
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
