@@ -33,9 +33,10 @@ fn decode(request: &Request<'_>) -> (u16, RouteNetlinkMessage) {
 }
 
 fn new_link(spec: &LinkSpec<'_>) -> LinkMessage {
+    // CREATE, EXCL, and ECHO unless it is born elsewhere.
+    let expected = if spec.netns.is_none() { 0x608 } else { 0x600 };
     match decode(&Request::new_link(spec)) {
-        // CREATE, EXCL and ECHO.
-        (0x608, RouteNetlinkMessage::NewLink(message)) => message,
+        (flags, RouteNetlinkMessage::NewLink(message)) if flags == expected => message,
         (flags, _) => panic!("flags {flags:x}"),
     }
 }
@@ -370,4 +371,15 @@ fn neighbours() {
             NeighbourAttribute::LinkLayerAddress(vec![2; 6]),
         ]
     );
+}
+
+#[test]
+fn an_echo_is_asked_for_only_at_home() {
+    let file = std::fs::File::open("/proc/self/ns/net").unwrap();
+    let spec = LinkSpec {
+        netns: Some(file.as_fd()),
+        ..LinkSpec::new("x", LinkKind::Dummy)
+    };
+    new_link(&spec);
+    new_link(&LinkSpec::new("x", LinkKind::Dummy));
 }

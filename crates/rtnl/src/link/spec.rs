@@ -137,7 +137,12 @@ impl<'fd> Request<'fd> {
         }
         spec.kind.encode(&mut body);
         let what = format!("create {} link {:?}", spec.kind.name(), spec.name);
-        let flags = NLM_F_CREATE | NLM_F_EXCL | NLM_F_ECHO;
+        let mut flags = NLM_F_CREATE | NLM_F_EXCL;
+        // The kernel echoes into the namespace of the new link: in another one than
+        // the socket's, whoever has the same port number there would get it.
+        if spec.netns.is_none() {
+            flags |= NLM_F_ECHO;
+        }
         Request::new(RTM_NEWLINK, flags, body, what)
     }
 
