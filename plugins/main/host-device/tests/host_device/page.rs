@@ -18,10 +18,8 @@ fn every_example_works() {
         // The hardware that the example speaks of.
         let name = config["device"].as_str().unwrap_or("ens1").to_owned();
         let mac = config["hwaddr"].as_str().unwrap_or(MAC).to_owned();
-        ip(
-            &host,
-            &format!("link set dev0 down name {name} address {mac}"),
-        );
+        ip(&host, "link set dev0 down");
+        ip(&host, &format!("link set dev0 name {name} address {mac}"));
         host.mount_tmpfs("/sys/bus", "size=1m");
         for id in [&config["pciBusID"], &config["runtimeConfig"]["deviceID"]] {
             if let Some(id) = id.as_str() {
