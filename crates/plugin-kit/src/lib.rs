@@ -4,17 +4,22 @@
 
 pub mod addressing;
 pub mod check;
+pub mod dns;
+pub mod extras;
 pub mod forwarding;
 pub mod ipam;
 pub mod mac;
 pub mod names;
+pub mod parent;
 pub mod settle;
+pub mod single;
 pub mod sysctl;
 pub mod undo;
 pub mod veth;
 
 pub use ipam::Ipam;
 pub use mac::MacAddress;
+pub use parent::Side;
 pub use undo::Undo;
 
 use anyhow::Context;

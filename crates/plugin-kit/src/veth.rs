@@ -1,5 +1,6 @@
 //! veth pairs between the host and a container.
 
+use crate::extras::LinkKeys;
 use crate::{Container, MacAddress, Undo, names};
 use anyhow::{Context, anyhow, bail};
 use cni_core::quote::quote;
@@ -58,7 +59,21 @@ pub fn create<'a>(
     spec: &VethSpec<'_>,
     undo: &mut Undo<'a>,
 ) -> anyhow::Result<VethPair> {
-    let (host_name, echo) = create_pair(host, container, spec)?;
+    create_with(host, container, spec, LinkKeys::default(), undo)
+}
+
+/// The same with `keys` applied to both ends.
+///
+/// # Errors
+/// As for [`create`].
+pub fn create_with<'a>(
+    host: &'a Handle,
+    container: &Container,
+    spec: &VethSpec<'_>,
+    keys: LinkKeys,
+    undo: &mut Undo<'a>,
+) -> anyhow::Result<VethPair> {
+    let (host_name, echo) = create_pair(host, container, spec, keys)?;
     let name = host_name.clone();
     undo.push("delete the veth pair", move || {
         match host.request(Request::del_link_by_name(&name)) {
@@ -86,17 +101,24 @@ fn create_pair(
     host: &Handle,
     container: &Container,
     spec: &VethSpec<'_>,
+    keys: LinkKeys,
 ) -> anyhow::Result<(String, Option<Link>)> {
     for _ in 0..NAME_ATTEMPTS {
         let host_name = names::random_veth()?;
+        let mut link = LinkSpec::new(host_name.clone(), LinkKind::Veth(Veth::default()));
+        keys.apply(&mut link);
         let peer = PeerSpec {
             name: spec.container_name.into(),
             netns: Some(container.netns.as_fd()),
             mtu: spec.mtu,
             mac: spec.mac.map(|mac| mac.0.to_vec()),
-            ..PeerSpec::default()
+            txqlen: link.txqlen,
+            num_tx_queues: link.num_tx_queues,
+            num_rx_queues: link.num_rx_queues,
+            gso_max_size: link.gso_max_size,
+            gro_max_size: link.gro_max_size,
         };
-        let mut link = LinkSpec::new(host_name.clone(), LinkKind::Veth(Veth { peer }));
+        link.kind = LinkKind::Veth(Veth { peer });
         link.mtu = spec.mtu;
         link.master = spec.master;
         link.up = true;

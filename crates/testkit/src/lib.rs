@@ -41,15 +41,22 @@
 
 mod host;
 mod mounts;
+mod needs;
 mod node;
 mod plugin;
 mod run;
 mod snapshot;
+mod trial;
 mod user;
 
 pub use host::{Container, Host};
+pub use needs::needs;
 pub use node::{Node, reach};
 pub use plugin::{Invocation, PEER_DIR, Plugin, bin_dir, peer_dir};
 pub use run::{ErrorReply, Run, Running, run_all};
 pub use snapshot::Snapshot;
+pub use trial::{
+    SCRIPTED, ScriptedIpam, VERSIONS, del_from_anywhere, dual_stack, examples, fail_each_request,
+    leases, merge, single_interface_in_every_version, state, wire,
+};
 pub use user::{become_root, is_root};

@@ -5,6 +5,7 @@ mod bridge;
 mod ifb;
 mod ipvlan;
 mod macvlan;
+mod tun;
 mod veth;
 mod vlan;
 mod vrf;
@@ -12,6 +13,7 @@ mod vrf;
 pub use bridge::{Bridge, BridgeInfo};
 pub use ipvlan::{Ipvlan, IpvlanFlag, IpvlanInfo, IpvlanMode};
 pub use macvlan::{Macvlan, MacvlanInfo, MacvlanMode};
+pub use tun::TunInfo;
 pub use veth::{PeerSpec, Veth};
 pub use vlan::{Vlan, VlanInfo, VlanProtocol};
 pub use vrf::{Vrf, VrfInfo};
@@ -90,6 +92,8 @@ pub enum KindInfo {
     Vlan(VlanInfo),
     /// Of a VRF.
     Vrf(VrfInfo),
+    /// Of a tun or tap link.
+    Tun(TunInfo),
 }
 
 impl KindInfo {
@@ -100,6 +104,7 @@ impl KindInfo {
             ipvlan::KIND => KindInfo::Ipvlan(IpvlanInfo::decode(data)),
             vlan::KIND => KindInfo::Vlan(VlanInfo::decode(data)),
             vrf::KIND => KindInfo::Vrf(VrfInfo::decode(data)),
+            tun::KIND => KindInfo::Tun(TunInfo::decode(data)),
             _ => KindInfo::None,
         }
     }

@@ -1,0 +1,316 @@
+//! What the black-box tests of several plugins do alike.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::{Value, json};
+
+use crate::host::{Container, Host};
+use crate::node::Node;
+use crate::plugin::{Invocation, Plugin, bin_dir};
+use crate::snapshot::Snapshot;
+
+/// `base` with the keys of `extra` added or replaced; a key that is `null` in `extra` is removed.
+///
+/// # Panics
+///
+/// When `extra` is no object.
+#[track_caller]
+#[must_use]
+pub fn merge(mut base: Value, extra: &Value) -> Value {
+    for (key, value) in extra.as_object().expect("an object of keys to add") {
+        if value.is_null()
+            && let Some(object) = base.as_object_mut()
+        {
+            object.remove(key);
+        } else {
+            base[key] = value.clone();
+        }
+    }
+    base
+}
+
+/// The blocks of JSON on a page of the documentation, in their order.
+///
+/// # Panics
+///
+/// When a block is no JSON.
+#[track_caller]
+#[must_use]
+pub fn examples(page: &str) -> Vec<Value> {
+    let blocks = page.split("```json\n").skip(1);
+    let texts = blocks.filter_map(|rest| rest.split("```").next());
+    texts
+        .map(|text| serde_json::from_str(text).unwrap_or_else(|err| panic!("{err}\n{text}")))
+        .collect()
+}
+
+/// The addresses that host-local has handed out in `network`, sorted.
+#[must_use]
+pub fn leases(network: &str) -> Vec<String> {
+    let directory = fs::read_dir(format!("/var/lib/cni/networks/{network}"));
+    let mut leases: Vec<String> = directory
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|file| file.file_name().to_string_lossy().replace('_', ":"))
+        .filter(|name| name.parse::<std::net::IpAddr>().is_ok())
+        .collect();
+    leases.sort();
+    leases
+}
+
+/// What a failed ADD must leave alone: all but host-local's memory of where its last allocation was.
+#[must_use]
+pub fn state(host: &Host) -> Snapshot {
+    host.snapshot().without("last_reserved_ip")
+}
+
+/// An IPAM plugin that does what a test says, beside the real ones.
+pub struct ScriptedIpam<'h> {
+    host: &'h Host,
+}
+
+/// The `ipam.type` of a [`ScriptedIpam`].
+pub const SCRIPTED: &str = "scripted";
+
+impl<'h> ScriptedIpam<'h> {
+    /// One whose ADD runs the shell commands `on_add`; the other verbs succeed, silently. Its standard input
+    /// is at hand as `$IN`.
+    #[track_caller]
+    pub fn new(host: &'h Host, on_add: &str) -> Self {
+        let script = format!(
+            "#!/bin/sh\nIN={dir}/stdin\ncat > $IN\necho \"$CNI_COMMAND\" >> {dir}/calls\n\
+             if [ \"$CNI_COMMAND\" = ADD ]; then\n:\n{on_add}\nfi\n",
+            dir = host.dir().display()
+        );
+        let path = host.write(SCRIPTED, script);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
+            .unwrap_or_else(|err| panic!("make {} executable: {err}", path.display()));
+        ScriptedIpam { host }
+    }
+
+    /// One whose ADD answers with `result`.
+    #[track_caller]
+    pub fn answering(host: &'h Host, result: &Value) -> Self {
+        Self::new(host, &format!("cat <<'EOF'\n{result}\nEOF"))
+    }
+
+    /// A call of `plugin` that finds it.
+    pub fn command(&self, plugin: &Plugin, verb: &str) -> Invocation {
+        let path = format!("{}:{}", self.host.dir().display(), bin_dir().display());
+        plugin.command(verb).path(path)
+    }
+
+    /// The verbs it was called with, in order.
+    pub fn calls(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.host.dir().join("calls")).unwrap_or_default();
+        log.lines().map(String::from).collect()
+    }
+}
+
+/// Makes each modifying request of `add` to the kernel fail in turn, and demands that nothing is left of the
+/// attempt: no link, address, route, lease, nowhere. Then the ADD succeeds, and DEL undoes it. How many
+/// requests there were.
+///
+/// The binary must have been built with the feature `fault-injection` of `rtnl`.
+///
+/// # Panics
+///
+/// When something is left behind, or a failure is not reported.
+#[track_caller]
+pub fn fail_each_request(host: &Host, add: impl Fn() -> Invocation) -> u32 {
+    let del = || add().env("CNI_COMMAND", "DEL").run().expect_ok();
+    // Directories of state appear with the first use.
+    add().run().expect_ok();
+    del();
+    let before = state(host);
+    let counter = host.dir().join("requests");
+    for number in 1.. {
+        let run = add()
+            .env("RTNL_FAIL_AT", number.to_string())
+            .env("RTNL_COUNT", &counter)
+            .run();
+        let count: u32 = fs::read_to_string(&counter)
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .expect("the binary counts its requests when built by cargo test");
+        fs::remove_file(&counter).expect("the counter was just read");
+        if run.is_ok() {
+            // That many requests it does not make.
+            assert!(
+                count < number && number > 1,
+                "{count} requests, {number} failed"
+            );
+            del();
+            before.assert_same(&state(host));
+            return count;
+        }
+        let report = run.report();
+        run.expect_error(999).mentions("input/output error");
+        let diff = before.diff(&state(host));
+        assert!(
+            diff.is_empty(),
+            "request {number} failed and left\n{diff}\n{report}"
+        );
+    }
+    unreachable!("some request is the last")
+}
+
+/// A link `name` of the host that leads to a container of this name, where its other end is `eth0` with
+/// `addresses`: the network outside. Both ends are up.
+#[track_caller]
+pub fn wire(host: &Host, name: &str, outside: &str, addresses: &[&str]) -> Container {
+    let container = host.container(outside);
+    host.command(&[
+        "ip", "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", outside,
+    ]);
+    // No link-local address that comes at its own time, in between two looks at the host.
+    host.command(&["ip", "link", "set", name, "addrgenmode", "none", "up"]);
+    for address in addresses {
+        container.command(&["ip", "addr", "add", address, "dev", "eth0", "nodad"]);
+    }
+    for link in ["lo", "eth0"] {
+        container.command(&["ip", "link", "set", link, "up"]);
+    }
+    container
+}
+
+/// All versions of the specification, oldest first.
+pub const VERSIONS: [&str; 7] = [
+    "0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0",
+];
+
+/// An `ipam` of host-local with a range, and a default route, of each family: the first addresses are
+/// 10.1.0.10 and fd00:1::10, the gateways 10.1.0.1 and fd00:1::1.
+#[must_use]
+pub fn dual_stack() -> Value {
+    json!({
+        "type": "host-local",
+        "ranges": [
+            [{"subnet": "10.1.0.0/24", "rangeStart": "10.1.0.10"}],
+            [{"subnet": "fd00:1::/64", "rangeStart": "fd00:1::10"}],
+        ],
+        "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0", "gw": "fd00:1::1"}],
+    })
+}
+
+/// ADD, CHECK, DEL and DEL again in every version, the printed text compared byte for byte. For a plugin whose
+/// result is one interface, `eth0` with an MTU of 1500, with the addresses of [`dual_stack`] in network `net`,
+/// and `dns` with the name server 10.1.0.53 and the search list `example.org`.
+///
+/// # Panics
+///
+/// When anything is otherwise.
+#[track_caller]
+pub fn single_interface_in_every_version(host: &Host, plugin: &Plugin, config: &Value) {
+    for version in VERSIONS {
+        let container = host.container("c1");
+        let mut config = config.clone();
+        config["cniVersion"] = version.into();
+        let run = plugin.add(&container, &config).expect_ok();
+        let link = container.link("eth0").expect("the interface");
+        let expected = match version {
+            "0.1.0" | "0.2.0" => include_str!("results/single-0.1.json"),
+            "1.0.0" => include_str!("results/single-1.0.json"),
+            "1.1.0" => include_str!("results/single-1.1.json"),
+            _ => include_str!("results/single-0.3.json"),
+        };
+        let mac = link["address"].as_str().expect("a hardware address");
+        let expected = expected.trim_end().replace("VERSION", version);
+        assert_eq!(run.stdout_text(), expected.replace("MAC", mac), "{version}");
+        assert_eq!(run.stderr_text(), "", "{version}");
+        let check = plugin.check(&container, &run.with_prev());
+        if version >= "0.4.0" {
+            assert_eq!(check.expect_ok().stdout_text(), "");
+        } else {
+            check
+                .expect_error(1)
+                .mentions("config version does not allow CHECK");
+        }
+        for _ in 0..2 {
+            let del = plugin.del(&container, &run.with_prev()).expect_ok();
+            assert_eq!((del.stdout_text(), del.stderr_text()), Default::default());
+            assert_eq!(container.link("eth0"), None);
+            assert_eq!(leases("net"), [""; 0]);
+        }
+        // Every version is to hand out the same addresses.
+        fs::remove_dir_all("/var/lib/cni/networks").expect("host-local's directory");
+        container.delete();
+    }
+    let speaks = plugin.version().expect_ok().json();
+    let expected = json!({"cniVersion": "1.1.0", "supportedVersions": VERSIONS});
+    assert_eq!(speaks, expected);
+}
+
+/// Circumstances that a DEL may meet, see [`del_from_anywhere`].
+#[derive(Clone, Copy, Debug)]
+enum Gone {
+    Nothing,
+    PrevResult,
+    Link,
+    Master,
+    Namespace,
+    NamespaceFromEnvironment,
+}
+
+/// DEL, twice each, with everything there, and from wherever a crash may have left things: the link gone, its
+/// master `m0` gone (if there is one), the namespace gone or not given, `prevResult` missing, and with each of
+/// the `broken` configurations, which ADD would refuse. Every time the interface and the lease in network `net`
+/// are gone afterwards, and nothing is said.
+///
+/// `host` makes a fresh host, and whatever else must live as long.
+///
+/// # Panics
+///
+/// When anything is otherwise.
+#[track_caller]
+pub fn del_from_anywhere<T>(
+    plugin: &Plugin,
+    config: &Value,
+    broken: &[Value],
+    host: impl Fn() -> (Host, T),
+) {
+    use Gone::{Link, Master, Namespace, NamespaceFromEnvironment, Nothing, PrevResult};
+    let try_one = |gone: Gone, replacement: Option<&Value>| {
+        let (host, _rest) = host();
+        let container = host.container("c1");
+        let run = plugin.add(&container, config).expect_ok();
+        assert_eq!(leases("net").len(), 1, "{gone:?}");
+        let mut call = plugin.command("DEL").container(&container);
+        let mut config = run.with_prev();
+        match gone {
+            Nothing => {}
+            PrevResult => config["prevResult"] = Value::Null,
+            Link => drop(container.command(&["ip", "link", "del", "eth0"])),
+            Master if host.link("m0").is_some() => {
+                host.command(&["ip", "link", "del", "m0"]);
+            }
+            Master => {}
+            Namespace => container.delete(),
+            NamespaceFromEnvironment => call = call.netns(""),
+        }
+        for _ in 0..2 {
+            let call = call.clone().config(replacement.unwrap_or(&config));
+            let del = call.run().expect_ok();
+            assert_eq!((del.stdout_text(), del.stderr_text()), Default::default());
+            assert_eq!(leases("net"), [""; 0], "{gone:?}");
+        }
+        if !matches!(gone, Namespace | NamespaceFromEnvironment) {
+            assert_eq!(container.link("eth0"), None, "{gone:?}");
+        }
+    };
+    for gone in [
+        Nothing,
+        PrevResult,
+        Link,
+        Master,
+        Namespace,
+        NamespaceFromEnvironment,
+    ] {
+        try_one(gone, None);
+    }
+    for config in broken {
+        try_one(Nothing, Some(config));
+    }
+}

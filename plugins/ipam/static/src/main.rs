@@ -1,0 +1,4 @@
+//! The `static` executable.
+fn main() -> std::process::ExitCode {
+    cni_core::skel::main(&cni_static::Static)
+}

@@ -1,0 +1,5 @@
+//! The `macvlan` plugin.
+
+fn main() -> std::process::ExitCode {
+    cni_core::skel::main(&cni_macvlan::Macvlan)
+}

@@ -1,0 +1,147 @@
+//! Without `master`, the default route tells.
+
+use crate::common::{attribute, layer2, macvlan};
+use serde_json::json;
+use testkit::{Host, Node};
+
+/// A host with veth links `m0` to `m2`, in networks of their own, and `routes`.
+fn host(routes: &[&str]) -> Host {
+    let host = Host::new();
+    for n in 0..3 {
+        let name = format!("m{n}");
+        host.command(&[
+            "ip",
+            "link",
+            "add",
+            &name,
+            "up",
+            "type",
+            "veth",
+            "peer",
+            "name",
+            &format!("p{n}"),
+        ]);
+        host.command(&["ip", "link", "set", &format!("p{n}"), "up"]);
+        host.command(&["ip", "addr", "add", &format!("10.{n}.0.5/24"), "dev", &name]);
+        host.command(&[
+            "ip",
+            "addr",
+            "add",
+            &format!("fd00:{n}::5/64"),
+            "dev",
+            &name,
+            "nodad",
+        ]);
+    }
+    for route in routes {
+        let argv: Vec<&str> = ["ip"].into_iter().chain(route.split(' ')).collect();
+        host.command(&argv);
+    }
+    host
+}
+
+/// The link that an ADD without master takes.
+#[track_caller]
+fn master(host: &Host) -> String {
+    let container = host.container("c1");
+    let config = layer2(json!({"master": null}));
+    macvlan().status(&config).expect_ok();
+    let run = macvlan().add(&container, &config).expect_ok();
+    macvlan().check(&container, &run.with_prev()).expect_ok();
+    let index = attribute(&container, "eth0", "/link_index");
+    let links = host.ip_json(&["link", "show"]);
+    let link = links
+        .as_array()
+        .and_then(|links| links.iter().find(|l| l["ifindex"] == index));
+    let name = link
+        .and_then(|link| link["ifname"].as_str())
+        .map(String::from);
+    let name = name.unwrap_or_else(|| panic!("no link {index} among {links}"));
+    container.delete();
+    name
+}
+
+#[test]
+fn the_default_route_of_either_family() {
+    assert_eq!(master(&host(&["route add default via 10.1.0.1"])), "m1");
+    assert_eq!(master(&host(&["-6 route add default via fd00:2::1"])), "m2");
+    // IPv4 goes first.
+    let both = [
+        "-6 route add default via fd00:2::1 metric 1",
+        "route add default via 10.1.0.1 metric 900",
+    ];
+    assert_eq!(master(&host(&both)), "m1");
+}
+
+#[test]
+fn the_lowest_metric() {
+    let routes = [
+        "route add default via 10.0.0.1 metric 300",
+        "route add default via 10.2.0.1 metric 100",
+        "route add default via 10.1.0.1 metric 200",
+    ];
+    assert_eq!(master(&host(&routes)), "m2");
+}
+
+#[test]
+fn of_several_next_hops_the_first_that_is_alive() {
+    let route = ["route add default nexthop via 10.2.0.1 nexthop via 10.1.0.1"];
+    let host = host(&route);
+    assert_eq!(master(&host), "m2");
+    host.command(&["ip", "link", "set", "m2", "down"]);
+    assert_eq!(master(&host), "m1");
+}
+
+#[test]
+fn next_hop_objects() {
+    let routes = [
+        "nexthop add id 1 via 10.2.0.1 dev m2",
+        "nexthop add id 2 via 10.1.0.1 dev m1",
+        "nexthop add id 3 group 2/1",
+        "route add default nhid 3",
+    ];
+    assert_eq!(master(&host(&routes)), "m1");
+}
+
+#[test]
+fn routes_that_lead_nowhere_do_not_count() {
+    let routes = [
+        "route add blackhole default metric 1",
+        "route add unreachable default metric 2",
+        "route add default via 10.1.0.1 metric 3",
+    ];
+    assert_eq!(master(&host(&routes)), "m1");
+}
+
+#[test]
+fn routes_of_other_tables_and_networks_do_not_count() {
+    let routes = [
+        "route add default via 10.0.0.1 table 100",
+        "-6 route add default via fd00:0::1 table 100",
+        "route add 0.0.0.0/1 via 10.2.0.1",
+        "route add default via 10.1.0.1",
+    ];
+    assert_eq!(master(&host(&routes)), "m1");
+}
+
+#[test]
+fn a_default_route_without_gateway() {
+    assert_eq!(master(&host(&["route add default dev m2"])), "m2");
+}
+
+#[test]
+fn none() {
+    let host = host(&[
+        "route add default via 10.0.0.1 table 100",
+        "route add prohibit default",
+    ]);
+    let container = host.container("c1");
+    let config = layer2(json!({"master": ""}));
+    let words = "no default route interface found";
+    macvlan()
+        .add(&container, &config)
+        .expect_error(999)
+        .mentions(words);
+    macvlan().status(&config).expect_error(50).mentions(words);
+    assert_eq!(container.link_names(), ["lo"]);
+}

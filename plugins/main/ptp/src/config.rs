@@ -1,0 +1,66 @@
+//! What may be asked of the ptp plugin.
+
+use cni_core::{Call, Code, Dns, Error};
+use plugin_kit::dns::OwnDns;
+use plugin_kit::extras::{LinkKeys, Mtu};
+use plugin_kit::single;
+use serde::Deserialize;
+
+/// The configuration, validated.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// MTU of both veth ends. Upstream takes a negative one for none.
+    pub mtu: Mtu,
+    /// Further properties of both veth ends.
+    pub link_keys: LinkKeys,
+    /// Replaces the IPAM result's name service when a member is given, an empty
+    /// list included.
+    pub dns: Option<Dns>,
+}
+
+/// The keys as they are written.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Raw {
+    #[serde(default)]
+    mtu: Mtu,
+    #[serde(default)]
+    ip_masq: bool,
+    #[serde(default)]
+    dns: OwnDns,
+}
+
+impl Config {
+    /// Decodes and validates the configuration of `call`.
+    ///
+    /// # Errors
+    /// When something asked for is malformed or not supported.
+    pub fn load(call: &Call) -> anyhow::Result<Config> {
+        let loaded = single::load::<Raw>(call, "failed to load netconf")?;
+        let raw = loaded.own;
+        if raw.ip_masq {
+            return Err(Error::new(
+                Code::UNSUPPORTED_FIELD,
+                "the ptp plugin does not support \"ipMasq\" yet; remove it from the configuration",
+            )
+            .into());
+        }
+        Ok(Config {
+            mtu: mtu(raw.mtu)?,
+            link_keys: loaded.keys,
+            dns: raw.dns.given(),
+        })
+    }
+}
+
+/// An MTU that no interface has is refused before anything is changed.
+fn mtu(mtu: Mtu) -> Result<Mtu, Error> {
+    match mtu {
+        Mtu::Bytes(bytes) if bytes <= 0 => Ok(Mtu::Bytes(0)),
+        Mtu::Bytes(bytes) if u32::try_from(bytes).is_err() => Err(Error::new(
+            Code::INVALID_NETWORK_CONFIG,
+            format!("mtu {bytes} is beyond what an interface has"),
+        )),
+        mtu => Ok(mtu),
+    }
+}

@@ -1,0 +1,5 @@
+//! The `ptp` plugin.
+
+fn main() -> std::process::ExitCode {
+    cni_core::skel::main(&cni_ptp::Ptp)
+}

@@ -1,0 +1,335 @@
+//! What ADD makes: the result, the kernel's state, and packets that get through.
+
+use crate::common::{attribute, dual, fixed, host_end, ipv4, ptp, reaches, with_ipam};
+use serde_json::{Value, json};
+use testkit::{Host, Node, VERSIONS, leases};
+
+/// The shapes of results, with placeholders for what the kernel chooses.
+fn expected(version: &str, host_mac: &Value, container_mac: &Value, veth: &str) -> Value {
+    let mut result = match version {
+        "0.1.0" | "0.2.0" => {
+            return json!({
+                "cniVersion": version, "dns": {"nameservers": ["10.1.0.53"]},
+                "ip4": {"ip": "10.1.0.2/24", "gateway": "10.1.0.1", "routes": [{"dst": "0.0.0.0/0"}]},
+                "ip6": {"ip": "fd00:1::2/64", "gateway": "fd00:1::1", "routes": [{"dst": "::/0"}]},
+            });
+        }
+        _ => json!({
+            "cniVersion": version, "dns": {"nameservers": ["10.1.0.53"]},
+            "interfaces": [
+                {"name": veth, "mac": host_mac},
+                {"name": "eth0", "mac": container_mac, "sandbox": "/run/netns/c1"},
+            ],
+            "ips": [
+                {"interface": 1, "address": "10.1.0.2/24", "gateway": "10.1.0.1"},
+                {"interface": 1, "address": "fd00:1::2/64", "gateway": "fd00:1::1"},
+            ],
+            "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}],
+        }),
+    };
+    if version < "1.0.0" {
+        result["ips"][0]["version"] = "4".into();
+        result["ips"][1]["version"] = "6".into();
+    }
+    if version == "1.1.0" {
+        result["interfaces"][0]["mtu"] = 1500.into();
+        result["interfaces"][1]["mtu"] = 1500.into();
+    }
+    result
+}
+
+#[test]
+fn every_version() {
+    let host = Host::new();
+    for version in VERSIONS {
+        let container = host.container("c1");
+        let config = dual(json!({"cniVersion": version, "dns": {"nameservers": ["10.1.0.53"]}}));
+        let run = ptp().add(&container, &config).expect_ok();
+        assert_eq!(run.stderr_text(), "");
+        let veths: Vec<String> = host
+            .link_names()
+            .into_iter()
+            .filter(|n| n != "lo")
+            .collect();
+        let [veth] = &veths[..] else {
+            panic!("{veths:?}")
+        };
+        let result = run.json();
+        let host_mac = attribute(&host, veth, "address");
+        let container_mac = attribute(&container, "eth0", "address");
+        assert_eq!(result, expected(version, &host_mac, &container_mac, veth));
+        reaches(&container, "10.1.0.1");
+        reaches(&container, "fd00:1::1");
+        reaches(&host, "10.1.0.2");
+        reaches(&host, "fd00:1::2");
+
+        let check = ptp().check(&container, &run.with_prev());
+        match version >= "0.4.0" {
+            true => drop(check.expect_ok()),
+            false => drop(check.expect_error(1)),
+        }
+        for _ in 0..2 {
+            let del = ptp().del(&container, &run.with_prev()).expect_ok();
+            assert_eq!(
+                (del.stdout_text(), del.stderr_text()),
+                ("".into(), "".into())
+            );
+            assert_eq!(host.link_names(), ["lo"]);
+            assert_eq!(container.link_names(), ["lo"]);
+            assert_eq!(leases("net"), [""; 0]);
+        }
+        host.command(&["rm", "-r", "/var/lib/cni/networks"]);
+    }
+}
+
+#[test]
+fn routes_of_both_ends() {
+    let host = Host::new();
+    let container = host.container("c1");
+    let run = ptp().add(&container, &dual(json!({}))).expect_ok();
+    let veth = host_end(&run);
+    assert_eq!(
+        container.routes("-4"),
+        [
+            "10.1.0.0/24 via 10.1.0.1 dev eth0 src 10.1.0.2",
+            "10.1.0.1 dev eth0 scope link src 10.1.0.2",
+            "default via 10.1.0.1 dev eth0",
+        ]
+    );
+    let ipv6 = container.routes("-6");
+    for route in [
+        "fd00:1::1 dev eth0 src fd00:1::2 metric 1024 pref medium",
+        "fd00:1::/64 via fd00:1::1 dev eth0 src fd00:1::2 metric 1024 pref medium",
+        "default via fd00:1::1 dev eth0 metric 1024 pref medium",
+    ] {
+        assert!(ipv6.iter().any(|r| r == route), "{route}: {ipv6:?}");
+    }
+    assert_eq!(ipv6.len(), 3, "{ipv6:?}");
+    assert_eq!(host.addresses(&veth), ["10.1.0.1/32", "fd00:1::1/128"]);
+    assert_eq!(
+        host.routes("-4"),
+        [format!("10.1.0.2 dev {veth} scope host")]
+    );
+    assert_eq!(
+        host.routes("-6"),
+        [format!("fd00:1::2 dev {veth} metric 1024 pref medium")]
+    );
+    assert_eq!(host.sysctl("net/ipv4/ip_forward"), "1");
+    assert_eq!(host.sysctl("net/ipv6/conf/all/forwarding"), "1");
+    assert_eq!(host.sysctl(&format!("net/ipv6/conf/{veth}/accept_ra")), "0");
+    // The kernel adds no connected route again once the link has settled.
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    assert_eq!(container.routes("-6"), ipv6);
+    reaches(&container, "fd00:1::1");
+}
+
+#[test]
+fn containers_reach_each_other_through_the_host() {
+    let host = Host::new();
+    let (c1, c2) = (host.container("c1"), host.container("c2"));
+    for container in [&c1, &c2] {
+        ptp().add(container, &dual(json!({}))).expect_ok();
+    }
+    reaches(&c1, "10.1.0.3");
+    reaches(&c2, "10.1.0.2");
+    reaches(&c1, "fd00:1::3");
+    reaches(&c2, "fd00:1::2");
+}
+
+#[test]
+fn two_interfaces_of_one_container() {
+    let host = Host::new();
+    let container = host.container("c1");
+    let net = |number: u8| {
+        let subnet = format!("10.{number}.0.0/24");
+        let ipam = json!({"type": "host-local", "subnet": subnet});
+        with_ipam(ipam, json!({"name": format!("net{number}")}))
+    };
+    ptp().add(&container, &net(1)).expect_ok();
+    let second = ptp().command("ADD").container(&container).ifname("net1");
+    second.config(&net(2)).run().expect_ok();
+    reaches(&container, "10.1.0.1");
+    reaches(&container, "10.2.0.1");
+    ptp().del(&container, &net(1)).expect_ok();
+    reaches(&container, "10.2.0.1");
+}
+
+#[test]
+fn mtu_of_both_ends() {
+    let host = Host::new();
+    for (mtu, expected) in [(json!(1400), 1400), (json!(0), 1500), (json!(-1), 1500)] {
+        let container = host.container("c1");
+        let config = ipv4(json!({"mtu": mtu}));
+        let run = ptp().add(&container, &config).expect_ok();
+        assert_eq!(attribute(&container, "eth0", "mtu"), expected);
+        assert_eq!(attribute(&host, &host_end(&run), "mtu"), expected);
+        ptp().check(&container, &run.with_prev()).expect_ok();
+        ptp().del(&container, &config).expect_ok();
+    }
+}
+
+#[test]
+fn mtu_of_the_way_out() {
+    let host = Host::new();
+    for command in [
+        "link add out mtu 1380 type veth peer name far",
+        "addr add 192.0.2.1/24 dev out",
+        "link set out up",
+        "link set far up",
+        "route add default via 192.0.2.2",
+    ] {
+        host.command(&["sh", "-c", &format!("ip {command}")]);
+    }
+    let container = host.container("c1");
+    let run = ptp()
+        .add(&container, &ipv4(json!({"mtu": "auto"})))
+        .expect_ok();
+    assert_eq!(attribute(&container, "eth0", "mtu"), 1380);
+    assert_eq!(attribute(&host, &host_end(&run), "mtu"), 1380);
+    assert_eq!(run.json()["interfaces"][1]["mtu"], 1380);
+    ptp().check(&container, &run.with_prev()).expect_ok();
+}
+
+#[test]
+fn further_properties_of_both_ends() {
+    let host = Host::new();
+    let container = host.container("c1");
+    let keys = json!({
+        "txQueueLen": 500, "numQueues": 2, "gsoMaxSize": 20000, "groMaxSize": 30000,
+    });
+    let run = ptp().add(&container, &ipv4(keys)).expect_ok();
+    for link in [
+        container.link("eth0").unwrap(),
+        host.link(&host_end(&run)).unwrap(),
+    ] {
+        assert_eq!(link["txqlen"], 500);
+        assert_eq!(link["num_tx_queues"], 2);
+        assert_eq!(link["gso_max_size"], 20000);
+        assert_eq!(link["gro_max_size"], 30000);
+    }
+    ptp().check(&container, &run.with_prev()).expect_ok();
+    container.command(&["ip", "link", "set", "eth0", "txqueuelen", "7"]);
+    ptp()
+        .check(&container, &run.with_prev())
+        .expect_error(999)
+        .mentions("Interface eth0 has 7 where txQueueLen is 500");
+}
+
+/// ADD, a ping, CHECK and DEL with static addresses: the container's routes.
+#[track_caller]
+fn connects(addresses: &[(&str, &str)], routes: Value, family: &str) -> Vec<String> {
+    let host = Host::new();
+    let container = host.container("c1");
+    let config = fixed(addresses, routes);
+    let run = ptp().add(&container, &config).expect_ok();
+    let present = container.routes(family);
+    for (address, gateway) in addresses {
+        reaches(&container, gateway);
+        reaches(&host, address.split('/').next().unwrap());
+    }
+    ptp().check(&container, &run.with_prev()).expect_ok();
+    ptp().del(&container, &config).expect_ok();
+    assert_eq!(host.link_names(), ["lo"]);
+    present
+}
+
+#[test]
+fn a_host_address_with_a_gateway_elsewhere() {
+    let routes = connects(
+        &[("10.1.0.2/32", "169.254.1.1")],
+        json!([{"dst": "0.0.0.0/0"}]),
+        "-4",
+    );
+    assert_eq!(
+        routes,
+        [
+            "10.1.0.2 via 169.254.1.1 dev eth0 src 10.1.0.2",
+            "169.254.1.1 dev eth0 scope link src 10.1.0.2",
+            "default via 169.254.1.1 dev eth0",
+        ]
+    );
+    connects(
+        &[("fd00:1::2/128", "fd00:9::1")],
+        json!([{"dst": "::/0"}]),
+        "-6",
+    );
+}
+
+#[test]
+fn two_addresses_of_one_subnet() {
+    let routes = connects(
+        &[("10.1.0.2/24", "10.1.0.1"), ("10.1.0.3/24", "10.1.0.1")],
+        json!([]),
+        "-4",
+    );
+    assert_eq!(
+        routes,
+        [
+            "10.1.0.0/24 via 10.1.0.1 dev eth0 src 10.1.0.2",
+            "10.1.0.1 dev eth0 scope link src 10.1.0.2",
+        ]
+    );
+    connects(
+        &[("fd00:1::2/64", "fd00:1::1"), ("fd00:1::3/64", "fd00:1::1")],
+        json!([]),
+        "-6",
+    );
+    // With a gateway each: the first one routes the subnet.
+    connects(
+        &[("10.1.0.2/24", "10.1.0.1"), ("10.1.0.3/24", "10.1.0.254")],
+        json!([]),
+        "-4",
+    );
+}
+
+#[test]
+fn a_network_of_two() {
+    connects(&[("10.1.0.1/31", "10.1.0.0")], json!([]), "-4");
+    connects(&[("fd00:1::1/127", "fd00:1::")], json!([]), "-6");
+}
+
+#[test]
+fn route_attributes_reach_the_kernel() {
+    let routes = connects(
+        &[("10.1.0.2/24", "10.1.0.1")],
+        json!([
+            {"dst": "10.50.0.0/16", "mtu": 1300, "advmss": 1200, "priority": 7},
+            {"dst": "10.51.0.0/16", "gw": "10.1.0.9"},
+            {"dst": "10.52.0.0/16", "scope": 253},
+        ]),
+        "-4",
+    );
+    for route in [
+        "10.50.0.0/16 via 10.1.0.1 dev eth0 metric 7 mtu 1300 advmss 1200",
+        "10.51.0.0/16 via 10.1.0.9 dev eth0",
+        "10.52.0.0/16 dev eth0 scope link",
+    ] {
+        assert!(
+            routes.iter().any(|r| r.trim() == route),
+            "{route}: {routes:?}"
+        );
+    }
+}
+
+#[test]
+fn dns_of_the_plugin_goes_before_that_of_ipam() {
+    let dns = |own: Value| {
+        let host = Host::new();
+        let container = host.container("c1");
+        let addresses = json!([{"address": "10.1.0.2/24", "gateway": "10.1.0.1"}]);
+        let ipam = json!({
+            "type": "static", "addresses": addresses,
+            "dns": {"nameservers": ["10.9.9.9"], "domain": "ipam.example"},
+        });
+        let run = ptp().add(&container, &with_ipam(ipam, own)).expect_ok();
+        run.json()["dns"].clone()
+    };
+    let of_ipam = json!({"nameservers": ["10.9.9.9"], "domain": "ipam.example"});
+    assert_eq!(dns(json!({})), of_ipam);
+    assert_eq!(dns(json!({"dns": {"domain": ""}})), of_ipam);
+    assert_eq!(
+        dns(json!({"dns": {"search": ["a"]}})),
+        json!({"search": ["a"]})
+    );
+    assert_eq!(dns(json!({"dns": {"nameservers": []}})), Value::Null);
+}
