@@ -1,0 +1,103 @@
+//! Devices that are on the host already, but not as they were: the kernel brings a
+//! physical device back to the machine's first namespace when the container's ends,
+//! down, under the name it had in the container or, if that is taken, `dev` and its
+//! index, and with its alias.
+
+use crate::Selector;
+use crate::record::{Key, Record};
+use anyhow::Context;
+use cni_core::quote::quote;
+use cni_core::skel::validate_if_name;
+use rtnl::{Handle, Link, LinkChange, Request};
+
+/// Gives the device of `record` its name and alias again. The device, if there was
+/// anything to do.
+pub(crate) fn recover(host: &Handle, key: &Key, record: &Record) -> anyhow::Result<Option<Link>> {
+    match by_name(host, &record.name)? {
+        // It has not left yet, or is back but for its alias.
+        Some(link) if link.alias == record.name => {
+            reset(host, &link, record)?;
+            return Ok(Some(link));
+        }
+        Some(_) => return Ok(None),
+        None => {}
+    }
+    let links = host.links().context("failed to list node links")?;
+    let found = links.into_iter().find(|link| {
+        link.alias == record.name
+            && (link.mac_string() == record.mac || has_fallback_name(link, key))
+    });
+    let Some(mut link) = found else {
+        return Ok(None);
+    };
+    reset(host, &link, record)?;
+    link.name.clone_from(&record.name);
+    Ok(Some(link))
+}
+
+/// The same without a record: the device that `selector` means, if it is as the
+/// kernel leaves such devices.
+pub(crate) fn recover_unrecorded(
+    host: &Handle,
+    key: &Key,
+    selector: &Selector,
+) -> anyhow::Result<()> {
+    let device = match selector {
+        Selector::Device(name) => {
+            if by_name(host, name)?.is_some() {
+                return Ok(());
+            }
+            let links = host.links().context("failed to list node links")?;
+            links.into_iter().find(|link| link.alias == *name)
+        }
+        // Nothing says where else a device might be than where it is looked for.
+        selector => selector.find(host).ok(),
+    };
+    let Some(device) = device else {
+        return Ok(());
+    };
+    let alias = device.alias.clone();
+    let left_behind = !device.is_up()
+        && has_fallback_name(&device, key)
+        && validate_if_name(&alias).is_ok()
+        && by_name(host, &alias)?.is_none();
+    if !left_behind {
+        return Ok(());
+    }
+    let record = Record {
+        name: alias,
+        ..Record::default()
+    };
+    reset(host, &device, &record)
+}
+
+/// Whether the name is one that the kernel gives a device whose namespace ended.
+fn has_fallback_name(link: &Link, key: &Key) -> bool {
+    link.name == key.if_name || link.name == format!("dev{}", link.index)
+}
+
+fn by_name(host: &Handle, name: &str) -> anyhow::Result<Option<Link>> {
+    match host.link_by_name(name) {
+        Ok(link) => Ok(Some(link)),
+        Err(e) if e.is_not_found() => Ok(None),
+        Err(e) => Err(anyhow::Error::new(e).context(format!("failed to lookup {}", quote(name)))),
+    }
+}
+
+/// Sets name and alias as they were.
+fn reset(host: &Handle, link: &Link, record: &Record) -> anyhow::Result<()> {
+    let change = LinkChange {
+        name: (link.name != record.name).then(|| record.name.clone()),
+        alias: Some(record.alias.clone()),
+        ..LinkChange::default()
+    };
+    host.request(Request::set_link(link.index, &change))
+        .with_context(|| {
+            format!(
+                "failed to rename device {} to {}",
+                quote(&link.name),
+                quote(&record.name)
+            )
+        })?;
+    Ok(())
+}

@@ -1,0 +1,15 @@
+//! Black-box tests: the built binary, driven as a runtime drives it, in hosts and
+//! containers of the tests' own. One program, so that it is linked once.
+#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
+
+mod attach;
+mod check;
+mod common;
+mod del;
+mod input;
+mod interop;
+mod page;
+#[cfg(feature = "device-kinds")]
+mod physical;
+mod rollback;
+mod sysfs;

@@ -1,0 +1,163 @@
+//! A device that outlives its container's namespace. It goes to the machine's first
+//! namespace then, so this test needs a machine of its own: User Mode Linux, with a
+//! network device of its own.
+
+use crate::common::{plugin, records};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+use testkit::Invocation;
+
+const NETNS: &str = "/run/netns/physical1";
+
+/// Runs `ip` on the machine itself.
+#[track_caller]
+fn ip(arguments: &str) -> String {
+    let output = Command::new("ip")
+        .args(arguments.split(' '))
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "ip {arguments}: {stderr}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What there is to know about a device of the machine; null when it is not there.
+fn link(name: &str) -> Value {
+    let links: Value = serde_json::from_str(&ip("-json link show")).unwrap();
+    let links = links.as_array().unwrap();
+    links
+        .iter()
+        .find(|link| link["ifname"] == name)
+        .cloned()
+        .unwrap_or_default()
+}
+
+fn is_up(name: &str) -> bool {
+    let flags = link(name)["flags"].clone();
+    flags.as_array().is_some_and(|f| f.contains(&"UP".into()))
+}
+
+/// The name of the device with this hardware address, once it has come back.
+#[track_caller]
+fn returned(mac: &str) -> String {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < deadline {
+        let links: Value = serde_json::from_str(&ip("-json link show")).unwrap();
+        let links = links.as_array().unwrap().clone();
+        if let Some(link) = links.iter().find(|link| link["address"] == mac) {
+            return link["ifname"].as_str().unwrap().to_owned();
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("the device did not come back");
+}
+
+/// The machine's network device, which has a driver.
+fn own_device() -> String {
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap();
+    assert!(
+        cpu.contains("User Mode Linux"),
+        "needs UML: this machine's own network devices are not the test's to move"
+    );
+    let devices = fs::read_dir("/sys/class/net").unwrap().flatten();
+    let mut names = devices
+        .filter(|device| device.path().join("device").exists())
+        .map(|device| device.file_name().into_string().unwrap());
+    names
+        .next()
+        .expect("a network device; User Mode Linux has one with eth0=mcast on its command line")
+}
+
+fn call(verb: &str, config: &Value) -> Invocation {
+    let call = plugin().command(verb).id("physical1").ifname("net1");
+    call.netns(NETNS).config(config)
+}
+
+#[test]
+fn it_is_back_as_it_was() {
+    let device = own_device();
+    let mac = link(&device)["address"].as_str().unwrap().to_owned();
+    let config = json!({
+        "cniVersion": "1.1.0", "name": "net", "type": "host-device", "device": device,
+        "cni.dev/valid-attachments": [],
+    });
+    let by_address = json!({
+        "cniVersion": "1.1.0", "name": "net", "type": "host-device", "hwaddr": mac,
+    });
+    let add = || {
+        ip("netns add physical1");
+        call("ADD", &config).run().expect_ok();
+        assert_eq!(link(&device), Value::Null);
+        let inside = ip("-n physical1 link show dev net1");
+        assert!(inside.contains(&format!("alias {device}")), "{inside}");
+    };
+    let delete_namespace = || {
+        ip("netns del physical1");
+        assert!(!Path::new(NETNS).exists());
+    };
+    let as_it_was = |up: bool| {
+        assert_eq!(is_up(&device), up);
+        assert_eq!(link(&device)["ifalias"], Value::Null);
+        assert_eq!(records(), [""; 0]);
+    };
+    for up in [true, false] {
+        ip(&format!(
+            "link set {device} {}",
+            if up { "up" } else { "down" }
+        ));
+
+        // The namespace lives.
+        add();
+        call("DEL", &config).run().expect_ok();
+        as_it_was(up);
+        call("DEL", &config).run().expect_ok();
+        as_it_was(up);
+        delete_namespace();
+
+        // It has died, and the device is there under the container's name.
+        for del in [&config, &by_address] {
+            add();
+            delete_namespace();
+            assert_eq!(returned(&mac), "net1");
+            call("DEL", del).run().expect_ok();
+            as_it_was(up);
+            call("DEL", del).run().expect_ok();
+            as_it_was(up);
+        }
+
+        // That name is taken: it has one of the kernel's.
+        ip("link add net1 type dummy");
+        add();
+        delete_namespace();
+        let passing = returned(&mac);
+        assert!(passing.starts_with("dev"), "{passing}");
+        let del = call("DEL", &config).without_env("CNI_NETNS");
+        del.run().expect_ok();
+        as_it_was(up);
+        ip("link del net1");
+
+        // Nobody calls DEL.
+        add();
+        delete_namespace();
+        returned(&mac);
+        plugin().gc(&config).expect_ok();
+        as_it_was(up);
+
+        // The record is lost, or there never was one.
+        for del in [&config, &by_address] {
+            add();
+            fs::remove_dir_all("/run/cni").unwrap();
+            delete_namespace();
+            returned(&mac);
+            call("DEL", del).run().expect_ok();
+            as_it_was(false);
+            ip(&format!(
+                "link set {device} {}",
+                if up { "up" } else { "down" }
+            ));
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! The bridge that the tap joins, which is in the container too.
+
+use crate::Config;
+use anyhow::{anyhow, bail};
+use cni_core::quote::quote;
+use plugin_kit::Container;
+use rtnl::Link;
+
+/// The bridge that is configured, if one is.
+pub(crate) fn find(container: &Container, config: &Config) -> anyhow::Result<Option<Link>> {
+    let Some(name) = &config.bridge else {
+        return Ok(None);
+    };
+    let failed = || format!("failed to get bridge {name}");
+    let link = container
+        .rtnl
+        .link_by_name(name)
+        .map_err(|e| match e.is_not_found() {
+            true => anyhow!("could not lookup {}: {e}", quote(name)).context(failed()),
+            false => anyhow!(e).context(failed()),
+        })?;
+    if !link.is_kind("bridge") {
+        bail!(
+            "{}: {} already exists but is not a bridge",
+            failed(),
+            quote(name)
+        );
+    }
+    Ok(Some(link))
+}

@@ -1,0 +1,5 @@
+//! The `tap` plugin, and the helper that it starts itself as.
+
+fn main() -> std::process::ExitCode {
+    cni_tap::helper::main().unwrap_or_else(|| cni_core::skel::main(&cni_tap::Tap))
+}

@@ -1,0 +1,60 @@
+//! Making a tap: `/dev/net/tun`, see Documentation/networking/tuntap.rst of the kernel.
+
+use crate::ioctl;
+use anyhow::{Context, anyhow, bail};
+use cni_core::errno;
+use nix::errno::Errno;
+use nix::libc;
+use std::fs::{self, File};
+use std::os::unix::fs::FileTypeExt;
+
+const DEVICE: &str = "/dev/net/tun";
+
+/// A tap to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TunSpec {
+    /// Its name.
+    pub name: String,
+    /// Several queues may be opened.
+    pub multi_queue: bool,
+    /// The user who may open it.
+    pub owner: Option<u32>,
+    /// The group whose members may open it.
+    pub group: Option<u32>,
+}
+
+/// Makes a tap in the network namespace of the calling thread. A failure leaves none:
+/// up to the last step it goes with the descriptor.
+pub(crate) fn create(spec: &TunSpec) -> anyhow::Result<()> {
+    let tun = File::options()
+        .read(true)
+        .write(true)
+        .open(DEVICE)
+        .map_err(|e| anyhow!("cannot open {DEVICE}: {}", errno::of(&e)))?;
+    // Without EXCL, TUNSETIFF opens an existing tap.
+    let mut flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_TUN_EXCL;
+    if spec.multi_queue {
+        flags |= libc::IFF_MULTI_QUEUE;
+    }
+    let step =
+        |what: &'static str| move |e: Errno| anyhow!("{}", errno::text(e as i32)).context(what);
+    ioctl::set_iff(&tun, &spec.name, flags).map_err(step("TUNSETIFF"))?;
+    if let Some(uid) = spec.owner {
+        ioctl::set_owner(&tun, uid).map_err(step("TUNSETOWNER"))?;
+    }
+    if let Some(gid) = spec.group {
+        ioctl::set_group(&tun, gid).map_err(step("TUNSETGROUP"))?;
+    }
+    ioctl::set_persistent(&tun).map_err(step("TUNSETPERSIST"))
+}
+
+/// Tests that taps can be made, without making one.
+pub(crate) fn available() -> anyhow::Result<()> {
+    let metadata = fs::metadata(DEVICE)
+        .map_err(|e| anyhow!("{}", errno::of(&e)))
+        .with_context(|| format!("cannot make taps: {DEVICE}"))?;
+    if !metadata.file_type().is_char_device() {
+        bail!("cannot make taps: {DEVICE} is no character device");
+    }
+    Ok(())
+}

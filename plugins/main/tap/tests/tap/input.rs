@@ -1,0 +1,141 @@
+//! What is refused, and that nothing was changed before.
+
+use crate::common::{added, dual, eth0, layer2, tap};
+use serde_json::{Value, json};
+use testkit::{ErrorReply, Host, Node, leases};
+
+#[track_caller]
+fn refused(config: &Value, args: &str, code: u64) -> ErrorReply {
+    let host = Host::new();
+    let container = host.container("c1");
+    container.command(&[
+        "ip", "link", "add", "veth0", "type", "veth", "peer", "name", "veth1",
+    ]);
+    let before = host.snapshot();
+    let call = tap().command("ADD").container(&container).config(config);
+    let error = call.args(args).run().expect_error(code);
+    before.assert_same(&host.snapshot());
+    assert_eq!(leases("net"), [""; 0]);
+    error
+}
+
+#[test]
+fn wrong_types() {
+    for (key, value) in [
+        ("mtu", json!("1500")),
+        ("multiQueue", json!(1)),
+        ("owner", json!("root")),
+        ("owner", json!(-1)),
+        ("group", json!(4294967296_u64)),
+        ("mac", json!(7)),
+        ("bridge", json!({})),
+        ("selinuxContext", json!([])),
+        ("args", json!("MAC=x")),
+        ("runtimeConfig", json!({"mac": 7})),
+        ("ipam", json!("host-local")),
+        ("prevResult", json!(true)),
+    ] {
+        let error = refused(&layer2(json!({key: value})), "", 999);
+        error.mentions("failed to load netconf: ").mentions(key);
+    }
+}
+
+#[test]
+fn wrong_values() {
+    for (extra, code, words) in [
+        (
+            json!({"mtu": -1}),
+            7,
+            "mtu -1 is none that an interface has",
+        ),
+        (
+            json!({"mtu": 10}),
+            999,
+            "failed to configure tap \"eth0\": ",
+        ),
+        (
+            json!({"mac": "02:00"}),
+            999,
+            "address 02:00: invalid MAC address",
+        ),
+        (
+            json!({"runtimeConfig": {"mac": "01:00:00:00:00:01"}}),
+            999,
+            "address 01:00:00:00:00:01: invalid MAC address",
+        ),
+        (json!({"bridge": "br0/x"}), 7, "invalid bridge name"),
+        (json!({"bridge": "br0"}), 999, "failed to get bridge br0: "),
+        (
+            json!({"bridge": "veth0"}),
+            999,
+            "failed to get bridge veth0: \"veth0\" already exists but is not a bridge",
+        ),
+        (json!({"numQueues": 2}), 2, "does not support \"numQueues\""),
+        (
+            json!({"owner": 4294967295_u32}),
+            999,
+            "failed to create tap: TUNSETOWNER: invalid argument",
+        ),
+        (
+            json!({"group": 4294967295_u32}),
+            999,
+            "failed to create tap: TUNSETGROUP: invalid argument",
+        ),
+    ] {
+        refused(&layer2(extra.clone()), "", code).mentions(words);
+        refused(&dual(extra), "", code).mentions(words);
+    }
+}
+
+#[test]
+fn arguments() {
+    let config = layer2(json!({}));
+    refused(&config, "K8S_POD_NAME=x", 999).mentions("ARGS: unknown args [\"K8S_POD_NAME=x\"]");
+    refused(&config, "MAC=x", 999).mentions("address x: invalid MAC address");
+    refused(&config, "MAC", 999).mentions("ARGS: invalid pair \"MAC\"");
+}
+
+/// The kernel refuses a context that it does not know, which without SELinux is each.
+/// With SELinux and no policy it takes each, and the tap is made by the helper.
+#[test]
+fn a_context_that_there_is_not() {
+    const CONTEXT: &str = "no_u:no_r:no_t:s0";
+    let config = layer2(json!({"selinuxContext": CONTEXT}));
+    // A thread of its own: this one's children are to have no context.
+    let attempt = || std::fs::write("/proc/thread-self/attr/exec", CONTEXT);
+    if std::thread::spawn(attempt).join().unwrap().is_ok() {
+        let (_host, container, run) = added(&config);
+        assert_eq!(eth0(&container)["linkinfo"]["info_data"]["type"], "tap");
+        tap().check(&container, &run.with_prev()).expect_ok();
+    } else {
+        refused(&config, "", 999).mentions("failed to create tap: failed set socket label: ");
+    }
+}
+
+#[test]
+fn an_interface_that_exists() {
+    let host = Host::new();
+    let container = host.container("c1");
+    container.command(&["ip", "tuntap", "add", "eth0", "mode", "tap"]);
+    let before = host.snapshot();
+    for config in [layer2(json!({})), dual(json!({}))] {
+        tap()
+            .add(&container, &config)
+            .expect_error(999)
+            .mentions("\"eth0\" already exists");
+        before.assert_same(&host.snapshot());
+    }
+}
+
+#[test]
+fn a_name_that_is_a_pattern() {
+    let host = Host::new();
+    let container = host.container("c1");
+    let before = host.snapshot();
+    let call = tap().command("ADD").container(&container).ifname("tap%d");
+    call.config(&layer2(json!({})))
+        .run()
+        .expect_error(999)
+        .mentions("failed to create tap: TUNSETIFF: invalid argument");
+    before.assert_same(&host.snapshot());
+}
