@@ -12,7 +12,7 @@ use serde::Deserialize;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Name of the link to stand on; empty means another's, see
-    /// [`Config::master_after`].
+    /// `master_after`.
     pub master: String,
     /// Master and interface are both found in the container.
     pub link_in_container: bool,
