@@ -48,7 +48,8 @@ testkit.workspace = true
 
 fn main_rs(name: &str, library: &str, plugin: &str) -> String {
     format!(
-        "//! The `{name}` plugin.\n\nfn main() -> std::process::ExitCode {{\n    \
+        "//! The `{name}` plugin.\n\n#[global_allocator]\nstatic MEMORY: cni_core::Arena = \
+         cni_core::Arena::new();\n\nfn main() -> std::process::ExitCode {{\n    \
          cni_core::skel::main(&cni_{library}::{plugin})\n}}\n"
     )
 }

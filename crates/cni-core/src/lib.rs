@@ -6,6 +6,7 @@
 //! [`skel::Call`], the verb returns a `Result`, and the entry point turns that
 //! into the bytes and the exit code the specification asks for.
 
+mod arena;
 pub mod args;
 pub mod cidr;
 pub mod errno;
@@ -18,6 +19,7 @@ pub mod skel;
 pub mod types;
 pub mod version;
 
+pub use arena::Arena;
 pub use cidr::Cidr;
 pub use error::{Code, Error};
 pub use skel::{Call, Command, Plugin};

@@ -33,7 +33,7 @@ pub fn apply(
     }
     let ips = ips_of(result, interface, &link.name)?;
     if ips.iter().any(|ip| !ip.address.is_ipv4()) {
-        container.netns.run(|| enable_ipv6(&link.name))??;
+        container.run(|| enable_ipv6(&link.name))??;
     }
     let unsettled = || format!("failed to settle addresses for {}", quote(&link.name));
     let mut plan = Plan::default();

@@ -1,9 +1,14 @@
 //! The IPAM plugin that an interface plugin delegates to.
 
 use anyhow::anyhow;
-use cni_core::invoke::{delegate_add, delegate_check, delegate_del, delegate_gc, delegate_status};
+use cni_core::invoke::{self, Delegate, delegate_check, delegate_gc, delegate_status};
 use cni_core::types::ResultError;
-use cni_core::{AddResult, Call};
+use cni_core::{AddResult, Call, Command};
+use std::cell::RefCell;
+
+/// IPAM plugins that are known to wait for their configuration before they do
+/// anything, in all their implementations.
+const WAIT_FOR_CONFIG: &[&str] = &["host-local", "static", "dhcp"];
 
 /// The IPAM plugin a configuration names.
 ///
@@ -12,13 +17,39 @@ use cni_core::{AddResult, Call};
 pub struct Ipam<'a> {
     call: &'a Call,
     kind: String,
+    /// Started ahead for this verb.
+    ready: RefCell<Option<(Command, Delegate<'a>)>>,
 }
 
 impl<'a> Ipam<'a> {
     /// The IPAM plugin of `ipam.type`; `None` when the configuration has none,
     /// which makes it a layer 2 attachment.
     pub fn of(call: &'a Call) -> Option<Self> {
-        call.ipam_type().map(|kind| Ipam { call, kind })
+        call.ipam_type().map(|kind| Ipam {
+            call,
+            kind,
+            ready: RefCell::new(None),
+        })
+    }
+
+    /// Starts the process that is to carry out `verb`, so that it is up by the time
+    /// it is needed. It gets its configuration only when the verb is called, and does
+    /// nothing before; if that never happens it is killed.
+    ///
+    /// Plugins that may not wait are started when they are called. So are those that
+    /// cannot be started: it is the call that tells why.
+    pub fn start(&self, verb: Command) {
+        if WAIT_FOR_CONFIG.contains(&self.kind.as_str()) {
+            let started = invoke::start(self.call, &self.kind, verb);
+            *self.ready.borrow_mut() = started.ok().map(|delegate| (verb, delegate));
+        }
+    }
+
+    fn delegate(&self, verb: Command) -> anyhow::Result<Delegate<'a>> {
+        match self.ready.take() {
+            Some((ready, delegate)) if ready == verb => Ok(delegate),
+            _ => invoke::start(self.call, &self.kind, verb),
+        }
     }
 
     /// Allocates. The result has at least one address.
@@ -31,7 +62,7 @@ impl<'a> Ipam<'a> {
     /// The IPAM plugin's own, or a result that is unreadable or without addresses.
     /// In these two cases it has allocated, and the allocation is released.
     pub fn add(&self) -> anyhow::Result<AddResult> {
-        let unusable = match delegate_add(self.call, &self.kind) {
+        let unusable = match self.delegate(Command::Add).and_then(Delegate::add) {
             Ok(result) if !result.ips.is_empty() => return Ok(result),
             Ok(_) => anyhow!("IPAM plugin returned missing IP config"),
             Err(error) if error.is::<ResultError>() => error,
@@ -48,7 +79,8 @@ impl<'a> Ipam<'a> {
     /// # Errors
     /// The IPAM plugin's own.
     pub fn del(&self) -> anyhow::Result<()> {
-        delegate_del(self.call, &self.kind)
+        self.delegate(Command::Del)?.finish()?;
+        Ok(())
     }
 
     /// Checks the allocation.

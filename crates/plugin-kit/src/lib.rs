@@ -35,6 +35,8 @@ pub struct Container {
     pub netns: Netns,
     /// A socket that lives in it, usable from outside.
     pub rtnl: Handle,
+    /// The plugin's own namespace.
+    home: Netns,
 }
 
 impl Container {
@@ -66,11 +68,28 @@ impl Container {
             Ok(netns) => netns,
             Err(e) => return Ok(Err(e)),
         };
-        let rtnl = netns
-            .run(Handle::open)
-            .with_context(|| failed_to_open(call))?
-            .with_context(|| failed_to_open(call))?;
-        Ok(Ok(Container { netns, rtnl }))
+        Self::of(netns)
+            .map(Ok)
+            .with_context(|| failed_to_open(call))
+    }
+
+    /// Enters `netns`, for a socket in it, and comes back.
+    ///
+    /// # Errors
+    /// When it cannot be entered, or the kernel gives no socket.
+    pub fn of(netns: Netns) -> anyhow::Result<Self> {
+        let home = Netns::current()?;
+        let rtnl = netns.run_from(&home, Handle::open)??;
+        Ok(Container { netns, rtnl, home })
+    }
+
+    /// Runs `f` in the container's namespace on the calling thread and comes back
+    /// to the plugin's own, see [`Netns::run`].
+    ///
+    /// # Errors
+    /// When the namespace cannot be entered; `f` has not run then.
+    pub fn run<T>(&self, f: impl FnOnce() -> T) -> Result<T, NsError> {
+        self.netns.run_from(&self.home, f)
     }
 }
 

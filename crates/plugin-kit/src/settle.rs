@@ -58,7 +58,7 @@ pub fn operational(
 pub fn duplicates_detected(container: &Container, link: &Link) -> anyhow::Result<bool> {
     let handle = &container.rtnl;
     // Opened in the container: events come from the socket's namespace.
-    let mut events = container.netns.run(Handle::subscribe_addresses)??;
+    let mut events = container.run(Handle::subscribe_addresses)??;
     let until = Instant::now() + DETECTION;
     let settled = |addresses: &[Address]| {
         addresses.iter().any(Address::is_dad_failed) || !addresses.iter().any(Address::is_tentative)

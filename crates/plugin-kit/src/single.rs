@@ -6,7 +6,7 @@ use crate::{Side, Undo};
 use anyhow::{Context, anyhow, bail};
 use cni_core::quote::quote;
 use cni_core::types::NetConf;
-use cni_core::{AddResult, Call, Code, Error, Interface, json};
+use cni_core::{AddResult, Call, Code, Command, Error, Interface, json};
 use rtnl::{Link, LinkChange, LinkSpec, Request};
 use serde::de::DeserializeOwned;
 use std::os::fd::AsFd;
@@ -156,7 +156,7 @@ pub fn claim(call: &Call, link: &Link, result: &mut AddResult) {
 /// # Errors
 /// When the namespace cannot be entered.
 pub fn announce(container: &Container, name: &str) -> anyhow::Result<()> {
-    container.netns.run(|| {
+    container.run(|| {
         let _ = sysctl::ensure(&format!("net/ipv4/conf/{name}/arp_notify"), "1");
         let _ = sysctl::ensure(&format!("net/ipv6/conf/{name}/ndisc_notify"), "1");
     })?;
@@ -179,8 +179,13 @@ pub fn configure(container: &Container, link: &Link, result: &AddResult) -> anyh
 /// # Errors
 /// Those of either, and of both in one text.
 pub fn del(call: &Call) -> anyhow::Result<()> {
-    let released = Ipam::of(call).map_or(Ok(()), |ipam| ipam.del());
-    let unplugged = Container::open_for_del(call).and_then(|container| match container {
+    let ipam = Ipam::of(call);
+    if let Some(ipam) = &ipam {
+        ipam.start(Command::Del);
+    }
+    let container = Container::open_for_del(call);
+    let released = ipam.map_or(Ok(()), |ipam| ipam.del());
+    let unplugged = container.and_then(|container| match container {
         Some(container) => veth::delete(&container, &call.if_name),
         None => Ok(()),
     });

@@ -3,8 +3,9 @@
 //! What is found under `/proc/sys/net` depends on the network namespace of the
 //! calling thread.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 /// The file of a parameter. `key` uses slashes, since an interface name in it
@@ -31,10 +32,32 @@ pub fn get(key: &str) -> io::Result<String> {
 /// # Errors
 /// When the value differs and cannot be written.
 pub fn ensure(key: &str, value: &str) -> io::Result<()> {
-    if get(key).is_ok_and(|current| current == value) {
-        return Ok(());
+    let path = file(key);
+    match OpenOptions::new().read(true).write(true).open(&path) {
+        // One look-up for both: it is what takes the time.
+        Ok(open) if says(&open, value) => Ok(()),
+        Ok(open) => open.write_all_at(value.as_bytes(), 0),
+        // Read-only, or, as those are that only trigger something, write-only.
+        Err(_) => match File::open(&path) {
+            Ok(open) if says(&open, value) => Ok(()),
+            _ => fs::write(&path, value),
+        },
     }
-    fs::write(file(key), value)
+}
+
+/// Whether the parameter has `value`.
+fn says(mut open: &File, value: &str) -> bool {
+    // One byte for the newline, and one to see that there is no more.
+    let mut content = vec![0; value.len() + 2];
+    match open.read(&mut content) {
+        Ok(len) => {
+            content[..len]
+                .strip_suffix(b"\n")
+                .unwrap_or(&content[..len])
+                == value.as_bytes()
+        }
+        Err(_) => false,
+    }
 }
 
 #[cfg(test)]
@@ -53,6 +76,16 @@ mod tests {
             assert_eq!(get(key).unwrap(), "1");
             ensure(key, &before).unwrap();
             assert!(ensure("net/ipv4/conf/nosuchif/arp_notify", "1").is_err());
+            // Longer than the present value, and the other way round.
+            let range = "net/ipv4/ip_local_port_range";
+            ensure(range, "1024\t2048").unwrap();
+            ensure(range, "1024\t20480").unwrap();
+            assert_eq!(get(range).unwrap(), "1024\t20480");
+            ensure(range, "1024\t2048").unwrap();
+            assert_eq!(get(range).unwrap(), "1024\t2048");
+            // Can be written only.
+            assert!(get("net/ipv4/route/flush").is_err());
+            ensure("net/ipv4/route/flush", "1").unwrap();
         })
         .join()
         .unwrap();

@@ -15,8 +15,7 @@ use testkit::{Host, Node};
 
 fn open(container: &testkit::Container) -> Container {
     let netns = Netns::open(container.netns()).unwrap();
-    let rtnl = netns.run(Handle::open).unwrap().unwrap();
-    Container { netns, rtnl }
+    Container::of(netns).unwrap()
 }
 
 fn spec(container_name: &str) -> VethSpec<'_> {

@@ -3,9 +3,9 @@
 //! The delegate gets the caller's whole environment and its standard input byte
 //! for byte; only `CNI_COMMAND` is the verb's.
 
-use super::exec::Invocation;
+use super::exec::{Invocation, Started};
 use super::find::{find_in_path, split_path};
-use crate::{AddResult, Call, Command};
+use crate::{AddResult, Call, Command, Error};
 use std::ffi::OsStr;
 use std::time::Duration;
 
@@ -19,11 +19,7 @@ const DEADLINE: Duration = Duration::from_secs(300);
 /// When it is not found, fails (its own error object, code kept), or prints
 /// something that is no result.
 pub fn delegate_add(call: &Call, delegate: &str) -> anyhow::Result<AddResult> {
-    let stdout = delegate_verb(call, delegate, Command::Add)?;
-    Ok(AddResult::from_plugin_output(
-        call.version.as_str(),
-        &stdout,
-    )?)
+    start(call, delegate, Command::Add)?.add()
 }
 
 /// DEL by the plugin `delegate`.
@@ -59,6 +55,42 @@ pub fn delegate_status(call: &Call, delegate: &str) -> anyhow::Result<()> {
 }
 
 fn delegate_verb(call: &Call, delegate: &str, verb: Command) -> anyhow::Result<Vec<u8>> {
+    Ok(start(call, delegate, verb)?.finish()?)
+}
+
+/// A delegate that has been started for one verb and waits for its configuration,
+/// without which it cannot do anything. Dropped, it is killed.
+#[derive(Debug)]
+pub struct Delegate<'a> {
+    call: &'a Call,
+    started: Started,
+}
+
+impl Delegate<'_> {
+    /// Has it carry out its verb, and returns what it printed.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn finish(self) -> Result<Vec<u8>, Error> {
+        self.started.finish(&self.call.stdin)
+    }
+
+    /// The same for ADD, with its result.
+    ///
+    /// # Errors
+    /// When it fails, or prints something that is no result.
+    pub fn add(self) -> anyhow::Result<AddResult> {
+        let version = self.call.version;
+        let stdout = self.finish()?;
+        Ok(AddResult::from_plugin_output(version.as_str(), &stdout)?)
+    }
+}
+
+/// Starts the plugin `delegate` for `verb`, ahead of the moment it is needed.
+///
+/// # Errors
+/// When it is not found or cannot be executed.
+pub fn start<'a>(call: &'a Call, delegate: &str, verb: Command) -> anyhow::Result<Delegate<'a>> {
     let path = find_in_path(delegate, &split_path(&call.path))?;
     let netns_override = if call.netns_override { "1" } else { "" };
     // A call need not come from the process's environment, so all of it is set.
@@ -78,5 +110,6 @@ fn delegate_verb(call: &Call, delegate: &str, verb: Command) -> anyhow::Result<V
         trace: None,
         deadline: Some(DEADLINE),
     };
-    Ok(invocation.run()?)
+    let started = invocation.start()?;
+    Ok(Delegate { call, started })
 }

@@ -50,34 +50,19 @@ impl Invocation<'_> {
     /// When it cannot be started, exits with another code than 0, or runs past
     /// the deadline; decoded as the specification says.
     pub fn run(&self) -> Result<Vec<u8>, Error> {
-        let mut child = self.spawn()?;
-        let mut io = Pump::new(&mut child, self.stdin);
-        let until = self.deadline.map(|d| Instant::now() + d);
-        let ended = io.run(until).and_then(|()| wait(&mut child, until));
-        let status = match ended {
-            Ok(Some(status)) => status,
-            Ok(None) | Err(_) => {
-                let status = kill(&mut child)?;
-                // What a grandchild still holds open is given up after a moment.
-                let _ = io.run(Some(Instant::now() + Duration::from_millis(100)));
-                if let Err(e) = ended {
-                    return Err(self.failed(&format!("talking to it: {}", errno::of(&e))));
-                }
-                status
-            }
-        };
-        if !io.stderr.is_empty() {
-            // The message is the runtime's to lose.
-            let _ = io::stderr().write_all(&io.stderr);
-        }
-        if status.success() {
-            return Ok(io.stdout);
-        }
-        Err(failure::decode(
-            &io.stdout,
-            &io.stderr,
-            &failure::exit_text(status),
-        ))
+        self.start()?.finish(self.stdin)
+    }
+
+    /// Starts the plugin without giving it its configuration, which it waits for.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(&self) -> Result<Started, Error> {
+        Ok(Started {
+            child: self.spawn()?,
+            deadline: self.deadline,
+            is_over: false,
+        })
     }
 
     fn spawn(&self) -> Result<Child, Error> {
@@ -91,18 +76,11 @@ impl Invocation<'_> {
                 }
                 Err(e) => {
                     let text = format!("fork/exec {}: {}", self.path.display(), errno::of(&e));
-                    return Err(self.failed(&text));
+                    return Err(failed(&text));
                 }
             }
         }
-        Err(self.failed("never started"))
-    }
-
-    fn failed(&self, exec_error: &str) -> Error {
-        Error::new(
-            Code::UNKNOWN,
-            format!("netplugin failed with no error message: {exec_error}"),
-        )
+        Err(failed("never started"))
     }
 
     fn command(&self) -> Command {
@@ -129,17 +107,88 @@ impl Invocation<'_> {
     }
 }
 
+/// A plugin that runs and waits for its configuration. Dropped, it is killed: it
+/// does not know what to do yet, and has done nothing.
+#[derive(Debug)]
+pub struct Started {
+    child: Child,
+    deadline: Option<Duration>,
+    /// Its end has been waited for.
+    is_over: bool,
+}
+
+impl Started {
+    /// Hands it its configuration and runs it to its end, as [`Invocation::run`]. The
+    /// deadline counts from here.
+    ///
+    /// # Errors
+    /// As [`Invocation::run`].
+    pub fn finish(mut self, stdin: &[u8]) -> Result<Vec<u8>, Error> {
+        self.is_over = true;
+        let child = &mut self.child;
+        let mut io = Pump::new(child, stdin);
+        let until = self.deadline.map(|d| Instant::now() + d);
+        let ended = io.run(until).and_then(|()| wait(child, until));
+        let status = match ended {
+            Ok(Some(status)) => status,
+            Ok(None) | Err(_) => {
+                let status = kill(child)?;
+                // What a grandchild still holds open is given up after a moment.
+                let _ = io.run(Some(Instant::now() + Duration::from_millis(100)));
+                if let Err(e) = ended {
+                    return Err(failed(&format!("talking to it: {}", errno::of(&e))));
+                }
+                status
+            }
+        };
+        if !io.stderr.is_empty() {
+            // The message is the runtime's to lose.
+            let _ = io::stderr().write_all(&io.stderr);
+        }
+        if status.success() {
+            return Ok(io.stdout);
+        }
+        Err(failure::decode(
+            &io.stdout,
+            &io.stderr,
+            &failure::exit_text(status),
+        ))
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if !self.is_over {
+            // Nobody is left to tell of a failure, and it ends by itself when its
+            // input does.
+            let _ = kill(&mut self.child);
+        }
+    }
+}
+
+fn failed(exec_error: &str) -> Error {
+    Error::new(
+        Code::UNKNOWN,
+        format!("netplugin failed with no error message: {exec_error}"),
+    )
+}
+
 /// Waits for the exit. `None`: not before the deadline.
 fn wait(child: &mut Child, until: Option<Instant>) -> io::Result<Option<ExitStatus>> {
     let Some(until) = until else {
         return child.wait().map(Some);
     };
-    // Output ended, so the exit is a matter of microseconds, except for a
-    // process that closed its output and lives on.
+    // Output ended, so the exit is a matter of microseconds, less than the shortest
+    // sleep takes; except for a process that closed its output and lives on.
+    let mut at_once = 0..50;
     let mut pause = Duration::from_micros(50);
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
+        }
+        if at_once.next().is_some() {
+            std::thread::yield_now();
+            continue;
         }
         if Instant::now() >= until {
             return Ok(None);

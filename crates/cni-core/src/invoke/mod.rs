@@ -8,6 +8,8 @@ mod find;
 #[cfg(test)]
 mod tests;
 
-pub use delegate::{delegate_add, delegate_check, delegate_del, delegate_gc, delegate_status};
-pub use exec::{Invocation, TraceContext};
+pub use delegate::{
+    Delegate, delegate_add, delegate_check, delegate_del, delegate_gc, delegate_status, start,
+};
+pub use exec::{Invocation, Started, TraceContext};
 pub use find::{FindError, find_in_path, split_path};

@@ -184,6 +184,43 @@ fn a_deadline_ends_a_plugin_and_does_not_wait_for_its_children() {
 }
 
 #[test]
+fn one_that_is_started_ahead_waits_for_its_configuration() {
+    let dir = tempfile::tempdir().unwrap();
+    let did = dir.path().join("did");
+    let is_up = dir.path().join("pid");
+    let text = format!(
+        "echo $$ >{0}~; mv {0}~ {0}; read conf; echo $conf | tee {1}",
+        is_up.display(),
+        did.display()
+    );
+    let path = script(dir.path(), "plugin", &text);
+    let invocation = Invocation {
+        path: &path,
+        env: &[],
+        stdin: b"",
+        trace: None,
+        deadline: Some(Duration::from_secs(60)),
+    };
+    let pid = || loop {
+        if let Ok(pid) = std::fs::read_to_string(&is_up) {
+            std::fs::remove_file(&is_up).unwrap();
+            break format!("/proc/{}", pid.trim());
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    let given_up = invocation.start().unwrap();
+    let process = pid();
+    drop(given_up);
+    assert!(!Path::new(&process).exists(), "left running");
+
+    let started = invocation.start().unwrap();
+    pid();
+    assert!(!did.exists(), "acted without a configuration");
+    assert_eq!(started.finish(b"conf\n").unwrap(), b"conf\n");
+    assert!(did.exists());
+}
+
+#[test]
 fn environment_is_inherited_and_overridden() {
     let dir = tempfile::tempdir().unwrap();
     let path = script(

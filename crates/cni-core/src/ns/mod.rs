@@ -133,6 +133,10 @@ impl Netns {
                 magic,
             });
         }
+        Netns::open_file(path)
+    }
+
+    fn open_file(path: &Path) -> Result<Netns, NsError> {
         let file =
             File::open(path).map_err(|e| NsError::other(format!("open {}", path.display()), e))?;
         Ok(Netns {
@@ -146,7 +150,8 @@ impl Netns {
     /// # Errors
     /// When `/proc` is not mounted, chiefly.
     pub fn current() -> Result<Netns, NsError> {
-        Netns::open(Path::new("/proc/thread-self/ns/net"))
+        // Nothing else can be there, so the file system is not asked.
+        Netns::open_file(Path::new("/proc/thread-self/ns/net"))
     }
 
     /// The path it was opened by.
@@ -179,8 +184,17 @@ impl Netns {
     pub fn run<T>(&self, f: impl FnOnce() -> T) -> Result<T, NsError> {
         let home = Netns::current()
             .map_err(|e| NsError::other("failed to open current namespace", io::Error::other(e)))?;
+        self.run_from(&home, f)
+    }
+
+    /// The same for a caller that holds its own namespace open already, and saves
+    /// opening it again.
+    ///
+    /// # Errors
+    /// As [`Netns::run`].
+    pub fn run_from<T>(&self, home: &Netns, f: impl FnOnce() -> T) -> Result<T, NsError> {
         self.enter()?;
-        let _way_back = WayBack(&home);
+        let _way_back = WayBack(home);
         Ok(f())
     }
 

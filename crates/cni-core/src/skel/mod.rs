@@ -164,6 +164,9 @@ pub fn run(plugin: &dyn Plugin, env: &Env, stdin: impl Read) -> Outcome {
     }
 }
 
+/// Bytes that most configurations fit in, so that few reads do.
+const USUAL_CONFIG: usize = 4096;
+
 /// Where a run stands after the tests that come before any verb.
 enum Step {
     Done(Outcome),
@@ -186,7 +189,7 @@ fn prepare(plugin: &dyn Plugin, env: &Env, mut stdin: impl Read) -> Result<Step,
             ..Outcome::default()
         }));
     }
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(USUAL_CONFIG);
     stdin.read_to_end(&mut bytes).map_err(|e| {
         Error::new(
             Code::IO_FAILURE,

@@ -1,5 +1,8 @@
 //! The `host-local` plugin.
 
+#[global_allocator]
+static MEMORY: cni_core::Arena = cni_core::Arena::new();
+
 fn main() -> std::process::ExitCode {
     cni_core::skel::main(&cni_host_local::HostLocal)
 }

@@ -1,4 +1,7 @@
 //! The `static` executable.
+#[global_allocator]
+static MEMORY: cni_core::Arena = cni_core::Arena::new();
+
 fn main() -> std::process::ExitCode {
     cni_core::skel::main(&cni_static::Static)
 }

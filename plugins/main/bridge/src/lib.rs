@@ -11,7 +11,7 @@ pub use config::Config;
 
 use anyhow::{Context, anyhow};
 use cni_core::quote::quote;
-use cni_core::{AddResult, Call, Code, Error, Interface, Plugin};
+use cni_core::{AddResult, Call, Code, Command, Error, Interface, Plugin};
 use plugin_kit::veth;
 use plugin_kit::{Container, Ipam, Undo, addressing, forwarding, refuse_inexpressible, sysctl};
 use rtnl::{Handle, Link};
@@ -37,6 +37,9 @@ impl Plugin for Bridge {
         veth::refuse_existing(&container, &call.if_name)?;
         let host = Handle::open().context("failed to talk to the host's kernel")?;
 
+        if let Some(ipam) = &ipam {
+            ipam.start(Command::Add);
+        }
         let mut undo = Undo::new();
         let (bridge, pair) = uplink::plug_in(&host, &container, call, &config, &mut undo)?;
         port::configure(&host, &pair.host, &config)?;
@@ -51,9 +54,7 @@ impl Plugin for Bridge {
         if ipam.is_some() {
             gateway::assign(&host, &bridge, &pair.host, &gateways, &config, &mut undo)
                 .context("failed to set bridge addr")?;
-            container
-                .netns
-                .run(|| announce_and_detect(&call.if_name, &config))?;
+            container.run(|| announce_and_detect(&call.if_name, &config))?;
             let target = &pair.container;
             addressing::apply(
                 &container,
@@ -89,11 +90,15 @@ impl Plugin for Bridge {
         // Nothing of the configuration but the IPAM type is needed, so nothing
         // else in it can stand in the way. Each step is tried whatever became of
         // the other.
+        let ipam = Ipam::of(call);
+        if let Some(ipam) = &ipam {
+            ipam.start(Command::Del);
+        }
         let unplugged = Container::open_for_del(call).and_then(|container| match container {
             Some(container) => veth::delete(&container, &call.if_name),
             None => Ok(()),
         });
-        let released = Ipam::of(call).map_or(Ok(()), |ipam| ipam.del());
+        let released = ipam.map_or(Ok(()), |ipam| ipam.del());
         match (unplugged, released) {
             (Err(e), Err(also)) => Err(anyhow!(
                 "{e:#}; releasing the addresses failed too: {also:#}"

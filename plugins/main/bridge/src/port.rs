@@ -79,7 +79,7 @@ pub(crate) fn wait_until_forwarding(
         );
     }
     settle::operational(&container.rtnl, &pair.container, until, || {
-        Ok(container.netns.run(Handle::subscribe_links)??)
+        Ok(container.run(Handle::subscribe_links)??)
     })?;
     // With its first working port a bridge comes up itself; until then the kernel drops
     // what the host sends by it. Where the spanning tree protocol runs this takes half

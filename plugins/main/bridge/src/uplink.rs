@@ -60,13 +60,17 @@ fn ensure<'a>(host: &'a Handle, config: &Config, undo: &mut Undo<'a>) -> anyhow:
         );
     }
     let lacks_promisc = config.promisc_mode && bridge.flags & IFF_PROMISC == 0;
-    if !is_new {
+    if is_new {
+        prepare_ipv6(&bridge.name);
+    } else {
         let before = Before::of(host, &bridge, lacks_promisc)?;
+        if before.accepts_ra() {
+            refuse_ra(&bridge.name);
+        }
         undo.push("put the bridge back into its state", move || {
             before.restore(host)
         });
     }
-    prepare_ipv6(&bridge.name, is_new);
     if lacks_promisc || !bridge.is_up() {
         let change = LinkChange {
             up: Some(true),
@@ -79,17 +83,19 @@ fn ensure<'a>(host: &'a Handle, config: &Config, undo: &mut Undo<'a>) -> anyhow:
     Ok(bridge)
 }
 
-/// Sysctls of the bridge, before it comes up. Missing ones are no error, the kernel
+/// Sysctls of a new bridge, before it comes up. Missing ones are no error, the kernel
 /// may be built without IPv6.
-fn prepare_ipv6(name: &str, is_new: bool) {
-    // No router advertisement from a container may configure the host.
+fn prepare_ipv6(name: &str) {
+    refuse_ra(name);
+    // The kernel looks for a container on behalf of others only from a link-local
+    // address that has passed duplicate address detection. Nobody else can have
+    // the one of a bridge that has just been made.
+    let _ = sysctl::ensure(&ipv6_key(name, "accept_dad"), "0");
+}
+
+/// No router advertisement from a container may configure the host.
+fn refuse_ra(name: &str) {
     let _ = sysctl::ensure(&ipv6_key(name, "accept_ra"), "0");
-    if is_new {
-        // The kernel looks for a container on behalf of others only from a link-local
-        // address that has passed duplicate address detection. Nobody else can have
-        // the one of a bridge that has just been made.
-        let _ = sysctl::ensure(&ipv6_key(name, "accept_dad"), "0");
-    }
 }
 
 fn ipv6_key(name: &str, key: &str) -> String {
@@ -172,6 +178,12 @@ impl Before {
             link: link.clone(),
             changed,
         })
+    }
+
+    fn accepts_ra(&self) -> bool {
+        self.changed
+            .as_ref()
+            .is_some_and(|changed| changed.accept_ra.is_some())
     }
 
     /// Makes it so again, except for what containers that came meanwhile may have come

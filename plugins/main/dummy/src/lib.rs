@@ -6,7 +6,7 @@ mod config;
 pub use config::Config;
 
 use anyhow::Context;
-use cni_core::{AddResult, Call, Plugin};
+use cni_core::{AddResult, Call, Command, Plugin};
 use plugin_kit::single::{self, Checked};
 use plugin_kit::{Container, Ipam, Side, Undo};
 use rtnl::{LinkKind, LinkSpec};
@@ -31,6 +31,7 @@ impl Plugin for Dummy {
         let ipam = ipam(call)?;
         let container = Container::open(call)?;
 
+        ipam.start(Command::Add);
         let mut undo = Undo::new();
         let mut spec = LinkSpec::new(call.if_name.clone(), LinkKind::Dummy);
         config.keys.apply(&mut spec);

@@ -16,7 +16,7 @@ pub use config::Config;
 pub use selector::Selector;
 
 use anyhow::{Context, anyhow};
-use cni_core::{AddResult, Call, Interface, Plugin, Version};
+use cni_core::{AddResult, Call, Command, Interface, Plugin, Version};
 use plugin_kit::{Container, Ipam, Undo, refuse_inexpressible, single};
 use record::{Key, Record};
 use rtnl::{Handle, Link};
@@ -40,6 +40,9 @@ impl Plugin for HostDevice {
         let container = Container::open(call)?;
         let host = Handle::open().context("failed to talk to the host's kernel")?;
 
+        if let Some(ipam) = &ipam {
+            ipam.start(Command::Add);
+        }
         let mut undo = Undo::new();
         let mut moved = None;
         let interface = match &config.dpdk {

@@ -64,10 +64,7 @@ fn collect(key: &Key, held: &[Record]) -> anyhow::Result<()> {
     if let Some(record) = Record::read(key).filter(|r| held.iter().all(|h| h.name != r.name)) {
         let host = Handle::open()?;
         let container = match Netns::open(&record.netns) {
-            Ok(netns) => {
-                let rtnl = netns.run(Handle::open)??;
-                Some(Container { netns, rtnl })
-            }
+            Ok(netns) => Some(Container::of(netns)?),
             Err(_) => None,
         };
         let device = bring_back(&host, container.as_ref(), key, &record)?;

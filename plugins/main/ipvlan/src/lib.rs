@@ -6,7 +6,7 @@ mod config;
 pub use config::Config;
 
 use anyhow::bail;
-use cni_core::{AddResult, Call, Plugin};
+use cni_core::{AddResult, Call, Command, Plugin};
 use plugin_kit::single::{self, Checked};
 use plugin_kit::{Container, Ipam, Side, Undo, parent};
 use rtnl::{Handle, IpvlanFlag, KindInfo, Link, LinkKind, LinkSpec};
@@ -42,6 +42,9 @@ impl Plugin for Ipvlan {
         let side = Side::open(&container, config.link_in_container)?;
         let master = parent::find(side.handle(), master)?;
 
+        if let Some(ipam) = &ipam {
+            ipam.start(Command::Add);
+        }
         let mut undo = Undo::new();
         let spec = link_spec(call, &config, side.handle(), &master)?;
         let link = single::create(&container, &side, spec, &mut undo)?;

@@ -6,7 +6,7 @@ mod config;
 pub use config::Config;
 
 use anyhow::bail;
-use cni_core::{AddResult, Call, Plugin};
+use cni_core::{AddResult, Call, Command, Plugin};
 use plugin_kit::single::{self, Checked};
 use plugin_kit::{Container, Ipam, Side, Undo, parent, refuse_inexpressible};
 use rtnl::{Handle, KindInfo, Link, LinkKind, LinkSpec};
@@ -34,6 +34,9 @@ impl Plugin for Macvlan {
         let side = Side::open(&container, config.link_in_container)?;
         let master = parent::find(side.handle(), &config.master)?;
 
+        if let Some(ipam) = &ipam {
+            ipam.start(Command::Add);
+        }
         let mut undo = Undo::new();
         let mut spec = link_spec(call, &config, side.handle(), &master)?;
         // Without addresses to wait for, it is up from birth.

@@ -11,7 +11,7 @@ mod host_end;
 pub use config::Config;
 
 use anyhow::Context;
-use cni_core::{AddResult, Call, Code, Error, Plugin};
+use cni_core::{AddResult, Call, Code, Command, Error, Plugin};
 use plugin_kit::extras::{self, Mtu};
 use plugin_kit::veth::{self, VethSpec};
 use plugin_kit::{Container, Ipam, Undo, forwarding, parent, single};
@@ -33,6 +33,7 @@ impl Plugin for Ptp {
     fn add(&self, call: &Call) -> anyhow::Result<AddResult> {
         let config = Config::load(call)?;
         let ipam = required_ipam(call)?;
+        ipam.start(Command::Add);
         let container = Container::open(call)?;
         veth::refuse_existing(&container, &call.if_name)?;
         let host = Handle::open().context("failed to talk to the host's kernel")?;

@@ -1,5 +1,8 @@
 //! The `ptp` plugin.
 
+#[global_allocator]
+static MEMORY: cni_core::Arena = cni_core::Arena::new();
+
 fn main() -> std::process::ExitCode {
     cni_core::skel::main(&cni_ptp::Ptp)
 }

@@ -14,7 +14,7 @@ pub use tun::TunSpec;
 
 use anyhow::{Context, anyhow};
 use cni_core::quote::quote;
-use cni_core::{AddResult, Call, Plugin};
+use cni_core::{AddResult, Call, Command, Plugin};
 use plugin_kit::{Container, Ipam, Undo, addressing, refuse_inexpressible, single, sysctl, veth};
 use rtnl::{Link, LinkChange, Request};
 
@@ -39,6 +39,9 @@ impl Plugin for Tap {
         let bridge = bridge::find(&container, &config)?;
         let change = config.properties(bridge.as_ref())?;
 
+        if let Some(ipam) = &ipam {
+            ipam.start(Command::Add);
+        }
         let mut undo = Undo::new();
         create(&container, call, &config, &mut undo)?;
         let link = set(&container, call, &config, &change)?;
@@ -90,7 +93,6 @@ fn create<'c>(
         group: config.group,
     };
     container
-        .netns
         .run(|| match &config.selinux_context {
             Some(context) => label::create_as(context, &spec),
             None => tun::create(&spec),
@@ -128,7 +130,7 @@ fn set(
 /// Addresses, up, routes.
 fn configure(container: &Container, link: &Link, result: &AddResult) -> anyhow::Result<()> {
     // Absent in no kernel with IPv4, and of no consequence.
-    container.netns.run(|| {
+    container.run(|| {
         let _ = sysctl::ensure(&format!("net/ipv4/conf/{}/arp_notify", link.name), "1");
     })?;
     // Duplicates are not looked for: the link has no carrier before a program opens

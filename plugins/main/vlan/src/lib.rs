@@ -6,7 +6,7 @@ mod config;
 pub use config::Config;
 
 use anyhow::{Context, anyhow, bail};
-use cni_core::{AddResult, Call, Plugin};
+use cni_core::{AddResult, Call, Command, Plugin};
 use plugin_kit::single::{self, Checked};
 use plugin_kit::{Container, Ipam, Side, Undo, parent};
 use rtnl::{Handle, KindInfo, Link, LinkKind, LinkSpec};
@@ -33,6 +33,7 @@ impl Plugin for Vlan {
         let side = Side::open(&container, config.link_in_container)?;
         let master = parent::find(side.handle(), &config.master)?;
 
+        ipam.start(Command::Add);
         let mut undo = Undo::new();
         let spec = link_spec(call, &config, side.handle(), &master)?;
         let link = single::create(&container, &side, spec, &mut undo)?;
