@@ -71,5 +71,8 @@ macro_rules! conforms {
 conforms!(bridge, [doc = "bridge with host-local"] Subject::bridge());
 conforms!(loopback, [doc = "loopback"] Subject::loopback());
 conforms!(host_local, [doc = "host-local"] Subject::host_local());
+conforms!(ptp, [doc = "ptp with host-local"] Subject::ptp());
+conforms!(macvlan, [doc = "macvlan with host-local"] Subject::macvlan());
+conforms!(tap, [doc = "tap with host-local"] Subject::tap());
 #[cfg(feature = "own")]
 conforms!(own, [doc = "the plugin CNI_TEST_SUBJECT describes"] Subject::from_env());

@@ -30,6 +30,9 @@ pub struct Subject {
     /// Programs to run on the host before anything else, for example to make the device it builds upon.
     #[serde(default)]
     pub before: Vec<Vec<String>>,
+    /// Kernel features it cannot do without, see [`testkit::needs`].
+    #[serde(default)]
+    pub needs: Vec<String>,
 }
 
 fn default_interface() -> String {
@@ -51,7 +54,67 @@ impl Subject {
             ipam: false,
             repeatable: false,
             before: Vec::new(),
+            needs: Vec::new(),
         }
+    }
+
+    /// `plugin` with `keys` and `host-local`, IPv4 only: where a link reaches beyond the host, each IPv6 address
+    /// would be waited for.
+    fn interface(plugin: &str, keys: Value) -> Subject {
+        let mut config = json!({
+            "name": "conformance", "type": plugin,
+            "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.7.0.0/16"}]]}
+        });
+        if let (Value::Object(config), Value::Object(keys)) = (&mut config, keys) {
+            config.extend(keys);
+        }
+        Subject::new(plugin, config)
+    }
+
+    /// The same with a link `up0` to stand on.
+    fn upon_a_link(plugin: &str, keys: Value) -> Subject {
+        let mut subject = Subject::interface(plugin, keys);
+        subject.config["master"] = json!("up0");
+        let words = |line: &str| line.split(' ').map(String::from).collect();
+        subject.before = vec![
+            words("ip link add up0 type veth peer name down0"),
+            words("ip link set down0 up"),
+            words("ip link set up0 up"),
+        ];
+        subject
+    }
+
+    fn needing(mut self, feature: &str) -> Subject {
+        self.needs.push(feature.into());
+        self
+    }
+
+    /// `ptp` with `host-local`, both address families.
+    pub fn ptp() -> Subject {
+        let mut subject = Subject::interface("ptp", json!({}));
+        subject.config["ipam"]["ranges"] =
+            json!([[{"subnet": "10.7.0.0/16"}], [{"subnet": "fd00:7::/64"}]]);
+        subject
+    }
+
+    /// `macvlan` with `host-local`.
+    pub fn macvlan() -> Subject {
+        Subject::upon_a_link("macvlan", json!({"mode": "bridge"}))
+    }
+
+    /// `ipvlan` with `host-local`.
+    pub fn ipvlan() -> Subject {
+        Subject::upon_a_link("ipvlan", json!({"mode": "l2"})).needing("ipvlan")
+    }
+
+    /// `dummy` with `host-local`.
+    pub fn dummy() -> Subject {
+        Subject::interface("dummy", json!({})).needing("dummy")
+    }
+
+    /// `tap` with `host-local`.
+    pub fn tap() -> Subject {
+        Subject::interface("tap", json!({}))
     }
 
     /// `bridge` with `host-local`, both address families.
@@ -135,6 +198,8 @@ impl Rig {
     /// When there is no such binary, or the host cannot be made.
     #[track_caller]
     pub fn new(subject: Subject) -> Rig {
+        let features: Vec<&str> = subject.needs.iter().map(String::as_str).collect();
+        testkit::needs(&features);
         let plugin = Plugin::new(&subject.plugin);
         let host = Host::new();
         for program in &subject.before {

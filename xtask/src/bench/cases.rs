@@ -1,5 +1,7 @@
 //! What is measured: a table of cases. A plugin more is a case more.
 
+mod interfaces;
+
 use std::fs;
 
 use serde_json::{Value, json};
@@ -86,6 +88,8 @@ pub(crate) struct Step {
 /// A plugin in one configuration, with verbs called one after the other, over and over.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
+    /// What the kernel must have, see [`testkit::needs`].
+    pub(crate) needs: &'static [&'static str],
     pub(crate) plugin: &'static str,
     /// The configuration; `cniVersion` is one that all peers have.
     pub(crate) config: fn(&Side) -> Value,
@@ -240,9 +244,10 @@ pub(crate) fn all() -> Vec<Case> {
             new("GC"),
         ]
     };
-    vec![
+    let mut cases = vec![
         Case {
             name: "loopback",
+            needs: &[],
             plugin: "loopback",
             config: |side| json!({"cniVersion": "1.0.0", "name": side.network(), "type": "loopback"}),
             prepare: nothing,
@@ -266,6 +271,7 @@ pub(crate) fn all() -> Vec<Case> {
         },
         Case {
             name: "host-local",
+            needs: &[],
             plugin: "host-local",
             config: host_local_config,
             prepare: prepare_leases,
@@ -273,6 +279,7 @@ pub(crate) fn all() -> Vec<Case> {
         },
         Case {
             name: "host-local, 20,000 taken",
+            needs: &[],
             plugin: "host-local",
             config: host_local_config,
             prepare: prepare_crowd,
@@ -280,6 +287,7 @@ pub(crate) fn all() -> Vec<Case> {
         },
         Case {
             name: "bridge+host-local IPv4",
+            needs: &[],
             plugin: "bridge",
             config: |side| bridge_config(side, false),
             prepare: prepare_bridge,
@@ -291,6 +299,7 @@ pub(crate) fn all() -> Vec<Case> {
         },
         Case {
             name: "bridge+host-local dual-stack",
+            needs: &[],
             plugin: "bridge",
             config: |side| bridge_config(side, true),
             prepare: prepare_bridge,
@@ -300,5 +309,7 @@ pub(crate) fn all() -> Vec<Case> {
                 |side| bridge_del(side, true),
             ),
         },
-    ]
+    ];
+    cases.extend(interfaces::cases());
+    cases
 }

@@ -60,6 +60,15 @@ const GOALS: &[(&str, &str, Goal)] = &[
         "DEL",
         Goal::TimesCase(2.0, "host-local"),
     ),
+    ("static", "ADD", Goal::Faster(4.0)),
+    ("ptp", "ADD", Goal::Faster(4.0)),
+    ("macvlan", "ADD", Goal::Faster(4.0)),
+    ("host-device", "ADD", Goal::Faster(4.0)),
+    ("vlan", "ADD", Goal::Faster(4.0)),
+    ("ipvlan", "ADD", Goal::Faster(4.0)),
+    // The peer has none of these.
+    ("tap", "ADD", Goal::TimesFloor(1.5)),
+    ("dummy", "ADD", Goal::TimesFloor(1.5)),
 ];
 
 /// Judges what was measured; goals that this run says nothing about are left out.

@@ -1,8 +1,9 @@
 //! A namespace for a device on its way.
 //!
 //! It arrives on the host under its final name only if it is renamed before, and in
-//! the container that name may be taken. A name that is taken for a moment only, on
-//! the host, would bring udev and network managers into action.
+//! the container that name may be taken; then it is renamed here. A name that is
+//! taken for a moment only, on the host, would bring udev and network managers into
+//! action.
 
 use anyhow::{Context, anyhow};
 use cni_core::errno;

@@ -166,6 +166,77 @@ fn give_back(
         Err(e) => return Err(anyhow!(e).context(arriving())),
     }
     let home = Netns::current()?;
+    match container.rtnl.link_by_name(name) {
+        Ok(other) if other.index != link.index => {
+            through_another(container, &home, link, key, record)?;
+        }
+        Err(e) if !e.is_not_found() => return Err(anyhow!(e).context(arriving())),
+        _ => directly(container, &home, link, record)?,
+    }
+    host.link_by_name(name).with_context(arriving)
+}
+
+/// Renames the link where it is, and moves it. Of the two ways the shorter one: what
+/// takes the kernel its time is a move.
+fn directly(
+    container: &Container,
+    home: &Netns,
+    link: &Link,
+    record: &Record,
+) -> anyhow::Result<()> {
+    let name = &record.name;
+    let mut undo = Undo::new();
+    undo.push("put the device back into its state", || {
+        let change = LinkChange {
+            name: Some(link.name.clone()),
+            alias: Some(link.alias.clone()),
+            ..LinkChange::default()
+        };
+        container
+            .rtnl
+            .request(Request::set_link(link.index, &change))?;
+        match link.is_up() {
+            true => set_up(&container.rtnl, link),
+            false => Ok(()),
+        }
+    });
+    // Not all kernels rename a link that is up.
+    let down = LinkChange {
+        up: Some(false),
+        ..LinkChange::default()
+    };
+    let rename = LinkChange {
+        name: Some(name.clone()),
+        alias: Some(record.alias.clone()),
+        ..LinkChange::default()
+    };
+    let changes = [down, rename].map(|change| Request::set_link(link.index, &change));
+    for reply in container.rtnl.batch(changes.into()) {
+        reply.with_context(|| {
+            format!("failed to rename {} to {}", quote(&link.name), quote(name))
+        })?;
+    }
+    let arrive = LinkChange {
+        netns: Some(home.as_fd()),
+        ..LinkChange::default()
+    };
+    container
+        .rtnl
+        .request(Request::set_link(link.index, &arrive))
+        .with_context(|| format!("failed to move {} to hostNS", quote(name)))?;
+    undo.disarm();
+    Ok(())
+}
+
+/// The way by a namespace of its own, for a name that the container has in use.
+fn through_another(
+    container: &Container,
+    home: &Netns,
+    link: &Link,
+    key: &Key,
+    record: &Record,
+) -> anyhow::Result<()> {
+    let name = &record.name;
     let between = PassingNetns::new()?;
     let mut undo = Undo::new();
     undo.push("put the device back into the container", || {
@@ -199,9 +270,9 @@ fn give_back(
     between
         .rtnl
         .request(Request::set_link(here.index, &arrive))
-        .with_context(arriving)?;
+        .with_context(|| format!("failed to move {} to hostNS", quote(name)))?;
     undo.disarm();
-    host.link_by_name(name).with_context(arriving)
+    Ok(())
 }
 
 /// Undoes a return that failed on its way, from wherever that was.

@@ -5,8 +5,10 @@
 //! process it waited for had resident. Built static by `cargo xtask bench`.
 #![allow(clippy::print_stdout, reason = "the measurement is the output")]
 
+mod interfaces;
 mod lease;
 mod network;
+mod tun;
 
 use std::error::Error;
 use std::process::{Command, ExitCode};
@@ -41,7 +43,18 @@ fn run(words: &[&str]) -> Outcome<ExitCode> {
             network::bridge_add(netns, bridge, veth, addresses)?
         }
         ["bridge-check", netns, bridge, ..] => network::bridge_check(netns, bridge)?,
-        ["veth-del", netns] => network::veth_del(netns)?,
+        ["veth-del" | "link-del", netns] => network::veth_del(netns)?,
+        ["ptp-add", netns, address, gateway, veth] => {
+            interfaces::ptp_add(netns, address, gateway, veth)?
+        }
+        ["link-add", netns, address, gateway, kind, parent @ ..] => {
+            interfaces::link_add(netns, address, gateway, kind, parent)?
+        }
+        ["tap-add", netns, address, gateway] => interfaces::tap_add(netns, address, gateway)?,
+        ["device-add", netns, address, gateway, device] => {
+            interfaces::device_add(netns, address, gateway, device)?
+        }
+        ["device-del", netns, device] => interfaces::device_del(netns, device)?,
         ["lease-add", dir, addresses @ ..] => lease::add(dir, addresses)?,
         ["lease-check", dir, addresses @ ..] => lease::check(dir, addresses)?,
         ["lease-del", dir, addresses @ ..] => lease::del(dir, addresses)?,
