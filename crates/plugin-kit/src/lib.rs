@@ -3,6 +3,7 @@
 //! ADD.
 
 pub mod addressing;
+pub mod chain;
 pub mod check;
 pub mod dns;
 pub mod extras;
@@ -13,6 +14,7 @@ pub mod names;
 pub mod parent;
 pub mod settle;
 pub mod single;
+pub mod state;
 pub mod sysctl;
 pub mod undo;
 pub mod veth;

@@ -6,15 +6,12 @@
 
 use crate::link::Attributes;
 use crate::sysctl::{Change, Values};
-use anyhow::{Context, anyhow};
 use cni_core::types::Attachment;
-use cni_core::{Call, errno, json};
-use plugin_kit::MacAddress;
+use cni_core::{Call, json};
+use plugin_kit::{MacAddress, state};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The file of one attachment.
@@ -101,28 +98,7 @@ impl Store {
     }
 
     fn write_bytes(&self, bytes: &[u8]) -> anyhow::Result<()> {
-        let directory = &self.directory;
-        let failed = |what: &str, path: &Path, e: &io::Error| {
-            anyhow!("cannot {what} {}: {}", path.display(), errno::of(e))
-        };
-        let mut builder = DirBuilder::new();
-        builder.recursive(true).mode(0o700);
-        builder
-            .create(directory)
-            .map_err(|e| failed("create", directory, &e))?;
-        // No name of a backup begins with a dot; the verbs of one attachment follow each
-        // other, so the name is nobody else's.
-        let passing = directory.join(format!(".{}", self.name));
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        options
-            .open(&passing)
-            .and_then(|mut file| file.write_all(bytes))
-            .and_then(|()| fs::rename(&passing, self.path()))
-            .map_err(|e| {
-                let _ = fs::remove_file(&passing);
-                failed("write", &self.path(), &e)
-            })
+        state::write(&self.path(), bytes)
     }
 
     /// Removes it; one that is gone is done.
@@ -130,17 +106,7 @@ impl Store {
     /// # Errors
     /// When it is there and cannot be removed.
     pub(crate) fn remove(&self) -> anyhow::Result<()> {
-        remove(&self.path())
-    }
-}
-
-fn remove(path: &Path) -> anyhow::Result<()> {
-    let gone = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
-    match fs::remove_file(path) {
-        Err(e) if !gone.contains(&e.kind()) => {
-            Err(anyhow!("{}", errno::of(&e)).context(format!("cannot remove {}", path.display())))
-        }
-        _ => Ok(()),
+        state::remove(&self.path())
     }
 }
 
@@ -158,8 +124,7 @@ pub(crate) fn collect(directory: &Path, network: &str, valid: &[Attachment]) -> 
             .any(|a| *name == *file_name(&a.container_id, &a.if_name));
         let backup = || Backup::decode(&fs::read(file.path()).ok()?);
         if !alive && backup().is_some_and(|backup| backup.network == network) {
-            let removed = remove(&file.path()).context("failed to collect a backup");
-            outcome = outcome.and(removed);
+            outcome = outcome.and(state::remove(&file.path()));
         }
     }
     outcome

@@ -17,7 +17,7 @@ use anyhow::{Context, anyhow};
 use backup::{Backup, Store};
 use cni_core::quote::quote;
 use cni_core::{AddResult, Call, Plugin, Version};
-use link::note;
+use plugin_kit::chain::{self, note};
 use plugin_kit::{Container, Undo, check, single};
 use rtnl::Link;
 use sysctl::{Change, Values};
@@ -187,18 +187,8 @@ fn restore_sysctls<'a>(
 
 /// Says in the result what the interface is like now.
 fn record(call: &Call, set: &Attributes, result: &mut AddResult) {
-    let sandbox = call.sandbox();
-    let own = |i: &cni_core::Interface| i.name == call.if_name && i.sandbox == sandbox;
-    let exactly = result.interfaces.iter().any(own);
-    for interface in &mut result.interfaces {
-        // The host may have an interface of the same name.
-        let is_it = match exactly {
-            true => own(interface),
-            false => interface.name == call.if_name && !interface.sandbox.is_empty(),
-        };
-        if !is_it {
-            continue;
-        }
+    for number in chain::own_interfaces(call, result) {
+        let interface = &mut result.interfaces[number];
         if let Some(mac) = set.mac {
             interface.mac = mac.to_string();
         }

@@ -3,9 +3,9 @@
 use anyhow::{Context, anyhow, bail};
 use cni_core::errno;
 use cni_core::quote::quote;
+use plugin_kit::chain::note;
 use plugin_kit::{Container, MacAddress, Undo, sysctl};
 use rtnl::{IFF_ALLMULTI, IFF_PROMISC, Link, LinkChange, Request};
-use std::io::Write;
 
 /// Attributes of an interface; `None` leaves one alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -213,10 +213,4 @@ impl Drop for Announcing<'_> {
             note(&format!("failed to restore arp_notify: {e}"));
         }
     }
-}
-
-/// Says what is no reason to fail.
-pub(crate) fn note(text: &str) {
-    // Nothing better can be done when standard error is closed.
-    let _ = writeln!(std::io::stderr(), "{text}");
 }
