@@ -4,7 +4,10 @@ use crate::{Container, settle, sysctl};
 use anyhow::{Context, anyhow, bail};
 use cni_core::quote::quote;
 use cni_core::{AddResult, Cidr, IpConfig, Route, errno};
-use rtnl::{AddressSpec, Exclusivity, Handle, Link, LinkChange, Request, RouteSpec, Scope};
+use rtnl::{
+    Address, AddressSpec, Broadcast, Exclusivity, Handle, Link, LinkChange, Request, RouteSpec,
+    Scope,
+};
 use std::io::Write;
 use std::net::IpAddr;
 
@@ -76,6 +79,21 @@ pub fn apply(
         settle::answering(&container.rtnl, addresses).with_context(unsettled)?;
     }
     Ok(())
+}
+
+/// What gives a link `address` again that it had, without asking the network anew
+/// whether somebody else has it.
+pub fn again(address: &Address) -> AddressSpec {
+    let mut spec = AddressSpec::new(address.addr, address.prefix);
+    spec.peer = address.peer.filter(|peer| *peer != address.addr);
+    spec.scope = address.scope;
+    spec.flags = address.flags & (rtnl::IFA_F_NOPREFIXROUTE | rtnl::IFA_F_MANAGETEMPADDR);
+    spec.nodad = !address.addr.is_ipv4();
+    spec.broadcast = match address.broadcast {
+        Some(IpAddr::V4(broadcast)) => Broadcast::Address(broadcast),
+        _ => Broadcast::None,
+    };
+    spec
 }
 
 /// What is said when the kernel refuses a route: the route as it was asked for, with

@@ -2,11 +2,11 @@
 //! routes and its master.
 
 use anyhow::Context;
+use plugin_kit::addressing;
 use rtnl::{
-    Address, AddressSpec, Broadcast, Exclusivity, Handle, Link, LinkChange, RT_TABLE_LOCAL,
-    RTN_UNICAST, RTPROT_KERNEL, Request, Route, RouteFilter, RouteSpec, Scope,
+    AddressSpec, Exclusivity, Handle, Link, LinkChange, RT_TABLE_LOCAL, RTN_UNICAST, RTPROT_KERNEL,
+    Request, Route, RouteFilter, RouteSpec, Scope,
 };
-use std::net::IpAddr;
 
 /// `RTNH_F_ONLINK` of linux/rtnetlink.h: the gateway is taken to be on the link.
 const RTNH_F_ONLINK: u32 = 4;
@@ -33,7 +33,7 @@ impl HostState {
         let lasting = addresses
             .iter()
             .filter(|a| a.is_permanent() && (a.addr.is_ipv4() || a.scope != Scope::LINK));
-        state.addresses = lasting.map(address).collect();
+        state.addresses = lasting.map(addressing::again).collect();
         if device.is_up() {
             let filter = RouteFilter {
                 oif: Some(device.index),
@@ -86,19 +86,6 @@ impl HostState {
         }
         Ok(())
     }
-}
-
-fn address(address: &Address) -> AddressSpec {
-    let mut spec = AddressSpec::new(address.addr, address.prefix);
-    spec.peer = address.peer.filter(|peer| *peer != address.addr);
-    spec.scope = address.scope;
-    spec.flags = address.flags & (rtnl::IFA_F_NOPREFIXROUTE | rtnl::IFA_F_MANAGETEMPADDR);
-    spec.nodad = !address.addr.is_ipv4();
-    spec.broadcast = match address.broadcast {
-        Some(IpAddr::V4(broadcast)) => Broadcast::Address(broadcast),
-        _ => Broadcast::None,
-    };
-    spec
 }
 
 /// A route that somebody made; the kernel makes its own again.

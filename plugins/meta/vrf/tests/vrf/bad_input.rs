@@ -1,0 +1,113 @@
+//! What cannot be meant is refused before anything is changed.
+
+use crate::common::{assert_same, attached, config, ip, state, vrf};
+use serde_json::{Value, json};
+use testkit::Node;
+
+#[test]
+fn values_and_types() {
+    let (host, container) = attached();
+    let before = state(&host, &container);
+    let valid = "configuration is expected to have a valid vrf name";
+    for (extra, words) in [
+        (json!({"vrfname": ""}), valid),
+        (json!({"vrfname": null}), valid),
+        (json!({"vrfname": "much-too-long-a-name"}), valid),
+        (json!({"vrfname": "a/b"}), valid),
+        (json!({"vrfname": ".."}), valid),
+        (json!({"vrfname": "a b"}), valid),
+        (
+            json!({"vrfname": "eth0"}),
+            "a valid vrf name: eth0 is the interface's",
+        ),
+        (
+            json!({"vrfname": 7}),
+            "failed to load netconf: vrfname: expected a string, got number",
+        ),
+        (json!({"table": -1}), "table: "),
+        (
+            json!({"table": 4_294_967_296_u64}),
+            "table: 4294967296 is out of range",
+        ),
+        (
+            json!({"table": "5"}),
+            "table: expected an integer, got string",
+        ),
+        (
+            json!({"table": 254}),
+            "invalid table 254: the kernel uses it for everything outside of a VRF",
+        ),
+        (
+            json!({"table": 255}),
+            "invalid table 255: the kernel uses it for its own addresses",
+        ),
+        (json!({"table": 253}), "invalid table 253"),
+        (
+            json!({"prevResult": null}),
+            "missing prevResult from earlier plugin",
+        ),
+        (
+            json!({"prevResult": {"cniVersion": "0.2.0"}}),
+            "could not parse prevResult",
+        ),
+        (
+            json!({"vrfname": "lo"}),
+            "cmdAdd failed: Netlink lo is not a VRF",
+        ),
+    ] {
+        let run = vrf().add(&container, &config(extra));
+        run.expect_error(999).mentions(words);
+        assert_same(&before, &state(&host, &container));
+    }
+}
+
+#[test]
+fn what_does_not_fit() {
+    let (host, container) = attached();
+    for command in [
+        "link add blue type vrf table 9",
+        "link add br0 type bridge",
+        "link add d0 type veth",
+        "link set d0 master br0",
+    ] {
+        ip(&container, command);
+    }
+    let before = state(&host, &container);
+    let refused = |name: &str, extra: Value, words: &str| {
+        let call = vrf().command("ADD").container(&container).ifname(name);
+        let run = call.config(&config(extra)).run();
+        run.expect_error(999).mentions(words);
+        assert_same(&before, &state(&host, &container));
+    };
+    refused(
+        "eth0",
+        json!({"table": 8}),
+        "cmdAdd failed: VRF blue already exist with different routing table 9",
+    );
+    refused(
+        "d0",
+        json!({}),
+        "cmdAdd failed: interface d0 has already a master set: br0",
+    );
+    refused(
+        "d0",
+        json!({"vrfname": "new"}),
+        "cmdAdd failed: interface d0 has already a master set: br0",
+    );
+    refused(
+        "eth9",
+        json!({}),
+        "cmdAdd failed: could not get link by name eth9: Link not found",
+    );
+    refused(
+        "eth9",
+        json!({"vrfname": "new"}),
+        "cmdAdd failed: could not get link by name eth9",
+    );
+    assert_eq!(container.link("new"), None);
+    container.delete();
+    vrf()
+        .add(&container, &config(json!({})))
+        .expect_error(999)
+        .mentions("failed to Statfs \"/run/netns/c1\": no such file or directory");
+}

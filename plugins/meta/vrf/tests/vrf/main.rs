@@ -1,0 +1,14 @@
+//! Black-box tests: the built binary, driven as a runtime drives it, in hosts and
+//! containers of the tests' own. One program, so that it is linked once.
+#![allow(clippy::unwrap_used)]
+
+mod bad_input;
+mod check;
+mod common;
+mod del;
+mod domains;
+mod interop;
+mod page;
+mod parsing;
+mod rollback;
+mod versions;
