@@ -3,7 +3,7 @@
 use crate::{Host, Node};
 
 /// Ends the test if the running kernel lacks one of `features`: kinds of links (`vlan`, `ipvlan`, `dummy`,
-/// `vrf`).
+/// `vrf`), and `bridge-vlan-filtering`.
 ///
 /// # Panics
 ///
@@ -16,8 +16,12 @@ pub fn needs(features: &[&str]) {
             host.command(&["ip", "link", "add", "parent0", "type", "veth"]);
             argv.extend(["link", "parent0"]);
         }
-        argv.extend(["type", feature]);
         argv.extend(match *feature {
+            "bridge-vlan-filtering" => ["type", "bridge"],
+            kind => ["type", kind],
+        });
+        argv.extend(match *feature {
+            "bridge-vlan-filtering" => ["vlan_filtering", "1"].as_slice(),
             "vlan" => ["id", "5"].as_slice(),
             "vrf" => ["table", "5"].as_slice(),
             _ => [].as_slice(),

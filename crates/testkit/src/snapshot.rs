@@ -12,8 +12,9 @@ use crate::node::Node;
 
 /// Everything that plugins leave traces in, as readable lines under a heading each.
 ///
-/// Of the host and of each container: links (kind, flags, MTU, MAC, master, port flags, alias), addresses,
-/// routes of all tables, rules, permanent neighbours, qdiscs and filters, nf_tables and legacy iptables rules.
+/// Of the host and of each container: links (kind, flags, MTU, MAC, master, port flags, alias), VLANs of bridges,
+/// addresses, routes of all tables, rules, permanent neighbours, qdiscs and filters, nf_tables and legacy iptables
+/// rules.
 /// Of the host: files below `/var/lib/cni` and `/run`. Left out is what changes by itself (counters, timers,
 /// carrier, interface indexes, automatic link-local addresses) and sysctls, which are asked for with [`Node::sysctl`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,9 +149,11 @@ impl Snapshot {
                 .map(flatten)
                 .collect()
         };
+        let all_links = node.ip_json(&["-details", "link", "show"]);
+        self.put(&format!("{name} link"), links(&all_links));
         self.put(
-            &format!("{name} link"),
-            links(&node.ip_json(&["-details", "link", "show"])),
+            &format!("{name} bridge vlan"),
+            bridge_vlans(node, &all_links),
         );
         self.put(
             &format!("{name} address"),
@@ -291,6 +294,23 @@ fn links(links: &Value) -> BTreeSet<String> {
         parts.join(" ")
     };
     links.as_array().into_iter().flatten().map(wanted).collect()
+}
+
+/// Who is in which VLAN, where the kernel has them on bridges.
+fn bridge_vlans(node: &impl Node, links: &Value) -> BTreeSet<String> {
+    let has_vlans = |link: &Value| !link["linkinfo"]["info_data"]["vlan_default_pvid"].is_null();
+    let mut bridges = links.as_array().into_iter().flatten();
+    if !bridges.any(has_vlans) {
+        return BTreeSet::new();
+    }
+    let text = node.command(&["bridge", "-json", "vlan", "show"]);
+    let ports: Value = serde_json::from_str(&text).unwrap_or_default();
+    ports
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(flatten)
+        .collect()
 }
 
 fn addresses(links: &Value) -> BTreeSet<String> {
