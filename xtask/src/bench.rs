@@ -2,9 +2,10 @@
 //!
 //! Everything runs in a private host; per case each side has a container, a bridge and a data directory of its
 //! own. Calls are interleaved (ours, peer, floor, ours, …), so that whatever else the machine does falls on all
-//! alike, and medians are taken.
+//! alike, and medians are taken. Cases that this kernel is not good enough for run on another.
 
 mod cases;
+mod elsewhere;
 mod measure;
 mod run;
 mod table;
@@ -41,6 +42,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     let file = options.value("--json")?;
     let quick = options.flag("--quick");
     let skip_build = options.flag("--no-build");
+    let inside = options.value(elsewhere::INSIDE)?;
     let wanted = options.positional()?;
     let rounds = if quick { ROUNDS.1 } else { ROUNDS.0 };
 
@@ -59,21 +61,41 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     } else {
         build::build(None)?
     };
-    let tools = tools()?;
+    let tools = match &inside {
+        Some(dir) => elsewhere::tools(dir),
+        None => tools()?,
+    };
 
     let cases: Vec<cases::Case> = cases::all()
         .into_iter()
-        .filter(|c| c.needs.is_empty())
-        .filter(|c| wanted.is_empty() || wanted.iter().any(|w| c.name.contains(w.as_str())))
+        .filter(|c| {
+            wanted.is_empty()
+                || wanted.iter().any(|w| match &inside {
+                    // From the one outside, which knows the names.
+                    Some(_) => c.name == w.as_str(),
+                    None => c.name.contains(w.as_str()),
+                })
+        })
         .collect();
     if cases.is_empty() {
         return Err(format!("no case is called {}", wanted.join(" or ")));
     }
     let host = private_host()?;
     let mut figures = Vec::new();
-    for case in &cases {
+    let (here, there): (Vec<&cases::Case>, Vec<_>) = cases
+        .iter()
+        .partition(|case| inside.is_some() || elsewhere::is_here(case));
+    for case in here {
         eprintln!("measuring {} ({rounds} rounds)", case.name);
         figures.extend(run::case(&host, case, peer.as_deref(), &tools, rounds)?);
+    }
+    if inside.is_some() {
+        elsewhere::print(&figures);
+        return Ok(());
+    }
+    if !there.is_empty() {
+        let dir = tools.floor.parent().unwrap_or(Path::new("/"));
+        figures.extend(elsewhere::run(&there, peer.as_deref(), dir, quick)?);
     }
     let empty = run::empty(&tools, rounds)?;
     println!("{}", machine());
@@ -141,7 +163,13 @@ fn report(
     println!(
         "run processes, plus the same kernel operations issued bare by one process. Times are medians in ms;"
     );
-    println!("memory is the largest resident set of any process of the call.\n");
+    println!("memory is the largest resident set of any process of the call.");
+    if figures.iter().any(|row| row.elsewhere) {
+        println!(
+            "(UML): in User Mode Linux, since the machine's kernel lacks these links; read the ratios."
+        );
+    }
+    println!();
     println!("{}", table::sizes(binaries, peer));
     let targets = targets::judge(figures, binaries);
     println!("{}", table::targets(&targets));

@@ -55,7 +55,7 @@ mod trial;
 mod user;
 
 pub use host::{Container, Host};
-pub use needs::{DEFER, Deferred, KERNEL, UML, needs, patience, physical_device};
+pub use needs::{DEFER, Deferred, KERNEL, UML, has, needs, patience, physical_device};
 pub use node::{Node, reach};
 pub use plugin::{Invocation, PEER_DIR, Plugin, bin_dir, peer_dir};
 pub use run::{ErrorReply, Run, Running, run_all};

@@ -139,6 +139,16 @@ fn is_uml() -> bool {
     env::var_os(KERNEL).is_some_and(|kernel| kernel == UML)
 }
 
+/// Whether the running kernel has `feature`, one of those that [`needs`] knows.
+///
+/// # Panics
+///
+/// For a feature that is not on the list.
+#[track_caller]
+pub fn has(feature: &str) -> bool {
+    lacks(feature).is_none()
+}
+
 /// Why the running kernel lacks `feature`, `None` if it has it.
 #[track_caller]
 fn lacks(feature: &str) -> Option<String> {

@@ -43,6 +43,8 @@ pub(crate) struct Figures {
     pub(crate) floor: Option<f64>,
     /// The bare deletion of a veth pair, part of the floor of DEL, in milliseconds.
     pub(crate) veth_delete: Option<f64>,
+    /// Measured on another kernel than the rest.
+    pub(crate) elsewhere: bool,
 }
 
 impl Figures {
@@ -64,7 +66,29 @@ impl Figures {
         json!({
             "case": self.case, "verb": self.verb, "ours": sample(&self.ours),
             "peer": self.peer.as_ref().map(sample), "faster": self.ratio(), "floor_ms": self.floor,
-            "veth_delete_ms": self.veth_delete
+            "veth_delete_ms": self.veth_delete, "elsewhere": self.elsewhere
+        })
+    }
+
+    /// Reads what [`Figures::to_json`] wrote on another kernel, of one of `cases`.
+    pub(crate) fn from_json(row: &Value, cases: &[&Case]) -> Option<Figures> {
+        let case = cases.iter().find(|case| row["case"] == case.name)?;
+        let step = case.steps.iter().find(|step| row["verb"] == step.verb)?;
+        let sample = |sample: &Value| {
+            Some(Sample {
+                times: vec![sample["median_ms"].as_f64()?],
+                memory: sample["peak_memory_kib"].as_u64()?,
+                processes: usize::try_from(sample["processes"].as_u64()?).ok()?,
+            })
+        };
+        Some(Figures {
+            case: case.name,
+            verb: step.verb,
+            ours: sample(&row["ours"])?,
+            peer: sample(&row["peer"]),
+            floor: row["floor_ms"].as_f64(),
+            veth_delete: row["veth_delete_ms"].as_f64(),
+            elsewhere: true,
         })
     }
 }
@@ -287,6 +311,7 @@ fn gather(case: &Case, runners: &[Runner<'_>], bare: &Bare, empty: f64) -> Vec<F
                 .flatten(),
             ours,
             floor,
+            elsewhere: false,
         }
     };
     case.steps.iter().enumerate().map(row).collect()

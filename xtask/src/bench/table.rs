@@ -51,7 +51,7 @@ pub(crate) fn figures(figures: &[Figures]) -> String {
         let peer = row.peer.as_ref();
         let ours = row.ours.median();
         vec![
-            row.case.to_owned(),
+            format!("{}{}", row.case, if row.elsewhere { " (UML)" } else { "" }),
             row.verb.to_owned(),
             format!("{ours:.2}"),
             number(peer.map(super::run::Sample::median), 2),
