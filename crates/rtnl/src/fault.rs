@@ -14,7 +14,10 @@ use crate::error::Error;
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
 /// Counts one modifying request; the error it is to fail with, if it is its turn.
-pub(crate) fn strike(what: &str) -> Option<Error> {
+///
+/// Other crates count theirs with it, too, so that there is one numbering.
+#[must_use]
+pub fn strike(what: &str) -> Option<Error> {
     let number = COUNT.fetch_add(1, Ordering::Relaxed) + 1;
     if let Some(path) = std::env::var_os("RTNL_COUNT")
         && let Err(error) = std::fs::write(path, number.to_string())
