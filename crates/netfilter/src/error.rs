@@ -147,7 +147,10 @@ impl Error {
     /// Whether the permission is missing (`CAP_NET_ADMIN`, access to a file).
     #[must_use]
     pub fn is_permission(&self) -> bool {
-        matches!(self.errno(), Some(libc::EPERM | libc::EACCES))
+        match self.kind() {
+            Kind::Command { stderr, .. } => crate::iptables::is_denied(stderr),
+            _ => matches!(self.errno(), Some(libc::EPERM | libc::EACCES)),
+        }
     }
 
     /// Whether the kernel does not know what was asked: it was built without a

@@ -143,14 +143,7 @@ fn filter_rules_of_both_families() {
                     "udp dport 80-90 accept",
                     rule().dports(Protocol::Udp, 80..=90).accept(),
                 ),
-                (
-                    "udp sport 67 counter udp dport 68 drop",
-                    rule()
-                        .sport(Protocol::Udp, 67)
-                        .counter()
-                        .dport(Protocol::Udp, 68)
-                        .drop(),
-                ),
+                ("udp sport 67 drop", rule().sport(Protocol::Udp, 67).drop()),
                 (
                     "meta l4proto sctp accept",
                     rule().protocol(Protocol::Sctp).accept(),

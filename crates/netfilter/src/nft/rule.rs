@@ -241,6 +241,8 @@ impl Rule<'_> {
             expr::payload(list, NFT_PAYLOAD_LL_HEADER, 12, 2, NFT_REG_1);
             expr::cmp(list, NFT_REG_1, NFT_CMP_EQ, &ETH_P_IPV6.to_be_bytes());
             self.network = Some(NFPROTO_IPV6);
+        } else {
+            self.need_for(Field::Ipv6Saddr);
         }
         self.need_transport(Protocol::Icmpv6);
         let list = &mut self.expressions;
