@@ -296,8 +296,8 @@ impl Error {
                  NAT needs CONFIG_NFT_NAT, in family inet also Linux 5.2 or later"
             }
             _ => {
-                "; this kernel lacks a part of nf_tables (CONFIG_NF_TABLES, CONFIG_NFT_*) \
-                 or is too old for it"
+                "; this kernel lacks a part of nf_tables (CONFIG_NF_TABLES, CONFIG_NFT_*), \
+                 is too old for it, or does not allow it in such a chain"
             }
         })
     }

@@ -2,7 +2,8 @@
 //!
 //! Modifying requests of the process are counted from 1, each message of a
 //! batch by itself. `RTNL_FAIL_AT=<n>` makes the n-th fail with `EIO` without
-//! being sent. `RTNL_COUNT=<file>` keeps the number of requests so far in a
+//! being sent; `RTNL_KILL_AT=<n>` aborts the process there, with nothing undone
+//! that was done so far. `RTNL_COUNT=<file>` keeps the number of requests so far in a
 //! file. Only in builds with the feature `fault-injection`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,6 +28,10 @@ pub fn strike(what: &str) -> Option<Error> {
             what,
         ));
     }
-    let fail_at = std::env::var("RTNL_FAIL_AT").ok()?;
-    (fail_at.parse() == Ok(number)).then(|| Error::kernel(EIO, "injected".to_owned(), what))
+    let is_at =
+        |variable: &str| std::env::var(variable).is_ok_and(|value| value.parse() == Ok(number));
+    if is_at("RTNL_KILL_AT") {
+        std::process::abort();
+    }
+    is_at("RTNL_FAIL_AT").then(|| Error::kernel(EIO, "injected".to_owned(), what))
 }

@@ -296,7 +296,6 @@ impl Rule {
     }
 
     /// Reads the words that follow `-A chain` in what `iptables-save` prints.
-    #[must_use]
     pub fn parse(text: &str) -> Rule {
         Rule::from_words(split(text))
     }

@@ -122,8 +122,8 @@ impl Batch {
         self.new_rule(rule, NLM_F_CREATE, at)
     }
 
-    /// Puts a rule in the place of the one with this handle. It gets a handle
-    /// of its own.
+    /// Puts a rule in the place of the one with this handle. Whether it keeps
+    /// the handle is the kernel's affair: [`Batch::echo`] tells.
     pub fn replace_rule(&mut self, rule: &Rule<'_>, handle: u64) -> &mut Batch {
         let at = Some((NFTA_RULE_HANDLE, handle));
         self.new_rule(rule, NLM_F_REPLACE, at)

@@ -160,12 +160,11 @@ impl Nft {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
+        const WHAT: &str = "commit packet filters";
         #[cfg(feature = "fault-injection")]
-        if let Some(error) = rtnl::netlink::injected_fault("commit packet filters").filter(|_| end)
-        {
+        if end && let Some(error) = rtnl::netlink::injected_fault(WHAT) {
             return Err(error.into());
         }
-        const WHAT: &str = "commit packet filters";
         let first = self.connection.next_sequence();
         // The numbers of the changes are used up, too.
         for _ in 0..=batch.len() {

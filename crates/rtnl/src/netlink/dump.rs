@@ -46,7 +46,10 @@ impl Connection {
     ///
     /// Never gives part of a table: if it changes while it is read
     /// (`NLM_F_DUMP_INTR`), it is read again, ten times at most.
-    pub(crate) fn dump<T>(
+    ///
+    /// # Errors
+    /// The kernel's refusal, and those of the socket.
+    pub fn dump<T>(
         &self,
         kind: u16,
         body: &[u8],
@@ -58,7 +61,10 @@ impl Connection {
     }
 
     /// As [`Connection::dump`], and tells in how many parts the table came.
-    pub(crate) fn dump_parts<T>(
+    ///
+    /// # Errors
+    /// The kernel's refusal, and those of the socket.
+    pub fn dump_parts<T>(
         &self,
         kind: u16,
         body: &[u8],
