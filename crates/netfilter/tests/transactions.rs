@@ -183,6 +183,19 @@ fn errors_name_the_change_and_nothing_is_done() {
             .contains("other fields than are looked up"),
         "{error}"
     );
+    // What no kernel has stands for what an old one lacks.
+    let error = commit(&|batch| {
+        let bridge = Table::new(Family::Bridge, "b");
+        batch.add_table(&bridge);
+        batch.add_chain(&bridge.base_chain("c", ChainType::Nat, Hook::Prerouting, 0));
+    });
+    assert!(error.is_unsupported() && !error.is_not_found());
+    assert_eq!(
+        error.to_string(),
+        "add chain bridge b c: no such file or directory (chain type \"nat\"); \
+         this kernel has no such chains in this family: NAT needs CONFIG_NFT_NAT, \
+         in family inet also Linux 5.2 or later"
+    );
     // Masquerading where packets come in.
     let error = commit(&|batch| {
         let base = TABLE.base_chain("b", ChainType::Nat, Hook::Prerouting, 0);

@@ -1,6 +1,5 @@
 //! From wishes to the input of iptables-restore.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::change::{Change, Wish};
@@ -77,35 +76,63 @@ fn line(lines: &mut String, words: &[&str]) {
 
 /// The table as it will be when the lines so far were carried out.
 struct Plan<'a> {
-    chains: BTreeMap<&'a str, Vec<String>>,
+    chains: Vec<Content<'a>>,
     lines: String,
+}
+
+/// A chain and the texts of its rules.
+struct Content<'a> {
+    name: &'a str,
+    rules: Vec<String>,
 }
 
 impl<'a> Plan<'a> {
     fn new(saved: &'a Saved) -> Plan<'a> {
-        let mut chains: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-        for chain in saved.chains() {
-            chains.entry(chain).or_default();
-        }
-        for rule in saved.rules() {
-            let rules = chains.entry(rule.chain).or_default();
-            rules.push(rule.text.to_owned());
-        }
-        Plan {
-            chains,
+        let mut plan = Plan {
+            chains: Vec::new(),
             lines: String::new(),
+        };
+        plan.chains.extend(saved.chains().map(|name| Content {
+            name,
+            rules: Vec::new(),
+        }));
+        // Rules come chain by chain, in the order of the chains.
+        let mut at = 0;
+        for rule in saved.rules() {
+            while plan.chains.get(at).is_some_and(|c| c.name != rule.chain) {
+                at += 1;
+            }
+            if at >= plan.chains.len() {
+                at = plan.place_of(rule.chain);
+            }
+            if let Some(chain) = plan.chains.get_mut(at) {
+                chain.rules.push(rule.text.to_owned());
+            }
         }
+        plan
+    }
+
+    fn find(&self, name: &str) -> Option<&Content<'a>> {
+        self.chains.iter().find(|chain| chain.name == name)
+    }
+
+    /// Where the chain is, which is there from now on.
+    fn place_of(&mut self, name: &'a str) -> usize {
+        let found = self.chains.iter().position(|chain| chain.name == name);
+        found.unwrap_or_else(|| {
+            self.chains.push(Content {
+                name,
+                rules: Vec::new(),
+            });
+            self.chains.len() - 1
+        })
     }
 
     fn fulfil(&mut self, wish: &'a Wish) {
         match wish {
             Wish::Chain(name) => self.ensure(name),
             Wish::OwnChain(name) => {
-                if self
-                    .chains
-                    .get(name.as_str())
-                    .is_some_and(|r| !r.is_empty())
-                {
+                if self.find(name).is_some_and(|chain| !chain.rules.is_empty()) {
                     self.flush(name);
                 } else {
                     self.ensure(name);
@@ -141,66 +168,67 @@ impl<'a> Plan<'a> {
     }
 
     fn ensure(&mut self, name: &'a str) {
-        if !self.chains.contains_key(name) {
-            self.chains.insert(name, Vec::new());
+        if self.find(name).is_none() {
+            self.place_of(name);
             line(&mut self.lines, &["-N", name]);
         }
     }
 
     fn flush(&mut self, name: &str) {
-        if let Some(rules) = self.chains.get_mut(name) {
-            rules.clear();
+        for chain in self.chains.iter_mut().filter(|chain| chain.name == name) {
+            chain.rules.clear();
         }
         line(&mut self.lines, &["-F", name]);
     }
 
     fn holds(&self, chain: &str, rule: &Rule) -> bool {
         let looked_for = Looked::new(rule);
-        self.chains
-            .get(chain)
-            .is_some_and(|rules| rules.iter().any(|text| looked_for.is(rule, text)))
+        self.find(chain)
+            .is_some_and(|found| found.rules.iter().any(|text| looked_for.is(rule, text)))
     }
 
     fn add(&mut self, chain: &'a str, rule: &Rule, first: bool) {
         let text = rule.to_string();
         let verb = if first { "-I" } else { "-A" };
         line(&mut self.lines, &[verb, chain, &text]);
-        let rules = self.chains.entry(chain).or_default();
-        if first {
-            rules.insert(0, text);
-        } else {
-            rules.push(text);
+        let at = self.place_of(chain);
+        if let Some(chain) = self.chains.get_mut(at) {
+            let place = if first { 0 } else { chain.rules.len() };
+            chain.rules.insert(place, text);
         }
     }
 
-    fn delete_where(&mut self, chain: &str, mut doomed: impl FnMut(&str) -> bool) {
-        let Some(rules) = self.chains.get_mut(chain) else {
-            return;
-        };
+    fn delete_where(&mut self, chain: &str, doomed: impl FnMut(&str) -> bool) {
+        self.delete_in(|name| name == chain, doomed);
+    }
+
+    fn delete_in(
+        &mut self,
+        concerned: impl Fn(&str) -> bool,
+        mut doomed: impl FnMut(&str) -> bool,
+    ) {
         let lines = &mut self.lines;
-        rules.retain(|text| {
-            let gone = doomed(text);
-            if gone {
-                // Writing to a string does not fail.
-                let _ = writeln!(lines, "-D {chain} {text}");
-            }
-            !gone
-        });
+        for found in self.chains.iter_mut().filter(|c| concerned(c.name)) {
+            let chain = found.name;
+            found.rules.retain(|text| {
+                let gone = doomed(text);
+                if gone {
+                    // Writing to a string does not fail.
+                    let _ = writeln!(lines, "-D {chain} {text}");
+                }
+                !gone
+            });
+        }
     }
 
     fn delete_chain(&mut self, name: &str) {
-        if !self.chains.contains_key(name) {
+        if self.find(name).is_none() {
             return;
         }
-        let all: Vec<&str> = self.chains.keys().copied().collect();
-        for chain in all {
-            // Its own rules go with the flush.
-            if chain != name {
-                self.delete_where(chain, |text| leads_to(text, name));
-            }
-        }
+        // Its own rules go with the flush.
+        self.delete_in(|chain| chain != name, |text| leads_to(text, name));
         self.flush(name);
-        self.chains.remove(name);
+        self.chains.retain(|chain| chain.name != name);
         line(&mut self.lines, &["-X", name]);
     }
 }

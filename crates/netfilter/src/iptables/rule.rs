@@ -27,7 +27,7 @@ struct Basic {
     value: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Extension {
     name: String,
     words: Vec<String>,
@@ -256,16 +256,18 @@ impl Rule {
     /// does not count.
     #[must_use]
     pub fn same(&self, other: &Rule) -> bool {
-        let sorted = |rule: &Rule| {
-            let mut matches = rule.matches.clone();
-            matches.sort_unstable();
-            matches
+        let count = |rule: &Rule, wanted: &Extension| {
+            rule.matches.iter().filter(|found| *found == wanted).count()
         };
         self.basics == other.basics
             && self.target == other.target
             && self.free.is_empty()
             && other.free.is_empty()
-            && (self.matches == other.matches || sorted(self) == sorted(other))
+            && self.matches.len() == other.matches.len()
+            && self
+                .matches
+                .iter()
+                .all(|wanted| count(self, wanted) == count(other, wanted))
     }
 
     /// The words that iptables takes.

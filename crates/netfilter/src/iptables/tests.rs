@@ -165,6 +165,33 @@ fn what_cannot_be_said_is_refused() {
     }
 }
 
+/// What takes long with as many attachments as a host has shows here.
+#[test]
+fn a_full_table_is_planned_for() {
+    let mut text = String::from("*nat\n:POSTROUTING ACCEPT [0:0]\n");
+    let names: Vec<String> = (0..5000)
+        .map(|number| format!("CNI-{number:024}"))
+        .collect();
+    for name in &names {
+        text += &format!(":{name} - [0:0]\n");
+    }
+    for name in &names {
+        text += &format!("-A POSTROUTING -s 10.9.9.9/32 -m comment --comment {name} -j {name}\n");
+    }
+    for name in &names {
+        text += &format!("-A {name} -d 10.0.0.0/8 -j ACCEPT\n-A {name} -j MASQUERADE\n");
+    }
+    let saved = Saved::parse(text);
+    let begin = std::time::Instant::now();
+    let gone = Change::new(Table::Nat).delete_chain(&names[2500]);
+    let script = plan(&gone, &saved).unwrap();
+    assert_eq!(script.lines().count(), 5);
+    let script = plan(&masquerade(), &saved).unwrap();
+    assert_eq!(script.lines().count(), 6);
+    // Without optimisation, on a busy machine.
+    assert!(begin.elapsed() < std::time::Duration::from_secs(5));
+}
+
 proptest! {
     #[test]
     fn any_text_is_read(text in any::<String>(), rule in "[ -~]{0,60}") {

@@ -1,5 +1,6 @@
 //! The conversation with the kernel: committing, checking, trying again.
 
+use std::cell::Cell;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -16,8 +17,10 @@ use crate::error::{Culprit, Error, Kind};
 /// rules.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// So often a transaction is tried at the very generation of its reading.
-const STRICT_ATTEMPTS: u32 = 20;
+/// So often, and so long, a transaction is tried at the very generation of its
+/// reading.
+const STRICT_ATTEMPTS: u32 = 2;
+const STRICT_TIME: Duration = Duration::from_millis(50);
 
 /// Between two attempts, so that whoever changes the rules gets on.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -123,7 +126,7 @@ impl Nft {
         let begin = Instant::now();
         let mut attempts = 0;
         loop {
-            let strict = attempts < STRICT_ATTEMPTS;
+            let strict = attempts < STRICT_ATTEMPTS || begin.elapsed() < STRICT_TIME;
             let generation = strict.then(|| self.generation()).transpose()?;
             let batch = build(self)?;
             let outcome = self.send(&batch, generation, true);
@@ -195,26 +198,41 @@ impl Nft {
         }
     }
 
-    /// Reads a list; `read` adds what it wants of each message. Lists that
-    /// changed while they were read are read again.
-    pub(crate) fn dump<T>(
+    /// Reads a list; `read` adds what it wants of each message, and notes which
+    /// entry it was.
+    ///
+    /// The kernel reports a list as changed if anything at all was changed in
+    /// the namespace while it was read, and a long one might never be read in
+    /// peace. Such a list is read again until it comes undisturbed, or twice in
+    /// a row with the same entries.
+    pub(crate) fn dump<T: PartialEq>(
         &self,
         kind: u16,
         body: &[u8],
-        read: impl Fn(&Message<'_>, &mut Vec<T>),
+        read: impl Fn(&Message<'_>, &mut Vec<T>, &mut Entries),
     ) -> Result<Vec<T>, Error> {
         let what = describe(kind, body);
         let begin = Instant::now();
+        let mut before: Option<(Vec<T>, Entries)> = None;
         loop {
-            match self.connection.dump_once(kind, body, &what, &read) {
-                Ok(Some(dumped)) => return Ok(dumped.list),
-                Ok(None) if begin.elapsed() > PATIENCE => {
-                    let waited = begin.elapsed();
-                    return Err(Error::new(Kind::Changing { waited }, what));
-                }
-                Ok(None) => {}
-                Err(error) => return Err(refusal(error, &what)),
+            let entries = Cell::new(Entries::default());
+            let dumped = self
+                .connection
+                .dump_once(kind, body, &what, &|message, list: &mut Vec<T>| {
+                    let mut seen = entries.take();
+                    read(message, list, &mut seen);
+                    entries.set(seen);
+                })
+                .map_err(|error| refusal(error, &what))?;
+            let now = (dumped.list, entries.take());
+            if !dumped.interrupted || before.as_ref() == Some(&now) {
+                return Ok(now.0);
             }
+            if begin.elapsed() > PATIENCE {
+                let waited = begin.elapsed();
+                return Err(Error::new(Kind::Changing { waited }, what));
+            }
+            before = Some(now);
         }
     }
 
@@ -236,6 +254,23 @@ impl Nft {
                 }
             }
             found => Ok(found?),
+        }
+    }
+}
+
+/// Which entries a list had, and in which order: their count and a hash (FNV-1a).
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Entries {
+    count: u64,
+    hash: u64,
+}
+
+impl Entries {
+    /// Notes an entry by what tells it from the others.
+    pub(crate) fn note(&mut self, identity: &[u8]) {
+        self.count += 1;
+        for byte in identity {
+            self.hash = (self.hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
         }
     }
 }

@@ -8,6 +8,7 @@ mod batch;
 mod client;
 mod constants;
 mod expression;
+mod load;
 mod object;
 mod read;
 mod rule;

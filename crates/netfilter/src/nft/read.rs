@@ -281,9 +281,13 @@ impl Nft {
         let body = body(table.family, |body| {
             body.text(NFTA_CHAIN_TABLE, table.name);
         })?;
-        self.dump(NFT_MSG_GETCHAIN, &body, |message, chains| {
+        self.dump(NFT_MSG_GETCHAIN, &body, |message, chains, entries| {
             let chain = ChainInfo::decode(message.body);
-            chains.extend(chain.filter(|chain| chain.table == table.name));
+            let chain = chain.filter(|chain| chain.table == table.name);
+            if let Some(chain) = &chain {
+                entries.note(chain.name.as_bytes());
+            }
+            chains.extend(chain);
         })
     }
 
@@ -324,9 +328,14 @@ impl Nft {
             body.text(NFTA_RULE_TABLE, chain.table.name);
             body.text(NFTA_RULE_CHAIN, chain.name);
         })?;
-        self.dump(NFT_MSG_GETRULE, &body, |message, rules| {
-            let view = RuleView::decode(message.body).filter(&wanted);
-            rules.extend(view.map(|view| view.to_info()));
+        self.dump(NFT_MSG_GETRULE, &body, |message, rules, entries| {
+            let Some(view) = RuleView::decode(message.body) else {
+                return;
+            };
+            entries.note(&view.handle.to_ne_bytes());
+            if wanted(&view) {
+                rules.push(view.to_info());
+            }
         })
     }
 
@@ -340,8 +349,11 @@ impl Nft {
             body.text(NFTA_SET_ELEM_LIST_TABLE, set.table.name);
             body.text(NFTA_SET_ELEM_LIST_SET, set.name);
         })?;
-        self.dump(NFT_MSG_GETSETELEM, &body, |message, elements| {
-            elements.extend(decode_elements(message.body));
+        self.dump(NFT_MSG_GETSETELEM, &body, |message, elements, entries| {
+            for element in decode_elements(message.body) {
+                entries.note(&element.key);
+                elements.push(element);
+            }
         })
     }
 

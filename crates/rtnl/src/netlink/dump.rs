@@ -20,6 +20,9 @@ pub struct Dumped<T> {
     /// Number of datagrams with entries in them. The kernel fills each from the
     /// table at one moment, but lets go of the table in between.
     pub parts: u32,
+    /// The table changed meanwhile: this is not the table of any one moment.
+    /// Only [`Connection::dump_once`] gives such a one.
+    pub interrupted: bool,
 }
 
 impl<T> Default for Dumped<T> {
@@ -27,6 +30,7 @@ impl<T> Default for Dumped<T> {
         Dumped {
             list: Vec::new(),
             parts: 0,
+            interrupted: false,
         }
     }
 }
@@ -75,15 +79,16 @@ impl Connection {
             if attempt > 0 {
                 sleep(PAUSE);
             }
-            if let Some(dumped) = self.dump_once(kind, body, what, &read)? {
+            let dumped = self.dump_once(kind, body, what, &read)?;
+            if !dumped.interrupted {
                 return Ok(dumped);
             }
         }
         Err(Error::interrupted(MAX_ATTEMPTS, what))
     }
 
-    /// As [`Connection::dump_parts`], in one attempt: `None` if the table changed
-    /// meanwhile.
+    /// As [`Connection::dump_parts`], in one attempt: what comes may be
+    /// interrupted.
     ///
     /// # Errors
     /// The kernel's refusal, and those of the socket.
@@ -93,7 +98,7 @@ impl Connection {
         body: &[u8],
         what: &str,
         read: &impl Fn(&Message<'_>, &mut Vec<T>),
-    ) -> Result<Option<Dumped<T>>, Error> {
+    ) -> Result<Dumped<T>, Error> {
         let sequence = self.send(kind, NLM_F_DUMP, body, what)?;
         let mut list = Vec::new();
         let mut progress = Progress::default();
@@ -108,11 +113,11 @@ impl Connection {
         }
         match progress.failure {
             Some((errno, text)) => Err(Error::kernel(errno, text, what)),
-            None if progress.interrupted => Ok(None),
-            None => Ok(Some(Dumped {
+            None => Ok(Dumped {
                 list,
                 parts: progress.parts,
-            })),
+                interrupted: progress.interrupted,
+            }),
         }
     }
 }
