@@ -242,11 +242,14 @@ impl fmt::Display for Error {
                 waited.as_secs()
             )?,
             Kind::Invalid { problem } => write!(f, "{what}: {problem}")?,
-            Kind::MissingCommand { command } => write!(
-                f,
-                "exec: {command:?}: executable file not found in $PATH; \
-                 install iptables or use nftables"
-            )?,
+            Kind::MissingCommand { command } => {
+                write!(f, "exec: {command:?}: executable file not found in $PATH; ")?;
+                f.write_str(if command == "nft" {
+                    "install nftables"
+                } else {
+                    "install iptables or use nftables"
+                })?;
+            }
             Kind::Command {
                 arguments,
                 status,

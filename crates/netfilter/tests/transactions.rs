@@ -10,7 +10,7 @@ use std::thread;
 use common::{in_namespace, nft, run};
 use netfilter::nft::{
     Batch, Chain, ChainType, Element, Family, Hook, NatFlags, Nft, Protocol, Set, Table, Type,
-    Value,
+    Value, run_script,
 };
 use nix::sched::{CloneFlags, setns};
 
@@ -250,6 +250,27 @@ fn what_cannot_be_meant_is_not_sent() {
                 "{error}"
             );
         }
+    });
+}
+
+#[test]
+fn scripts_of_nft() {
+    in_namespace(|| {
+        let client = client();
+        run_script("add rule inet t c ip saddr { 10.0.0.1, 10.0.0.3 } accept comment \"x\"")
+            .unwrap();
+        assert_eq!(
+            client.rules(&CHAIN).unwrap()[0].comment.as_deref(),
+            Some("x")
+        );
+        let error = run_script("flush chain inet t c\nadd rule inet t c nonsense").unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("running [nft -f -]: exit status 1: "),
+            "{error}"
+        );
+        assert_eq!(client.rules(&CHAIN).unwrap().len(), 1);
     });
 }
 

@@ -49,10 +49,18 @@ pub(crate) fn blind(change: &Change) -> Option<String> {
                     Wish::Insert(..) => "-I",
                     _ => "-A",
                 };
-                line(&mut lines, &[verb, chain, &rule.to_string()]);
+                let wished = [verb, chain, &rule.to_string()].join(" ");
+                if !lines.lines().any(|line| line == wished) {
+                    line(&mut lines, &[&wished]);
+                }
             }
             Wish::Delete(chain, rule) => {
-                if rule.has_free_words() {
+                // One goes; that there was no other like it is only sure if the
+                // chain that they lead to can be deleted.
+                let sure = change.wishes.iter().any(|wish| {
+                    matches!(wish, Wish::DeleteChain(name) if rule.target_name() == Some(name))
+                });
+                if !sure || rule.has_free_words() {
                     return None;
                 }
                 line(&mut lines, &["-D", chain, &rule.to_string()]);

@@ -147,6 +147,18 @@ fn shared_rules_are_asserted_where_nothing_was_read() {
         "*nat\n-C PREROUTING -m addrtype --dst-type LOCAL -j CNI-HOSTPORT-DNAT\n\
          -N CNI-DN-1\n-A CNI-HOSTPORT-DNAT -j CNI-DN-1\nCOMMIT\n"
     );
+    let twice = Change::new(Table::Nat)
+        .own_chain("own")
+        .append("own", Rule::new().jump("ACCEPT"))
+        .append("own", Rule::new().jump("ACCEPT"));
+    assert_eq!(
+        blind(&twice).unwrap(),
+        "*nat\n-N own\n-A own -j ACCEPT\nCOMMIT\n"
+    );
+    // Whether there is another one like it is not known.
+    let delete = Change::new(Table::Nat).delete("POSTROUTING", entry());
+    assert_eq!(blind(&delete), None);
+    assert!(blind(&delete.delete_chain("CNI-x")).is_some());
     let change = Change::new(Table::Nat).chain("lonely");
     assert_eq!(blind(&change), None);
     assert_eq!(blind(&change.delete_jumps("a", "b")), None);
