@@ -59,7 +59,7 @@ fn on_one_machine(tests: &[Deferred], pass: &Mutex<Pass>) {
     let machine = Machine {
         memory: 1024,
         device: true,
-        deadline: Duration::from_secs(1500),
+        deadline: Duration::from_secs(2400),
         silence: SILENCE,
     };
     let bin = project::target().join("debug").display().to_string();
