@@ -60,7 +60,20 @@ impl Handle {
         what: &str,
         read: impl Fn(&Message<'_>) -> Option<T>,
     ) -> Result<Option<T>, Error> {
-        let sequence = self.send(kind, 0, body, what)?;
+        self.get_with(kind, 0, body, what, read)
+    }
+
+    /// The same with `flags` besides. An acknowledgement that was asked for counts
+    /// as an answer, if it is the first.
+    pub(crate) fn get_with<T>(
+        &self,
+        kind: u16,
+        flags: u16,
+        body: &[u8],
+        what: &str,
+        read: impl Fn(&Message<'_>) -> Option<T>,
+    ) -> Result<Option<T>, Error> {
+        let sequence = self.send(kind, flags, body, what)?;
         loop {
             let answer = self.socket.receive(what, |datagram| {
                 let mut mine = Messages::new(datagram).filter(|m| m.sequence == sequence);
