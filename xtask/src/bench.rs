@@ -7,6 +7,7 @@
 mod cases;
 mod measure;
 mod run;
+mod shaping;
 mod table;
 mod targets;
 
@@ -20,6 +21,7 @@ use crate::host::private_host;
 use crate::options::Options;
 use crate::{Outcome, project};
 use run::{Figures, Tools};
+use shaping::Flow;
 
 const STRACE: Need = Need {
     what: "strace",
@@ -66,7 +68,8 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
         .filter(|c| c.needs.is_empty())
         .filter(|c| wanted.is_empty() || wanted.iter().any(|w| c.name.contains(w.as_str())))
         .collect();
-    if cases.is_empty() {
+    let shapes = wanted.is_empty() || wanted.iter().any(|w| shaping::NAME.contains(w.as_str()));
+    if cases.is_empty() && !shapes {
         return Err(format!("no case is called {}", wanted.join(" or ")));
     }
     let host = private_host()?;
@@ -76,8 +79,23 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
         figures.extend(run::case(&host, case, peer.as_deref(), &tools, rounds)?);
     }
     let empty = run::empty(&tools, rounds)?;
+    drop(host);
+    let flows = match shapes {
+        true => {
+            eprintln!("measuring {}", shaping::NAME);
+            shaping::measure(&project::bin(), peer.as_deref(), quick)?
+        }
+        false => Vec::new(),
+    };
     println!("{}", machine());
-    report(&figures, &binaries, peer.as_deref(), empty, file.as_deref())
+    report(
+        &figures,
+        &flows,
+        &binaries,
+        peer.as_deref(),
+        empty,
+        file.as_deref(),
+    )
 }
 
 /// What the figures were taken on, for whoever reads the table later.
@@ -129,6 +147,7 @@ fn tools() -> Outcome<Tools> {
 
 fn report(
     figures: &[Figures],
+    flows: &[Flow],
     binaries: &[Binary],
     peer: Option<&Path>,
     empty: f64,
@@ -142,8 +161,12 @@ fn report(
         "run processes, plus the same kernel operations issued bare by one process. Times are medians in ms;"
     );
     println!("memory is the largest resident set of any process of the call.\n");
+    if !flows.is_empty() {
+        println!("{}", shaping::shown(flows));
+    }
     println!("{}", table::sizes(binaries, peer));
-    let targets = targets::judge(figures, binaries);
+    let mut targets = targets::judge(figures, binaries);
+    targets.extend(shaping::judge(flows));
     println!("{}", table::targets(&targets));
     if let Some(file) = file {
         let json = json!({
@@ -151,6 +174,7 @@ fn report(
             "machine": machine().trim(),
             "empty_process_ms": empty,
             "figures": figures.iter().map(Figures::to_json).collect::<Vec<_>>(),
+            "flows": flows.iter().map(Flow::to_json).collect::<Vec<_>>(),
             "binaries": binaries.iter().map(|b| json!({"name": b.name, "bytes": b.size})).collect::<Vec<_>>(),
             "targets": targets.iter().map(targets::Target::to_json).collect::<Vec<_>>(),
         });

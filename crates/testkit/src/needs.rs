@@ -3,7 +3,7 @@
 use crate::{Host, Node};
 
 /// Ends the test if the running kernel lacks one of `features`: kinds of links (`vlan`, `ipvlan`, `dummy`,
-/// `vrf`).
+/// `vrf`) and of queues (`fq_codel`, `fq`).
 ///
 /// # Panics
 ///
@@ -11,6 +11,12 @@ use crate::{Host, Node};
 pub fn needs(features: &[&str]) {
     let host = Host::new();
     for feature in features {
+        if matches!(*feature, "fq_codel" | "fq") {
+            if let Err(error) = host.try_command(&["tc", "qdisc", "add", "dev", "lo", "root", feature]) {
+                panic!("needs UML: this kernel lacks {feature}: {error}");
+            }
+            continue;
+        }
         let mut argv = vec!["ip", "link", "add", "probe0"];
         if matches!(*feature, "vlan" | "ipvlan") {
             host.command(&["ip", "link", "add", "parent0", "type", "veth"]);
