@@ -8,6 +8,7 @@ mod cases;
 mod elsewhere;
 mod measure;
 mod run;
+mod shaping;
 mod table;
 mod targets;
 
@@ -21,6 +22,7 @@ use crate::host::private_host;
 use crate::options::Options;
 use crate::{Outcome, project};
 use run::{Figures, Tools};
+use shaping::Flow;
 
 const STRACE: Need = Need {
     what: "strace",
@@ -77,7 +79,8 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
                 })
         })
         .collect();
-    if cases.is_empty() {
+    let shapes = wanted.is_empty() || wanted.iter().any(|w| shaping::NAME.contains(w.as_str()));
+    if cases.is_empty() && !shapes {
         return Err(format!("no case is called {}", wanted.join(" or ")));
     }
     let host = private_host()?;
@@ -98,8 +101,23 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
         figures.extend(elsewhere::run(&there, peer.as_deref(), dir, quick)?);
     }
     let empty = run::empty(&tools, rounds)?;
+    drop(host);
+    let flows = match shapes {
+        true => {
+            eprintln!("measuring {}", shaping::NAME);
+            shaping::measure(&project::bin(), peer.as_deref(), quick)?
+        }
+        false => Vec::new(),
+    };
     println!("{}", machine());
-    report(&figures, &binaries, peer.as_deref(), empty, file.as_deref())
+    report(
+        &figures,
+        &flows,
+        &binaries,
+        peer.as_deref(),
+        empty,
+        file.as_deref(),
+    )
 }
 
 /// What the figures were taken on, for whoever reads the table later.
@@ -151,6 +169,7 @@ fn tools() -> Outcome<Tools> {
 
 fn report(
     figures: &[Figures],
+    flows: &[Flow],
     binaries: &[Binary],
     peer: Option<&Path>,
     empty: f64,
@@ -170,8 +189,12 @@ fn report(
         );
     }
     println!();
+    if !flows.is_empty() {
+        println!("{}", shaping::shown(flows));
+    }
     println!("{}", table::sizes(binaries, peer));
-    let targets = targets::judge(figures, binaries);
+    let mut targets = targets::judge(figures, binaries);
+    targets.extend(shaping::judge(flows));
     println!("{}", table::targets(&targets));
     if let Some(file) = file {
         let json = json!({
@@ -179,6 +202,7 @@ fn report(
             "machine": machine().trim(),
             "empty_process_ms": empty,
             "figures": figures.iter().map(Figures::to_json).collect::<Vec<_>>(),
+            "flows": flows.iter().map(Flow::to_json).collect::<Vec<_>>(),
             "binaries": binaries.iter().map(|b| json!({"name": b.name, "bytes": b.size})).collect::<Vec<_>>(),
             "targets": targets.iter().map(targets::Target::to_json).collect::<Vec<_>>(),
         });

@@ -1,5 +1,5 @@
-//! rtnetlink: links, addresses, routes and neighbours of the Linux kernel, in
-//! few messages.
+//! rtnetlink: links, addresses, routes, neighbours and traffic control of the Linux
+//! kernel, in few messages.
 //!
 //! A [`Handle`] is a socket in one network namespace. Reading is done by its
 //! methods; changes are [`Request`]s, built without a socket and handed to
@@ -26,6 +26,7 @@ mod request;
 mod route;
 mod route_list;
 mod socket;
+mod tc;
 mod wire;
 
 pub use address::{
@@ -44,3 +45,4 @@ pub use route::{
     RTPROT_BOOT, RTPROT_KERNEL, RTPROT_STATIC, RouteSpec,
 };
 pub use route_list::{NextHop, Route, RouteFilter};
+pub use tc::*;

@@ -36,6 +36,8 @@ const FEATURES: &[(&str, &[&str])] = &[
         ],
     ),
     ("dummy", &["ip link add d0 type dummy"]),
+    ("fq", &["tc qdisc add dev lo root fq"]),
+    ("fq_codel", &["tc qdisc add dev lo root fq_codel"]),
     ("ifb", &["ip link add i0 type ifb"]),
     (
         "ipvlan",
@@ -63,8 +65,8 @@ const FEATURES: &[(&str, &[&str])] = &[
 ];
 
 /// Says, as the first thing that a test does, what it needs of the kernel: `vlan`, `ipvlan`, `dummy`, `vrf`,
-/// `netkit`, `ifb` (kinds of links), `bridge-vlan-filtering`, `matchall` (the packet classifier), and
-/// `physical-device` (see [`physical_device`]).
+/// `netkit`, `ifb` (kinds of links), `fq`, `fq_codel` (queues), `bridge-vlan-filtering`, `matchall` (the packet
+/// classifier), and `physical-device` (see [`physical_device`]).
 ///
 /// Returns where the kernel has it all. Where it has not, the test ends here: under `cargo xtask test`, which
 /// names a file in [`DEFER`], it is noted there and neither passes nor fails, but is run again on another

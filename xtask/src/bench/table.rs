@@ -8,7 +8,7 @@ use super::targets::Target;
 use crate::build::Binary;
 
 /// A Markdown table whose columns line up in plain text too.
-fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells

@@ -88,7 +88,23 @@ impl Connection {
         what: &str,
         read: impl Fn(&Message<'_>) -> Option<T>,
     ) -> Result<Option<T>, Error> {
-        let sequence = self.send(kind, 0, body, what)?;
+        self.get_with(kind, 0, body, what, read)
+    }
+
+    /// The same with `flags` besides. An acknowledgement that was asked for counts
+    /// as an answer, if it is the first.
+    ///
+    /// # Errors
+    /// As [`Connection::get`].
+    pub fn get_with<T>(
+        &self,
+        kind: u16,
+        flags: u16,
+        body: &[u8],
+        what: &str,
+        read: impl Fn(&Message<'_>) -> Option<T>,
+    ) -> Result<Option<T>, Error> {
+        let sequence = self.send(kind, flags, body, what)?;
         loop {
             let answer = self.receive(what, |datagram| {
                 let mut mine = Messages::new(datagram).filter(|m| m.sequence == sequence);

@@ -85,6 +85,10 @@ impl<'a> Attribute<'a> {
         Some(i32::from_ne_bytes(self.value.try_into().ok()?))
     }
 
+    pub(crate) fn u64(&self) -> Option<u64> {
+        Some(u64::from_ne_bytes(self.value.try_into().ok()?))
+    }
+
     /// A string up to its first zero byte. Names are bytes to the kernel; what
     /// is not UTF-8 is replaced, as there is no way to ask for it anyway.
     pub fn text(&self) -> String {
@@ -118,6 +122,11 @@ pub(crate) fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
     let end = offset.checked_add(4)?;
     let bytes = bytes.get(offset..end)?.try_into().ok()?;
     Some(u32::from_ne_bytes(bytes))
+}
+
+/// As [`u32_at`], of network byte order.
+pub(crate) fn u32_be_at(bytes: &[u8], offset: usize) -> Option<u32> {
+    u32_at(bytes, offset).map(u32::from_be)
 }
 
 /// As [`u32_at`], 16 bits wide.

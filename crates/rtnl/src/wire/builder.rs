@@ -71,6 +71,11 @@ impl Builder {
         self.raw(kind, &value.to_be_bytes());
     }
 
+    /// A number of 64 bits.
+    pub fn u64(&mut self, kind: u16, value: u64) {
+        self.raw(kind, &value.to_ne_bytes());
+    }
+
     /// A zero-terminated string. A zero byte inside would make the kernel act
     /// on another, shorter name; it is refused instead.
     pub fn text(&mut self, kind: u16, value: &str) {
