@@ -8,7 +8,9 @@ use std::fmt;
 
 use nix::libc;
 
-pub(crate) use libc::{EADDRNOTAVAIL, EEXIST, EINVAL, ENODEV, ENOENT, EOPNOTSUPP, ESRCH};
+pub(crate) use libc::{
+    EADDRNOTAVAIL, EAFNOSUPPORT, EEXIST, EINVAL, ENODEV, ENOENT, EOPNOTSUPP, ESRCH,
+};
 
 pub(crate) fn write_text(f: &mut fmt::Formatter<'_>, errno: i32) -> fmt::Result {
     match known(errno) {

@@ -8,6 +8,8 @@ use crate::address::{Family, Scope};
 use crate::request::Request;
 use crate::wire::*;
 
+/// `RT_TABLE_DEFAULT`: the table looked at when no other has a route; empty.
+pub const RT_TABLE_DEFAULT: u32 = 253;
 /// `RT_TABLE_MAIN`: the table used where none is named.
 pub const RT_TABLE_MAIN: u32 = 254;
 /// `RT_TABLE_LOCAL`: the kernel's table of own and broadcast addresses.
@@ -136,9 +138,23 @@ pub enum Exclusivity {
     /// IPv4, a second route in front of the present one; for IPv6, a sibling
     /// that shares the traffic.
     Shared,
+    /// The same, but the second route for IPv4 comes behind the present one (CREATE
+    /// and APPEND).
+    Behind,
     /// One with the same destination, metric and table gives way (CREATE and
     /// REPLACE).
     Replace,
+}
+
+impl Exclusivity {
+    pub(crate) fn flags(self) -> u16 {
+        match self {
+            Exclusivity::Exclusive => NLM_F_CREATE | NLM_F_EXCL,
+            Exclusivity::Shared => NLM_F_CREATE,
+            Exclusivity::Behind => NLM_F_CREATE | NLM_F_APPEND,
+            Exclusivity::Replace => NLM_F_CREATE | NLM_F_REPLACE,
+        }
+    }
 }
 
 impl<'fd> Request<'fd> {
@@ -150,12 +166,12 @@ impl<'fd> Request<'fd> {
     pub fn add_route(spec: &RouteSpec, exclusivity: Exclusivity) -> Request<'fd> {
         let scope = spec.scope.unwrap_or(Scope::UNIVERSE);
         let body = spec.encode(scope, spec.protocol.unwrap_or(RTPROT_BOOT));
-        let flags = match exclusivity {
-            Exclusivity::Exclusive => NLM_F_CREATE | NLM_F_EXCL,
-            Exclusivity::Shared => NLM_F_CREATE,
-            Exclusivity::Replace => NLM_F_CREATE | NLM_F_REPLACE,
-        };
-        Request::new(RTM_NEWROUTE, flags, body, spec.describe("add"))
+        Request::new(
+            RTM_NEWROUTE,
+            exclusivity.flags(),
+            body,
+            spec.describe("add"),
+        )
     }
 
     /// Deletes the first route that matches what `spec` says (`RTM_DELROUTE`).

@@ -175,7 +175,7 @@ fn hops(mut bytes: &[u8]) -> Vec<NextHop> {
 impl RouteFilter {
     /// Everything the kernel filters by is checked again: kernels before 4.20
     /// send the routes of all tables and links.
-    fn wants(&self, route: &Route) -> bool {
+    pub(crate) fn wants(&self, route: &Route) -> bool {
         route.flags & RTM_F_CLONED == 0
             && self.table.is_none_or(|table| route.table == table)
             && self.oif.is_none_or(|oif| route.uses_link(oif))
@@ -202,17 +202,33 @@ impl Handle {
     /// # Errors
     /// As [`Handle::addresses`].
     pub fn routes(&self, filter: &RouteFilter) -> Result<Vec<Route>, Error> {
+        self.list_routes(filter, |body| {
+            Route::decode(body).filter(|route| filter.wants(route))
+        })
+    }
+
+    /// What `read` makes of the body of each `RTM_NEWROUTE`.
+    pub(crate) fn list_routes<T>(
+        &self,
+        filter: &RouteFilter,
+        read: impl Fn(&[u8]) -> Option<T>,
+    ) -> Result<Vec<T>, Error> {
         let mut routes = Vec::new();
         for family in [Family::V4, Family::V6] {
             let of_dst = filter.dst.is_none_or(|(dst, _)| Family::of(dst) == family);
             if of_dst && filter.family.is_none_or(|wanted| wanted == family) {
-                routes.append(&mut self.routes_of(filter, family)?);
+                routes.append(&mut self.routes_of(filter, family, &read)?);
             }
         }
         Ok(routes)
     }
 
-    fn routes_of(&self, filter: &RouteFilter, family: Family) -> Result<Vec<Route>, Error> {
+    fn routes_of<T>(
+        &self,
+        filter: &RouteFilter,
+        family: Family,
+        read: &impl Fn(&[u8]) -> Option<T>,
+    ) -> Result<Vec<T>, Error> {
         const WHAT: &str = "list routes";
         let body = filter
             .body(family)
@@ -221,12 +237,8 @@ impl Handle {
         let list = self
             .connection()
             .dump(RTM_GETROUTE, &body, WHAT, |message, routes| {
-                if message.kind != RTM_NEWROUTE {
-                    return;
-                }
-                if let Some(route) = Route::decode(message.body).filter(|route| filter.wants(route))
-                {
-                    routes.push(route);
+                if message.kind == RTM_NEWROUTE {
+                    routes.extend(read(message.body));
                 }
             });
         match list {

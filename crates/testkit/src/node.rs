@@ -1,8 +1,10 @@
 //! What can be asked of a host and of a container alike.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -151,6 +153,27 @@ pub trait Node {
             .unwrap_or_else(|err| panic!("read {path}: {err}"))
             .trim()
             .to_owned()
+    }
+
+    /// Every sysctl of the network that can be read, by its path, with its value; but for counters.
+    #[track_caller]
+    fn sysctls(&self) -> BTreeMap<String, String> {
+        fn walk(dir: &Path, found: &mut BTreeMap<String, String>) {
+            for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    walk(&path, found);
+                } else if let Ok(value) = fs::read_to_string(&path)
+                    && !path.ends_with("nf_conntrack_count")
+                {
+                    let key = path.strip_prefix("/proc/sys").unwrap_or(&path);
+                    found.insert(key.display().to_string(), value);
+                }
+            }
+        }
+        let mut found = BTreeMap::new();
+        self.enter(|| walk(Path::new("/proc/sys/net"), &mut found));
+        found
     }
 
     /// Sets a sysctl, path as for [`Node::sysctl`].

@@ -1,6 +1,6 @@
 //! Numbers of the kernel's rtnetlink interface, by their names in
-//! `linux/netlink.h`, `rtnetlink.h`, `if_link.h`, `if_addr.h`, `if_bridge.h`
-//! and `neighbour.h`.
+//! `linux/netlink.h`, `rtnetlink.h`, `if_link.h`, `if_addr.h`, `if_bridge.h`,
+//! `fib_rules.h` and `neighbour.h`.
 
 pub(crate) const NLMSG_ERROR: u16 = 2;
 pub(crate) const NLMSG_DONE: u16 = 3;
@@ -41,6 +41,9 @@ pub(crate) const RTM_GETROUTE: u16 = 26;
 pub(crate) const RTM_NEWNEIGH: u16 = 28;
 pub(crate) const RTM_DELNEIGH: u16 = 29;
 pub(crate) const RTM_GETNEIGH: u16 = 30;
+pub(crate) const RTM_NEWRULE: u16 = 32;
+pub(crate) const RTM_DELRULE: u16 = 33;
+pub(crate) const RTM_GETRULE: u16 = 34;
 
 pub(crate) const RTNLGRP_LINK: u32 = 1;
 pub(crate) const RTNLGRP_IPV6_IFADDR: u32 = 9;
@@ -92,11 +95,29 @@ pub(crate) const RTA_PRIORITY: u16 = 6;
 pub(crate) const RTA_PREFSRC: u16 = 7;
 pub(crate) const RTA_METRICS: u16 = 8;
 pub(crate) const RTA_MULTIPATH: u16 = 9;
+pub(crate) const RTA_CACHEINFO: u16 = 12;
 pub(crate) const RTA_TABLE: u16 = 15;
 pub(crate) const RTA_VIA: u16 = 18;
+pub(crate) const RTA_ENCAP_TYPE: u16 = 21;
+pub(crate) const RTA_ENCAP: u16 = 22;
+pub(crate) const RTA_EXPIRES: u16 = 23;
+pub(crate) const RTA_NH_ID: u16 = 30;
 pub(crate) const RTAX_MTU: u16 = 2;
 pub(crate) const RTAX_ADVMSS: u16 = 8;
 pub(crate) const RTM_F_CLONED: u32 = 0x200;
+
+pub(crate) const FRA_DST: u16 = 1;
+pub(crate) const FRA_SRC: u16 = 2;
+pub(crate) const FRA_GOTO: u16 = 4;
+pub(crate) const FRA_PRIORITY: u16 = 6;
+pub(crate) const FRA_FWMARK: u16 = 10;
+pub(crate) const FRA_FLOW: u16 = 11;
+pub(crate) const FRA_SUPPRESS_IFGROUP: u16 = 13;
+pub(crate) const FRA_SUPPRESS_PREFIXLEN: u16 = 14;
+pub(crate) const FRA_TABLE: u16 = 15;
+pub(crate) const FRA_FWMASK: u16 = 16;
+pub(crate) const FRA_PAD: u16 = 18;
+pub(crate) const FRA_PROTOCOL: u16 = 21;
 
 pub(crate) const NDA_DST: u16 = 1;
 pub(crate) const NDA_LLADDR: u16 = 2;
@@ -110,5 +131,7 @@ pub(crate) const IFADDRMSG_LEN: usize = 8;
 pub(crate) const RTMSG_LEN: usize = 12;
 /// `sizeof(struct rtnexthop)`.
 pub(crate) const RTNEXTHOP_LEN: usize = 8;
+/// `sizeof(struct fib_rule_hdr)`.
+pub(crate) const FIB_RULE_HDR_LEN: usize = 12;
 /// `sizeof(struct ndmsg)`.
 pub(crate) const NDMSG_LEN: usize = 12;

@@ -1,0 +1,213 @@
+//! Routes as they are, with everything the kernel tells of them, to be moved from one
+//! table to another and back.
+
+use std::net::IpAddr;
+
+use crate::error::Error;
+use crate::handle::Handle;
+use crate::request::Request;
+use crate::route::Exclusivity;
+use crate::route_list::{Route, RouteFilter};
+use crate::wire::attr::{align, u16_at, u32_at};
+use crate::wire::*;
+
+/// `RTNH_F_ONLINK`: the one flag of a next hop that is asked for. The others tell of
+/// its state, and the kernel refuses a route with them.
+const RTNH_F_ONLINK: u8 = 4;
+/// Where `struct rtmsg` has its table and its flags.
+const TABLE: usize = 4;
+const FLAGS: usize = 8;
+/// Where `struct rtnexthop` has its flags.
+const HOP_FLAGS: usize = 2;
+/// Where `struct rta_cacheinfo` has the time left, in hundredths of a second.
+const EXPIRES: usize = 8;
+const HUNDREDTHS: i32 = 100;
+
+/// A route of the kernel that can be added again as it is, or to another table.
+///
+/// A [`RouteSpec`](crate::RouteSpec) has what callers ask for. This has everything:
+/// metrics, realms, tunnels, several next hops, the time left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteCopy {
+    route: Route,
+    /// `struct rtmsg` and attributes, as in a request.
+    body: Vec<u8>,
+}
+
+impl RouteCopy {
+    /// What is known of the route.
+    #[must_use]
+    pub fn route(&self) -> &Route {
+        &self.route
+    }
+
+    /// The same route in another table.
+    #[must_use]
+    pub fn in_table(&self, table: u32) -> RouteCopy {
+        let mut body = Builder::with_raw_header(&header(&self.body, table));
+        body.u32(RTA_TABLE, table);
+        for attribute in Attributes::after(&self.body, RTMSG_LEN) {
+            if attribute.kind != RTA_TABLE {
+                put(&mut body, attribute.kind, attribute.value);
+            }
+        }
+        RouteCopy {
+            route: Route {
+                table,
+                ..self.route.clone()
+            },
+            // Everything was an attribute before.
+            body: body.finish().unwrap_or_default(),
+        }
+    }
+
+    /// As bytes, for this machine until its next start.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// What [`RouteCopy::as_bytes`] gave; `None` for anything else.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<RouteCopy> {
+        RouteCopy::decode(bytes)
+    }
+
+    /// Reads the body of an `RTM_NEWROUTE` and makes a request of it.
+    fn decode(message: &[u8]) -> Option<RouteCopy> {
+        let route = Route::decode(message)?;
+        let table = route.table;
+        let mut body = Builder::with_raw_header(&header(message, table));
+        body.u32(RTA_TABLE, table);
+        // A next hop that is an object of its own is named by its number alone.
+        let by_number =
+            Attributes::after(message, RTMSG_LEN).any(|attribute| attribute.kind == RTA_NH_ID);
+        for attribute in Attributes::after(message, RTMSG_LEN) {
+            match attribute.kind {
+                RTA_TABLE => {}
+                RTA_GATEWAY | RTA_VIA | RTA_OIF | RTA_MULTIPATH | RTA_ENCAP | RTA_ENCAP_TYPE
+                    if by_number => {}
+                RTA_CACHEINFO => {
+                    let left = u32_at(attribute.value, EXPIRES).unwrap_or(0).cast_signed();
+                    if left >= HUNDREDTHS {
+                        body.u32(RTA_EXPIRES, (left / HUNDREDTHS).cast_unsigned());
+                    }
+                }
+                RTA_MULTIPATH => body.raw(RTA_MULTIPATH, &stateless(attribute.value)),
+                kind => put(&mut body, kind, attribute.value),
+            }
+        }
+        Some(RouteCopy {
+            route,
+            body: body.finish().ok()?,
+        })
+    }
+
+    fn describe(&self, verb: &str) -> String {
+        let Route {
+            dst, prefix, table, ..
+        } = &self.route;
+        format!("{verb} route {dst}/{prefix} of table {table}")
+    }
+
+    fn builder(&self) -> Builder {
+        Builder::with_raw_header(&self.body)
+    }
+
+    /// Whether the kernel takes both for the same entry of one table, of which there is
+    /// one: destination, type of service and metric are equal.
+    #[must_use]
+    pub fn same_entry(&self, other: &RouteCopy) -> bool {
+        let (a, b) = (&self.route, &other.route);
+        let tos = |copy: &RouteCopy| copy.body.get(3).copied();
+        (a.table, a.dst, a.prefix, a.priority) == (b.table, b.dst, b.prefix, b.priority)
+            && tos(self) == tos(other)
+    }
+
+    /// The gateways, of all next hops.
+    pub fn gateways(&self) -> impl Iterator<Item = IpAddr> {
+        let hops = self.route.hops.iter().filter_map(|hop| hop.gateway);
+        self.route.gateway.into_iter().chain(hops)
+    }
+}
+
+/// `struct rtmsg` of a request.
+fn header(message: &[u8], table: u32) -> Vec<u8> {
+    let mut header = message[..RTMSG_LEN.min(message.len())].to_vec();
+    header.resize(RTMSG_LEN, 0);
+    // Tables that do not fit are named by the attribute alone.
+    header[TABLE] = u8::try_from(table).unwrap_or(0);
+    let onlink = u32_at(&header, FLAGS).unwrap_or(0) & u32::from(RTNH_F_ONLINK);
+    header[FLAGS..].copy_from_slice(&onlink.to_ne_bytes());
+    header
+}
+
+fn put(body: &mut Builder, kind: u16, value: &[u8]) {
+    match kind {
+        RTA_METRICS | RTA_ENCAP => body.nested_after(kind, value, |_| {}),
+        _ => body.raw(kind, value),
+    }
+}
+
+/// `RTA_MULTIPATH` without the state of the next hops.
+fn stateless(hops: &[u8]) -> Vec<u8> {
+    let mut hops = hops.to_vec();
+    let mut at = 0;
+    while let Some(len) = u16_at(&hops, at) {
+        if usize::from(len) < RTNEXTHOP_LEN || at + RTNEXTHOP_LEN > hops.len() {
+            break;
+        }
+        hops[at + HOP_FLAGS] &= RTNH_F_ONLINK;
+        at += align(len.into());
+    }
+    hops
+}
+
+impl<'fd> Request<'fd> {
+    /// Adds a route again (`RTM_NEWROUTE`).
+    ///
+    /// Errors: as for [`Request::add_route`].
+    #[must_use]
+    pub fn add_route_copy(copy: &RouteCopy, exclusivity: Exclusivity) -> Request<'fd> {
+        let (flags, what) = (exclusivity.flags(), copy.describe("add"));
+        Request::new(RTM_NEWROUTE, flags, copy.builder(), what)
+    }
+
+    /// Deletes exactly this route (`RTM_DELROUTE`).
+    ///
+    /// Errors: `ESRCH` if there is none like it.
+    #[must_use]
+    pub fn del_route_copy(copy: &RouteCopy) -> Request<'fd> {
+        Request::new(RTM_DELROUTE, 0, copy.builder(), copy.describe("delete"))
+    }
+}
+
+impl Handle {
+    /// As [`Handle::routes`], with everything that there is to a route.
+    ///
+    /// # Errors
+    /// As [`Handle::addresses`].
+    pub fn route_copies(&self, filter: &RouteFilter) -> Result<Vec<RouteCopy>, Error> {
+        self.list_routes(filter, |body| {
+            RouteCopy::decode(body).filter(|copy| filter.wants(&copy.route))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_bytes_do_harm(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+            if let Some(copy) = RouteCopy::from_bytes(&bytes) {
+                let moved = copy.in_table(70_000);
+                prop_assert_eq!(moved.route().table, 70_000);
+                let again = RouteCopy::from_bytes(moved.as_bytes());
+                prop_assert!(again.is_some_and(|again| again.as_bytes() == moved.as_bytes()));
+            }
+        }
+    }
+}

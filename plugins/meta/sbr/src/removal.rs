@@ -1,0 +1,137 @@
+//! DEL: taking the rules away, and giving the main table its routes back.
+
+use crate::address::Address;
+use crate::config::Config;
+use crate::plan::{hint, restored};
+use crate::record::Record;
+use crate::tables::{Tables, refused};
+use anyhow::{Context, anyhow};
+use cni_core::Call;
+use plugin_kit::Container;
+use plugin_kit::chain::note;
+use rtnl::{Link, Request, RuleSpec};
+use std::net::IpAddr;
+
+/// Undoes the ADD of `call`, which has left `record` unless another implementation has
+/// done it.
+///
+/// # Errors
+/// When the kernel refuses to take a rule away. Everything else is done all the same.
+pub(crate) fn undo(
+    call: &Call,
+    container: &Container,
+    record: Option<&Record>,
+) -> anyhow::Result<()> {
+    let link = match container.rtnl.link_by_name(&call.if_name) {
+        Ok(link) => Some(link),
+        Err(e) if e.is_not_found() => None,
+        Err(e) => return Err(anyhow!(e).context("failed to find the interface")),
+    };
+    let index = link.as_ref().map_or(0, |link| link.index);
+    let tables = Tables::read(&container.rtnl, index)?;
+    let rules: Vec<(IpAddr, u32)> = match record {
+        Some(record) => record.rules.clone(),
+        None => guessed(call, container, link.as_ref(), &tables)?,
+    };
+    let mut rules: Vec<RuleSpec> = rules
+        .into_iter()
+        .map(|(from, table)| RuleSpec::from_address(from, table))
+        .collect();
+    let filled = |rule: &RuleSpec| tables.own_routes(rule.table).next().is_some();
+    let in_force = rules
+        .iter()
+        .any(|rule| tables.has_rule(rule) || filled(rule));
+    if let (Some(record), Some(link)) = (record, &link)
+        && record.index == link.index
+        && in_force
+    {
+        give_back(container, record, &tables, link);
+    }
+    rules.retain(|rule| tables.has_rule(rule));
+    delete(container, &rules)
+}
+
+/// The rules that there are for the addresses of the interface, now or by the result.
+fn guessed(
+    call: &Call,
+    container: &Container,
+    link: Option<&Link>,
+    tables: &Tables,
+) -> anyhow::Result<Vec<(IpAddr, u32)>> {
+    let mut addresses: Vec<IpAddr> = Vec::new();
+    // A result that cannot be read has nothing to tell, and neither has none.
+    if let Ok(Some(result)) = call.prev_result() {
+        addresses.extend(Address::all(call, &result, &[]).iter().map(Address::ip));
+    }
+    if let Some(link) = link {
+        let present = container.rtnl.addresses(link.index, None);
+        let present = present.context("failed to list the addresses of the interface")?;
+        addresses.extend(present.iter().map(|address| address.addr));
+    }
+    addresses.sort();
+    addresses.dedup();
+    let table = Config::load(call).ok().and_then(|config| config.table);
+    let rules = addresses.into_iter().flat_map(|address| {
+        let found: Vec<u32> = match table {
+            Some(table) => vec![table],
+            None => tables.rules_from(address).collect(),
+        };
+        found.into_iter().map(move |table| (address, table))
+    });
+    Ok(rules.collect())
+}
+
+/// Gives the main table its routes back, and empties the others. An interface that is
+/// down, or has lost its addresses, cannot have them all; it loses them without us.
+fn give_back(container: &Container, record: &Record, tables: &Tables, link: &Link) {
+    let mut requests = Vec::new();
+    for cidr in &record.hints {
+        requests.push(Request::del_route(&hint(*cidr, link.index)));
+    }
+    for (copy, behind) in &record.routes {
+        requests.push(restored(copy, *behind));
+    }
+    for (from, table) in &record.rules {
+        let own = RuleSpec::from_address(*from, *table).src;
+        let of_others = tables
+            .rules
+            .iter()
+            .any(|rule| rule.table == Some(*table) && rule.src != own);
+        if !of_others {
+            requests.extend(tables.own_routes(*table).map(Request::del_route_copy));
+        }
+    }
+    if requests.is_empty() {
+        return;
+    }
+    for reply in container.rtnl.batch(requests) {
+        if let Err(e) = reply
+            && !e.is_not_found()
+            && !e.is_exists()
+        {
+            note(&format!("failed to {}: {e}", e.what()));
+        }
+    }
+}
+
+fn delete(container: &Container, rules: &[RuleSpec]) -> anyhow::Result<()> {
+    if rules.is_empty() {
+        return Ok(());
+    }
+    let mut outcome = Ok(());
+    let requests = rules.iter().map(Request::del_rule).collect();
+    for (rule, reply) in rules.iter().zip(container.rtnl.batch(requests)) {
+        if let Err(e) = reply
+            && !e.is_not_found()
+        {
+            let from = rule.src.map(|(from, _)| from.to_string());
+            let what = format!(
+                "Failed to delete rule from {} lookup {}",
+                from.unwrap_or_default(),
+                rule.table
+            );
+            outcome = outcome.and(Err(refused(e, what)));
+        }
+    }
+    outcome
+}

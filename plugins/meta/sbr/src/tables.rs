@@ -1,0 +1,139 @@
+//! Which tables and rules there are, and which table an address gets.
+
+use crate::address::Address;
+use anyhow::{Context, anyhow};
+use rtnl::{
+    Handle, RT_TABLE_DEFAULT, RT_TABLE_LOCAL, RT_TABLE_MAIN, RouteCopy, RouteFilter, Rule,
+    RuleFilter, RuleSpec,
+};
+use std::net::IpAddr;
+
+/// The first table that may be taken.
+const FIRST: u32 = 100;
+
+/// The container's rules and routes, of all tables.
+pub(crate) struct Tables {
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) routes: Vec<RouteCopy>,
+    /// The container's interface.
+    index: u32,
+}
+
+impl Tables {
+    /// Reads them; `index` is the container's interface.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub(crate) fn read(handle: &Handle, index: u32) -> anyhow::Result<Tables> {
+        let rules = handle.rules(&RuleFilter::default());
+        let routes = handle.route_copies(&RouteFilter::default());
+        Ok(Tables {
+            rules: rules.context("failed to list all rules")?,
+            routes: routes.context("failed to list all routes")?,
+            index,
+        })
+    }
+
+    /// A table for each of `addresses`: the one that a rule for the address leads to
+    /// already, if nobody else uses it, else a free one.
+    ///
+    /// # Errors
+    /// When there is no free table.
+    pub(crate) fn choose(&self, addresses: &[Address]) -> anyhow::Result<Vec<u32>> {
+        let mut next = FIRST;
+        let mut chosen = Vec::with_capacity(addresses.len());
+        for address in addresses {
+            let table = match self.rules_from(address.ip()).find(|t| self.is_own(*t)) {
+                Some(table) => table,
+                None => {
+                    let free = (next..=u32::MAX).find(|table| !self.is_used(*table));
+                    let free = free.context("no free routing table")?;
+                    next = free.saturating_add(1);
+                    free
+                }
+            };
+            chosen.push(table);
+        }
+        Ok(chosen)
+    }
+
+    /// The tables that packets from `address` are led to by rules that look at nothing
+    /// else: rules as this plugin makes them.
+    pub(crate) fn rules_from(&self, address: IpAddr) -> impl Iterator<Item = u32> {
+        let specs = self.rules.iter().filter_map(Rule::spec);
+        let wanted = RuleSpec::from_address(address, 0).src;
+        specs
+            .filter(move |spec| spec.src == wanted && spec.dst.is_none())
+            .map(|spec| spec.table)
+            .filter(|table| may_be_taken(*table))
+    }
+
+    /// Whether there is this rule, and looks at nothing else.
+    pub(crate) fn has_rule(&self, rule: &RuleSpec) -> bool {
+        let specs = self.rules.iter().filter_map(Rule::spec);
+        let mut same = specs
+            .filter(|spec| (spec.src, spec.dst, spec.table) == (rule.src, rule.dst, rule.table));
+        same.next().is_some()
+    }
+
+    /// The routes of `table` by way of the interface alone.
+    pub(crate) fn own_routes(&self, table: u32) -> impl Iterator<Item = &RouteCopy> {
+        let routes = self.routes.iter();
+        routes.filter(move |copy| copy.route().table == table && self.is_by_way(copy))
+    }
+
+    /// Whether all next hops are on the interface.
+    pub(crate) fn is_by_way(&self, copy: &RouteCopy) -> bool {
+        let route = copy.route();
+        let hops = &route.hops;
+        match hops.is_empty() {
+            true => route.oif == Some(self.index),
+            false => hops.iter().all(|hop| hop.oif == self.index),
+        }
+    }
+
+    /// What is to leave the main table: all routes by way of the interface, those that
+    /// the others' gateways are reached by first. Link-local and multicast ones stay,
+    /// which neighbours are found by.
+    pub(crate) fn movable(&self) -> Vec<RouteCopy> {
+        let mut routes: Vec<RouteCopy> = self
+            .own_routes(RT_TABLE_MAIN)
+            .filter(|copy| match copy.route().dst {
+                IpAddr::V4(dst) => !dst.is_multicast(),
+                IpAddr::V6(dst) => !dst.is_multicast() && !dst.is_unicast_link_local(),
+            })
+            .cloned()
+            .collect();
+        routes.sort_by_key(|copy| copy.gateways().next().is_some());
+        routes
+    }
+
+    /// Whether somebody else's route of the same destination stands before `copy`.
+    pub(crate) fn is_behind(&self, copy: &RouteCopy) -> bool {
+        let before = self.routes.iter().take_while(|other| *other != copy);
+        let mut others = before.filter(|other| !self.is_by_way(other));
+        others.any(|other| other.same_entry(copy))
+    }
+
+    fn is_used(&self, table: u32) -> bool {
+        !may_be_taken(table)
+            || self.rules.iter().any(|rule| rule.table == Some(table))
+            || self.routes.iter().any(|copy| copy.route().table == table)
+    }
+
+    /// Whether `table` is in use, and only for routes by way of the interface.
+    fn is_own(&self, table: u32) -> bool {
+        let routes = self.routes.iter().filter(|c| c.route().table == table);
+        let mut routes = routes.peekable();
+        routes.peek().is_some() && routes.all(|copy| self.is_by_way(copy))
+    }
+}
+
+fn may_be_taken(table: u32) -> bool {
+    table >= FIRST && !matches!(table, RT_TABLE_DEFAULT | RT_TABLE_MAIN | RT_TABLE_LOCAL)
+}
+
+/// A kernel's refusal, with what was being done.
+pub(crate) fn refused(e: rtnl::Error, what: String) -> anyhow::Error {
+    anyhow!(e).context(what)
+}

@@ -1,0 +1,187 @@
+//! What the tests share: a container with two interfaces, the second one to be routed
+//! apart.
+
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use testkit::{Container, Host, Node, Plugin, Snapshot, merge};
+
+/// The plugin under test.
+pub(crate) fn sbr() -> Plugin {
+    Plugin::new("sbr")
+}
+
+/// Runs a command of `ip`.
+#[track_caller]
+pub(crate) fn ip(node: &impl Node, command: &str) -> String {
+    let argv: Vec<&str> = ["ip"].into_iter().chain(command.split(' ')).collect();
+    node.command(&argv)
+}
+
+/// A host with two routers.
+pub(crate) struct Network {
+    _routers: Vec<Container>,
+    host: Host,
+}
+
+impl std::ops::Deref for Network {
+    type Target = Host;
+
+    fn deref(&self) -> &Host {
+        &self.host
+    }
+}
+
+/// A container `c1` with `eth0` to the router `r1` and `net1` to the router `r2`, and a
+/// default route by each, `net1`'s in front.
+pub(crate) fn attached() -> (Network, Container) {
+    let host = Host::new();
+    let mut routers = Vec::new();
+    let container = host.container("c1");
+    ip(&container, "link set lo up");
+    for (number, name) in [(1, "eth0"), (2, "net1")] {
+        let router = host.container(&format!("r{number}"));
+        ip(&router, "link set lo up");
+        let pair = format!("link add {name} type veth peer name eth0 netns r{number}");
+        ip(&container, &pair);
+        for (node, name, last) in [(&container, name, "5"), (&router, "eth0", "1")] {
+            for command in [
+                format!("link set {name} addrgenmode none"),
+                format!("addr add 10.{number}.0.{last}/24 dev {name}"),
+                format!("addr add fd00:{number}::{last}/64 dev {name} nodad"),
+                format!("link set {name} up"),
+            ] {
+                ip(node, &command);
+            }
+        }
+        for command in [
+            format!("route prepend default via 10.{number}.0.1"),
+            format!(
+                "-6 route add default via fd00:{number}::1 metric {}",
+                100 - number
+            ),
+        ] {
+            ip(&container, &command);
+        }
+        routers.push(router);
+    }
+    let network = Network {
+        _routers: routers,
+        host,
+    };
+    (network, container)
+}
+
+/// The result of the plugins before, for `net1`.
+pub(crate) fn prev(version: &str) -> Value {
+    json!({
+        "cniVersion": version,
+        "interfaces": [
+            {"name": "net1", "mac": "02:00:00:00:00:99"},
+            {"name": "net1", "mac": "02:00:00:00:00:01", "sandbox": "/run/netns/c1"},
+        ],
+        "ips": [
+            {"address": "10.2.0.5/24", "gateway": "10.2.0.1", "interface": 1},
+            {"address": "fd00:2::5/64", "gateway": "fd00:2::1", "interface": 1},
+            {"address": "10.99.0.1/24", "interface": 0},
+        ],
+        "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}],
+    })
+}
+
+/// A configuration with what the plugins before have made as `prevResult`, and the keys
+/// of `extra`.
+pub(crate) fn config(extra: Value) -> Value {
+    let base =
+        json!({"cniVersion": "1.1.0", "name": "net", "type": "sbr", "prevResult": prev("1.1.0")});
+    merge(base, &extra)
+}
+
+/// A call for `net1`.
+pub(crate) fn call(
+    plugin: &Plugin,
+    verb: &str,
+    container: &Container,
+    config: &Value,
+) -> testkit::Run {
+    let call = plugin.command(verb).container(container).ifname("net1");
+    call.config(config).run()
+}
+
+/// ADD that must succeed and say nothing; the configuration for the verbs after it.
+#[track_caller]
+pub(crate) fn add(container: &Container, extra: Value) -> Value {
+    let run = call(&sbr(), "ADD", container, &config(extra)).expect_ok();
+    assert_eq!(run.stderr_text(), "");
+    run.with_prev()
+}
+
+/// DEL that must succeed and say nothing.
+#[track_caller]
+pub(crate) fn del(container: &Container, config: &Value) {
+    let run = call(&sbr(), "DEL", container, config).expect_ok();
+    assert_eq!((run.stdout_text(), run.stderr_text()), Default::default());
+}
+
+/// Routes and rules in their order, sysctls, and all else there is.
+pub(crate) fn state(
+    host: &Host,
+    container: &Container,
+) -> (Snapshot, BTreeMap<String, String>, String) {
+    let mut order = String::new();
+    for command in ["-d route show table all", "-d rule", "-d -6 rule"] {
+        order += &ip(container, command);
+    }
+    // The kernel orders these by itself.
+    for command in ["-d -6 route show table main", "-d -6 route show table 100"] {
+        // A table that nobody has used does not exist.
+        let argv: Vec<&str> = ["ip"].into_iter().chain(command.split(' ')).collect();
+        let text = container.try_command(&argv).unwrap_or_default();
+        let mut lines: Vec<&str> = text.lines().collect();
+        lines.sort_unstable();
+        order += &lines.join("\n");
+    }
+    let v4 = order
+        .lines()
+        .filter(|line| !line.contains("::") || line.contains("from"));
+    // Links notice their carrier in their own time.
+    let order = v4.collect::<Vec<_>>().join("\n").replace("linkdown ", "");
+    (host.snapshot(), container.sysctls(), order)
+}
+
+/// Demands that two states are the same.
+#[track_caller]
+pub(crate) fn assert_same(
+    before: &(Snapshot, BTreeMap<String, String>, String),
+    after: &(Snapshot, BTreeMap<String, String>, String),
+) {
+    before.0.assert_same(&after.0);
+    assert_eq!(before.2, after.2);
+    assert_eq!(before.1, after.1);
+}
+
+/// The routes of a table, sorted, without what the kernel says by itself.
+#[track_caller]
+pub(crate) fn table(container: &Container, table: &str) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    for family in ["-4", "-6"] {
+        let argv = ["ip", family, "route", "show", "table", table];
+        let text = container.try_command(&argv).unwrap_or_default();
+        let lines = text
+            .lines()
+            .map(|line| line.trim().replace(" pref medium", ""));
+        all.extend(
+            lines.filter(|line| !line.starts_with("fe80") && !line.starts_with("multicast")),
+        );
+    }
+    all.sort();
+    all
+}
+
+/// The rules that name neither a table of the kernel's nor nothing.
+#[track_caller]
+pub(crate) fn rules(container: &Container) -> Vec<String> {
+    let mut all = ip(container, "rule");
+    all += &ip(container, "-6 rule");
+    let lines = all.lines().map(|line| line.replace('\t', " "));
+    lines.filter(|line| !line.contains("from all")).collect()
+}

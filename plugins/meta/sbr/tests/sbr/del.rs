@@ -1,0 +1,176 @@
+//! DEL from wherever a crash may have left things, and GC.
+
+use crate::common::{add, attached, config, del, ip, rules, sbr, state, table};
+use serde_json::{Value, json};
+use std::fs;
+use testkit::{Container, Host, Node, merge};
+
+type Change = fn(&Host, &Container, &mut Value) -> &'static str;
+
+#[test]
+fn from_anywhere() {
+    let circumstances: [(&str, Change); 9] = [
+        ("no prevResult", |_, _, config| {
+            config["prevResult"] = Value::Null;
+            "/run/netns/c1"
+        }),
+        ("link gone", |_, container, _| {
+            ip(container, "link del net1");
+            "/run/netns/c1"
+        }),
+        ("link down", |_, container, _| {
+            ip(container, "link set net1 down");
+            "/run/netns/c1"
+        }),
+        ("addresses gone", |_, container, _| {
+            ip(container, "addr flush dev net1");
+            "/run/netns/c1"
+        }),
+        ("namespace gone", |_, container, _| {
+            container.delete();
+            "/run/netns/c1"
+        }),
+        ("namespace not given", |_, _, _| ""),
+        (
+            "an empty file in the place of the namespace",
+            |host, container, _| {
+                container.delete();
+                host.command(&["touch", "/run/netns/c1"]);
+                "/run/netns/c1"
+            },
+        ),
+        ("configuration that ADD refuses", |_, _, config| {
+            config["table"] = json!("x");
+            config["gateways"] = json!(5);
+            config["prevResult"] = json!({"ips": 7});
+            "/run/netns/c1"
+        }),
+        ("record lost", |_, _, _| {
+            fs::remove_dir_all("/run/cni").unwrap();
+            "/run/netns/c1"
+        }),
+    ];
+    for (what, change) in circumstances {
+        let (host, container) = attached();
+        let mut config = add(&container, json!({}));
+        let netns = change(&host, &container, &mut config);
+        for _ in 0..2 {
+            let call = sbr().command("DEL").id("c1").ifname("net1").netns(netns);
+            let run = call.config(&config).run().expect_ok();
+            assert_eq!(run.stdout_text(), "", "{what}");
+            if !matches!(what, "link down" | "addresses gone") {
+                assert_eq!(run.stderr_text(), "", "{what}");
+            }
+            let left = fs::read_dir("/run/cni/sbr").map_or(0, Iterator::count);
+            assert_eq!(left, 0, "{what}");
+        }
+        if netns.is_empty() || what.contains("namespace") {
+            continue;
+        }
+        assert_eq!(rules(&container), [""; 0], "{what}");
+    }
+}
+
+/// A namespace that is gone must not come back as an empty file.
+#[test]
+fn nothing_is_created() {
+    let (host, container) = attached();
+    let config = config(json!({}));
+    container.delete();
+    let before = host.snapshot();
+    del(&container, &config);
+    before.assert_same(&host.snapshot());
+    assert!(!fs::exists("/run/netns/c1").unwrap());
+    assert!(!fs::exists("/run/cni").unwrap());
+}
+
+#[test]
+fn without_an_add() {
+    let (host, container) = attached();
+    ip(&container, "rule add from 10.2.0.5 lookup 50");
+    ip(&container, "rule add from 10.2.0.5 fwmark 3 lookup 100");
+    ip(&container, "rule add from 10.2.0.0/24 lookup 100");
+    ip(&container, "rule add from 10.1.0.5 lookup 100");
+    let before = state(&host, &container);
+    del(&container, &config(json!({})));
+    crate::common::assert_same(&before, &state(&host, &container));
+}
+
+/// The record is of a container that was there before, under the same name.
+#[test]
+fn a_record_of_another_container() {
+    let (host, container) = attached();
+    let config_of = add(&container, json!({}));
+    let record = fs::read("/run/cni/sbr/net:c1:net1").unwrap();
+    del(&container, &config_of);
+    let before = state(&host, &container);
+    fs::create_dir_all("/run/cni/sbr").unwrap();
+    fs::write("/run/cni/sbr/net:c1:net1", &record).unwrap();
+    del(&container, &config_of);
+    crate::common::assert_same(&before, &state(&host, &container));
+    for text in ["", "{", "{\"index\": 3, \"rules\": 5}"] {
+        fs::write("/run/cni/sbr/net:c1:net1", text).unwrap();
+        del(&container, &config_of);
+        crate::common::assert_same(&before, &state(&host, &container));
+    }
+}
+
+/// Somebody uses the table for something else in the meantime.
+#[test]
+fn a_table_that_others_have_joined() {
+    let (_host, container) = attached();
+    let config = add(&container, json!({}));
+    ip(&container, "rule add fwmark 5 lookup 100");
+    ip(
+        &container,
+        "route add 10.50.0.0/16 via 10.1.0.1 dev eth0 table 101",
+    );
+    del(&container, &config);
+    assert!(ip(&container, "rule").contains("fwmark 0x5 lookup 100"));
+    assert!(table(&container, "100").len() > 1);
+    assert_eq!(
+        table(&container, "101"),
+        ["10.50.0.0/16 via 10.1.0.1 dev eth0"]
+    );
+}
+
+#[test]
+fn gc() {
+    let (_host, container) = attached();
+    add(&container, json!({}));
+    fs::write("/run/cni/sbr/other:c1:net1", "{}").unwrap();
+    fs::write("/run/cni/sbr/net", "{}").unwrap();
+    let gc = |valid: Value| {
+        let extra = json!({"prevResult": null, "cni.dev/valid-attachments": valid});
+        let run = sbr().gc(&merge(config(json!({})), &extra)).expect_ok();
+        assert_eq!((run.stdout_text(), run.stderr_text()), Default::default());
+        let files = fs::read_dir("/run/cni/sbr").unwrap();
+        let mut names: Vec<String> = files
+            .map(|f| f.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    };
+    assert_eq!(gc(Value::Null).len(), 3);
+    assert_eq!(
+        gc(json!([{"containerID": "c1", "ifname": "net1"}])).len(),
+        3
+    );
+    assert_eq!(
+        gc(json!([{"containerID": "c1", "ifname": "net2"}])),
+        ["net", "other:c1:net1"]
+    );
+    assert_eq!(rules(&container).len(), 2);
+}
+
+#[test]
+fn status() {
+    let (host, _container) = attached();
+    let before = host.snapshot();
+    sbr().status(&config(json!({}))).expect_ok();
+    sbr()
+        .status(&config(json!({"table": 0})))
+        .expect_error(999)
+        .mentions("invalid table 0");
+    before.assert_same(&host.snapshot());
+}

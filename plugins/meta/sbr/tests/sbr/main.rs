@@ -1,0 +1,15 @@
+//! Black-box tests: the built binary, driven as a runtime drives it, in hosts and
+//! containers of the tests' own. One program, so that it is linked once.
+#![allow(clippy::unwrap_used)]
+
+mod bad_input;
+mod check;
+mod common;
+mod del;
+mod interop;
+mod page;
+mod parsing;
+mod rollback;
+mod routes;
+mod traffic;
+mod versions;

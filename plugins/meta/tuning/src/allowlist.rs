@@ -1,0 +1,62 @@
+//! Which sysctls the operator of the host allows.
+
+use crate::pattern::Pattern;
+use crate::sysctl::Sysctl;
+use anyhow::{anyhow, bail};
+use cni_core::errno;
+use std::fs;
+use std::io::ErrorKind;
+
+/// A regular expression a line; without the file, everything is allowed.
+const FILE: &str = "/etc/cni/tuning/allowlist.conf";
+
+/// Refuses what is not allowed. The expressions are tried on the keys as they are
+/// written in the configuration, `IFNAME` and all.
+///
+/// # Errors
+/// When a sysctl is not allowed, a line is no regular expression, or the file cannot be
+/// read.
+pub(crate) fn refuse_others(sysctls: &[Sysctl]) -> anyhow::Result<()> {
+    if sysctls.is_empty() {
+        return Ok(());
+    }
+    let text = match fs::read(FILE) {
+        Ok(text) => String::from_utf8_lossy(&text).into_owned(),
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(());
+        }
+        Err(e) => bail!(
+            "cannot read {FILE}, which says what sysctls are allowed: {}",
+            errno::of(&e)
+        ),
+    };
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let lines: Vec<&str> = lines.into_iter().filter(|line| !line.is_empty()).collect();
+    let mut patterns: Vec<Pattern> = Vec::with_capacity(lines.len());
+    for sysctl in sysctls {
+        if !allowed(&sysctl.key, &lines, &mut patterns)? {
+            bail!(
+                "Sysctl {} is not allowed. Only the following sysctls are allowed: [{}]",
+                sysctl.key,
+                lines.join(" ")
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Lines are read as they are reached: a faulty one behind the one that matches does
+/// no harm.
+fn allowed(key: &str, lines: &[&str], patterns: &mut Vec<Pattern>) -> anyhow::Result<bool> {
+    for (number, line) in lines.iter().enumerate() {
+        if patterns.len() == number {
+            let pattern = Pattern::new(line)
+                .map_err(|e| anyhow!("{FILE}: {line} is no regular expression: {e}"))?;
+            patterns.push(pattern);
+        }
+        if patterns[number].finds(key) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

@@ -1,0 +1,199 @@
+//! What may be asked of the tuning plugin.
+
+use crate::duplicates;
+use crate::link::Attributes;
+use crate::sysctl::Sysctl;
+use anyhow::{Context, anyhow, bail};
+use cni_core::Call;
+use cni_core::quote::quote;
+use plugin_kit::MacAddress;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use std::fmt;
+use std::path::PathBuf;
+
+/// Where the backups are unless `dataDir` says otherwise.
+const DATA_DIR: &str = "/run/cni/tuning";
+
+/// The configuration, validated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// What to write to which sysctl, in the order of the configuration.
+    pub sysctls: Vec<Sysctl>,
+    /// What the interface is to be like.
+    pub link: Attributes,
+    /// The directory of the backups.
+    pub data_dir: PathBuf,
+}
+
+/// The keys as they are written.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Raw {
+    sysctl: Pairs,
+    mac: String,
+    mtu: i64,
+    promisc: bool,
+    allmulti: Option<bool>,
+    #[serde(rename = "txQLen")]
+    tx_q_len: Option<i64>,
+    runtime_config: RuntimeConfig,
+    args: Args,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RuntimeConfig {
+    mac: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Args {
+    cni: CniArgs,
+}
+
+/// What the operator of one container asks for. It counts more than anything else.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct CniArgs {
+    sysctl: Pairs,
+    mac: Option<String>,
+    mtu: Option<i64>,
+    promisc: Option<bool>,
+    allmulti: Option<bool>,
+    #[serde(rename = "txQLen")]
+    tx_q_len: Option<i64>,
+}
+
+/// The one key that DEL and GC look at.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Place {
+    data_dir: String,
+}
+
+/// An object of texts, in the order of the document.
+#[derive(Default)]
+struct Pairs(Vec<(String, String)>);
+
+impl<'de> Deserialize<'de> for Pairs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Pairs;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of strings")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
+
+impl Config {
+    /// Decodes and validates the configuration of `call`, `CNI_ARGS` included.
+    ///
+    /// # Errors
+    /// When something asked for is malformed, out of range, or said twice.
+    pub fn load(call: &Call) -> anyhow::Result<Config> {
+        duplicates::refuse(&call.stdin)?;
+        let raw: Raw = call.config().context("failed to load netconf")?;
+        let args = match call.args.is_empty() {
+            true => None,
+            false => Some(call.parse_args(&["MAC"])?),
+        };
+        let by_args = args.as_ref().and_then(|args| args.get("MAC"));
+        let cni = raw.args.cni;
+        // The last word counts, and the empty one is one only in `args.cni`.
+        let said = [by_args.unwrap_or(""), &raw.runtime_config.mac];
+        let said = said.into_iter().rfind(|mac| !mac.is_empty());
+        let mac = cni.mac.as_deref().or(said).unwrap_or(&raw.mac);
+        let mtu = cni.mtu.unwrap_or(raw.mtu);
+        Ok(Config {
+            sysctls: sysctls(raw.sysctl, cni.sysctl, &call.if_name)?,
+            link: Attributes {
+                mac: hardware_address(mac)?,
+                // Switching it off is upstream's `promisc: false` no more than ours.
+                promisc: cni.promisc.unwrap_or(raw.promisc).then_some(true),
+                mtu: number("mtu", mtu)?.filter(|mtu| *mtu != 0),
+                allmulti: cni.allmulti.or(raw.allmulti),
+                txqlen: match cni.tx_q_len.or(raw.tx_q_len) {
+                    Some(len) => number("txQLen", len)?,
+                    None => None,
+                },
+            },
+            data_dir: data_dir(call)?,
+        })
+    }
+}
+
+/// The directory of the backups. DEL and GC need nothing else of a configuration, so
+/// nothing else can stand in their way.
+///
+/// # Errors
+/// When `dataDir` is no string.
+pub(crate) fn data_dir(call: &Call) -> anyhow::Result<PathBuf> {
+    let place: Place = call.config().context("failed to load netconf")?;
+    Ok(match place.data_dir.as_str() {
+        "" => DATA_DIR.into(),
+        given => given.into(),
+    })
+}
+
+fn hardware_address(text: &str) -> anyhow::Result<Option<MacAddress>> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let mac = text.parse();
+    mac.map(Some)
+        .map_err(|e: cni_core::Error| anyhow!("invalid args {text} for MAC addr: {e}"))
+}
+
+fn number(key: &str, value: i64) -> anyhow::Result<Option<u32>> {
+    // The kernel has signed numbers.
+    match u32::try_from(value) {
+        Ok(number) if number <= i32::MAX as u32 => Ok(Some(number)),
+        _ => bail!("invalid {key} {value}, must be [0, {}]", i32::MAX),
+    }
+}
+
+/// The sysctls of the network, with those of the container in place of, or behind,
+/// them.
+fn sysctls(network: Pairs, container: Pairs, if_name: &str) -> anyhow::Result<Vec<Sysctl>> {
+    let mut all = distinct(network, if_name)?;
+    for own in distinct(container, if_name)? {
+        match all.iter_mut().find(|sysctl| sysctl.is_same(&own)) {
+            Some(sysctl) => *sysctl = own,
+            None => all.push(own),
+        }
+    }
+    Ok(all)
+}
+
+/// One sysctl can be written in several ways. One object must not have it twice, with
+/// different values.
+fn distinct(pairs: Pairs, if_name: &str) -> anyhow::Result<Vec<Sysctl>> {
+    let mut all: Vec<Sysctl> = Vec::with_capacity(pairs.0.len());
+    for (key, value) in pairs.0 {
+        let sysctl = Sysctl::new(key, value, if_name)?;
+        match all.iter().find(|other| other.is_same(&sysctl)) {
+            None => all.push(sysctl),
+            Some(other) if other.value == sysctl.value => {}
+            Some(other) => bail!(
+                "duplicated sysctl keys are not allowed: {} and {} are the same sysctl",
+                quote(&other.key),
+                quote(&sysctl.key)
+            ),
+        }
+    }
+    Ok(all)
+}

@@ -1,0 +1,199 @@
+//! The tuning plugin: sysctls of the container, and attributes of the interface that
+//! the plugins before it in the chain have made.
+
+mod allowlist;
+mod backup;
+mod config;
+mod duplicates;
+mod link;
+mod pattern;
+mod sysctl;
+
+pub use config::Config;
+pub use link::Attributes;
+pub use sysctl::Sysctl;
+
+use anyhow::{Context, anyhow};
+use backup::{Backup, Store};
+use cni_core::quote::quote;
+use cni_core::{AddResult, Call, Plugin, Version};
+use plugin_kit::chain::{self, note};
+use plugin_kit::{Container, Undo, check, single};
+use rtnl::Link;
+use sysctl::{Change, Values};
+
+/// The plugin.
+#[derive(Debug)]
+pub struct Tuning;
+
+impl Plugin for Tuning {
+    fn name(&self) -> &'static str {
+        "tuning"
+    }
+
+    fn add(&self, call: &Call) -> anyhow::Result<AddResult> {
+        let config = Config::load(call)?;
+        let mut result = check::required_prev_result(call)?;
+        allowlist::refuse_others(&config.sysctls)?;
+        let container = Container::open(call)?;
+        // Everything is looked at before anything is changed.
+        let (changes, dependants) = container.run(|| changes(&config.sysctls))??;
+        let link = match config.link.is_empty() {
+            true => None,
+            false => Some(find(&container, &call.if_name)?),
+        };
+
+        let store = Store::of(call, config.data_dir);
+        let mut undo = Undo::new();
+        let backup = Backup {
+            network: call.name.clone(),
+            ..store.read().unwrap_or_default()
+        };
+        let present = link.as_ref().map(Attributes::of).unwrap_or_default();
+        let backup = backup.renewed(&present, &config.link, &changes, dependants.clone());
+        keep(&store, &backup, &mut undo)?;
+        write(&container, &changes, dependants, &mut undo)?;
+        if let Some(link) = &link {
+            link::tune(&container, link, config.link, &mut undo)?;
+        }
+        record(call, &config.link, &mut result);
+        undo.disarm();
+        Ok(result)
+    }
+
+    fn del(&self, call: &Call) -> anyhow::Result<()> {
+        let store = Store::of(call, config::data_dir(call)?);
+        let Some(backup) = store.read() else {
+            // One that cannot be read is of no use to anybody.
+            return store.remove();
+        };
+        let restored = Container::open_if_there(call).and_then(|container| match container {
+            Some(container) => restore(call, &container, &backup),
+            // What was tuned went with the namespace.
+            None => Ok(()),
+        });
+        if let Err(e) = restored {
+            // An error would keep the plugins before this one from their part.
+            note(&format!(
+                "{e:#}; the values stay in {}",
+                store.path().display()
+            ));
+            return Ok(());
+        }
+        store.remove()
+    }
+
+    fn check(&self, call: &Call) -> anyhow::Result<()> {
+        let config = Config::load(call)?;
+        check::required_prev_result(call)?;
+        let container = Container::open(call)?;
+        let link = container.rtnl.link_by_name(&call.if_name).map_err(|e| {
+            anyhow!(e).context(format!("Cannot find container link {}", call.if_name))
+        })?;
+        container.run(|| config.sysctls.iter().try_for_each(Sysctl::check))??;
+        config.link.check(&link)
+    }
+
+    fn gc(&self, call: &Call) -> anyhow::Result<()> {
+        match call.valid_attachments()? {
+            Some(valid) => backup::collect(&config::data_dir(call)?, &call.name, &valid),
+            None => Ok(()),
+        }
+    }
+
+    fn status(&self, call: &Call) -> anyhow::Result<()> {
+        let config = Config::load(call)?;
+        allowlist::refuse_others(&config.sysctls).map_err(single::not_available)
+    }
+}
+
+fn find(container: &Container, name: &str) -> anyhow::Result<Link> {
+    let link = container.rtnl.link_by_name(name);
+    link.with_context(|| format!("failed to get {}", quote(name)))
+}
+
+/// What has to be done for `sysctls`, in the calling thread's namespace, and what else
+/// the kernel is going to change then.
+fn changes(sysctls: &[Sysctl]) -> anyhow::Result<(Vec<Change>, Values)> {
+    let changes = sysctls
+        .iter()
+        .filter_map(|sysctl| sysctl.change().transpose());
+    let changes = changes.collect::<anyhow::Result<Vec<_>>>()?;
+    let dependants = sysctl::dependants(&changes);
+    Ok((changes, dependants))
+}
+
+/// Keeps what is about to be changed.
+fn keep<'s>(store: &'s Store, backup: &Backup, undo: &mut Undo<'s>) -> anyhow::Result<()> {
+    if backup.is_empty() {
+        return Ok(());
+    }
+    let before = store.bytes();
+    undo.push("put the backup back", move || {
+        store.put_back(before.as_deref())
+    });
+    store.write(backup)
+}
+
+/// Writes the sysctls.
+fn write<'c>(
+    container: &'c Container,
+    changes: &'c [Change],
+    dependants: Values,
+    undo: &mut Undo<'c>,
+) -> anyhow::Result<()> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    // Some of them may be written when another one is refused.
+    undo.push("restore the sysctls", move || {
+        let own = changes.iter().rev();
+        let own = own.filter_map(|change| Some((change.path.as_str(), change.was.as_deref()?)));
+        let along = dependants
+            .iter()
+            .map(|(path, was)| (path.as_str(), was.as_str()));
+        restore_sysctls(container, own.chain(along))
+    });
+    container.run(|| changes.iter().try_for_each(Change::apply))?
+}
+
+/// Gives interface and sysctls back what they had. What is gone needs nothing.
+fn restore(call: &Call, container: &Container, backup: &Backup) -> anyhow::Result<()> {
+    let link = match container.rtnl.link_by_name(&call.if_name) {
+        Ok(link) => backup.link.apply(container, &link),
+        Err(e) if e.is_not_found() => Ok(()),
+        Err(e) => Err(anyhow!(e).context(format!("failed to get {}", quote(&call.if_name)))),
+    };
+    // First those that take others along.
+    let (own, dependants): (Vec<_>, Vec<_>) = backup.sysctls.iter().partition(|s| s.set.is_some());
+    let own = own.into_iter().rev().chain(dependants);
+    let sysctls = restore_sysctls(container, own.map(|s| (s.path.as_str(), s.was.as_str())));
+    link.and(sysctls)
+}
+
+/// Restores each, whatever becomes of the others.
+fn restore_sysctls<'a>(
+    container: &Container,
+    values: impl Iterator<Item = (&'a str, &'a str)>,
+) -> anyhow::Result<()> {
+    container.run(|| {
+        let mut outcome = Ok(());
+        for (path, was) in values {
+            outcome = outcome.and(sysctl::restore(path, was));
+        }
+        outcome
+    })?
+}
+
+/// Says in the result what the interface is like now.
+fn record(call: &Call, set: &Attributes, result: &mut AddResult) {
+    for number in chain::own_interfaces(call, result) {
+        let interface = &mut result.interfaces[number];
+        if let Some(mac) = set.mac {
+            interface.mac = mac.to_string();
+        }
+        if let Some(mtu) = set.mtu.filter(|_| call.version >= Version::V1_1_0) {
+            interface.mtu = mtu.into();
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! The attributes of the interface.
+
+use anyhow::{Context, anyhow, bail};
+use cni_core::errno;
+use cni_core::quote::quote;
+use plugin_kit::chain::note;
+use plugin_kit::{Container, MacAddress, Undo, sysctl};
+use rtnl::{IFF_ALLMULTI, IFF_PROMISC, Link, LinkChange, Request};
+
+/// Attributes of an interface; `None` leaves one alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// Hardware address.
+    pub mac: Option<MacAddress>,
+    /// Frames for others are received.
+    pub promisc: Option<bool>,
+    /// Maximum transmission unit in bytes.
+    pub mtu: Option<u32>,
+    /// All multicast frames are received.
+    pub allmulti: Option<bool>,
+    /// Length of the transmit queue in packets.
+    pub txqlen: Option<u32>,
+}
+
+impl Attributes {
+    /// All of them, of a link. The two modes are what somebody asked for, whoever else
+    /// needs them: a packet sniffer counts for itself.
+    pub(crate) fn of(link: &Link) -> Attributes {
+        Attributes {
+            mac: <[u8; 6]>::try_from(link.mac.as_slice())
+                .ok()
+                .map(MacAddress),
+            promisc: Some(link.flags & IFF_PROMISC != 0),
+            mtu: Some(link.mtu),
+            allmulti: Some(link.flags & IFF_ALLMULTI != 0),
+            txqlen: Some(link.txqlen),
+        }
+    }
+
+    /// Those of `self` that `other` names.
+    pub(crate) fn named_in(&self, other: &Attributes) -> Attributes {
+        Attributes {
+            mac: self.mac.filter(|_| other.mac.is_some()),
+            promisc: self.promisc.filter(|_| other.promisc.is_some()),
+            mtu: self.mtu.filter(|_| other.mtu.is_some()),
+            allmulti: self.allmulti.filter(|_| other.allmulti.is_some()),
+            txqlen: self.txqlen.filter(|_| other.txqlen.is_some()),
+        }
+    }
+
+    /// Whether there is nothing to do.
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Attributes::default()
+    }
+
+    /// Gives them to `link`, so far as it does not have them.
+    ///
+    /// # Errors
+    /// The first of what the kernel refuses. The rest is done all the same.
+    pub(crate) fn apply(&self, container: &Container, link: &Link) -> anyhow::Result<()> {
+        let present = Attributes::of(link);
+        let mut texts = Vec::new();
+        let mut requests = Vec::new();
+        let mut ask = |what: &str, change: LinkChange<'static>| {
+            texts.push(format!("failed to set {what} of {}", quote(&link.name)));
+            requests.push(Request::set_link(link.index, &change));
+        };
+        let none = LinkChange::default;
+        if let Some(mac) = self.mac.filter(|_| self.mac != present.mac) {
+            let mac = Some(mac.0.to_vec());
+            ask("the hardware address", LinkChange { mac, ..none() });
+        }
+        if self.promisc.is_some() && self.promisc != present.promisc {
+            let promisc = self.promisc;
+            ask("promiscuous mode", LinkChange { promisc, ..none() });
+        }
+        if self.mtu.is_some() && self.mtu != present.mtu {
+            let mtu = self.mtu;
+            ask("the MTU", LinkChange { mtu, ..none() });
+        }
+        if self.allmulti.is_some() && self.allmulti != present.allmulti {
+            let allmulti = self.allmulti;
+            ask("all-multicast mode", LinkChange { allmulti, ..none() });
+        }
+        if self.txqlen.is_some() && self.txqlen != present.txqlen {
+            let txqlen = self.txqlen;
+            ask("the transmit queue length", LinkChange { txqlen, ..none() });
+        }
+        if requests.is_empty() {
+            return Ok(());
+        }
+        let changes_mac = self.mac.is_some() && self.mac != present.mac;
+        let _announced = match changes_mac && link.is_up() {
+            true => Some(Announcing::begin(container, &link.name)?),
+            false => None,
+        };
+        let replies = container.rtnl.batch(requests);
+        let failed = texts
+            .into_iter()
+            .zip(replies)
+            .find_map(|(text, reply)| Some(anyhow!(reply.err()?).context(text)));
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Compares `link` with them.
+    ///
+    /// # Errors
+    /// At the first that differs.
+    pub(crate) fn check(&self, link: &Link) -> anyhow::Result<()> {
+        let present = Attributes::of(link);
+        let name = &link.name;
+        if let Some(mac) = self.mac.filter(|_| self.mac != present.mac) {
+            bail!(
+                "Error: Tuning configured Ethernet of {name} is {mac}, current value is {}",
+                link.mac_string()
+            );
+        }
+        if let Some(promisc) = self.promisc.filter(|_| self.promisc != present.promisc) {
+            bail!(
+                "Error: Tuning link {name} configured promisc is {promisc}, current value is {}",
+                link.promiscuity
+            );
+        }
+        if let Some(mtu) = self.mtu.filter(|_| self.mtu != present.mtu) {
+            bail!(
+                "Error: Tuning configured MTU of {name} is {mtu}, current value is {}",
+                link.mtu
+            );
+        }
+        if let (Some(wanted), Some(present)) = (self.allmulti, present.allmulti)
+            && wanted != present
+        {
+            bail!(
+                "Error: Tuning configured all-multicast mode of {name} is {wanted}, current value is {present}"
+            );
+        }
+        if let Some(wanted) = self.txqlen.filter(|_| self.txqlen != present.txqlen) {
+            bail!(
+                "Error: Tuning configured Transmit Queue Length of {name} is {wanted}, current value is {}",
+                link.txqlen
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Tunes `link`, and registers how it was.
+///
+/// # Errors
+/// When the kernel refuses.
+pub(crate) fn tune<'c>(
+    container: &'c Container,
+    link: &Link,
+    wanted: Attributes,
+    undo: &mut Undo<'c>,
+) -> anyhow::Result<()> {
+    let before = Attributes::of(link).named_in(&wanted);
+    let index = link.index;
+    // Part of it may be done when the rest is refused.
+    undo.push("restore the interface", move || {
+        let link = container
+            .rtnl
+            .link_by_index(index)
+            .context("failed to find the interface")?;
+        before.apply(container, &link)
+    });
+    wanted.apply(container, link)
+}
+
+/// While it lives, the kernel tells the neighbours when the hardware address of an
+/// interface changes: by a gratuitous ARP and by an unsolicited neighbour advertisement
+/// (`arp_notify` and `ndisc_notify` of the kernel's `networking/ip-sysctl`).
+struct Announcing<'c> {
+    container: &'c Container,
+    before: Vec<(String, String)>,
+}
+
+impl<'c> Announcing<'c> {
+    fn begin(container: &'c Container, name: &str) -> anyhow::Result<Self> {
+        let keys = [
+            format!("net/ipv4/conf/{name}/arp_notify"),
+            format!("net/ipv6/conf/{name}/ndisc_notify"),
+        ];
+        let before = container.run(|| {
+            let mut before = Vec::new();
+            for key in keys {
+                // A kernel without IPv6 lacks one of them.
+                let Ok(was) = sysctl::get(&key) else { continue };
+                match sysctl::ensure(&key, "1") {
+                    Ok(()) => before.push((key, was)),
+                    Err(e) => note(&format!(
+                        "neighbours are not told of the new hardware address: {key}: {}",
+                        errno::of(&e)
+                    )),
+                }
+            }
+            before
+        })?;
+        Ok(Announcing { container, before })
+    }
+}
+
+impl Drop for Announcing<'_> {
+    fn drop(&mut self) {
+        let restored = self.container.run(|| {
+            for (key, was) in &self.before {
+                if let Err(e) = sysctl::ensure(key, was) {
+                    note(&format!("failed to restore {key}: {}", errno::of(&e)));
+                }
+            }
+        });
+        if let Err(e) = restored {
+            note(&format!("failed to restore arp_notify: {e}"));
+        }
+    }
+}
