@@ -37,6 +37,8 @@ pub(crate) fn del(call: &Call) -> anyhow::Result<()> {
         let first = result.iter().flat_map(|result| result.interfaces.first());
         bridges.extend(first.map(|interface| interface.name.clone()));
     }
+    bridges.sort_unstable();
+    bridges.dedup();
     bridges.retain(|bridge| !bridge.is_empty() && is_gone(bridge));
 
     let mut errors = Errors::default();
@@ -143,12 +145,11 @@ impl Found {
             .collect()
     }
 
+    /// Of their policies; one may be there several times.
     fn bridges(&self) -> Vec<String> {
         let records = self.claims.iter().map(|(_, record)| record);
         let names = records.filter_map(|record| Some(record.bridge.as_ref()?.0.clone()));
-        let mut names: Vec<String> = names.collect();
-        names.dedup();
-        names
+        names.collect()
     }
 
     /// Removes the records of which it is done; others stay for another DEL or GC.

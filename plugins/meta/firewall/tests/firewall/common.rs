@@ -20,7 +20,6 @@ pub(crate) fn bridged(version: &str, bridge: &str, number: u8) -> Value {
             {"name": bridge}, {"name": "veth0"}, {"name": "eth0", "sandbox": "/run/netns/c1"},
         ],
         "ips": [ip(version, &format!("10.1.0.{number}/24")), ip(version, &format!("fd00:1::{number}/64"))],
-        "dns": {},
     })
 }
 

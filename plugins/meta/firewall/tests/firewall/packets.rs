@@ -6,11 +6,12 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::thread::spawn;
 use std::time::Duration;
-use testkit::{Container, Host, Node, Plugin, wire};
+use testkit::{Container, Host, Node, Plugin, reach, wire};
 
 /// Long enough for a packet that arrives; a refusal would be an answer as well.
-const WAIT: Duration = Duration::from_millis(300);
+const WAIT: Duration = Duration::from_secs(1);
 
 /// A host that forwards, with two networks and a machine outside.
 struct Site {
@@ -74,6 +75,14 @@ impl Site {
         for (name, bridge, number) in PLACES {
             let container = site.host.container(name);
             let result = plug(&container, bridge, number);
+            // The network has settled before there are any rules.
+            for address in ["192.0.2.9", "2001:db8::9"] {
+                let address = address.parse().unwrap();
+                assert!(
+                    container.can_reach(address, Duration::from_secs(10)),
+                    "{name} {address}"
+                );
+            }
             let config = json!({
                 "cniVersion": "1.0.0", "name": bridge, "type": "firewall", "backend": maker.backend,
                 "ingressPolicy": policies[usize::from(number) - 1], "prevResult": result,
@@ -127,42 +136,48 @@ impl Site {
         text.map(|address| address.parse().unwrap())
     }
 
-    /// For everybody: whom they reach, by `tcp` and `udp`, `4` and `6`.
+    fn node(&self, name: &str) -> &Container {
+        let found = self.containers.iter().find(|(n, ..)| *n == name);
+        found.map_or(&self.outside, |(_, container, _)| container)
+    }
+
+    /// For everybody: whom they reach, by tcp and udp, over IPv4 and IPv6. All at
+    /// once, as most of the time goes by waiting for what does not arrive.
     fn matrix(&self) -> BTreeMap<String, Vec<String>> {
-        let names = PLACES.map(|(name, ..)| name);
-        let mut matrix = BTreeMap::new();
-        for from in names.into_iter().chain(["outside"]) {
-            let node = match self.containers.iter().find(|(name, ..)| *name == from) {
-                Some((_, container, _)) => container,
-                None => &self.outside,
-            };
-            let mut reached = Vec::new();
-            for to in names
-                .into_iter()
-                .chain(["outside"])
-                .filter(|to| *to != from)
-            {
-                let found: String = self
-                    .addresses(to)
-                    .iter()
-                    .flat_map(|address| {
-                        let family = if address.is_ipv4() { "4" } else { "6" };
-                        let tcp = node.enter(|| connects(*address)).then_some("t");
-                        let udp = node.can_reach(*address, WAIT).then_some("u");
-                        [tcp, udp]
-                            .into_iter()
-                            .flatten()
-                            .map(move |by| format!("{by}{family}"))
-                    })
-                    .collect();
-                if !found.is_empty() {
-                    reached.push(format!("{to}:{found}"));
-                }
+        let mut tries = Vec::new();
+        for (from, to) in pairs() {
+            for address in self.addresses(to) {
+                let family = if address.is_ipv4() { "4" } else { "6" };
+                // A thread is where the one was that started it.
+                let (tcp, udp) = self.node(from).enter(|| {
+                    let tcp = spawn(move || connects(address));
+                    (tcp, spawn(move || reach(address, WAIT)))
+                });
+                tries.push((from, to, format!("t{family}"), tcp));
+                tries.push((from, to, format!("u{family}"), udp));
             }
-            matrix.insert(from.to_owned(), reached);
+        }
+        let mut found: BTreeMap<(&str, &str), String> = BTreeMap::new();
+        for (from, to, by, reached) in tries {
+            if reached.join().unwrap() {
+                *found.entry((from, to)).or_default() += &by;
+            }
+        }
+        let mut matrix: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (from, to) in pairs() {
+            let row = matrix.entry(from.to_owned()).or_default();
+            row.extend(found.get(&(from, to)).map(|by| format!("{to}:{by}")));
         }
         matrix
     }
+}
+
+/// Everybody with everybody else.
+fn pairs() -> impl Iterator<Item = (&'static str, &'static str)> {
+    const ALL: [&str; 5] = ["a1", "a2", "b1", "c1", "outside"];
+    ALL.into_iter()
+        .flat_map(|from| ALL.into_iter().map(move |to| (from, to)))
+        .filter(|(from, to)| from != to)
 }
 
 /// ADD of the bridge plugin; its result.
@@ -194,25 +209,14 @@ fn connects(address: IpAddr) -> bool {
     false
 }
 
-/// The names, by every way.
-fn all(names: &[&str]) -> Vec<String> {
-    names
-        .iter()
-        .map(|name| format!("{name}:t4u4t6u6"))
-        .collect()
-}
-
 /// Everybody, but for the pairs that do not reach each other.
 fn expected(cut: impl Fn(&str, &str) -> bool) -> BTreeMap<String, Vec<String>> {
-    let names = ["a1", "a2", "b1", "c1", "outside"];
-    let row = |from: &str| {
-        let to: Vec<&str> = names
-            .into_iter()
-            .filter(|to| *to != from && !cut(from, to))
-            .collect();
-        (from.to_owned(), all(&to))
-    };
-    names.into_iter().map(row).collect()
+    let mut matrix: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (from, to) in pairs() {
+        let row = matrix.entry(from.to_owned()).or_default();
+        row.extend((!cut(from, to)).then(|| format!("{to}:t4u4t6u6")));
+    }
+    matrix
 }
 
 fn network(name: &str) -> &str {
