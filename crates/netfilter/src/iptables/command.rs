@@ -212,11 +212,33 @@ impl Iptables {
                 Err(error) => return Err(error),
             }
         }
+        self.transaction(change.table, |_| change.clone())
+    }
+
+    /// Reads a table and makes it what the change that `build` returns for it
+    /// wishes: all of it, or nothing. If another process changes the table in
+    /// between, it is read, and `build` called, again.
+    ///
+    /// That is one process if nothing is missing, and two otherwise. Where a
+    /// change mostly finds something to add to shared chains, it is one less than
+    /// [`Iptables::apply`] takes.
+    ///
+    /// # Errors
+    /// As [`Iptables::apply`].
+    pub fn transaction(
+        &self,
+        table: Table,
+        mut build: impl FnMut(&Saved) -> Change,
+    ) -> Result<(), Error> {
         let _lock = lock(self.lock_wait)?;
         let mut failed: Option<(String, Error)> = None;
         for _ in 0..MAX_ATTEMPTS {
-            let saved = self.read(change.table)?;
-            let Some(script) = plan(change, &saved) else {
+            let saved = self.read(table)?;
+            let change = build(&saved);
+            if let Some(problem) = change.problem() {
+                return Err(Error::invalid(problem, self.family.command()));
+            }
+            let Some(script) = plan(&change, &saved) else {
                 return Ok(());
             };
             // What failed once and would be the same again is no matter of
