@@ -11,7 +11,7 @@ use super::expression as expr;
 use super::object::{Chain, Family};
 use super::set::Set;
 use super::userdata;
-use super::value::{Field, Prefix, Protocol, bad_interface, interface, octets};
+use super::value::{Field, Prefix, Protocol, Type, bad_interface, interface, octets};
 
 /// A rule of a chain, under construction.
 ///
@@ -94,6 +94,14 @@ impl<'a> Chain<'a> {
             network: None,
             transport: None,
         }
+    }
+}
+
+impl<'a> Rule<'a> {
+    /// The chain that it is made for.
+    #[must_use]
+    pub fn chain(&self) -> Chain<'a> {
+        self.chain
     }
 }
 
@@ -306,6 +314,22 @@ impl Rule<'_> {
         self
     }
 
+    /// `ip saddr & mask . field @set`: as [`Rule::in_set`], where of the first
+    /// field, an address, only the network of the first `len` bits counts.
+    pub fn network_in_set(mut self, len: u8, fields: &[Field], set: &Set<'_>) -> Self {
+        self.check_key(fields, set);
+        let mut at = 0;
+        for field in fields {
+            self.load(*field, register(at));
+            if at == 0 {
+                self.mask_network(*field, len);
+            }
+            at += field.type_of().len().next_multiple_of(4);
+        }
+        expr::lookup(&mut self.expressions, set.name, NFT_REG_1, None, false);
+        self
+    }
+
     /// `field . field != @set`.
     pub fn not_in_set(mut self, fields: &[Field], set: &Set<'_>) -> Self {
         self.load_key(fields, set);
@@ -393,7 +417,6 @@ impl Rule<'_> {
     /// if any. Its data are an address, or an address and a port
     /// ([`Value::socket`](super::Value::socket)).
     pub fn dnat_map(mut self, fields: &[Field], map: &Set<'_>) -> Self {
-        use super::value::Type;
         let (family, port) = match map.data_types() {
             [Type::Ipv4Addr] => (NFPROTO_IPV4, None),
             [Type::Ipv6Addr] => (NFPROTO_IPV6, None),
@@ -414,7 +437,17 @@ impl Rule<'_> {
     /// The comment that `nft` shows, 128 bytes at most.
     pub fn comment(mut self, text: &str) -> Self {
         match userdata::comment(NFTNL_UDATA_RULE_COMMENT, text) {
-            Ok(data) => self.userdata = data,
+            Ok(data) => self.userdata.splice(..0, data).for_each(drop),
+            Err(problem) => self.set_problem(problem),
+        }
+        self
+    }
+
+    /// A note for ourselves, [`NOTE_MAX`](super::NOTE_MAX) bytes at most, that
+    /// the kernel keeps with the rule and `nft` does not show.
+    pub fn note(mut self, bytes: &[u8]) -> Self {
+        match userdata::note(bytes) {
+            Ok(data) => self.userdata.extend(data),
             Err(problem) => self.set_problem(problem),
         }
         self
@@ -479,8 +512,28 @@ impl Rule<'_> {
         }
     }
 
+    /// Leaves the first `len` bits of an address that was loaded.
+    fn mask_network(&mut self, field: Field, len: u8) {
+        let any = match field.type_of() {
+            Type::Ipv4Addr => IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
+            Type::Ipv6Addr => IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
+            _ => return self.set_problem("a network of something else than addresses".to_owned()),
+        };
+        let mask = Prefix::new(any, len).mask();
+        expr::mask(&mut self.expressions, NFT_REG_1, &mask);
+    }
+
     /// Loads the fields side by side, as the key of a set.
     fn load_key(&mut self, fields: &[Field], set: &Set<'_>) {
+        self.check_key(fields, set);
+        let mut at = 0;
+        for field in fields {
+            self.load(*field, register(at));
+            at += field.type_of().len().next_multiple_of(4);
+        }
+    }
+
+    fn check_key(&mut self, fields: &[Field], set: &Set<'_>) {
         let types = fields.iter().map(|field| field.type_of());
         if !types.eq(set.key.iter().copied()) {
             self.set_problem(format!(
@@ -490,11 +543,6 @@ impl Rule<'_> {
         }
         for field in fields {
             self.need_for(*field);
-        }
-        let mut at = 0;
-        for field in fields {
-            self.load(*field, register(at));
-            at += field.type_of().len().next_multiple_of(4);
         }
     }
 
