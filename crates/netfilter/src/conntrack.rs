@@ -91,6 +91,15 @@ impl Filter {
 /// # Errors
 /// The kernel's refusal ([`Error::is_permission`] without `CAP_NET_ADMIN`).
 pub fn delete(filters: &[Filter]) -> Result<usize, Error> {
+    delete_if(filters, |_| true)
+}
+
+/// As [`delete`], of those connections only whose first packet was sent to an
+/// address for which `to` says yes.
+///
+/// # Errors
+/// As [`delete`].
+pub fn delete_if(filters: &[Filter], to: impl Fn(IpAddr) -> bool) -> Result<usize, Error> {
     if filters.is_empty() {
         return Ok(0);
     }
@@ -103,7 +112,7 @@ pub fn delete(filters: &[Filter]) -> Result<usize, Error> {
             .copied()
             .collect();
         if !wanted.is_empty() {
-            count += delete_family(&connection, ipv6, &wanted)?;
+            count += delete_family(&connection, ipv6, &wanted, &to)?;
         }
     }
     Ok(count)
@@ -114,14 +123,19 @@ fn family(ipv6: bool) -> u8 {
     if ipv6 { 10 } else { 2 }
 }
 
-fn delete_family(connection: &Connection, ipv6: bool, filters: &[Filter]) -> Result<usize, Error> {
+fn delete_family(
+    connection: &Connection,
+    ipv6: bool,
+    filters: &[Filter],
+    to: &dyn Fn(IpAddr) -> bool,
+) -> Result<usize, Error> {
     // The kernel looks through its table for what they have in common, if it is
     // new enough (Linux 5.9); else it gives all, and some kernels refuse.
     let flows = match list(connection, ipv6, filters, true) {
         Err(error) if error.errno() == Some(EINVAL) => list(connection, ipv6, filters, false),
         result => result,
     };
-    let flows = match flows {
+    let mut flows = match flows {
         Ok(flows) => flows,
         Err(error) if error.errno() == Some(EINVAL) => {
             log::debug!("no connection tracking in this kernel: {error}");
@@ -129,6 +143,7 @@ fn delete_family(connection: &Connection, ipv6: bool, filters: &[Filter]) -> Res
         }
         Err(error) => return Err(error),
     };
+    flows.retain(|flow| flow.original.dst.is_some_and(to));
     let mut deleted = 0;
     for part in flows.chunks(AT_ONCE) {
         deleted += delete_flows(connection, ipv6, part)?;

@@ -43,8 +43,8 @@ pub use link::*;
 pub use neighbour::{NUD_PERMANENT, NUD_REACHABLE, Neighbour};
 pub use request::{Reply, Request};
 pub use route::{
-    Exclusivity, RT_TABLE_DEFAULT, RT_TABLE_LOCAL, RT_TABLE_MAIN, RTN_BLACKHOLE, RTN_UNICAST,
-    RTN_UNREACHABLE, RTPROT_BOOT, RTPROT_KERNEL, RTPROT_STATIC, RouteSpec,
+    Exclusivity, RT_TABLE_DEFAULT, RT_TABLE_LOCAL, RT_TABLE_MAIN, RTN_BLACKHOLE, RTN_LOCAL,
+    RTN_UNICAST, RTN_UNREACHABLE, RTPROT_BOOT, RTPROT_KERNEL, RTPROT_STATIC, RouteSpec,
 };
 pub use route_copy::RouteCopy;
 pub use route_list::{NextHop, Route, RouteFilter};

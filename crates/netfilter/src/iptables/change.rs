@@ -27,6 +27,7 @@ pub(crate) enum Wish {
     DeleteSaved(String, String),
     DeleteJumps(String, String),
     DeleteChain(String),
+    DeleteOldChain(String),
 }
 
 impl Change {
@@ -71,7 +72,8 @@ impl Change {
         self.wish(Wish::DeleteSaved(chain, text))
     }
 
-    /// No rule of `chain` leads to `target`.
+    /// No rule of `chain` leads to `target`, but for those that this change
+    /// appends after this.
     pub fn delete_jumps(self, chain: &str, target: &str) -> Change {
         self.wish(Wish::DeleteJumps(chain.to_owned(), target.to_owned()))
     }
@@ -79,6 +81,12 @@ impl Change {
     /// The chain does not exist, and no rule of the table leads to it.
     pub fn delete_chain(self, name: &str) -> Change {
         self.wish(Wish::DeleteChain(name.to_owned()))
+    }
+
+    /// As [`Change::delete_chain`], of a chain that hardly any host has still:
+    /// it is looked for only if the table is read for the sake of the rest.
+    pub fn delete_old_chain(self, name: &str) -> Change {
+        self.wish(Wish::DeleteOldChain(name.to_owned()))
     }
 
     fn wish(mut self, wish: Wish) -> Change {
@@ -99,6 +107,7 @@ impl Change {
                 Wish::Chain(chain)
                 | Wish::OwnChain(chain)
                 | Wish::DeleteChain(chain)
+                | Wish::DeleteOldChain(chain)
                 | Wish::DeleteSaved(chain, _)
                 | Wish::DeleteJumps(chain, _) => (chain, None),
                 Wish::Append(chain, rule)

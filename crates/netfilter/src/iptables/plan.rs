@@ -69,6 +69,9 @@ pub(crate) fn blind(change: &Change) -> Option<String> {
                 line(&mut lines, &["-F", name]);
                 line(&mut lines, &["-X", name]);
             }
+            // To a chain that is new nothing leads.
+            Wish::DeleteJumps(_, target) if own.contains(&target.as_str()) => {}
+            Wish::DeleteOldChain(_) => {}
             Wish::DeleteSaved(..) | Wish::DeleteJumps(..) => return None,
         }
     }
@@ -171,7 +174,7 @@ impl<'a> Plan<'a> {
             Wish::DeleteJumps(chain, target) => {
                 self.delete_where(chain, |text| leads_to(text, target));
             }
-            Wish::DeleteChain(name) => self.delete_chain(name),
+            Wish::DeleteChain(name) | Wish::DeleteOldChain(name) => self.delete_chain(name),
         }
     }
 

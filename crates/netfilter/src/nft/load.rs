@@ -8,7 +8,7 @@ use super::expression as expr;
 use super::object::Family;
 use super::rule::Rule;
 use super::set::Set;
-use super::value::{Field, Protocol};
+use super::value::{Field, Prefix, Protocol, Type};
 
 /// Where a field is in the packet.
 pub(crate) struct Place {
@@ -68,8 +68,28 @@ impl Rule<'_> {
         }
     }
 
+    /// Leaves the first `len` bits of an address that was loaded.
+    pub(crate) fn mask_network(&mut self, field: Field, len: u8) {
+        let any = match field.type_of() {
+            Type::Ipv4Addr => IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
+            Type::Ipv6Addr => IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
+            _ => return self.set_problem("a network of something else than addresses".to_owned()),
+        };
+        let mask = Prefix::new(any, len).mask();
+        expr::mask(&mut self.expressions, NFT_REG_1, &mask);
+    }
+
     /// Loads the fields side by side, as the key of a set.
     pub(crate) fn load_key(&mut self, fields: &[Field], set: &Set<'_>) {
+        self.check_key(fields, set);
+        let mut at = 0;
+        for field in fields {
+            self.load(*field, register(at));
+            at += field.type_of().len().next_multiple_of(4);
+        }
+    }
+
+    pub(crate) fn check_key(&mut self, fields: &[Field], set: &Set<'_>) {
         let types = fields.iter().map(|field| field.type_of());
         if !types.eq(set.key.iter().copied()) {
             self.set_problem(format!(
@@ -79,11 +99,6 @@ impl Rule<'_> {
         }
         for field in fields {
             self.need_for(*field);
-        }
-        let mut at = 0;
-        for field in fields {
-            self.load(*field, register(at));
-            at += field.type_of().len().next_multiple_of(4);
         }
     }
 

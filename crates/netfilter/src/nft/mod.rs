@@ -28,5 +28,5 @@ pub use read::{ChainInfo, RuleInfo, RuleView};
 pub use rule::{CtState, CtStatus, NatFlags, Rule};
 pub use script::run_script;
 pub use set::{Element, ElementInfo, Set, Verdict, merge_networks};
-pub use userdata::COMMENT_MAX;
+pub use userdata::{COMMENT_MAX, NOTE_MAX};
 pub use value::{Field, Prefix, Protocol, Type, Value};

@@ -8,7 +8,8 @@ use super::constants::*;
 use super::object::{Base, Chain, ChainType, Family, Hook, Policy, Table};
 use super::rule::Rule;
 use super::set::{Element, ElementInfo, Set};
-use super::userdata::find_comment;
+use super::userdata::{find_comment, find_note};
+use super::value::octets;
 use crate::error::Error;
 
 /// A rule as the kernel has it.
@@ -21,6 +22,8 @@ pub struct RuleInfo {
     pub chain: String,
     /// Its comment.
     pub comment: Option<String>,
+    /// Its note, see [`Rule::note`].
+    pub note: Option<Vec<u8>>,
     /// `NFTA_RULE_EXPRESSIONS` as the kernel wrote it.
     expressions: Vec<u8>,
 }
@@ -32,6 +35,8 @@ pub struct RuleView<'a> {
     pub handle: u64,
     /// Its comment.
     pub comment: Option<&'a str>,
+    /// Its note, see [`Rule::note`].
+    pub note: Option<&'a [u8]>,
     chain: Attributes<'a>,
     expressions: &'a [u8],
 }
@@ -42,6 +47,7 @@ impl<'a> RuleView<'a> {
         let mut view = RuleView {
             handle: 0,
             comment: None,
+            note: None,
             chain: Attributes::after(body, NFGENMSG_LEN),
             expressions: &[],
         };
@@ -51,6 +57,7 @@ impl<'a> RuleView<'a> {
                 NFTA_RULE_EXPRESSIONS => view.expressions = attribute.value,
                 NFTA_RULE_USERDATA => {
                     view.comment = find_comment(NFTNL_UDATA_RULE_COMMENT, attribute.value);
+                    view.note = find_note(attribute.value);
                 }
                 _ => {}
             }
@@ -70,6 +77,7 @@ impl<'a> RuleView<'a> {
             handle: self.handle,
             chain: chain.map(|name| name.text()).unwrap_or_default(),
             comment: self.comment.map(str::to_owned),
+            note: self.note.map(<[u8]>::to_vec),
             expressions: self.expressions.to_vec(),
         }
     }
@@ -80,6 +88,24 @@ impl<'a> RuleView<'a> {
         let wanted = rule.expressions.clone().finish().unwrap_or_default();
         same_expressions(&wanted, self.expressions)
     }
+
+    /// Whether the rule compares anything with this very address, or translates
+    /// to it.
+    #[must_use]
+    pub fn names(&self, address: std::net::IpAddr) -> bool {
+        names(self.expressions, address)
+    }
+}
+
+/// As a value in an expression: an attribute of its own.
+fn names(expressions: &[u8], address: std::net::IpAddr) -> bool {
+    let octets = octets(address);
+    // An address is 16 bytes at most.
+    let len = u16::try_from(octets.len() + 4).unwrap_or(u16::MAX);
+    let mut value = len.to_ne_bytes().to_vec();
+    value.extend(NFTA_DATA_VALUE.to_ne_bytes());
+    value.extend(octets);
+    expressions.windows(value.len()).any(|part| part == value)
 }
 
 impl RuleInfo {

@@ -12,7 +12,7 @@ use super::load::{Place, family_of, place, register};
 use super::object::{Chain, Family};
 use super::set::Set;
 use super::userdata;
-use super::value::{Field, Prefix, Protocol, bad_interface, interface, octets};
+use super::value::{Field, Prefix, Protocol, Type, bad_interface, interface, octets};
 
 /// A rule of a chain, under construction.
 ///
@@ -95,6 +95,14 @@ impl<'a> Chain<'a> {
             network: None,
             transport: None,
         }
+    }
+}
+
+impl<'a> Rule<'a> {
+    /// The chain that it is made for.
+    #[must_use]
+    pub fn chain(&self) -> Chain<'a> {
+        self.chain
     }
 }
 
@@ -307,6 +315,22 @@ impl Rule<'_> {
         self
     }
 
+    /// `ip saddr & mask . field @set`: as [`Rule::in_set`], where of the first
+    /// field, an address, only the network of the first `len` bits counts.
+    pub fn network_in_set(mut self, len: u8, fields: &[Field], set: &Set<'_>) -> Self {
+        self.check_key(fields, set);
+        let mut at = 0;
+        for field in fields {
+            self.load(*field, register(at));
+            if at == 0 {
+                self.mask_network(*field, len);
+            }
+            at += field.type_of().len().next_multiple_of(4);
+        }
+        expr::lookup(&mut self.expressions, set.name, NFT_REG_1, None, false);
+        self
+    }
+
     /// `field . field != @set`.
     pub fn not_in_set(mut self, fields: &[Field], set: &Set<'_>) -> Self {
         self.load_key(fields, set);
@@ -394,7 +418,6 @@ impl Rule<'_> {
     /// if any. Its data are an address, or an address and a port
     /// ([`Value::socket`](super::Value::socket)).
     pub fn dnat_map(mut self, fields: &[Field], map: &Set<'_>) -> Self {
-        use super::value::Type;
         let (family, port) = match map.data_types() {
             [Type::Ipv4Addr] => (NFPROTO_IPV4, None),
             [Type::Ipv6Addr] => (NFPROTO_IPV6, None),
@@ -415,7 +438,17 @@ impl Rule<'_> {
     /// The comment that `nft` shows, 128 bytes at most.
     pub fn comment(mut self, text: &str) -> Self {
         match userdata::comment(NFTNL_UDATA_RULE_COMMENT, text) {
-            Ok(data) => self.userdata = data,
+            Ok(data) => self.userdata.splice(..0, data).for_each(drop),
+            Err(problem) => self.set_problem(problem),
+        }
+        self
+    }
+
+    /// A note for ourselves, [`NOTE_MAX`](super::NOTE_MAX) bytes at most, that
+    /// the kernel keeps with the rule and `nft` does not show.
+    pub fn note(mut self, bytes: &[u8]) -> Self {
+        match userdata::note(bytes) {
+            Ok(data) => self.userdata.extend(data),
             Err(problem) => self.set_problem(problem),
         }
         self

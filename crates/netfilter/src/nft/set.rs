@@ -271,7 +271,17 @@ impl<'a> Element<'a> {
     /// The comment that `nft` shows, 128 bytes at most.
     pub fn comment(mut self, text: &str) -> Self {
         match userdata::comment(NFTNL_UDATA_SET_ELEM_COMMENT, text) {
-            Ok(data) => self.userdata = data,
+            Ok(data) => self.userdata.splice(..0, data).for_each(drop),
+            Err(problem) => self.problem = Some(problem),
+        }
+        self
+    }
+
+    /// A note for ourselves, [`NOTE_MAX`](super::NOTE_MAX) bytes at most, that
+    /// the kernel keeps with the element and `nft` does not show.
+    pub fn note(mut self, bytes: &[u8]) -> Self {
+        match userdata::note(bytes) {
+            Ok(data) => self.userdata.extend(data),
             Err(problem) => self.problem = Some(problem),
         }
         self
@@ -417,6 +427,8 @@ pub struct ElementInfo {
     pub chain: Option<String>,
     /// Its comment.
     pub comment: Option<String>,
+    /// Its note, see [`Element::note`].
+    pub note: Option<Vec<u8>>,
     /// Whether it only marks the end of a range: the first key behind it.
     pub is_end: bool,
 }
@@ -440,6 +452,7 @@ impl ElementInfo {
                     info.comment =
                         userdata::find_comment(NFTNL_UDATA_SET_ELEM_COMMENT, attribute.value)
                             .map(str::to_owned);
+                    info.note = userdata::find_note(attribute.value).map(<[u8]>::to_vec);
                 }
                 _ => {}
             }
