@@ -1,5 +1,6 @@
 //! What is measured: a table of cases. A plugin more is a case more.
 
+mod filters;
 mod interfaces;
 
 use std::fs;
@@ -320,5 +321,6 @@ pub(crate) fn all() -> Vec<Case> {
         },
     ];
     cases.extend(interfaces::cases());
+    cases.extend(filters::cases());
     cases
 }
