@@ -226,3 +226,43 @@ fn one_process_does_in_the_usual_case() {
         assert_eq!(counted.runs(&portmap(Family::V4)), ONE, "{name}");
     }
 }
+
+#[test]
+fn a_transaction_reads_and_writes_once() {
+    for name in VARIANTS {
+        let host = Host::new();
+        let command = format!("/usr/sbin/iptables-{name}");
+        let variant = Variant {
+            name,
+            family: Family::V4,
+            iptables: Iptables::with_command(Family::V4, Path::new(&command)).unwrap(),
+        };
+        let counted = Counted::new(&host, &variant);
+        let rule = || Rule::new().source(ip("10.0.0.2"), 32).jump("ACCEPT");
+        let runs = || {
+            let mut seen = Vec::new();
+            let build = |saved: &netfilter::iptables::Saved| {
+                seen.push(saved.has_rule("SHARED", &rule()));
+                Change::new(Table::Filter)
+                    .chain("SHARED")
+                    .append("SHARED", rule())
+            };
+            counted.iptables.transaction(Table::Filter, build).unwrap();
+            let log = std::fs::read_to_string(&counted.log).unwrap();
+            std::fs::remove_file(&counted.log).unwrap();
+            (seen, log.lines().map(str::to_owned).collect::<Vec<_>>())
+        };
+        let (seen, commands) = runs();
+        assert_eq!(seen, [false], "{name}");
+        assert_eq!(commands, ["iptables-save", "iptables-restore"], "{name}");
+        let (seen, commands) = runs();
+        assert_eq!(seen, [true], "{name}");
+        assert_eq!(commands, ["iptables-save"], "{name}");
+        let bad = |_: &_| Change::new(Table::Filter).chain("a b");
+        let error = counted
+            .iptables
+            .transaction(Table::Filter, bad)
+            .unwrap_err();
+        assert!(error.to_string().contains("invalid chain name"), "{error}");
+    }
+}
