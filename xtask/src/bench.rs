@@ -2,11 +2,13 @@
 //!
 //! Everything runs in a private host; per case each side has a container, a bridge and a data directory of its
 //! own. Calls are interleaved (ours, peer, floor, ours, …), so that whatever else the machine does falls on all
-//! alike, and medians are taken.
+//! alike, and medians are taken. Cases that this kernel is not good enough for run on another.
 
 mod cases;
+mod elsewhere;
 mod measure;
 mod run;
+mod shaping;
 mod table;
 mod targets;
 
@@ -20,6 +22,7 @@ use crate::host::private_host;
 use crate::options::Options;
 use crate::{Outcome, project};
 use run::{Figures, Tools};
+use shaping::Flow;
 
 const STRACE: Need = Need {
     what: "strace",
@@ -41,6 +44,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     let file = options.value("--json")?;
     let quick = options.flag("--quick");
     let skip_build = options.flag("--no-build");
+    let inside = options.value(elsewhere::INSIDE)?;
     let wanted = options.positional()?;
     let rounds = if quick { ROUNDS.1 } else { ROUNDS.0 };
 
@@ -59,25 +63,61 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     } else {
         build::build(None)?
     };
-    let tools = tools()?;
+    let tools = match &inside {
+        Some(dir) => elsewhere::tools(dir),
+        None => tools()?,
+    };
 
     let cases: Vec<cases::Case> = cases::all()
         .into_iter()
-        .filter(|c| c.needs.is_empty())
-        .filter(|c| wanted.is_empty() || wanted.iter().any(|w| c.name.contains(w.as_str())))
+        .filter(|c| {
+            wanted.is_empty()
+                || wanted.iter().any(|w| match &inside {
+                    // From the one outside, which knows the names.
+                    Some(_) => c.name == w.as_str(),
+                    None => c.name.contains(w.as_str()),
+                })
+        })
         .collect();
-    if cases.is_empty() {
+    let shapes = wanted.is_empty() || wanted.iter().any(|w| shaping::NAME.contains(w.as_str()));
+    if cases.is_empty() && !shapes {
         return Err(format!("no case is called {}", wanted.join(" or ")));
     }
     let host = private_host()?;
     let mut figures = Vec::new();
-    for case in &cases {
+    let (here, there): (Vec<&cases::Case>, Vec<_>) = cases
+        .iter()
+        .partition(|case| inside.is_some() || elsewhere::is_here(case));
+    for case in here {
         eprintln!("measuring {} ({rounds} rounds)", case.name);
         figures.extend(run::case(&host, case, peer.as_deref(), &tools, rounds)?);
     }
+    if inside.is_some() {
+        elsewhere::print(&figures);
+        return Ok(());
+    }
+    if !there.is_empty() {
+        let dir = tools.floor.parent().unwrap_or(Path::new("/"));
+        figures.extend(elsewhere::run(&there, peer.as_deref(), dir, quick)?);
+    }
     let empty = run::empty(&tools, rounds)?;
+    drop(host);
+    let flows = match shapes {
+        true => {
+            eprintln!("measuring {}", shaping::NAME);
+            shaping::measure(&project::bin(), peer.as_deref(), quick)?
+        }
+        false => Vec::new(),
+    };
     println!("{}", machine());
-    report(&figures, &binaries, peer.as_deref(), empty, file.as_deref())
+    report(
+        &figures,
+        &flows,
+        &binaries,
+        peer.as_deref(),
+        empty,
+        file.as_deref(),
+    )
 }
 
 /// What the figures were taken on, for whoever reads the table later.
@@ -129,6 +169,7 @@ fn tools() -> Outcome<Tools> {
 
 fn report(
     figures: &[Figures],
+    flows: &[Flow],
     binaries: &[Binary],
     peer: Option<&Path>,
     empty: f64,
@@ -141,9 +182,19 @@ fn report(
     println!(
         "run processes, plus the same kernel operations issued bare by one process. Times are medians in ms;"
     );
-    println!("memory is the largest resident set of any process of the call.\n");
+    println!("memory is the largest resident set of any process of the call.");
+    if figures.iter().any(|row| row.elsewhere) {
+        println!(
+            "(UML): in User Mode Linux, since the machine's kernel lacks these links; read the ratios."
+        );
+    }
+    println!();
+    if !flows.is_empty() {
+        println!("{}", shaping::shown(flows));
+    }
     println!("{}", table::sizes(binaries, peer));
-    let targets = targets::judge(figures, binaries);
+    let mut targets = targets::judge(figures, binaries);
+    targets.extend(shaping::judge(flows));
     println!("{}", table::targets(&targets));
     if let Some(file) = file {
         let json = json!({
@@ -151,6 +202,7 @@ fn report(
             "machine": machine().trim(),
             "empty_process_ms": empty,
             "figures": figures.iter().map(Figures::to_json).collect::<Vec<_>>(),
+            "flows": flows.iter().map(Flow::to_json).collect::<Vec<_>>(),
             "binaries": binaries.iter().map(|b| json!({"name": b.name, "bytes": b.size})).collect::<Vec<_>>(),
             "targets": targets.iter().map(targets::Target::to_json).collect::<Vec<_>>(),
         });

@@ -19,6 +19,7 @@ mod options;
 mod project;
 mod test;
 mod tidy;
+mod uml;
 
 use std::process::ExitCode;
 
@@ -79,7 +80,12 @@ const COMMANDS: &[Command] = &[
 ];
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut arguments = std::env::args();
+    let program = arguments.next().unwrap_or_default();
+    let arguments: Vec<String> = arguments.collect();
+    if let Some(status) = uml::role(&program, &arguments) {
+        return status;
+    }
     let Some(name) = arguments.first() else {
         help();
         return ExitCode::SUCCESS;
@@ -87,6 +93,9 @@ fn main() -> ExitCode {
     if matches!(name.as_str(), "help" | "-h" | "--help") {
         help();
         return ExitCode::SUCCESS;
+    }
+    if name == test::inside::COMMAND {
+        return conclude(name, test::inside::run(&arguments[1..]));
     }
     let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
         eprintln!("cargo xtask: no command {name:?}");
@@ -100,7 +109,11 @@ fn main() -> ExitCode {
         );
         return ExitCode::SUCCESS;
     }
-    match (command.run)(&arguments[1..]) {
+    conclude(name, (command.run)(&arguments[1..]))
+}
+
+fn conclude(name: &str, outcome: Outcome) -> ExitCode {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             eprintln!("cargo xtask {name}: {message}");

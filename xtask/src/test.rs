@@ -1,15 +1,26 @@
-//! `cargo xtask test`: all tests, on the real kernel, as root.
+//! `cargo xtask test`: all tests, as root, each on a kernel that has what it needs.
 //!
-//! One [`Pass`] is the whole suite on one kernel. There is one today, the machine's own; a kernel that has the
-//! device types this one lacks adds a second, and the closing table merges them.
+//! One [`Pass`] is the suite on one kernel. The first is on the machine's own. A test that needs a feature which
+//! this kernel lacks says so to `testkit::needs`, and ends; its name, program and wants go to a file of
+//! [`Deferred`] tests. Exactly those run in a second pass in User Mode Linux ([`another_kernel`]), whatever
+//! arguments chose them. The closing table ([`table`]) merges the passes and says where each test ran. A test that
+//! ran nowhere, be it that no kernel has what it needs, that User Mode Linux cannot be had, or that somebody put
+//! `#[ignore]` on it, has failed.
 
+mod another_kernel;
+pub(crate) mod inside;
+mod table;
 mod tally;
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use testkit::{DEFER, Deferred};
 
 use crate::apt::{self, Need};
 use crate::{Outcome, commands, project};
-pub(crate) use tally::{Pass, Verdict};
+use tally::{Pass, Runner};
 
 /// What the tests need besides the Rust toolchain.
 const NEEDS: &[Need] = &[
@@ -30,6 +41,21 @@ const NEEDS: &[Need] = &[
         why: "looks at packet filters",
     },
     Need {
+        what: "conntrack",
+        package: "conntrack",
+        why: "looks at connections",
+    },
+    Need {
+        what: "dbus-daemon",
+        package: "dbus-daemon",
+        why: "the bus that firewalld is spoken to over",
+    },
+    Need {
+        what: "firewalld",
+        package: "firewalld",
+        why: "is asked to trust addresses",
+    },
+    Need {
         // One of the peer's plugins, which stands for all.
         what: "/usr/lib/cni/bridge",
         package: "containernetworking-plugins",
@@ -48,38 +74,79 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
         &root,
         ["build", "--workspace", "--bins"],
     ))?;
-    let passes = [on_this_kernel(arguments)?];
-    close(&passes)
+    let (here, deferred) = on_this_kernel(arguments)?;
+    let mut passes = vec![here];
+    if !deferred.is_empty() {
+        match another_kernel::run(&deferred) {
+            Ok(pass) => passes.push(pass),
+            Err(why) => passes[0].broken.push(format!("no User Mode Linux: {why}")),
+        }
+    }
+    table::close(&passes)
 }
 
-/// The suite on the machine's own kernel.
-fn on_this_kernel(arguments: &[String]) -> Outcome<Pass> {
+/// The suite on the machine's own kernel, and the tests for which that is not good enough.
+fn on_this_kernel(arguments: &[String]) -> Outcome<(Pass, Vec<Deferred>)> {
     let mut pass = Pass::new(format!("Linux {}", kernel_release()));
-    let nextest = commands::read(&mut commands::cargo(
-        &project::root(),
-        ["nextest", "--version"],
-    ))
-    .is_ok();
-    let mut suite = if nextest {
-        let mut command = tests(&["nextest", "run", "--no-fail-fast", "--config-file"]);
-        command.arg(project::root().join("xtask/nextest.toml"));
-        command
+    pass.chosen = !arguments.is_empty();
+    let deferred = List::new()?;
+    let mut version = commands::cargo(&project::root(), ["nextest", "--version"]);
+    if commands::read(&mut version).is_ok() {
+        let first = ["nextest", "run", "--no-fail-fast", "--config-file"];
+        let mut suite = tests(&first, &deferred.0);
+        suite.arg(project::root().join("xtask/nextest.toml"));
+        pass.follow(suite.args(arguments), Runner::Nextest)?;
     } else {
         println!("cargo-nextest is not installed: plain cargo test does it too");
-        tests(&["test", "--no-fail-fast", "--lib", "--bins", "--tests"])
-    };
-    pass.follow(suite.args(arguments))?;
+        let first = ["test", "--no-fail-fast", "--lib", "--bins", "--tests"];
+        let mut suite = tests(&first, &deferred.0);
+        pass.follow(suite.args(arguments), Runner::Cargo)?;
+    }
     // Arguments select tests of the suite; the examples in the documentation are not among them.
     if arguments.is_empty() {
-        pass.follow(&mut tests(&["test", "--no-fail-fast", "--doc"]))?;
+        let mut examples = tests(&["test", "--no-fail-fast", "--doc"], &deferred.0);
+        pass.follow(&mut examples, Runner::Cargo)?;
     }
-    Ok(pass)
+    let tests = deferred.read()?;
+    pass.defer(&tests);
+    Ok((pass, tests))
 }
 
-/// A cargo command with the environment that tests find the binaries by.
-fn tests(arguments: &[&str]) -> Command {
+/// The file that tests which need another kernel write themselves to.
+struct List(PathBuf);
+
+impl List {
+    fn new() -> Outcome<List> {
+        let name = format!("deferred-tests-{}", std::process::id());
+        let list = List(project::target().join(name));
+        // Empty also where a process of the same number left one.
+        fs::write(&list.0, "").map_err(|err| format!("{}: {err}", list.0.display()))?;
+        Ok(list)
+    }
+
+    /// What is in it, in order of the names, each once.
+    fn read(&self) -> Outcome<Vec<Deferred>> {
+        let text = fs::read_to_string(&self.0);
+        let text = text.map_err(|err| format!("{}: {err}", self.0.display()))?;
+        let mut tests = Deferred::read_all(&text)?;
+        tests.sort_by_key(Deferred::name);
+        tests.dedup_by_key(|test| test.name());
+        Ok(tests)
+    }
+}
+
+impl Drop for List {
+    fn drop(&mut self) {
+        // Should it stay, cargo clean takes it.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// A cargo command with the environment that tests find the binaries by, and the list to note themselves in.
+fn tests(arguments: &[&str], deferred: &Path) -> Command {
     let mut command = commands::cargo(&project::root(), arguments);
     command.env("CNI_TEST_BIN_DIR", project::target().join("debug"));
+    command.env(DEFER, deferred);
     if std::io::IsTerminal::is_terminal(&std::io::stdout())
         && std::env::var_os("CARGO_TERM_COLOR").is_none()
     {
@@ -90,43 +157,8 @@ fn tests(arguments: &[&str]) -> Command {
 }
 
 fn kernel_release() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/osrelease")
+    fs::read_to_string("/proc/sys/kernel/osrelease")
         .unwrap_or_else(|_| "?".into())
         .trim()
         .to_owned()
-}
-
-/// The closing table and total.
-fn close(passes: &[Pass]) -> Outcome {
-    println!();
-    for pass in passes {
-        println!(
-            "on {}: {} passed, {} failed, {} not run",
-            pass.kernel,
-            pass.count(Verdict::Passed),
-            pass.count(Verdict::Failed),
-            pass.count(Verdict::NotRun)
-        );
-        for test in pass.names(Verdict::NotRun) {
-            println!("    not run {test}");
-        }
-        for command in &pass.broken {
-            println!("    {command}");
-        }
-    }
-    let (passed, failed) = tally::total(passes);
-    for test in &failed {
-        println!("    FAILED {test}");
-    }
-    let broken: usize = passes.iter().map(|pass| pass.broken.len()).sum();
-    println!("{passed} passed, {} failed", failed.len() + broken);
-    if failed.is_empty() && broken == 0 && passed > 0 {
-        return Ok(());
-    }
-    Err(if passed == 0 {
-        "no test ran"
-    } else {
-        "tests failed"
-    }
-    .into())
 }

@@ -13,6 +13,7 @@ pub mod mac;
 pub mod names;
 pub mod parent;
 pub mod settle;
+mod sha512;
 pub mod single;
 pub mod state;
 pub mod sysctl;

@@ -38,7 +38,7 @@ impl Record {
     /// Writes it, wholly or not at all.
     ///
     /// # Errors
-    /// As [`write`].
+    /// As [`write()`].
     pub fn write(&self, bytes: &[u8]) -> anyhow::Result<()> {
         write(&self.path, bytes)
     }
@@ -46,7 +46,7 @@ impl Record {
     /// Makes it what it was.
     ///
     /// # Errors
-    /// As [`write`] and [`remove`].
+    /// As [`write()`] and [`remove`].
     pub fn put_back(&self, bytes: Option<&[u8]>) -> anyhow::Result<()> {
         match bytes {
             Some(bytes) => self.write(bytes),

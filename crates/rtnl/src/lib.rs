@@ -1,5 +1,5 @@
-//! rtnetlink: links, addresses, routes, rules and neighbours of the Linux kernel,
-//! in few messages.
+//! rtnetlink: links, addresses, routes, rules, neighbours and traffic control of the
+//! Linux kernel, in few messages.
 //!
 //! A [`Handle`] is a socket in one network namespace. Reading is done by its
 //! methods; changes are [`Request`]s, built without a socket and handed to
@@ -21,12 +21,14 @@ mod fault;
 mod handle;
 mod link;
 mod neighbour;
+pub mod netlink;
 mod request;
 mod route;
 mod route_copy;
 mod route_list;
 mod rule;
 mod socket;
+mod tc;
 mod wire;
 
 pub use address::{
@@ -41,9 +43,10 @@ pub use link::*;
 pub use neighbour::{NUD_PERMANENT, NUD_REACHABLE, Neighbour};
 pub use request::{Reply, Request};
 pub use route::{
-    Exclusivity, RT_TABLE_DEFAULT, RT_TABLE_LOCAL, RT_TABLE_MAIN, RTN_BLACKHOLE, RTN_UNICAST,
-    RTN_UNREACHABLE, RTPROT_BOOT, RTPROT_KERNEL, RTPROT_STATIC, RouteSpec,
+    Exclusivity, RT_TABLE_DEFAULT, RT_TABLE_LOCAL, RT_TABLE_MAIN, RTN_BLACKHOLE, RTN_LOCAL,
+    RTN_UNICAST, RTN_UNREACHABLE, RTPROT_BOOT, RTPROT_KERNEL, RTPROT_STATIC, RouteSpec,
 };
 pub use route_copy::RouteCopy;
 pub use route_list::{NextHop, Route, RouteFilter};
 pub use rule::{Rule, RuleFilter, RuleSpec};
+pub use tc::*;

@@ -22,6 +22,8 @@ pub const RTPROT_BOOT: u8 = 3;
 pub const RTPROT_STATIC: u8 = 4;
 /// `RTN_UNICAST`: a route to a gateway or a direct one.
 pub const RTN_UNICAST: u8 = 1;
+/// `RTN_LOCAL`: the destination is this host.
+pub const RTN_LOCAL: u8 = 2;
 /// `RTN_BLACKHOLE`: packets are dropped silently.
 pub const RTN_BLACKHOLE: u8 = 6;
 /// `RTN_UNREACHABLE`: packets are dropped with an ICMP error.

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netlink_packet_route::route::RouteHeader;
+use nix::libc;
 
 use crate::address::{Family, Scope};
 use crate::errno;
@@ -223,6 +224,38 @@ impl Handle {
         Ok(routes)
     }
 
+    /// The route that a packet of this host to `address` takes: the kernel's own
+    /// decision, with all rules and tables. `None` if there is none.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn route_to(&self, address: IpAddr) -> Result<Option<Route>, Error> {
+        const WHAT: &str = "look up a route";
+        let mut body = Builder::new(&RouteHeader {
+            address_family: Family::of(address).header(),
+            destination_prefix_length: if address.is_ipv4() { 32 } else { 128 },
+            ..RouteHeader::default()
+        });
+        body.ip(RTA_DST, address);
+        let body = body
+            .finish()
+            .map_err(|problem| Error::invalid(problem.to_owned(), WHAT))?;
+        let found = self.connection().get(RTM_GETROUTE, &body, WHAT, |message| {
+            Route::decode(message.body)
+        });
+        match found {
+            Err(error)
+                if matches!(
+                    error.errno(),
+                    Some(libc::ENETUNREACH | libc::EHOSTUNREACH | errno::ESRCH)
+                ) =>
+            {
+                Ok(None)
+            }
+            found => found,
+        }
+    }
+
     fn routes_of<T>(
         &self,
         filter: &RouteFilter,
@@ -234,11 +267,13 @@ impl Handle {
             .body(family)
             .finish()
             .map_err(|problem| Error::invalid(problem.to_owned(), WHAT))?;
-        let list = self.dump(RTM_GETROUTE, &body, WHAT, |message, routes| {
-            if message.kind == RTM_NEWROUTE {
-                routes.extend(read(message.body));
-            }
-        });
+        let list = self
+            .connection()
+            .dump(RTM_GETROUTE, &body, WHAT, |message, routes| {
+                if message.kind == RTM_NEWROUTE {
+                    routes.extend(read(message.body));
+                }
+            });
         match list {
             // No such table, no such link.
             Err(error) if matches!(error.errno(), Some(errno::ENOENT | errno::ENODEV)) => {

@@ -220,10 +220,12 @@ impl Handle {
             let body = body
                 .finish()
                 .map_err(|problem| Error::invalid(problem.to_owned(), WHAT))?;
-            let list = self.dump(RTM_GETRULE, &body, WHAT, |message, list| {
-                let rule = Rule::decode(message.body).filter(|_| message.kind == RTM_NEWRULE);
-                list.extend(rule.filter(|rule| rule.family == family && filter.wants(rule)));
-            });
+            let list = self
+                .connection()
+                .dump(RTM_GETRULE, &body, WHAT, |message, list| {
+                    let rule = Rule::decode(message.body).filter(|_| message.kind == RTM_NEWRULE);
+                    list.extend(rule.filter(|rule| rule.family == family && filter.wants(rule)));
+                });
             match list {
                 Err(error) if error.errno() == Some(errno::EAFNOSUPPORT) => {}
                 list => rules.append(&mut list?),

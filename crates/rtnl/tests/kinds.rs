@@ -1,6 +1,5 @@
 //! Kinds of links and options that many kernels are built without: dummy,
-//! vlan, ipvlan, vrf, bridge VLAN filtering. Ignored by default; to be run on a
-//! kernel that has them all, such as that of User Mode Linux.
+//! vlan, ipvlan, vrf, bridge VLAN filtering.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -8,14 +7,15 @@ mod common;
 use common::{Namespace, in_namespace, ip_link, json, run};
 use rtnl::*;
 use serde_json::json as value;
+use testkit::needs;
 
 fn create(handle: &Handle, spec: &LinkSpec<'_>) {
     handle.request(Request::new_link(spec)).unwrap();
 }
 
 #[test]
-#[ignore = "needs a kernel with dummy"]
 fn dummy() {
+    needs(&["dummy"]);
     in_namespace(|| {
         let container = Namespace::new();
         let handle = Handle::open().unwrap();
@@ -34,8 +34,8 @@ fn dummy() {
 }
 
 #[test]
-#[ignore = "needs a kernel with dummy and vlan"]
 fn vlan() {
+    needs(&["dummy", "vlan"]);
     in_namespace(|| {
         let container = Namespace::new();
         let handle = Handle::open().unwrap();
@@ -86,8 +86,8 @@ fn vlan() {
 }
 
 #[test]
-#[ignore = "needs a kernel with dummy and ipvlan"]
 fn ipvlan() {
+    needs(&["dummy", "ipvlan"]);
     in_namespace(|| {
         let container = Namespace::new();
         let handle = Handle::open().unwrap();
@@ -133,8 +133,8 @@ fn ipvlan() {
 }
 
 #[test]
-#[ignore = "needs a kernel with dummy and vrf"]
 fn vrf() {
+    needs(&["dummy", "vrf"]);
     in_namespace(|| {
         let handle = Handle::open().unwrap();
         let spec = LinkSpec {
@@ -187,8 +187,8 @@ fn listed(handle: &Handle, index: u32) -> Vec<(u64, bool, bool)> {
 }
 
 #[test]
-#[ignore = "needs a kernel with bridge VLAN filtering"]
 fn vlans_of_bridge_ports() {
+    needs(&["bridge-vlan-filtering"]);
     in_namespace(|| {
         let handle = Handle::open().unwrap();
         let bridge = Bridge {
@@ -264,8 +264,8 @@ fn vlans_of_bridge_ports() {
 }
 
 #[test]
-#[ignore = "needs a kernel with bridge VLAN filtering"]
 fn a_bridge_without_default_vlan() {
+    needs(&["bridge-vlan-filtering"]);
     in_namespace(|| {
         let handle = Handle::open().unwrap();
         let bridge = Bridge {

@@ -29,6 +29,11 @@
 //! parallel both under `cargo test` (a thread a test) and under nextest (a process a test). When the last
 //! handle to the host goes, so does all of it.
 //!
+//! # A kernel that has it
+//!
+//! A test that needs something which kernels are often built without says so first, with [`needs`]. Where the
+//! running kernel lacks it, `cargo xtask test` runs the test in User Mode Linux.
+//!
 //! # This crate panics
 //!
 //! It is test support: whatever it cannot do ends the test with a message that says what was tried and
@@ -50,7 +55,7 @@ mod trial;
 mod user;
 
 pub use host::{Container, Host};
-pub use needs::needs;
+pub use needs::{DEFER, Deferred, KERNEL, UML, has, needs, patience, physical_device};
 pub use node::{Node, reach};
 pub use plugin::{Invocation, PEER_DIR, Plugin, bin_dir, peer_dir};
 pub use run::{ErrorReply, Run, Running, run_all};

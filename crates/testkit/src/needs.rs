@@ -1,30 +1,373 @@
-//! Kernel features that a test cannot do without.
+//! Kernel features that a test cannot do without, and what becomes of the test where they are missing.
 
-use crate::{Host, Node};
+use std::collections::BTreeMap;
+use std::env;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::panic::resume_unwind;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio, exit};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
-/// Ends the test if the running kernel lacks one of `features`: kinds of links (`vlan`, `ipvlan`, `dummy`,
-/// `vrf`).
+use nix::sched::{CloneFlags, unshare};
+use serde_json::{Value, json};
+
+/// Names the file that tests which need another kernel are to be written to, a [`Deferred`] a line.
+pub const DEFER: &str = "CNI_TEST_DEFER";
+
+/// Says on what kind of kernel the tests run; [`UML`] is the only value with a meaning.
+pub const KERNEL: &str = "CNI_TEST_KERNEL";
+
+/// A User Mode Linux, in which the tests may do with the machine's own network as they like.
+pub const UML: &str = "uml";
+
+/// A network device with a driver: it survives its namespace, and goes home to the machine's.
+const PHYSICAL_DEVICE: &str = "physical-device";
+
+/// What a test may need, and the commands that succeed, in an empty network namespace, where it is there.
+const FEATURES: &[(&str, &[&str])] = &[
+    (
+        // A bridge of a kernel without it takes the option, and forgets it.
+        "bridge-vlan-filtering",
+        &[
+            "ip link add br0 type bridge vlan_filtering 1",
+            "bridge vlan add dev br0 vid 5 self",
+        ],
+    ),
+    ("dummy", &["ip link add d0 type dummy"]),
+    ("fq", &["tc qdisc add dev lo root fq"]),
+    ("fq_codel", &["tc qdisc add dev lo root fq_codel"]),
+    ("ifb", &["ip link add i0 type ifb"]),
+    (
+        "ipvlan",
+        &[
+            "ip link add p0 type veth",
+            "ip link add i0 link p0 type ipvlan",
+        ],
+    ),
+    (
+        "matchall",
+        &[
+            "tc qdisc add dev lo ingress",
+            "tc filter add dev lo ingress matchall action drop",
+        ],
+    ),
+    ("netkit", &["ip link add n0 type netkit"]),
+    (
+        "vlan",
+        &[
+            "ip link add p0 type veth",
+            "ip link add v0 link p0 type vlan id 5",
+        ],
+    ),
+    ("vrf", &["ip link add v0 type vrf table 5"]),
+];
+
+/// Says, as the first thing that a test does, what it needs of the kernel: `vlan`, `ipvlan`, `dummy`, `vrf`,
+/// `netkit`, `ifb` (kinds of links), `fq`, `fq_codel` (queues), `bridge-vlan-filtering`, `matchall` (the packet
+/// classifier), and `physical-device` (see [`physical_device`]).
+///
+/// Returns where the kernel has it all. Where it has not, the test ends here: under `cargo xtask test`, which
+/// names a file in [`DEFER`], it is noted there and neither passes nor fails, but is run again on another
+/// kernel. Whether a feature is there is asked once a process, in a network namespace made for the purpose.
 ///
 /// # Panics
 ///
-/// When one is missing: the test is then to be run on another kernel.
+/// Where the kernel lacks something and nobody takes note of it, or for a feature that is not on the list.
+#[track_caller]
 pub fn needs(features: &[&str]) {
-    let host = Host::new();
-    for feature in features {
-        let mut argv = vec!["ip", "link", "add", "probe0"];
-        if matches!(*feature, "vlan" | "ipvlan") {
-            host.command(&["ip", "link", "add", "parent0", "type", "veth"]);
-            argv.extend(["link", "parent0"]);
+    let lacking: Vec<(&str, String)> = features
+        .iter()
+        .filter_map(|feature| Some((*feature, lacks(feature)?)))
+        .collect();
+    if lacking.is_empty() {
+        return;
+    }
+    let Some(file) = env::var_os(DEFER) else {
+        let why: Vec<String> = lacking
+            .iter()
+            .map(|(f, why)| format!("{f}: {why}"))
+            .collect();
+        panic!(
+            "this kernel lacks what the test needs; run it with cargo xtask test, which has another\n{}",
+            why.join("\n")
+        );
+    };
+    let deferred = Deferred::this(lacking.iter().map(|(f, _)| (*f).to_owned()).collect());
+    if let Err(err) = deferred.append(Path::new(&file)) {
+        panic!(
+            "cannot note in {} that the test needs another kernel: {err}",
+            file.display()
+        );
+    }
+    if is_alone() {
+        exit(0);
+    }
+    // Other tests of this process go on. The runner calls this a failure, and who reads the file knows better.
+    resume_unwind(Box::new("needs another kernel"));
+}
+
+/// The name of a network device that outlives the namespace it is in, and that the test may have; to be asked
+/// for with `needs(&["physical-device"])`. A test that has one is alone on its machine.
+///
+/// # Panics
+///
+/// When there is none.
+#[track_caller]
+pub fn physical_device() -> String {
+    find_physical_device().unwrap_or_else(|why| panic!("{why}"))
+}
+
+fn find_physical_device() -> Result<String, String> {
+    // Other machines' devices lead to somewhere.
+    if !is_uml() {
+        return Err("this machine's own network devices are not the test's to move".into());
+    }
+    let devices = fs::read_dir("/sys/class/net").map_err(|err| format!("/sys/class/net: {err}"))?;
+    devices
+        .flatten()
+        .find(|device| device.path().join("device").exists())
+        .and_then(|device| device.file_name().into_string().ok())
+        .ok_or_else(|| "no network device here has a driver".into())
+}
+
+/// How many times longer than on a real machine things may take on this one.
+pub fn patience() -> u32 {
+    if is_uml() { 5 } else { 1 }
+}
+
+fn is_uml() -> bool {
+    env::var_os(KERNEL).is_some_and(|kernel| kernel == UML)
+}
+
+/// Whether the running kernel has `feature`, one of those that [`needs`] knows.
+///
+/// # Panics
+///
+/// For a feature that is not on the list.
+#[track_caller]
+pub fn has(feature: &str) -> bool {
+    lacks(feature).is_none()
+}
+
+/// Why the running kernel lacks `feature`, `None` if it has it.
+#[track_caller]
+fn lacks(feature: &str) -> Option<String> {
+    static KNOWN: Mutex<BTreeMap<String, Option<String>>> = Mutex::new(BTreeMap::new());
+    // Nothing can panic while it is held but on an unknown feature, of which it then holds nothing.
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(answer) = known.get(feature) {
+        return answer.clone();
+    }
+    let answer = if feature == PHYSICAL_DEVICE {
+        find_physical_device().err()
+    } else {
+        let Some((_, commands)) = FEATURES.iter().find(|(name, _)| *name == feature) else {
+            panic!(
+                "no way is known to tell whether a kernel has {feature:?}; see crates/testkit/src/needs.rs"
+            );
+        };
+        try_out(commands)
+    };
+    known.insert(feature.to_owned(), answer.clone());
+    answer
+}
+
+/// What went wrong with the first of `commands` that did, run one after the other in a new network namespace.
+fn try_out(commands: &'static [&'static str]) -> Option<String> {
+    // The namespace ends with the thread, and whatever has been made in it.
+    let thread = thread::spawn(move || {
+        if let Err(err) = unshare(CloneFlags::CLONE_NEWNET) {
+            return Some(format!("cannot make a network namespace: {err}; root may"));
         }
-        argv.extend(["type", feature]);
-        argv.extend(match *feature {
-            "vlan" => ["id", "5"].as_slice(),
-            "vrf" => ["table", "5"].as_slice(),
-            _ => [].as_slice(),
+        commands.iter().find_map(|command| failure(command))
+    });
+    thread.join().expect("the probing thread does not panic")
+}
+
+fn failure(command: &str) -> Option<String> {
+    let mut words = command.split(' ');
+    let output = Command::new(words.next().unwrap_or_default())
+        .args(words)
+        .stdin(Stdio::null())
+        .output();
+    match output {
+        Ok(output) if output.status.success() => None,
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            Some(format!("{command}: {}", said.trim()))
+        }
+        Err(err) => Some(format!("{command}: {err}")),
+    }
+}
+
+/// Whether this process runs a single test: nextest's, and those of `cargo xtask test` on another kernel.
+fn is_alone() -> bool {
+    env::var_os("NEXTEST_EXECUTION_MODE").is_some_and(|mode| mode == "process-per-test")
+}
+
+/// A test that needs another kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deferred {
+    /// The test program's name among all the project's: nextest's binary ID, else the file name without hash.
+    pub binary: String,
+    /// The test program.
+    pub program: PathBuf,
+    /// The test in it.
+    pub test: String,
+    /// The directory it runs in, its package's.
+    pub dir: PathBuf,
+    /// The features that the kernel lacks.
+    pub missing: Vec<String>,
+}
+
+impl Deferred {
+    /// The test that is running on the calling thread.
+    fn this(missing: Vec<String>) -> Deferred {
+        let program = env::current_exe().unwrap_or_default();
+        let named = env::args()
+            .skip(1)
+            .find(|argument| !argument.starts_with('-'));
+        let thread = || thread::current().name().map(str::to_owned);
+        Deferred {
+            binary: env::var("NEXTEST_BINARY_ID").unwrap_or_else(|_| program_name(&program)),
+            test: if is_alone() { named } else { thread() }.unwrap_or_default(),
+            dir: env::current_dir().unwrap_or_default(),
+            program,
+            missing,
+        }
+    }
+
+    /// What test runners call it: `binary test`.
+    pub fn name(&self) -> String {
+        format!("{} {}", self.binary, self.test)
+    }
+
+    /// Whether it may not share its machine with another test.
+    pub fn is_exclusive(&self) -> bool {
+        self.missing
+            .iter()
+            .any(|feature| feature == PHYSICAL_DEVICE)
+    }
+
+    /// The line that stands for it in a file.
+    pub fn to_line(&self) -> String {
+        let line = json!({
+            "binary": self.binary, "program": self.program, "test": self.test, "dir": self.dir,
+            "missing": self.missing,
         });
-        if let Err(error) = host.try_command(&argv) {
-            panic!("needs UML: this kernel lacks {feature}: {error}");
+        format!("{line}\n")
+    }
+
+    /// Adds it to a file, which several processes may do at once.
+    fn append(&self, file: &Path) -> io::Result<()> {
+        let mut file = OpenOptions::new().create(true).append(true).open(file)?;
+        file.write_all(self.to_line().as_bytes())
+    }
+
+    /// All that stand in a file's text.
+    ///
+    /// # Errors
+    ///
+    /// Shows the line that is none.
+    pub fn read_all(text: &str) -> Result<Vec<Deferred>, String> {
+        let lines = text.lines().filter(|line| !line.is_empty());
+        let read = |line: &str| {
+            Deferred::from_line(line).ok_or_else(|| format!("not a deferred test: {line}"))
+        };
+        lines.map(read).collect()
+    }
+
+    fn from_line(line: &str) -> Option<Deferred> {
+        let line: Value = serde_json::from_str(line).ok()?;
+        let text = |key: &str| Some(line[key].as_str()?.to_owned());
+        let missing = line["missing"].as_array()?.iter();
+        Some(Deferred {
+            binary: text("binary")?,
+            program: text("program")?.into(),
+            test: text("test").filter(|test| !test.is_empty())?,
+            dir: text("dir")?.into(),
+            missing: missing
+                .map(|f| Some(f.as_str()?.to_owned()))
+                .collect::<Option<_>>()?,
+        })
+    }
+}
+
+/// `vlan` of `target/debug/deps/vlan-0123456789abcdef`.
+fn program_name(program: &Path) -> String {
+    let name = program.file_name().unwrap_or_default().to_string_lossy();
+    name.rsplit_once('-')
+        .map_or(&*name, |(stem, _hash)| stem)
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn deferred() -> Deferred {
+        Deferred {
+            binary: "cni-vlan::vlan".into(),
+            program: "/target/debug/deps/vlan-0123".into(),
+            test: "check::a b".into(),
+            dir: "/project/plugins/main/vlan".into(),
+            missing: vec!["vlan".into(), PHYSICAL_DEVICE.into()],
         }
-        host.command(&["ip", "link", "del", "probe0"]);
+    }
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        for _ in 0..2 {
+            deferred().append(file.path()).expect("appended");
+        }
+        let text = fs::read_to_string(file.path()).expect("the file");
+        assert_eq!(Deferred::read_all(&text), Ok(vec![deferred(), deferred()]));
+        assert!(deferred().is_exclusive());
+        assert_eq!(deferred().name(), "cni-vlan::vlan check::a b");
+    }
+
+    #[test]
+    fn what_is_no_record_is_refused() {
+        for line in [
+            "{",
+            "{}",
+            "[]",
+            "text",
+            r#"{"binary":"a","program":"b","test":"","dir":"d","missing":[]}"#,
+        ] {
+            let error = Deferred::read_all(line).expect_err(line);
+            assert!(error.contains(line), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_running_test_knows_its_name() {
+        let this = Deferred::this(Vec::new());
+        assert_eq!(this.test, "needs::tests::the_running_test_knows_its_name");
+        assert!(this.program.is_file(), "{this:?}");
+        assert!(this.binary.starts_with("testkit"), "{this:?}");
+    }
+
+    #[test]
+    fn what_every_kernel_has_is_there_and_what_none_has_is_not() {
+        assert_eq!(
+            try_out(&["ip link add p0 type veth", "ip link show p0"]),
+            None
+        );
+        // It went with its namespace.
+        assert!(try_out(&["ip link show p0"]).is_some());
+        let why = try_out(&["ip link set lo up", "ip link add x type no-such-kind"]);
+        assert!(why.is_some_and(|why| why.starts_with("ip link add x type")));
+        let why = try_out(&["/no/such/program"]);
+        assert!(why.is_some_and(|why| why.starts_with("/no/such/program: ")));
+    }
+
+    #[test]
+    #[should_panic(expected = "no way is known to tell whether a kernel has \"flux\"")]
+    fn a_feature_must_be_known() {
+        needs(&["flux"]);
     }
 }

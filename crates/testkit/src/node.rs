@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::patience;
+
 /// A place with a network: a [`Host`](crate::Host) or a [`Container`](crate::Container).
 ///
 /// Looking is done with iproute2, independent of the code under test.
@@ -118,17 +120,18 @@ pub trait Node {
         lines
     }
 
-    /// Pings `address` once with the system's `ping`, within one second.
+    /// Pings `address` once with the system's `ping`, within one second ([`patience`] times that).
     ///
     /// # Errors
     ///
     /// What ping said.
     fn try_ping(&self, address: &str) -> Result<(), String> {
-        self.try_command(&["ping", "-n", "-c", "1", "-W", "1", address])
+        let seconds = patience().to_string();
+        self.try_command(&["ping", "-n", "-c", "1", "-W", &seconds, address])
             .map(drop)
     }
 
-    /// Pings `address` once; no answer within one second ends the test.
+    /// Pings `address` once; no answer within that time ends the test.
     #[track_caller]
     fn ping(&self, address: &str) {
         if let Err(err) = self.try_ping(address) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::run::{Run, Running};
-use crate::{Container, run};
+use crate::{Container, patience, run};
 
 /// Where Debian's `containernetworking-plugins` (upstream v1.1.1) puts its binaries.
 pub const PEER_DIR: &str = "/usr/lib/cni";
@@ -121,7 +121,7 @@ impl Plugin {
             program: self.program.clone(),
             env,
             stdin: Vec::new(),
-            deadline: Duration::from_secs(30),
+            deadline: Duration::from_secs(30) * patience(),
         }
     }
 
@@ -241,7 +241,7 @@ impl Invocation {
         self
     }
 
-    /// How long the plugin may take until it is killed and the test fails; 30 seconds unless told.
+    /// How long the plugin may take until it is killed and the test fails; 30 seconds unless told, [`patience`] times that.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
+use std::io::{self, Write as _};
 use std::path::Path;
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -12,8 +14,9 @@ use crate::node::Node;
 
 /// Everything that plugins leave traces in, as readable lines under a heading each.
 ///
-/// Of the host and of each container: links (kind, flags, MTU, MAC, master, port flags, alias), addresses,
-/// routes of all tables, rules, permanent neighbours, qdiscs and filters, nf_tables and legacy iptables rules.
+/// Of the host and of each container: links (kind, flags, MTU, MAC, master, port flags, alias), VLANs of bridges,
+/// addresses, routes of all tables, rules, permanent neighbours, qdiscs and filters, nf_tables and legacy iptables
+/// rules.
 /// Of the host: files below `/var/lib/cni` and `/run`. Left out is what changes by itself (counters, timers,
 /// carrier, interface indexes, automatic link-local addresses) and sysctls, which are asked for with [`Node::sysctl`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,44 +135,36 @@ impl Snapshot {
 
     fn put(&mut self, heading: &str, lines: BTreeSet<String>) {
         if !lines.is_empty() {
-            self.sections.insert(heading.to_owned(), lines);
+            let section = self.sections.entry(heading.to_owned());
+            section.or_default().extend(lines);
         }
     }
 
     #[track_caller]
     fn add_node(&mut self, node: &impl Node) {
         let name = node.label();
-        let objects = |args: &[&str]| -> BTreeSet<String> {
-            node.ip_json(args)
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter(|object| !is_automatic(object))
-                .map(flatten)
-                .collect()
-        };
-        self.put(
-            &format!("{name} link"),
-            links(&node.ip_json(&["-details", "link", "show"])),
-        );
-        self.put(
-            &format!("{name} address"),
-            addresses(&node.ip_json(&["addr", "show"])),
-        );
-        for family in ["-4", "-6"] {
-            self.put(
-                &format!("{name} route {family}"),
-                objects(&["-d", family, "route", "show", "table", "all"]),
-            );
-            self.put(
-                &format!("{name} rule {family}"),
-                objects(&["-d", family, "rule", "show"]),
-            );
+        // Few processes: starting one takes long in User Mode Linux.
+        for (family, queries) in [
+            (
+                "-4",
+                ["addr", NEIGHBOURS, ROUTES, "rule", "link"].as_slice(),
+            ),
+            ("-6", ["addr", NEIGHBOURS, ROUTES, "rule"].as_slice()),
+        ] {
+            for (query, answer) in queries.iter().zip(ip_batch(node, family, queries)) {
+                let (heading, lines) = match *query {
+                    "link" => {
+                        self.put(&format!("{name} bridge vlan"), bridge_vlans(node, &answer));
+                        (format!("{name} link"), links(&answer))
+                    }
+                    "addr" => (format!("{name} address"), addresses(&answer)),
+                    NEIGHBOURS => (format!("{name} neighbour"), objects(&answer)),
+                    ROUTES => (format!("{name} route {family}"), objects(&answer)),
+                    _ => (format!("{name} rule {family}"), objects(&answer)),
+                };
+                self.put(&heading, lines);
+            }
         }
-        self.put(
-            &format!("{name} neighbour"),
-            objects(&["neigh", "show", "nud", "permanent"]),
-        );
         self.put(&format!("{name} traffic control"), traffic_control(node));
         // What is not installed cannot have made rules.
         let filters = node
@@ -196,6 +191,51 @@ impl Snapshot {
             }
         }
     }
+}
+
+const NEIGHBOURS: &str = "neigh show nud permanent";
+const ROUTES: &str = "route show table all";
+
+/// The answers to several queries of `ip -json -details` for one address family.
+#[track_caller]
+fn ip_batch(node: &impl Node, family: &str, queries: &[&str]) -> Vec<Value> {
+    let run = || -> io::Result<Output> {
+        let mut child = Command::new("ip")
+            .args(["-json", "-details", family, "-batch", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all((queries.join("\n") + "\n").as_bytes())?;
+        }
+        child.wait_with_output()
+    };
+    let output = node.enter(run).expect("ip runs");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{}: ip {family}: {stderr}",
+        node.label()
+    );
+    let answers: Vec<Value> = serde_json::Deserializer::from_slice(&output.stdout)
+        .into_iter()
+        .collect::<Result<_, _>>()
+        .expect("ip -json writes JSON");
+    assert_eq!(
+        answers.len(),
+        queries.len(),
+        "an answer a query: {answers:?}"
+    );
+    answers
+}
+
+fn objects(list: &Value) -> BTreeSet<String> {
+    let objects = list.as_array().into_iter().flatten();
+    objects
+        .filter(|object| !is_automatic(object))
+        .map(flatten)
+        .collect()
 }
 
 /// Link-local IPv6 addresses and the routes to them: the kernel makes them some time after a link is up.
@@ -291,6 +331,23 @@ fn links(links: &Value) -> BTreeSet<String> {
         parts.join(" ")
     };
     links.as_array().into_iter().flatten().map(wanted).collect()
+}
+
+/// Who is in which VLAN, where the kernel has them on bridges.
+fn bridge_vlans(node: &impl Node, links: &Value) -> BTreeSet<String> {
+    let has_vlans = |link: &Value| !link["linkinfo"]["info_data"]["vlan_default_pvid"].is_null();
+    let mut bridges = links.as_array().into_iter().flatten();
+    if !bridges.any(has_vlans) {
+        return BTreeSet::new();
+    }
+    let text = node.command(&["bridge", "-json", "vlan", "show"]);
+    let ports: Value = serde_json::from_str(&text).unwrap_or_default();
+    ports
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(flatten)
+        .collect()
 }
 
 fn addresses(links: &Value) -> BTreeSet<String> {

@@ -21,7 +21,11 @@ fn family(version: &str) -> usize {
 
 #[track_caller]
 fn assert_prints(run: &Run, texts: &[&str; 3], version: &str) {
-    let expected = texts[family(version)].replace("<version>", version);
+    let mut expected = texts[family(version)].replace("<version>", version);
+    if version == "1.1.0" {
+        // The first version with a place for the MTU of the interfaces that the plugin made.
+        expected = expected.replace("mac>\",", "mac>\",\n            \"mtu\": 1500,");
+    }
     assert_eq!(answer::normalised(run), expected, "{}", run.report());
 }
 
@@ -140,20 +144,13 @@ fn layer_2_needs_a_version_that_can_say_so() {
     }
 }
 
-/// Masquerading, MAC spoof checks and VLANs come later; whoever asks for one must not believe to have it.
+/// Masquerading and MAC spoof checks come later; whoever asks for one must not believe to have it.
 #[test]
 fn what_is_not_there_yet_is_refused() {
     let host = Host::new();
     let container = host.container("c1");
     let before = host.snapshot();
-    for (key, value) in [
-        ("ipMasq", json!(true)),
-        ("macspoofchk", json!(true)),
-        ("vlan", json!(7)),
-        ("vlanTrunk", json!([])),
-        ("preserveDefaultVlan", json!(true)),
-        ("portIsolation", json!(true)),
-    ] {
+    for (key, value) in [("ipMasq", json!(true)), ("macspoofchk", json!(true))] {
         let mut config = networks::readme("1.1.0");
         config[key] = value;
         let error = answer::refusal(Plugin::new("bridge").add(&container, &config), 2);

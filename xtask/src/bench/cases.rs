@@ -1,5 +1,6 @@
 //! What is measured: a table of cases. A plugin more is a case more.
 
+mod filters;
 mod interfaces;
 
 use std::fs;
@@ -90,12 +91,23 @@ pub(crate) struct Case {
     pub(crate) name: &'static str,
     /// What the kernel must have, see [`testkit::needs`].
     pub(crate) needs: &'static [&'static str],
-    pub(crate) plugin: &'static str,
-    /// The configuration; `cniVersion` is one that all peers have.
-    pub(crate) config: fn(&Side) -> Value,
+    /// What is called one after the other, backwards for DEL; mostly a single plugin.
+    pub(crate) chain: Vec<ChainLink>,
     /// What must be there first, on the side of its own.
     pub(crate) prepare: fn(&Host, &Side) -> Outcome,
     pub(crate) steps: Vec<Step>,
+}
+
+/// One plugin of a chain.
+pub(crate) struct ChainLink {
+    pub(crate) plugin: &'static str,
+    /// The configuration; `cniVersion` is one that all peers have.
+    pub(crate) config: fn(&Side) -> Value,
+}
+
+/// A chain of one.
+fn alone(plugin: &'static str, config: fn(&Side) -> Value) -> Vec<ChainLink> {
+    vec![ChainLink { plugin, config }]
 }
 
 /// A verb that every release has had.
@@ -248,8 +260,10 @@ pub(crate) fn all() -> Vec<Case> {
         Case {
             name: "loopback",
             needs: &[],
-            plugin: "loopback",
-            config: |side| json!({"cniVersion": "1.0.0", "name": side.network(), "type": "loopback"}),
+            chain: alone(
+                "loopback",
+                |side| json!({"cniVersion": "1.0.0", "name": side.network(), "type": "loopback"}),
+            ),
             prepare: nothing,
             steps: vec![
                 old("VERSION", Some(|_| Vec::new())),
@@ -272,24 +286,21 @@ pub(crate) fn all() -> Vec<Case> {
         Case {
             name: "host-local",
             needs: &[],
-            plugin: "host-local",
-            config: host_local_config,
+            chain: alone("host-local", host_local_config),
             prepare: prepare_leases,
             steps: host_local_steps(true),
         },
         Case {
             name: "host-local, 20,000 taken",
             needs: &[],
-            plugin: "host-local",
-            config: host_local_config,
+            chain: alone("host-local", host_local_config),
             prepare: prepare_crowd,
             steps: host_local_steps(false),
         },
         Case {
             name: "bridge+host-local IPv4",
             needs: &[],
-            plugin: "bridge",
-            config: |side| bridge_config(side, false),
+            chain: alone("bridge", |side| bridge_config(side, false)),
             prepare: prepare_bridge,
             steps: bridge_steps(
                 |side| bridge_add(side, false),
@@ -300,8 +311,7 @@ pub(crate) fn all() -> Vec<Case> {
         Case {
             name: "bridge+host-local dual-stack",
             needs: &[],
-            plugin: "bridge",
-            config: |side| bridge_config(side, true),
+            chain: alone("bridge", |side| bridge_config(side, true)),
             prepare: prepare_bridge,
             steps: bridge_steps(
                 |side| bridge_add(side, true),
@@ -311,5 +321,6 @@ pub(crate) fn all() -> Vec<Case> {
         },
     ];
     cases.extend(interfaces::cases());
+    cases.extend(filters::cases());
     cases
 }

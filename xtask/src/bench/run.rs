@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use testkit::Host;
 
-use super::cases::{Case, Side, Step};
+use super::cases::{Case, ChainLink, Side, Step};
 use super::measure::{Call, median};
 use crate::{Outcome, project};
 
@@ -43,6 +43,8 @@ pub(crate) struct Figures {
     pub(crate) floor: Option<f64>,
     /// The bare deletion of a veth pair, part of the floor of DEL, in milliseconds.
     pub(crate) veth_delete: Option<f64>,
+    /// Measured on another kernel than the rest.
+    pub(crate) elsewhere: bool,
 }
 
 impl Figures {
@@ -64,7 +66,29 @@ impl Figures {
         json!({
             "case": self.case, "verb": self.verb, "ours": sample(&self.ours),
             "peer": self.peer.as_ref().map(sample), "faster": self.ratio(), "floor_ms": self.floor,
-            "veth_delete_ms": self.veth_delete
+            "veth_delete_ms": self.veth_delete, "elsewhere": self.elsewhere
+        })
+    }
+
+    /// Reads what [`Figures::to_json`] wrote on another kernel, of one of `cases`.
+    pub(crate) fn from_json(row: &Value, cases: &[&Case]) -> Option<Figures> {
+        let case = cases.iter().find(|case| row["case"] == case.name)?;
+        let step = case.steps.iter().find(|step| row["verb"] == step.verb)?;
+        let sample = |sample: &Value| {
+            Some(Sample {
+                times: vec![sample["median_ms"].as_f64()?],
+                memory: sample["peak_memory_kib"].as_u64()?,
+                processes: usize::try_from(sample["processes"].as_u64()?).ok()?,
+            })
+        };
+        Some(Figures {
+            case: case.name,
+            verb: step.verb,
+            ours: sample(&row["ours"])?,
+            peer: sample(&row["peer"]),
+            floor: row["floor_ms"].as_f64(),
+            veth_delete: row["veth_delete_ms"].as_f64(),
+            elsewhere: true,
         })
     }
 }
@@ -107,23 +131,24 @@ impl<'a> Runner<'a> {
         })
     }
 
-    /// The call of a step, with its input written down.
-    fn call(&self, step: &Step) -> Outcome<Call> {
-        let mut config = (self.case.config)(&self.side);
+    /// The call of a step for one plugin of the chain, with its input written down.
+    fn call(&self, step: &Step, plugin: &ChainLink, previous: Option<&Value>) -> Outcome<Call> {
+        let mut config = (plugin.config)(&self.side);
         if let Some(version) = step.version {
             config["cniVersion"] = version.into();
         }
-        match step.verb {
-            "CHECK" | "DEL" => config["prevResult"] = self.added.clone().unwrap_or_default(),
-            "GC" => config["cni.dev/valid-attachments"] = json!([]),
-            _ => {}
+        if let Some(previous) = previous {
+            config["prevResult"] = previous.clone();
+        }
+        if step.verb == "GC" {
+            config["cni.dev/valid-attachments"] = json!([]);
         }
         let stdin = self.scratch.join("stdin");
         fs::write(&stdin, config.to_string())
             .map_err(|err| format!("{}: {err}", stdin.display()))?;
         let container = &self.side.container;
         Ok(Call {
-            program: self.dir.join(self.case.plugin),
+            program: self.dir.join(plugin.plugin),
             arguments: Vec::new(),
             env: vec![
                 ("CNI_COMMAND", step.verb.to_owned()),
@@ -137,23 +162,51 @@ impl<'a> Runner<'a> {
         })
     }
 
-    /// Does `measure` with the call of step `index`, and keeps what ADD answers.
-    fn step(
+    /// Does `measure` with each call of step `index`, as a runtime makes them for a chain, and keeps what ADD
+    /// answers. What was measured, in the order of the calls; `None` if this side does not have the verb.
+    fn step<T>(
         &mut self,
         index: usize,
-        measure: impl FnOnce(&Call, &mut Sample) -> Outcome,
-    ) -> Outcome {
+        mut measure: impl FnMut(&Call) -> Outcome<T>,
+    ) -> Outcome<Option<Vec<T>>> {
         let step = &self.case.steps[index];
-        let call = self.call(step)?;
-        let Some(sample) = self.samples[index].as_mut() else {
-            return Ok(());
+        if self.samples[index].is_none() {
+            return Ok(None);
+        }
+        let mut plugins: Vec<&ChainLink> = self.case.chain.iter().collect();
+        if step.verb == "DEL" {
+            plugins.reverse();
+        }
+        let mut previous = match step.verb {
+            "CHECK" | "DEL" => self.added.clone(),
+            _ => None,
         };
-        measure(&call, sample)?;
+        let mut measured = Vec::new();
+        for plugin in plugins {
+            let call = self.call(step, plugin, previous.as_ref())?;
+            measured.push(measure(&call)?);
+            if step.verb == "ADD" {
+                let result = serde_json::from_str(&call.output())
+                    .map_err(|err| format!("ADD's result: {err}"))?;
+                previous = Some(result);
+            }
+        }
         if step.verb == "ADD" {
-            self.added = Some(
-                serde_json::from_str(&call.output())
-                    .map_err(|err| format!("ADD's result: {err}"))?,
-            );
+            self.added = previous;
+        }
+        Ok(Some(measured))
+    }
+
+    /// The same, and puts what was measured into the step's sample.
+    fn sample<T>(
+        &mut self,
+        index: usize,
+        measure: impl FnMut(&Call) -> Outcome<T>,
+        put: impl FnOnce(&mut Sample, Vec<T>),
+    ) -> Outcome {
+        let measured = self.step(index, measure)?;
+        if let (Some(measured), Some(sample)) = (measured, self.samples[index].as_mut()) {
+            put(sample, measured);
         }
         Ok(())
     }
@@ -216,7 +269,11 @@ pub(crate) fn case(
     rounds: usize,
 ) -> Outcome<Vec<Figures>> {
     let mut runners = vec![Runner::new(host, case, "ours", 1, project::bin())?];
-    if let Some(dir) = peer.filter(|dir| dir.join(case.plugin).is_file()) {
+    let has_all = |dir: &&Path| {
+        let mut chain = case.chain.iter();
+        chain.all(|link| dir.join(link.plugin).is_file())
+    };
+    if let Some(dir) = peer.filter(has_all) {
         runners.push(Runner::new(host, case, "peer", 2, dir.to_path_buf())?);
     }
     let mut bare = Bare {
@@ -227,18 +284,18 @@ pub(crate) fn case(
     // Bridges, directories and caches of the first round are not the second's. It is also where the rest is told.
     for index in 0..case.steps.len() {
         for runner in &mut runners {
-            runner.step(index, |call, sample| {
-                sample.memory = call.peak_memory(&tools.floor)?;
-                Ok(())
-            })?;
+            runner.sample(
+                index,
+                |call| call.peak_memory(&tools.floor),
+                |sample, all| sample.memory = all.into_iter().max().unwrap_or(0),
+            )?;
         }
         bare.step(index, &case.steps[index], tools)?;
     }
     for index in 0..case.steps.len() {
         for runner in &mut runners {
-            runner.step(index, |call, sample| {
-                sample.processes = call.processes()?;
-                Ok(())
+            runner.sample(index, Call::processes, |sample, all| {
+                sample.processes = all.into_iter().sum();
             })?;
         }
     }
@@ -250,9 +307,8 @@ pub(crate) fn case(
             let turns = runners.len() + 1;
             for turn in 0..turns {
                 match runners.get_mut((turn + round) % turns) {
-                    Some(runner) => runner.step(index, |call, sample| {
-                        sample.times.push(call.time()?);
-                        Ok(())
+                    Some(runner) => runner.sample(index, Call::time, |sample, all| {
+                        sample.times.push(all.into_iter().sum());
                     })?,
                     None => bare.step(index, step, tools)?,
                 }
@@ -287,6 +343,7 @@ fn gather(case: &Case, runners: &[Runner<'_>], bare: &Bare, empty: f64) -> Vec<F
                 .flatten(),
             ours,
             floor,
+            elsewhere: false,
         }
     };
     case.steps.iter().enumerate().map(row).collect()

@@ -8,7 +8,7 @@ use super::targets::Target;
 use crate::build::Binary;
 
 /// A Markdown table whose columns line up in plain text too.
-fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells
@@ -51,7 +51,7 @@ pub(crate) fn figures(figures: &[Figures]) -> String {
         let peer = row.peer.as_ref();
         let ours = row.ours.median();
         vec![
-            row.case.to_owned(),
+            format!("{}{}", row.case, if row.elsewhere { " (UML)" } else { "" }),
             row.verb.to_owned(),
             format!("{ours:.2}"),
             number(peer.map(super::run::Sample::median), 2),

@@ -35,6 +35,8 @@ enum Goal {
     OverVethDelete(f64),
     /// Times the same verb of another case, at most.
     TimesCase(f64, &'static str),
+    /// Milliseconds over the same verb of another case, at most.
+    OverCase(f64, &'static str),
 }
 
 const GOALS: &[(&str, &str, Goal)] = &[
@@ -69,6 +71,26 @@ const GOALS: &[(&str, &str, Goal)] = &[
     // The peer has none of these.
     ("tap", "ADD", Goal::TimesFloor(1.5)),
     ("dummy", "ADD", Goal::TimesFloor(1.5)),
+    ("bridge+ipMasq iptables", "ADD", Goal::Faster(5.0)),
+    (
+        "bridge+ipMasq iptables",
+        "DEL",
+        Goal::OverCase(6.0, "bridge+host-local IPv4"),
+    ),
+    ("bridge+ipMasq nftables", "ADD", Goal::Faster(10.0)),
+    (
+        "bridge+ipMasq nftables",
+        "DEL",
+        Goal::OverCase(3.0, "bridge+host-local IPv4"),
+    ),
+    ("portmap iptables", "ADD", Goal::Faster(6.0)),
+    ("portmap iptables", "DEL", Goal::Faster(10.0)),
+    ("portmap nftables", "ADD", Goal::Faster(20.0)),
+    ("portmap nftables", "DEL", Goal::Faster(20.0)),
+    ("Kubernetes chain iptables", "ADD", Goal::Faster(5.0)),
+    ("Kubernetes chain iptables", "DEL", Goal::Faster(5.0)),
+    ("Kubernetes chain nftables", "ADD", Goal::Faster(10.0)),
+    ("Kubernetes chain nftables", "DEL", Goal::Faster(6.0)),
 ];
 
 /// Judges what was measured; goals that this run says nothing about are left out.
@@ -112,6 +134,14 @@ pub(crate) fn judge(figures: &[Figures], binaries: &[Binary]) -> Vec<Target> {
                     let over = ours - row.veth_delete?;
                     (
                         format!("at most {most} ms over a bare veth delete"),
+                        format!("{over:.2} ms"),
+                        over <= *most,
+                    )
+                }
+                Goal::OverCase(most, other) => {
+                    let over = ours - find(other, verb)?.ours.median();
+                    (
+                        format!("at most {most} ms over that of {other}"),
                         format!("{over:.2} ms"),
                         over <= *most,
                     )

@@ -39,6 +39,14 @@ pub fn get<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
         .map(|(_, v)| v)
 }
 
+/// Whether an object has a member whose key matches `key` in any case, even if it is
+/// `null`.
+#[must_use]
+pub fn has_key(value: &Value, key: &str) -> bool {
+    let object = value.as_object();
+    object.is_some_and(|members| members.keys().any(|k| same_key(k, key)))
+}
+
 /// Whether two keys are the same but for case.
 fn same_key(a: &str, b: &str) -> bool {
     if a.is_ascii() && b.is_ascii() {

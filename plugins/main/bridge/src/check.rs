@@ -1,9 +1,10 @@
 //! CHECK: is the attachment still as ADD made it?
 
-use crate::Config;
+use crate::vlan::{self, PortVlans};
+use crate::{Config, vlan_gateway};
 use anyhow::{Context, anyhow, bail};
 use cni_core::quote::quote;
-use cni_core::{AddResult, Call, Interface};
+use cni_core::{AddResult, Call, Interface, IpConfig};
 use plugin_kit::{Container, Ipam, check};
 use rtnl::{Handle, Link};
 
@@ -21,7 +22,11 @@ pub(crate) fn run(call: &Call) -> anyhow::Result<()> {
     let inside = container_end(&container, recorded, &config)?;
     host_end(&host, &result, recorded, &inside, &bridge, &config)?;
     check::addresses_and_routes(&container, &inside, &result, number)?;
-    gateways(&host, &result, number, &bridge, &config)
+    if config.is_gateway {
+        let carrier = gateway_carrier(&host, &result, number, &bridge, &config)?;
+        gateways(&host, &result, number, carrier.as_ref().unwrap_or(&bridge))?;
+    }
+    Ok(())
 }
 
 fn bridge(host: &Handle, result: &AddResult, config: &Config) -> anyhow::Result<Link> {
@@ -45,7 +50,11 @@ fn bridge(host: &Handle, result: &AddResult, config: &Config) -> anyhow::Result<
     // Without gateway addresses a bridge takes its address from its ports, and may do so.
     let actual = link.mac_string();
     let differs = !recorded.mac.is_empty() && !recorded.mac.eq_ignore_ascii_case(&actual);
-    if config.is_gateway && differs {
+    let in_vlan = config
+        .vlans
+        .as_ref()
+        .and_then(|v| v.gateway_name(&link.name));
+    if config.is_gateway && in_vlan.is_none() && differs {
         bail!(
             "Bridge interface {} Mac doesn't match: {} was recorded, it has {actual}",
             link.name,
@@ -78,21 +87,9 @@ fn container_end(
     if !config.disable_container_interface && !link.is_up() {
         bail!("Interface {} is down", link.name);
     }
-    mtu(&link, config)?;
+    config.mtu.check(recorded, &link)?;
+    config.link_keys.check(&link)?;
     Ok(link)
-}
-
-fn mtu(link: &Link, config: &Config) -> anyhow::Result<()> {
-    if let Some(mtu) = config.mtu
-        && link.mtu != mtu
-    {
-        bail!(
-            "Interface {} has MTU {}, configured is {mtu}",
-            link.name,
-            link.mtu
-        );
-    }
-    Ok(())
 }
 
 /// The host's end is the recorded veth whose peer is the container's end.
@@ -118,7 +115,8 @@ fn host_end(
             continue;
         }
         check::mac(interface, &link)?;
-        mtu(&link, config)?;
+        config.mtu.check(interface, &link)?;
+        config.link_keys.check(&link)?;
         if !link.is_up() {
             bail!("Interface {} is down", link.name);
         }
@@ -129,48 +127,123 @@ fn host_end(
                 link.name
             );
         }
-        if let Some(port) = &link.port
-            && port.hairpin != config.hairpin_mode
-        {
-            bail!(
-                "Interface {} has hairpin mode {}, configured is {}",
-                link.name,
-                port.hairpin,
-                config.hairpin_mode
-            );
+        port(&link, config)?;
+        if let Some(wanted) = &config.vlans {
+            vlans(host, bridge, &link, wanted)?;
         }
         return Ok(());
     }
     bail!("CNI veth created for bridge {} was not found", bridge.name)
 }
 
-fn gateways(
+/// The options of the port.
+fn port(link: &Link, config: &Config) -> anyhow::Result<()> {
+    let Some(port) = &link.port else {
+        return Ok(());
+    };
+    // Kernels that do not tell have no isolation.
+    let isolated = port.isolated.unwrap_or(false);
+    for (what, present, wanted) in [
+        ("hairpin mode", port.hairpin, config.hairpin_mode),
+        ("port isolation", isolated, config.port_isolation),
+    ] {
+        if present != wanted {
+            bail!(
+                "Interface {} has {what} {present}, configured is {wanted}",
+                link.name
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The VLANs of a port, and whether the bridge heeds them.
+fn vlans(host: &Handle, bridge: &Link, port: &Link, wanted: &PortVlans) -> anyhow::Result<()> {
+    if !vlan::is_filtering(bridge) {
+        bail!("Bridge interface {} does not filter by vlan", bridge.name);
+    }
+    let present = host
+        .bridge_vlans(port.index)
+        .with_context(|| format!("failed to list the vlans of {}", quote(&port.name)))?;
+    match wanted.difference(bridge, &present) {
+        Some(difference) => bail!("Interface {} {difference}", port.name),
+        None => Ok(()),
+    }
+}
+
+/// The host's interface in the container's VLAN; `None` where it is the bridge itself.
+fn gateway_carrier(
     host: &Handle,
     result: &AddResult,
     number: usize,
     bridge: &Link,
     config: &Config,
-) -> anyhow::Result<()> {
-    if !config.is_gateway {
-        return Ok(());
+) -> anyhow::Result<Option<Link>> {
+    let Some(wanted) = &config.vlans else {
+        return Ok(None);
+    };
+    let Some(name) = wanted.gateway_name(&bridge.name) else {
+        return Ok(None);
+    };
+    // Without addresses of the container there is none.
+    if own_ips(result, number).next().is_none() {
+        return Ok(None);
     }
-    let present = host
-        .addresses(bridge.index, None)
-        .context("could not get list of IP addresses")?;
-    for ip in result
-        .ips
-        .iter()
-        .filter(|ip| ip.interface == i64::try_from(number).ok())
+    let link = lookup(host, &name)?;
+    let recorded = result.interfaces.iter();
+    if let Some(recorded) = recorded
+        .clone()
+        .find(|i| i.sandbox.is_empty() && i.name == name)
     {
+        check::mac(recorded, &link)?;
+    }
+    if !link.is_up() {
+        bail!("Interface {name} is down");
+    }
+    if let Some(port) = vlan_gateway::other_end(host, &link)? {
+        if port.master != Some(bridge.index) {
+            bail!(
+                "Interface {name} does not lead to bridge {}: {} is not its port",
+                bridge.name,
+                port.name
+            );
+        }
+        if !port.is_up() {
+            bail!("Interface {} is down", port.name);
+        }
+        vlans(host, bridge, &port, &wanted.of_gateway())?;
+    }
+    Ok(Some(link))
+}
+
+fn own_ips(result: &AddResult, number: usize) -> impl Iterator<Item = &IpConfig> {
+    let number = i64::try_from(number).ok();
+    result.ips.iter().filter(move |ip| ip.interface == number)
+}
+
+fn gateways(
+    host: &Handle,
+    result: &AddResult,
+    number: usize,
+    carrier: &Link,
+) -> anyhow::Result<()> {
+    let present = host
+        .addresses(carrier.index, None)
+        .context("could not get list of IP addresses")?;
+    for ip in own_ips(result, number) {
         let Some(gateway) = ip.gateway else { continue };
         let found = present
             .iter()
             .any(|a| a.addr == gateway && a.prefix == ip.address.prefix());
         if !found {
             bail!(
-                "gateway address {gateway}/{} is not on bridge {}",
+                "gateway address {gateway}/{} is not on {} {}",
                 ip.address.prefix(),
-                bridge.name
+                match carrier.is_kind("bridge") {
+                    true => "bridge",
+                    false => "vlan interface",
+                },
+                carrier.name
             );
         }
     }

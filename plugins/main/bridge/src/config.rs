@@ -1,12 +1,16 @@
 //! What may be asked of the bridge plugin.
 
-use anyhow::Context;
 use cni_core::quote::quote;
 use cni_core::skel::validate_if_name;
-use cni_core::types::NetConf;
 use cni_core::{Call, Code, Dns, Error};
+use plugin_kit::dns::OwnDns;
+use plugin_kit::extras::{LinkKeys, Mtu};
 use plugin_kit::mac::MacAddress;
+use plugin_kit::single;
 use serde::Deserialize;
+
+use crate::trunk::TrunkElement;
+use crate::vlan::{self, PortVlans};
 
 /// The configuration, validated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,8 +23,10 @@ pub struct Config {
     pub is_default_gateway: bool,
     /// A conflicting address on the bridge is replaced.
     pub force_address: bool,
-    /// MTU in bytes of a new bridge and of both veth ends; `None` leaves it to the kernel.
-    pub mtu: Option<u32>,
+    /// MTU of a new bridge and of both veth ends. Upstream takes a negative one for none.
+    pub mtu: Mtu,
+    /// Further properties of both veth ends.
+    pub link_keys: LinkKeys,
     /// Frames may leave by the port they came in.
     pub hairpin_mode: bool,
     /// The bridge itself is promiscuous.
@@ -29,6 +35,10 @@ pub struct Config {
     pub enable_dad: bool,
     /// The container's interface stays down.
     pub disable_container_interface: bool,
+    /// The VLANs of the container's port; `None` if the bridge need not filter by them.
+    pub vlans: Option<PortVlans>,
+    /// The port does not talk to other isolated ports.
+    pub port_isolation: bool,
     /// Hardware address of the container's interface.
     pub mac: Option<MacAddress>,
     /// Replaces the IPAM result's name service when a member is given, an empty
@@ -49,7 +59,7 @@ struct Raw {
     #[serde(default)]
     force_address: bool,
     #[serde(default)]
-    mtu: i64,
+    mtu: Mtu,
     #[serde(default)]
     hairpin_mode: bool,
     #[serde(default)]
@@ -64,13 +74,13 @@ struct Raw {
     macspoofchk: bool,
     #[serde(default)]
     vlan: i64,
-    vlan_trunk: Option<Vec<serde::de::IgnoredAny>>,
+    vlan_trunk: Option<Vec<Option<TrunkElement>>>,
     #[serde(default)]
     preserve_default_vlan: bool,
     #[serde(default)]
     port_isolation: bool,
     #[serde(default)]
-    dns: RawDns,
+    dns: OwnDns,
     #[serde(default)]
     args: RawArgs,
     #[serde(default)]
@@ -79,16 +89,6 @@ struct Raw {
 
 fn default_bridge() -> String {
     "cni0".into()
-}
-
-/// `dns` with "not given" and "given, but empty" kept apart.
-#[derive(Default, Deserialize)]
-struct RawDns {
-    nameservers: Option<Vec<String>>,
-    #[serde(default)]
-    domain: String,
-    search: Option<Vec<String>>,
-    options: Option<Vec<String>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -109,9 +109,8 @@ impl Config {
     /// # Errors
     /// When something asked for is malformed, contradictory, or not supported.
     pub fn load(call: &Call) -> anyhow::Result<Config> {
-        // The keys of every plugin: an "ipam" of the wrong type must not pass for none.
-        call.config::<NetConf>().context("failed to load netconf")?;
-        let raw: Raw = call.config().context("failed to load netconf")?;
+        let loaded = single::load::<Raw>(call, "failed to load netconf")?;
+        let raw = loaded.own;
         let mut mac = raw.args.cni.mac.clone();
         if !call.args.is_empty() {
             let args = call.parse_args(&["MAC"])?;
@@ -133,16 +132,27 @@ impl Config {
         if raw.hairpin_mode && raw.promisc_mode {
             anyhow::bail!("cannot set hairpin mode and promiscuous mode at the same time");
         }
+        let vlans = vlan::validated(raw.vlan, raw.vlan_trunk, raw.preserve_default_vlan)?;
+        let is_gateway = raw.is_gateway || raw.is_default_gateway;
+        if let Some(vlans) = &vlans
+            && is_gateway
+            && call.ipam_type().is_some()
+        {
+            vlans.refuse_long_gateway_name(&raw.bridge)?;
+        }
         Ok(Config {
             bridge: raw.bridge,
-            is_gateway: raw.is_gateway || raw.is_default_gateway,
+            is_gateway,
             is_default_gateway: raw.is_default_gateway,
             force_address: raw.force_address,
             mtu: mtu(raw.mtu)?,
+            link_keys: loaded.keys,
             hairpin_mode: raw.hairpin_mode,
             promisc_mode: raw.promisc_mode,
             enable_dad: raw.enabledad,
             disable_container_interface: raw.disable_container_interface,
+            vlans,
+            port_isolation: raw.port_isolation,
             mac: match mac.is_empty() {
                 true => None,
                 false => Some(mac.parse()?),
@@ -152,18 +162,17 @@ impl Config {
     }
 }
 
-/// Zero and negative mean "not given", as upstream has it.
-fn mtu(mtu: i64) -> anyhow::Result<Option<u32>> {
-    if mtu <= 0 {
-        return Ok(None);
-    }
-    let mtu = u32::try_from(mtu).map_err(|_| {
-        Error::new(
+/// Zero and negative mean "not given", as upstream has it. An MTU that no interface
+/// has is refused before anything is changed.
+fn mtu(mtu: Mtu) -> Result<Mtu, Error> {
+    match mtu {
+        Mtu::Bytes(bytes) if bytes <= 0 => Ok(Mtu::Bytes(0)),
+        Mtu::Bytes(bytes) if u32::try_from(bytes).is_err() => Err(Error::new(
             Code::INVALID_NETWORK_CONFIG,
-            format!("mtu {mtu} is beyond what an interface has"),
-        )
-    })?;
-    Ok(Some(mtu))
+            format!("mtu {bytes} is beyond what an interface has"),
+        )),
+        mtu => Ok(mtu),
+    }
 }
 
 impl Raw {
@@ -180,26 +189,7 @@ impl Raw {
         match () {
             () if self.ip_masq => refuse("ipMasq"),
             () if self.macspoofchk => refuse("macspoofchk"),
-            () if self.vlan != 0 => refuse("vlan"),
-            () if self.vlan_trunk.is_some() => refuse("vlanTrunk"),
-            () if self.preserve_default_vlan => refuse("preserveDefaultVlan"),
-            () if self.port_isolation => refuse("portIsolation"),
             () => Ok(()),
         }
-    }
-}
-
-impl RawDns {
-    fn given(self) -> Option<Dns> {
-        let given = self.nameservers.is_some()
-            || !self.domain.is_empty()
-            || self.search.is_some()
-            || self.options.is_some();
-        given.then(|| Dns {
-            nameservers: self.nameservers.unwrap_or_default(),
-            domain: self.domain,
-            search: self.search.unwrap_or_default(),
-            options: self.options.unwrap_or_default(),
-        })
     }
 }

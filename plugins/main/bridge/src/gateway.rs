@@ -1,13 +1,14 @@
 //! The gateway addresses: which they are, and putting them on the bridge.
 
+use crate::vlan_gateway::{self, VlanGateway};
 use crate::{Config, uplink};
 use anyhow::{Context, anyhow, bail};
 use cni_core::quote::quote;
 use cni_core::{AddResult, Cidr, Code, Error, IpConfig, Route};
+use plugin_kit::extras::Mtu;
 use plugin_kit::{Undo, settle};
 use rtnl::{
-    Address, AddressSpec, Broadcast, Handle, IFA_F_NOPREFIXROUTE, Link, LinkChange, OperState,
-    Request,
+    Address, AddressSpec, Broadcast, Handle, IFA_F_NOPREFIXROUTE, Link, LinkChange, Request,
 };
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -97,7 +98,8 @@ fn first_of_network(ip: &IpConfig) -> anyhow::Result<IpAddr> {
     Ok(first)
 }
 
-/// Puts `gateways` on the bridge, replacing what conflicts if that is allowed.
+/// Puts `gateways` on the bridge, or with `vlan` on the host's interface in that VLAN,
+/// which is returned. Replaces what conflicts if that is allowed.
 ///
 /// This comes when the container's port has joined the bridge, and before it is up:
 /// by that a failing ADD of another container knows whether an address it added is
@@ -109,39 +111,76 @@ pub(crate) fn assign<'a>(
     gateways: &[Cidr],
     config: &Config,
     undo: &mut Undo<'a>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Option<VlanGateway>> {
     if gateways.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
+    let vlan_gateway = vlan_gateway(host, bridge, port, config, undo)
+        .context("failed to create vlan interface")?;
+    let carrier = vlan_gateway.as_ref().map_or(bridge, |found| &found.link);
+    let mut ports = vec![port.index];
+    let of_vlan = vlan_gateway.as_ref().and_then(|found| found.port.as_ref());
+    ports.extend(of_vlan.map(|port| port.index));
+    let failed = || match vlan_gateway {
+        None => "failed to set bridge addr",
+        Some(_) => "failed to set vlan interface for bridge with addr",
+    };
     let present = host
-        .addresses(bridge.index, None)
-        .context("could not get list of IP addresses")?;
+        .addresses(carrier.index, None)
+        .context("could not get list of IP addresses")
+        .with_context(failed)?;
     let task = Task {
         host,
         bridge,
-        port,
+        carrier,
+        ports,
         gateways,
         present,
         force: config.force_address,
     };
     let mut added = false;
     for gateway in gateways {
-        added |= task.ensure(*gateway, undo)?;
+        added |= task.ensure(*gateway, undo).with_context(failed)?;
     }
-    if added {
-        pin_mac(host, bridge)?;
+    if added && vlan_gateway.is_none() {
+        pin_mac(host, bridge).with_context(failed)?;
     }
     let fresh = gateways.iter().filter(|gateway| !task.has(**gateway));
-    settle::answering(host, fresh.map(Cidr::addr))
+    settle::answering(host, fresh.map(Cidr::addr)).with_context(failed)?;
+    Ok(vlan_gateway)
+}
+
+/// The host's interface in the VLAN of the container, if there is to be one.
+fn vlan_gateway<'a>(
+    host: &'a Handle,
+    bridge: &Link,
+    port: &Link,
+    config: &Config,
+    undo: &mut Undo<'a>,
+) -> anyhow::Result<Option<VlanGateway>> {
+    let Some(vlans) = &config.vlans else {
+        return Ok(None);
+    };
+    let Some(name) = vlans.gateway_name(&bridge.name) else {
+        return Ok(None);
+    };
+    let mtu = match config.mtu {
+        Mtu::Auto => port.mtu,
+        Mtu::Bytes(_) => bridge.mtu,
+    };
+    vlan_gateway::ensure(host, bridge, port, &name, vlans, mtu, undo).map(Some)
 }
 
 /// What is to be done, and what it is done to.
 struct Task<'a, 't> {
     host: &'a Handle,
     bridge: &'t Link,
-    port: &'t Link,
+    /// What has the gateway addresses: the bridge, or an interface in a VLAN of it.
+    carrier: &'t Link,
+    /// Indexes of the ports that this ADD has made, or knows to be nobody's.
+    ports: Vec<u32>,
     gateways: &'t [Cidr],
-    /// The addresses that the bridge had before.
+    /// The addresses that the carrier had before.
     present: Vec<Address>,
     force: bool,
 }
@@ -160,7 +199,7 @@ impl<'a> Task<'a, '_> {
             bail!(
                 "{} already has an IP address different from {gateway}: {}/{}; \
                  set forceAddress to replace it",
-                quote(&self.bridge.name),
+                quote(&self.carrier.name),
                 first.addr,
                 first.prefix
             );
@@ -188,19 +227,19 @@ impl<'a> Task<'a, '_> {
     }
 
     fn add(&self, gateway: Cidr, undo: &mut Undo<'a>) -> anyhow::Result<bool> {
-        let (host, bridge) = (self.host, self.bridge.index);
-        let mut indifferent = complete(host, bridge)?;
-        indifferent.push(self.port.index);
+        let (host, bridge, carrier) = (self.host, self.bridge.index, self.carrier.index);
+        let mut indifferent = uplink::complete(host, bridge)?;
+        indifferent.extend(&self.ports);
         let mut spec = AddressSpec::new(gateway.addr(), gateway.prefix());
         // It must answer at once: nobody else can have the address of a bridge that
         // the plugin runs.
         spec.nodad = !gateway.is_ipv4();
-        match host.request(Request::add_address(bridge, &spec)) {
+        match host.request(Request::add_address(carrier, &spec)) {
             Ok(_) => {}
             // Another container of this network came first, and pins the hardware address.
             Err(e) if e.is_exists() => return Ok(false),
             Err(e) => {
-                let name = quote(&self.bridge.name);
+                let name = quote(&self.carrier.name);
                 let text = format!("could not add IP address {gateway} to {name}");
                 return Err(anyhow!(e).context(text));
             }
@@ -211,7 +250,7 @@ impl<'a> Task<'a, '_> {
             if ports.iter().any(|port| !indifferent.contains(&port.index)) {
                 return Ok(());
             }
-            let del = Request::del_address(bridge, gateway.addr(), gateway.prefix());
+            let del = Request::del_address(carrier, gateway.addr(), gateway.prefix());
             match host.request(del) {
                 Err(e) if !e.is_not_found() => Err(e.into()),
                 _ => Ok(()),
@@ -221,8 +260,8 @@ impl<'a> Task<'a, '_> {
     }
 
     fn remove(&self, address: &Address, undo: &mut Undo<'a>) -> anyhow::Result<()> {
-        let (host, bridge) = (self.host, self.bridge.index);
-        match host.request(Request::del_address(bridge, address.addr, address.prefix)) {
+        let (host, carrier) = (self.host, self.carrier.index);
+        match host.request(Request::del_address(carrier, address.addr, address.prefix)) {
             Err(e) if !e.is_not_found() => {
                 return Err(anyhow!(e).context("could not remove IP address from bridge"));
             }
@@ -241,7 +280,7 @@ impl<'a> Task<'a, '_> {
         };
         undo.push(
             "put the replaced address back on the bridge",
-            move || match host.request(Request::add_address(bridge, &spec)) {
+            move || match host.request(Request::add_address(carrier, &spec)) {
                 Err(e) if !e.is_exists() => Err(e.into()),
                 _ => Ok(()),
             },
@@ -252,14 +291,6 @@ impl<'a> Task<'a, '_> {
 
 fn is(address: &Address, cidr: Cidr) -> bool {
     address.addr == cidr.addr() && address.prefix == cidr.prefix()
-}
-
-/// The ports of containers that are complete, and so have all gateways they want:
-/// their ends are up.
-fn complete(host: &Handle, bridge: u32) -> anyhow::Result<Vec<u32>> {
-    let ports = uplink::container_ports(host, bridge)?;
-    let complete = ports.iter().filter(|port| port.operstate == OperState::Up);
-    Ok(complete.map(|port| port.index).collect())
 }
 
 /// IPv4: a bridge has the addresses of one network. IPv6: networks may stand side by side unless

@@ -5,16 +5,21 @@ mod check;
 mod config;
 mod gateway;
 mod port;
+mod trunk;
 mod uplink;
+mod vlan;
+mod vlan_gateway;
 
 pub use config::Config;
+pub use vlan::PortVlans;
 
 use anyhow::{Context, anyhow};
 use cni_core::quote::quote;
-use cni_core::{AddResult, Call, Code, Command, Error, Interface, Plugin};
+use cni_core::{AddResult, Call, Code, Command, Error, Plugin};
+use plugin_kit::extras::interface;
 use plugin_kit::veth;
 use plugin_kit::{Container, Ipam, Undo, addressing, forwarding, refuse_inexpressible, sysctl};
-use rtnl::{Handle, Link};
+use rtnl::Handle;
 
 /// The plugin.
 #[derive(Debug)]
@@ -42,7 +47,7 @@ impl Plugin for Bridge {
         }
         let mut undo = Undo::new();
         let (bridge, pair) = uplink::plug_in(&host, &container, call, &config, &mut undo)?;
-        port::configure(&host, &pair.host, &config)?;
+        port::configure(&host, &bridge, &pair.host, &config)?;
 
         let mut result = AddResult::default();
         if let Some(ipam) = &ipam {
@@ -50,10 +55,20 @@ impl Plugin for Bridge {
             undo.push("release the addresses", || ipam.del());
         }
         let gateways = gateway::derive(&mut result, &config)?;
-        result.interfaces = interfaces(call, &bridge, &pair.host, &pair.container);
+        // In the order that every release has had.
+        result.interfaces = vec![
+            interface(call, &bridge, String::new()),
+            interface(call, &pair.host, String::new()),
+            interface(call, &pair.container, call.sandbox()),
+        ];
+        let mut vlan_gateway = None;
         if ipam.is_some() {
-            gateway::assign(&host, &bridge, &pair.host, &gateways, &config, &mut undo)
-                .context("failed to set bridge addr")?;
+            vlan_gateway =
+                gateway::assign(&host, &bridge, &pair.host, &gateways, &config, &mut undo)?;
+            let in_vlan = vlan_gateway.as_ref();
+            result
+                .interfaces
+                .extend(in_vlan.map(|found| interface(call, &found.link, String::new())));
             container.run(|| announce_and_detect(&call.if_name, &config))?;
             let target = &pair.container;
             addressing::apply(
@@ -66,12 +81,19 @@ impl Plugin for Bridge {
         } else if !config.disable_container_interface {
             port::set_up(&container, &pair.container)?;
         }
-        // Its hardware address may have followed a port until it was pinned.
+        // Its hardware address and its MTU may have followed a port.
         let bridge = match config.disable_container_interface {
             true => port::verify(&host, &bridge, &pair.host)?,
-            false => port::wait_until_forwarding(&host, &bridge, &pair, &container, &config)?,
+            false => port::wait_until_forwarding(
+                &host,
+                &bridge,
+                &pair,
+                &container,
+                &config,
+                vlan_gateway.as_ref(),
+            )?,
         };
-        result.interfaces[0].mac = bridge.mac_string();
+        result.interfaces[0] = interface(call, &bridge, String::new());
         if ipam.is_some() {
             port::announce(&container, &pair.container)?;
         }
@@ -126,6 +148,9 @@ impl Plugin for Bridge {
                 );
                 return Err(Error::new(Code::PLUGIN_NOT_AVAILABLE, msg).into());
             }
+            Ok(link) if config.vlans.is_some() => {
+                vlan::require_support(&link, Code::PLUGIN_NOT_AVAILABLE)?;
+            }
             Err(e) if !e.is_not_found() => {
                 return Err(
                     anyhow!(e).context(format!("could not lookup {}", quote(&config.bridge)))
@@ -135,21 +160,6 @@ impl Plugin for Bridge {
         }
         Ipam::of(call).map_or(Ok(()), |ipam| ipam.status())
     }
-}
-
-/// The interfaces of a result, in the order that every release has had.
-fn interfaces(call: &Call, bridge: &Link, host: &Link, container: &Link) -> Vec<Interface> {
-    let interface = |link: &Link, sandbox: String| Interface {
-        name: link.name.clone(),
-        mac: link.mac_string(),
-        sandbox,
-        ..Interface::default()
-    };
-    vec![
-        interface(bridge, String::new()),
-        interface(host, String::new()),
-        interface(container, call.sandbox()),
-    ]
 }
 
 /// Sysctls of the container's interface, while it is down: IPv6 duplicate address

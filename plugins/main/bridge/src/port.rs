@@ -1,7 +1,8 @@
 //! The host's end as a port of the bridge.
 
 use crate::Config;
-use anyhow::{Context, bail};
+use crate::vlan_gateway::VlanGateway;
+use anyhow::{Context, anyhow, bail};
 use cni_core::quote::quote;
 use plugin_kit::veth::VethPair;
 use plugin_kit::{Container, settle, sysctl};
@@ -14,16 +15,51 @@ const DEADLINE: Duration = Duration::from_millis(2550);
 
 /// Sets what differs from a new port's defaults. The container's end is still
 /// down, so that no frame passes before.
-pub(crate) fn configure(host: &Handle, port: &Link, config: &Config) -> anyhow::Result<()> {
-    // As on the bridge; absent without IPv6.
-    let _ = sysctl::ensure(&format!("net/ipv6/conf/{}/accept_ra", port.name), "0");
+pub(crate) fn configure(
+    host: &Handle,
+    bridge: &Link,
+    port: &Link,
+    config: &Config,
+) -> anyhow::Result<()> {
+    let mut requests = Vec::new();
     if config.hairpin_mode {
         let change = PortChange {
             hairpin: Some(true),
             ..PortChange::default()
         };
-        host.request(Request::set_bridge_port(port.index, &change))
-            .with_context(|| format!("failed to setup hairpin mode for {}", port.name))?;
+        requests.push((
+            format!("failed to setup hairpin mode for {}", port.name),
+            Request::set_bridge_port(port.index, &change),
+        ));
+    }
+    if config.port_isolation {
+        let change = PortChange {
+            isolated: Some(true),
+            ..PortChange::default()
+        };
+        requests.push((
+            format!("failed to set isolated on for {}", port.name),
+            Request::set_bridge_port(port.index, &change),
+        ));
+    }
+    if let Some(vlans) = &config.vlans {
+        requests.extend(vlans.requests(bridge, port));
+    }
+    apply(host, port, requests)
+}
+
+/// Carries out requests for a new port, each with the text that its failure is
+/// reported by.
+pub(crate) fn apply(
+    host: &Handle,
+    port: &Link,
+    requests: Vec<(String, Request<'static>)>,
+) -> anyhow::Result<()> {
+    // As on the bridge; absent without IPv6.
+    let _ = sysctl::ensure(&format!("net/ipv6/conf/{}/accept_ra", port.name), "0");
+    let (texts, requests): (Vec<String>, Vec<Request<'_>>) = requests.into_iter().unzip();
+    for (text, reply) in texts.into_iter().zip(host.batch(requests)) {
+        reply.map_err(|e| anyhow!(e).context(text))?;
     }
     Ok(())
 }
@@ -59,13 +95,15 @@ pub(crate) fn announce(container: &Container, link: &Link) -> anyhow::Result<()>
 }
 
 /// Waits until frames pass between the container and the bridge, and between the
-/// bridge and the host if it is a gateway. Returns the bridge as it is then.
+/// bridge and the host if it is a gateway, by way of `vlan_gateway` if there is one.
+/// Returns the bridge as it is then.
 pub(crate) fn wait_until_forwarding(
     host: &Handle,
     bridge: &Link,
     pair: &VethPair,
     container: &Container,
     config: &Config,
+    vlan_gateway: Option<&VlanGateway>,
 ) -> anyhow::Result<Link> {
     let until = Instant::now() + DEADLINE;
     let on_host = || Ok(Handle::subscribe_links()?);
@@ -81,6 +119,9 @@ pub(crate) fn wait_until_forwarding(
     settle::operational(&container.rtnl, &pair.container, until, || {
         Ok(container.run(Handle::subscribe_links)??)
     })?;
+    for end in vlan_gateway.iter().flat_map(|gateway| gateway.ends()) {
+        settle::operational(host, end, until, on_host)?;
+    }
     // With its first working port a bridge comes up itself; until then the kernel drops
     // what the host sends by it. Where the spanning tree protocol runs this takes half
     // a minute, which is the administrator's wish.

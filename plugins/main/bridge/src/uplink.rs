@@ -1,12 +1,15 @@
 //! The bridge and the container's place on it.
 
-use crate::Config;
+use crate::{Config, vlan};
 use anyhow::{Context, anyhow, bail};
-use cni_core::Call;
 use cni_core::quote::quote;
+use cni_core::{Call, Code};
+use plugin_kit::extras::Mtu;
 use plugin_kit::veth::{self, VethPair, VethSpec};
-use plugin_kit::{Container, MacAddress, Undo, sysctl};
-use rtnl::{Bridge, Handle, IFF_PROMISC, IFF_UP, Link, LinkChange, LinkKind, LinkSpec, Request};
+use plugin_kit::{Container, MacAddress, Undo, parent, sysctl};
+use rtnl::{
+    Bridge, Handle, IFF_PROMISC, IFF_UP, Link, LinkChange, LinkKind, LinkSpec, OperState, Request,
+};
 
 /// How often a bridge may vanish between being looked up and being joined:
 /// a failing ADD of another container takes the bridge it made away again.
@@ -26,15 +29,34 @@ pub(crate) fn plug_in<'a>(
             .with_context(|| format!("failed to create bridge {}", quote(&config.bridge)))?;
         let spec = VethSpec {
             container_name: &call.if_name,
-            mtu: config.mtu,
+            mtu: mtu(host, &bridge, config.mtu)?,
             mac: config.mac,
             master: Some(bridge.index),
         };
-        match veth::create(host, container, &spec, undo) {
+        match veth::create_with(host, container, &spec, config.link_keys, undo) {
             Ok(pair) => return Ok((bridge, pair)),
             Err(_) if attempt < ATTEMPTS && is_gone(host, &bridge) => attempt += 1,
             Err(e) => return Err(e),
         }
+    }
+}
+
+/// The MTU in bytes of both ends of the pair; `None` leaves it to the kernel.
+fn mtu(host: &Handle, bridge: &Link, mtu: Mtu) -> anyhow::Result<Option<u32>> {
+    let Mtu::Auto = mtu else {
+        return fixed(mtu);
+    };
+    let ports = host.links_by_master(bridge.index)?;
+    let of_ports = ports.iter().map(|port| port.mtu).min();
+    let of_egress = parent::egress_mtu(host)?;
+    Ok(of_ports.into_iter().chain(of_egress).min())
+}
+
+/// The same for the bridge, which follows its ports unless it is given one.
+fn fixed(mtu: Mtu) -> anyhow::Result<Option<u32>> {
+    match mtu {
+        Mtu::Bytes(0) | Mtu::Auto => Ok(None),
+        Mtu::Bytes(bytes) => Ok(Some(u32::try_from(bytes)?)),
     }
 }
 
@@ -58,6 +80,10 @@ fn ensure<'a>(host: &'a Handle, config: &Config, undo: &mut Undo<'a>) -> anyhow:
             "{} already exists but is not a bridge (it is of kind {kind})",
             quote(name)
         );
+    }
+    if config.vlans.is_some() {
+        vlan::require_support(&bridge, Code::INTERNAL)?;
+        vlan::warn_unless_filtering(&bridge);
     }
     let lacks_promisc = config.promisc_mode && bridge.flags & IFF_PROMISC == 0;
     if is_new {
@@ -83,9 +109,9 @@ fn ensure<'a>(host: &'a Handle, config: &Config, undo: &mut Undo<'a>) -> anyhow:
     Ok(bridge)
 }
 
-/// Sysctls of a new bridge, before it comes up. Missing ones are no error, the kernel
+/// Sysctls of a new bridge, or of an interface in a VLAN of it, before it comes up. Missing ones are no error, the kernel
 /// may be built without IPv6.
-fn prepare_ipv6(name: &str) {
+pub(crate) fn prepare_ipv6(name: &str) {
     refuse_ra(name);
     // The kernel looks for a container on behalf of others only from a link-local
     // address that has passed duplicate address detection. Nobody else can have
@@ -109,8 +135,12 @@ fn create<'a>(
     undo: &mut Undo<'a>,
 ) -> anyhow::Result<(Link, bool)> {
     let name = &config.bridge;
-    let mut spec = LinkSpec::new(name.clone(), LinkKind::Bridge(Bridge::default()));
-    spec.mtu = config.mtu;
+    let kind = Bridge {
+        vlan_filtering: config.vlans.is_some().then_some(true),
+        ..Bridge::default()
+    };
+    let mut spec = LinkSpec::new(name.clone(), LinkKind::Bridge(kind));
+    spec.mtu = fixed(config.mtu)?;
     if config.is_gateway {
         // A gateway must not change its address with its ports, as bridges do that were
         // not given one. Given from the start, it is the same in all results.
@@ -132,6 +162,9 @@ fn create<'a>(
             Ok((link, true))
         }
         Err(e) if e.is_exists() => Ok((find()?, false)),
+        Err(e) if e.is_unsupported() && config.vlans.is_some() => {
+            Err(vlan::unsupported(Code::INTERNAL).into())
+        }
         Err(e) => Err(anyhow!(e).context(format!("could not add {}", quote(name)))),
     }
 }
@@ -224,6 +257,14 @@ impl Before {
         restored?;
         Ok(())
     }
+}
+
+/// The ports of containers that are complete, and so have all gateways they want:
+/// their ends are up.
+pub(crate) fn complete(host: &Handle, bridge: u32) -> anyhow::Result<Vec<u32>> {
+    let ports = container_ports(host, bridge)?;
+    let complete = ports.iter().filter(|port| port.operstate == OperState::Up);
+    Ok(complete.map(|port| port.index).collect())
 }
 
 /// The ports that lead to containers, as far as can be told: to the other end of a

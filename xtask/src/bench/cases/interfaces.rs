@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use testkit::{Host, Node};
 
-use super::{Case, Floor, Side, Step, lease, new, old, prepare_leases, words};
+use super::{Case, Floor, Side, Step, alone, lease, new, old, prepare_leases, words};
 use crate::Outcome;
 
 impl Side {
@@ -73,8 +73,7 @@ fn case(plugin: &'static str, config: fn(&Side) -> Value, steps: Vec<Step>) -> C
     Case {
         name: plugin,
         needs: &[],
-        plugin,
-        config,
+        chain: alone(plugin, config),
         prepare: prepare_leases,
         steps,
     }

@@ -34,8 +34,21 @@ fn values_of_the_wrong_type() {
             json!([]),
             "forceAddress: expected true or false, got array",
         ),
-        ("mtu", json!("1500"), "mtu: expected an integer, got string"),
-        ("mtu", json!(1500.5), "mtu: expected an integer, got 1500.5"),
+        (
+            "mtu",
+            json!("1500"),
+            "mtu: expected an integer or \"auto\", got \"1500\"",
+        ),
+        (
+            "mtu",
+            json!(1500.5),
+            "mtu: expected an integer or \"auto\", got number",
+        ),
+        (
+            "txQueueLen",
+            json!(-1),
+            "txQueueLen: -1 is out of range, expected 0 to 4294967295",
+        ),
         (
             "hairpinMode",
             json!({}),
@@ -56,6 +69,26 @@ fn values_of_the_wrong_type() {
             "vlanTrunk",
             json!(5),
             "vlanTrunk: expected an array, got number",
+        ),
+        (
+            "vlanTrunk",
+            json!([{"id": 5}, {"minID": "x"}]),
+            "vlanTrunk[1].minID: expected an integer, got string",
+        ),
+        (
+            "vlanTrunk",
+            json!([5]),
+            "vlanTrunk[0]: expected an object, got number",
+        ),
+        (
+            "preserveDefaultVlan",
+            json!(1),
+            "preserveDefaultVlan: expected true or false, got number",
+        ),
+        (
+            "portIsolation",
+            json!("yes"),
+            "portIsolation: expected true or false, got string",
         ),
         (
             "ipam",
@@ -115,17 +148,57 @@ fn keys_in_any_case_and_unknown_ones() {
 
 #[test]
 fn what_is_not_supported_is_refused() {
-    for (key, value) in [
-        ("ipMasq", json!(true)),
-        ("macspoofchk", json!(true)),
-        ("vlan", json!(5)),
-        ("vlanTrunk", json!([])),
-        ("preserveDefaultVlan", json!(true)),
-        ("portIsolation", json!(true)),
-    ] {
+    for (key, value) in [("ipMasq", json!(true)), ("macspoofchk", json!(true))] {
         let words = format!("the bridge plugin does not support \"{key}\" yet");
         refused(&dual(json!({key: value})), 2, &words);
     }
+}
+
+#[test]
+fn vlans_that_there_are_none_of() {
+    let of_trunk = |element: Value| dual(json!({"vlanTrunk": [{"id": 5}, element]}));
+    for (config, words) in [
+        (
+            dual(json!({"vlan": 4095})),
+            "invalid VLAN ID 4095 (must be between 0 and 4094)",
+        ),
+        (
+            dual(json!({"vlan": -1})),
+            "invalid VLAN ID -1 (must be between 0 and 4094)",
+        ),
+        (
+            of_trunk(json!({"minID": 0, "maxID": 5})),
+            "incorrect trunk minID parameter; vlanTrunk[1]: 0 is not between 1 and 4094",
+        ),
+        (
+            of_trunk(json!({"minID": 5, "maxID": 4095})),
+            "incorrect trunk maxID parameter; vlanTrunk[1]: 4095 is not",
+        ),
+        (
+            of_trunk(json!({"id": 0})),
+            "incorrect trunk id parameter; vlanTrunk[1]: 0 is not",
+        ),
+        (
+            of_trunk(json!({"minID": 6, "maxID": 5})),
+            "minID is greater than maxID in trunk parameter",
+        ),
+        (
+            of_trunk(json!({"maxID": 5})),
+            "minID and maxID should be configured simultaneously, minID is missing",
+        ),
+        (
+            of_trunk(json!({"minID": 5, "id": 7})),
+            "minID and maxID should be configured simultaneously, maxID is missing",
+        ),
+    ] {
+        refused(&config, 999, words);
+    }
+    refused(&of_trunk(Value::Null), 7, "element 1 of vlanTrunk is null");
+    refused(
+        &dual(json!({"vlan": 4094, "isGateway": true, "bridge": "eleven-lett"})),
+        7,
+        "the name of the vlan interface \"eleven-lett.4094\" is longer than 15 bytes",
+    );
 }
 
 #[test]

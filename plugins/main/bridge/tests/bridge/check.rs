@@ -117,7 +117,7 @@ fn in_the_container() {
         (
             IN_CONTAINER,
             "link set eth0 mtu 1300",
-            "Interface eth0 has MTU 1300, configured is 1400",
+            "Error: Tuning configured MTU of eth0 is 1400, current value is 1300",
         ),
         (IN_CONTAINER, "link set eth0 down", "Interface eth0 is down"),
     ];
@@ -177,7 +177,7 @@ fn on_the_host() {
         (
             ON_HOST,
             "link set VETH mtu 1300",
-            "Interface VETH has MTU 1300, configured is 1400",
+            "Error: Tuning configured MTU of VETH is 1400, current value is 1300",
         ),
         (
             ON_HOST,

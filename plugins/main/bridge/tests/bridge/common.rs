@@ -197,3 +197,44 @@ pub(crate) fn assert_restored(host: &Host, before: &Snapshot, what: &str) {
         thread::sleep(Duration::from_millis(5));
     }
 }
+
+/// The VLANs of a bridge port as `bridge vlan` tells them, ranges written out, each
+/// with `p` if it is the port's VLAN ID and `u` if its frames leave untagged.
+#[track_caller]
+pub(crate) fn vlans_of(host: &Host, port: &str) -> Vec<(u64, &'static str)> {
+    let text = host.command(&["bridge", "-json", "vlan", "show", "dev", port]);
+    let ports: Value = serde_json::from_str(&text).unwrap_or_default();
+    let mut vlans = Vec::new();
+    for vlan in ports[0]["vlans"].as_array().into_iter().flatten() {
+        let flags = vlan["flags"].as_array().cloned().unwrap_or_default();
+        let has = |flag: &str| flags.iter().any(|f| f == flag);
+        let flags = match (has("PVID"), has("Egress Untagged")) {
+            (true, true) => "pu",
+            (true, false) => "p",
+            (false, true) => "u",
+            (false, false) => "",
+        };
+        let first = vlan["vlan"].as_u64().expect("an ID");
+        let last = vlan["vlanEnd"].as_u64().unwrap_or(first);
+        vlans.extend((first..=last).map(|id| (id, flags)));
+    }
+    vlans
+}
+
+/// The network `net` in one VLAN, with addresses of both families that differ from
+/// VLAN to VLAN.
+pub(crate) fn in_vlan(vlan: u16, extra: Value) -> Value {
+    let third = vlan % 250;
+    let ranges = json!([
+        [{"subnet": format!("10.1.{third}.0/24")}], [{"subnet": format!("fd00:{vlan}::/64")}],
+    ]);
+    let name = format!("net{vlan}");
+    let base = with_ranges(ranges, json!({"name": name, "vlan": vlan}));
+    merge(base, extra)
+}
+
+/// Runs a command line of words without blanks in them.
+#[track_caller]
+pub(crate) fn run_on(node: &impl Node, line: &str) -> String {
+    node.command(&line.split(' ').collect::<Vec<_>>())
+}

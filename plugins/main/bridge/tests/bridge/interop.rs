@@ -1,8 +1,8 @@
 //! Beside the peer's binaries: what one has added, the other checks and deletes.
 
-use crate::common::{bridge, dual, leases};
+use crate::common::{attribute, bridge, dual, host_end, layer2, leases, run_on, vlans_of};
 use serde_json::{Value, json};
-use testkit::{Host, Node, Plugin};
+use testkit::{Host, Node, Plugin, needs};
 
 /// The versions with CHECK that the peer speaks.
 const VERSIONS: [&str; 2] = ["0.4.0", "1.0.0"];
@@ -48,6 +48,83 @@ fn from_the_peer_to_us() {
 #[test]
 fn from_us_to_the_peer() {
     handed_over(&bridge(), &Plugin::peer("bridge"));
+}
+
+/// The peer's release knows `vlan`, and leaves ports in the default VLAN too.
+#[track_caller]
+fn handed_over_in_vlans(from: &Plugin, to: &Plugin) {
+    for version in VERSIONS {
+        let host = Host::new();
+        let (c1, c2) = (host.container("c1"), host.container("c2"));
+        let mut config = config(version);
+        config["vlan"] = 100.into();
+        let run = from.add(&c1, &config).expect_ok();
+        assert_eq!(run.json()["interfaces"][3]["name"], "cni0.100");
+        let veth = host_end(&run);
+        assert!(vlans_of(&host, &veth).contains(&(100, "pu")));
+        // The peer's bridge takes the lowest address of its ports, and the peer's CHECK
+        // takes offence at that.
+        let mac = attribute(&host, "cni0", "/address");
+        run_on(
+            &host,
+            &format!("ip link set cni0 address {}", mac.as_str().unwrap()),
+        );
+        let other = to.add(&c2, &config).expect_ok();
+        let third = run.json()["interfaces"][3].clone();
+        assert_eq!(other.json()["interfaces"][3], third);
+        for container in [&c1, &c2] {
+            container.ping("10.1.0.1");
+            container.ping("fd00:1::1");
+        }
+        c1.ping("10.1.0.3");
+        for plugin in [to, from, to] {
+            plugin.check(&c1, &run.with_prev()).expect_ok();
+            plugin.check(&c2, &other.with_prev()).expect_ok();
+        }
+        let links = |host: &Host| {
+            let mut links = host.link_names();
+            links.retain(|name| !name.starts_with("veth"));
+            (links, host.link_names().len())
+        };
+        to.del(&c1, &run.with_prev()).expect_ok();
+        from.del(&c2, &other.with_prev()).expect_ok();
+        assert_eq!(leases(), [""; 0]);
+        let kept = ["cni0", "cni0.100", "lo"].map(String::from).to_vec();
+        assert_eq!(links(&host), (kept, 4));
+    }
+}
+
+#[test]
+fn vlans_from_the_peer_to_us() {
+    needs(&["bridge-vlan-filtering"]);
+    handed_over_in_vlans(&Plugin::peer("bridge"), &bridge());
+}
+
+#[test]
+fn vlans_from_us_to_the_peer() {
+    needs(&["bridge-vlan-filtering"]);
+    handed_over_in_vlans(&bridge(), &Plugin::peer("bridge"));
+}
+
+/// What the peer adds to a trunk of ours, and the other way round, by one bridge.
+#[test]
+fn a_trunk_of_ours_reaches_vlans_of_the_peer() {
+    needs(&["bridge-vlan-filtering", "vlan"]);
+    let host = Host::new();
+    let (c1, c2) = (host.container("c1"), host.container("c2"));
+    let in_vlan = layer2(json!({"cniVersion": "1.0.0", "vlan": 5}));
+    let theirs = Plugin::peer("bridge").add(&c1, &in_vlan).expect_ok();
+    let trunk = layer2(json!({"cniVersion": "1.0.0", "vlanTrunk": [{"id": 5}]}));
+    let ours = bridge().add(&c2, &trunk).expect_ok();
+    run_on(&c1, "ip addr add 10.7.0.1/24 dev eth0");
+    run_on(&c2, "ip link add link eth0 name eth0.5 up type vlan id 5");
+    run_on(&c2, "ip addr add 10.7.0.2/24 dev eth0.5");
+    c2.ping("10.7.0.1");
+    bridge().check(&c1, &theirs.with_prev()).expect_ok();
+    bridge().check(&c2, &ours.with_prev()).expect_ok();
+    bridge().del(&c1, &in_vlan).expect_ok();
+    Plugin::peer("bridge").del(&c2, &trunk).expect_ok();
+    assert_eq!(host.link_names(), ["cni0", "lo"]);
 }
 
 /// A result without what differs from one ADD to the next.

@@ -7,6 +7,7 @@
 
 mod addresses;
 mod bad_input;
+mod beyond;
 mod bridges;
 mod check;
 mod collect;
@@ -15,6 +16,7 @@ mod del;
 mod detection;
 mod gateway;
 mod interop;
+mod isolation;
 mod layer2;
 mod options;
 mod page;
@@ -22,3 +24,7 @@ mod parsing;
 mod rollback;
 mod routes;
 mod versions;
+mod vlan;
+mod vlan_check;
+mod vlan_gateway;
+mod vlan_rollback;

@@ -2,26 +2,21 @@
 
 use crate::common::bridge;
 use serde_json::{Value, json};
-use testkit::{Host, Node};
+use testkit::{Host, Node, needs};
 
 const PAGE: &str = include_str!("../../../../../Documentation/plugins/bridge.md");
 
-/// The blocks of JSON of a page.
-fn examples(page: &str) -> Vec<Value> {
-    let blocks = page.split("```json\n").skip(1);
-    let texts = blocks.map(|rest| rest.split("```").next().expect("a text before the fence"));
-    texts
-        .map(|text| serde_json::from_str(text).expect(text))
+/// The plugin's own entries of the examples, which are about VLANs or are not.
+fn examples(with_vlans: bool) -> Vec<Value> {
+    let all = testkit::examples(PAGE).into_iter();
+    let own = all.map(|example| example.pointer("/plugins/0").unwrap_or(&example).clone());
+    own.filter(|config| with_vlans != (config["vlan"].is_null() && config["vlanTrunk"].is_null()))
         .collect()
 }
 
-#[test]
-fn every_example_works() {
-    let examples = examples(PAGE);
-    assert!(examples.len() >= 5, "{} examples", examples.len());
+fn all_work(examples: &[Value]) {
     for example in examples {
-        // Of a network list, the plugin's own entry.
-        let mut config = example.pointer("/plugins/0").unwrap_or(&example).clone();
+        let mut config = example.clone();
         let host = Host::new();
         let container = host.container("c1");
         // As a runtime does with one plugin of a list.
@@ -43,4 +38,19 @@ fn every_example_works() {
         bridge().gc(&gc).expect_ok();
         assert_eq!(container.link_names(), ["lo"]);
     }
+}
+
+#[test]
+fn every_example_works() {
+    let examples = examples(false);
+    assert!(examples.len() >= 8, "{} examples", examples.len());
+    all_work(&examples);
+}
+
+#[test]
+fn every_example_with_vlans_works() {
+    needs(&["bridge-vlan-filtering"]);
+    let examples = examples(true);
+    assert!(examples.len() >= 2, "{} examples", examples.len());
+    all_work(&examples);
 }

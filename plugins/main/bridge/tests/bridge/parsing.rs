@@ -3,6 +3,7 @@
 use cni_bridge::{Bridge, Config};
 use cni_core::skel::{self, Env, Outcome};
 use cni_core::{Call, Command, Version};
+use plugin_kit::extras::Mtu;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -13,8 +14,10 @@ fn complete() -> Value {
         "cniVersion": "1.1.0", "name": "net", "type": "bridge", "bridge": "cni0",
         "isGateway": true, "isDefaultGateway": true, "forceAddress": true, "mtu": 1500,
         "hairpinMode": false, "promiscMode": true, "enabledad": true, "ipMasq": false,
-        "macspoofchk": false, "vlan": 0, "vlanTrunk": null, "preserveDefaultVlan": false,
-        "portIsolation": false, "disableContainerInterface": false,
+        "macspoofchk": false, "vlan": 100,
+        "vlanTrunk": [{"minID": 200, "maxID": 300}, {"id": 7}, {"minID": 5, "maxID": 5, "id": 6}],
+        "preserveDefaultVlan": true, "portIsolation": true, "disableContainerInterface": false,
+        "txQueueLen": 500, "numQueues": 2, "gsoMaxSize": 30000, "groMaxSize": 40000,
         "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.1.0.0/24"}]]},
         "dns": {"nameservers": ["10.1.0.1"], "domain": "a", "search": ["b"], "options": ["c"]},
         "capabilities": {"mac": true, "ips": true},
@@ -45,6 +48,9 @@ fn any_value() -> impl Strategy<Value = Value> {
         prop_oneof![
             "[a-zA-Z.]{0,12}",
             Just("mac".to_owned()),
+            Just("minID".to_owned()),
+            Just("maxid".to_owned()),
+            Just("id".to_owned()),
             Just("type".to_owned())
         ]
     };
@@ -85,6 +91,21 @@ fn confused() -> impl Strategy<Value = Value> {
         }
         config
     })
+}
+
+fn near_a_limit() -> impl Strategy<Value = i64> {
+    prop_oneof![-2i64..5, 4090i64..4098, 65534i64..65540, any::<i64>()]
+}
+
+fn trunk_element() -> impl Strategy<Value = Value> {
+    let id = || {
+        prop_oneof![
+            Just(None),
+            near_a_limit().prop_map(Some),
+            (1i64..4095).prop_map(Some)
+        ]
+    };
+    (id(), id(), id()).prop_map(|(min, max, id)| json!({"minID": min, "maxID": max, "id": id}))
 }
 
 /// Runs a verb for a container whose namespace does not exist and with no plugin to
@@ -154,8 +175,27 @@ proptest! {
         let _ = load(config, &args);
     }
 
+    /// Numbers near the limits, in every place that takes a VLAN.
     #[test]
-    fn truncated(length in 0usize..1200) {
+    fn vlans(vlan in near_a_limit(), trunk in vec(trunk_element(), 0..5), preserve in any::<bool>()) {
+        let mut config = complete();
+        config["vlan"] = vlan.into();
+        config["vlanTrunk"] = trunk.clone().into();
+        config["preserveDefaultVlan"] = preserve.into();
+        let in_range = |id: &Value| id.as_i64().is_none_or(|id| (1..=4094).contains(&id));
+        let is_fine = |element: &Value| {
+            let (min, max) = (&element["minID"], &element["maxID"]);
+            let ordered = min.as_i64().is_none_or(|min| max.as_i64().is_some_and(|max| min <= max));
+            let all = [min, max, &element["id"]];
+            all.iter().all(|id| in_range(id)) && ordered && min.is_null() == max.is_null()
+        };
+        let fine = (0..=4094).contains(&vlan) && trunk.iter().all(is_fine);
+        let result = load(config, "");
+        prop_assert_eq!(result.is_ok(), fine, "{:?}", result);
+    }
+
+    #[test]
+    fn truncated(length in 0usize..1600) {
         let text = complete().to_string();
         all_verbs(&text.as_bytes()[..length.min(text.len())], "")?;
     }
@@ -166,6 +206,8 @@ fn the_complete_configuration_is_understood() {
     let config = load(complete(), "MAC=02:00:00:00:00:03").unwrap();
     assert_eq!(config.bridge, "cni0");
     assert!(config.is_gateway && config.is_default_gateway && config.promisc_mode);
-    assert_eq!(config.mtu, Some(1500));
+    assert_eq!(config.mtu, Mtu::Bytes(1500));
+    assert_eq!(config.link_keys.gro_max_size, 40000);
+    assert!(config.vlans.is_some() && config.port_isolation);
     assert_eq!(config.mac.unwrap().to_string(), "02:00:00:00:00:01");
 }

@@ -12,7 +12,7 @@ use testkit::{Host, Node};
 ///
 /// `prepare` makes the bridge that ADD finds, if it is to find one.
 #[track_caller]
-fn fails_without_a_trace(config: &Value, prepare: impl Fn(&Host)) {
+pub(crate) fn fails_without_a_trace(config: &Value, prepare: impl Fn(&Host)) {
     let host = used_host(&dual(json!({})));
     prepare(&host);
     let container = host.container("c1");
@@ -49,7 +49,7 @@ fn fails_without_a_trace(config: &Value, prepare: impl Fn(&Host)) {
 fn everything() -> Value {
     let mut config = dual(json!({
         "isDefaultGateway": true, "hairpinMode": true, "mtu": 1400, "forceAddress": true,
-        "runtimeConfig": {"mac": "02:00:00:00:00:77"},
+        "runtimeConfig": {"mac": "02:00:00:00:00:77"}, "portIsolation": true, "txQueueLen": 77,
     }));
     config["ipam"]["routes"] = json!([
         {"dst": "10.50.0.0/16", "mtu": 1300}, {"dst": "10.51.0.0/16", "table": 100},

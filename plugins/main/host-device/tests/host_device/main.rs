@@ -9,7 +9,6 @@ mod del;
 mod input;
 mod interop;
 mod page;
-#[cfg(feature = "device-kinds")]
 mod physical;
 mod rollback;
 mod sysfs;

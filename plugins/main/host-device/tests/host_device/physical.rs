@@ -1,6 +1,5 @@
 //! A device that outlives its container's namespace. It goes to the machine's first
-//! namespace then, so this test needs a machine of its own: User Mode Linux, with a
-//! network device of its own.
+//! namespace then, so this test needs a machine of its own.
 
 use crate::common::{plugin, records};
 use serde_json::{Value, json};
@@ -8,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
-use testkit::Invocation;
+use testkit::{Invocation, needs, physical_device};
 
 const NETNS: &str = "/run/netns/physical1";
 
@@ -55,22 +54,6 @@ fn returned(mac: &str) -> String {
     panic!("the device did not come back");
 }
 
-/// The machine's network device, which has a driver.
-fn own_device() -> String {
-    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap();
-    assert!(
-        cpu.contains("User Mode Linux"),
-        "needs UML: this machine's own network devices are not the test's to move"
-    );
-    let devices = fs::read_dir("/sys/class/net").unwrap().flatten();
-    let mut names = devices
-        .filter(|device| device.path().join("device").exists())
-        .map(|device| device.file_name().into_string().unwrap());
-    names
-        .next()
-        .expect("a network device; User Mode Linux has one with eth0=mcast on its command line")
-}
-
 fn call(verb: &str, config: &Value) -> Invocation {
     let call = plugin().command(verb).id("physical1").ifname("net1");
     call.netns(NETNS).config(config)
@@ -78,7 +61,8 @@ fn call(verb: &str, config: &Value) -> Invocation {
 
 #[test]
 fn it_is_back_as_it_was() {
-    let device = own_device();
+    needs(&["physical-device", "dummy"]);
+    let device = physical_device();
     let mac = link(&device)["address"].as_str().unwrap().to_owned();
     let config = json!({
         "cniVersion": "1.1.0", "name": "net", "type": "host-device", "device": device,

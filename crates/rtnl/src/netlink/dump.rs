@@ -3,7 +3,7 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use super::Handle;
+use super::Connection;
 use crate::error::Error;
 use crate::wire::{Message, Messages, NLM_F_DUMP, NLM_F_DUMP_INTR};
 
@@ -14,11 +14,15 @@ const MAX_ATTEMPTS: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// A table that was read.
-pub(crate) struct Dumped<T> {
-    pub(crate) list: Vec<T>,
+pub struct Dumped<T> {
+    /// Its entries.
+    pub list: Vec<T>,
     /// Number of datagrams with entries in them. The kernel fills each from the
     /// table at one moment, but lets go of the table in between.
-    pub(crate) parts: u32,
+    pub parts: u32,
+    /// The table changed meanwhile: this is not the table of any one moment.
+    /// Only [`Connection::dump_once`] gives such a one.
+    pub interrupted: bool,
 }
 
 impl<T> Default for Dumped<T> {
@@ -26,6 +30,7 @@ impl<T> Default for Dumped<T> {
         Dumped {
             list: Vec::new(),
             parts: 0,
+            interrupted: false,
         }
     }
 }
@@ -40,12 +45,15 @@ struct Progress {
     failure: Option<(i32, String)>,
 }
 
-impl Handle {
+impl Connection {
     /// Reads a table; `read` adds what it wants of each message to the list.
     ///
     /// Never gives part of a table: if it changes while it is read
     /// (`NLM_F_DUMP_INTR`), it is read again, ten times at most.
-    pub(crate) fn dump<T>(
+    ///
+    /// # Errors
+    /// The kernel's refusal, and those of the socket.
+    pub fn dump<T>(
         &self,
         kind: u16,
         body: &[u8],
@@ -56,8 +64,11 @@ impl Handle {
             .map(|dumped| dumped.list)
     }
 
-    /// As [`Handle::dump`], and tells in how many parts the table came.
-    pub(crate) fn dump_parts<T>(
+    /// As [`Connection::dump`], and tells in how many parts the table came.
+    ///
+    /// # Errors
+    /// The kernel's refusal, and those of the socket.
+    pub fn dump_parts<T>(
         &self,
         kind: u16,
         body: &[u8],
@@ -68,28 +79,33 @@ impl Handle {
             if attempt > 0 {
                 sleep(PAUSE);
             }
-            if let Some(dumped) = self.dump_once(kind, body, what, &read)? {
+            let dumped = self.dump_once(kind, body, what, &read)?;
+            if !dumped.interrupted {
                 return Ok(dumped);
             }
         }
         Err(Error::interrupted(MAX_ATTEMPTS, what))
     }
 
-    /// `None` if the dump was interrupted.
-    fn dump_once<T>(
+    /// As [`Connection::dump_parts`], in one attempt: what comes may be
+    /// interrupted.
+    ///
+    /// # Errors
+    /// The kernel's refusal, and those of the socket.
+    pub fn dump_once<T>(
         &self,
         kind: u16,
         body: &[u8],
         what: &str,
         read: &impl Fn(&Message<'_>, &mut Vec<T>),
-    ) -> Result<Option<Dumped<T>>, Error> {
+    ) -> Result<Dumped<T>, Error> {
         let sequence = self.send(kind, NLM_F_DUMP, body, what)?;
         let mut list = Vec::new();
         let mut progress = Progress::default();
         // The kernel takes no further dump before this one was read to its end,
         // so an interrupted one is, too.
         while !progress.done {
-            self.socket.receive(what, |datagram| {
+            self.receive(what, |datagram| {
                 read_part(datagram, sequence, &mut progress, &mut |message| {
                     read(message, &mut list);
                 });
@@ -97,11 +113,11 @@ impl Handle {
         }
         match progress.failure {
             Some((errno, text)) => Err(Error::kernel(errno, text, what)),
-            None if progress.interrupted => Ok(None),
-            None => Ok(Some(Dumped {
+            None => Ok(Dumped {
                 list,
                 parts: progress.parts,
-            })),
+                interrupted: progress.interrupted,
+            }),
         }
     }
 }

@@ -1,0 +1,268 @@
+//! Both variants of iptables: how often they are run, what goes wrong, many at
+//! once.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+mod variants;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use common::feed;
+use netfilter::iptables::{Change, Family, Iptables, Rule, Table};
+use testkit::Host;
+use variants::{BOTH, CHAIN, COMMENT, VARIANTS, Variant, each, ip, masquerade, portmap};
+
+#[test]
+fn words_of_a_user_are_taken_and_asked_for() {
+    each(&[Family::V4], |variant| {
+        let rule = |address: &str| {
+            Rule::new()
+                .comment("x")
+                .free(&[
+                    "!",
+                    "--dst",
+                    address,
+                    "-m",
+                    "mac",
+                    "--mac-source",
+                    "02:00:00:00:00:01",
+                ])
+                .jump("ACCEPT")
+        };
+        let change = Change::new(Table::Filter)
+            .own_chain("own")
+            .append("own", rule("10.0.0.0/255.0.0.0"));
+        variant.iptables.apply(&change).unwrap();
+        variant.iptables.apply(&change).unwrap();
+        let saved = variant.iptables.read(Table::Filter).unwrap();
+        assert_eq!(saved.rules_of("own").count(), 1);
+        let holds = |chain, rule: &Rule| variant.iptables.holds(Table::Filter, chain, rule);
+        assert!(holds("own", &rule("10.0.0.0/8")).unwrap());
+        assert!(!holds("own", &rule("11.0.0.0/8")).unwrap());
+        assert!(!holds("other", &rule("10.0.0.0/8")).unwrap());
+    });
+}
+
+/// A failing line leaves nothing behind, and is named.
+#[test]
+fn a_refused_change_changes_nothing() {
+    each(BOTH, |variant| {
+        let change = Change::new(Table::Nat)
+            .own_chain("own")
+            .append("own", Rule::new().jump("ACCEPT"))
+            .append("own", Rule::new().jump("NO-SUCH-CHAIN"));
+        let error = variant.iptables.apply(&change).unwrap_err();
+        let text = error.to_string();
+        assert!(text.starts_with("running [/usr/sbin/ip"), "{text}");
+        assert!(
+            text.contains("-restore --noflush --wait=30]: exit status"),
+            "{text}"
+        );
+        assert!(
+            text.contains("NO-SUCH-CHAIN") || text.contains("line"),
+            "{text}"
+        );
+        assert!(!variant.iptables.read(Table::Nat).unwrap().has_chain("own"));
+    });
+}
+
+#[test]
+fn a_held_lock_has_a_deadline() {
+    let _host = Host::new();
+    // Held as iptables itself would.
+    let file = std::fs::File::create("/run/xtables.lock").unwrap();
+    file.lock().unwrap();
+    let command = Path::new("/usr/sbin/iptables-legacy");
+    let iptables = Iptables::with_command(Family::V4, command)
+        .unwrap()
+        .with_lock_wait(Duration::from_secs(1));
+    let begin = Instant::now();
+    let error = iptables.apply(&masquerade(Family::V4)).unwrap_err();
+    assert!(error.is_timeout(), "{error}");
+    assert_eq!(
+        error.to_string(),
+        "/usr/sbin/iptables-legacy-restore: the xtables lock is held by another process, \
+         gave up after 1 s"
+    );
+    assert!(begin.elapsed() < Duration::from_secs(10));
+    drop(file);
+    iptables.apply(&masquerade(Family::V4)).unwrap();
+}
+
+#[test]
+fn a_missing_command_is_named() {
+    let missing = Path::new("/nonexistent/iptables");
+    let error = Iptables::with_command(Family::V4, missing).unwrap_err();
+    assert!(error.is_missing_command());
+    assert!(Iptables::find(Family::V6).is_ok());
+    assert_eq!(
+        error.to_string(),
+        "exec: \"/nonexistent/iptables\": executable file not found in $PATH; \
+         install iptables or use nftables"
+    );
+}
+
+/// Several at once, with another that rewrites its own rules all the time:
+/// everything is there in the end, and nothing twice; then nothing.
+#[test]
+fn many_change_the_same_table() {
+    each(&[Family::V4], |variant| {
+        let command = variant.command();
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let rules = "*nat\n:OTHER - [0:0]\n-A OTHER -j ACCEPT\nCOMMIT\n";
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    feed(&format!("{command}-restore --noflush --wait=30"), rules);
+                }
+            });
+            let change = |number: u32, add: bool| {
+                let own = format!("CNI-DN-{number:021}");
+                let shared = Change::new(Table::Nat).chain("CNI-HOSTPORT-DNAT").append(
+                    "PREROUTING",
+                    Rule::new().local_destination().jump("CNI-HOSTPORT-DNAT"),
+                );
+                let entry = Rule::new().comment(&own).jump(&own);
+                if add {
+                    shared
+                        .own_chain(&own)
+                        .append(&own, Rule::new().jump("ACCEPT"))
+                        .append("CNI-HOSTPORT-DNAT", entry)
+                } else {
+                    Change::new(Table::Nat)
+                        .delete("CNI-HOSTPORT-DNAT", entry)
+                        .delete_chain(&own)
+                }
+            };
+            let all = |add: bool| {
+                std::thread::scope(|inner| {
+                    for number in 0..12 {
+                        let change = change(number, add);
+                        inner.spawn(move || variant.iptables.apply(&change).unwrap());
+                    }
+                });
+            };
+            all(true);
+            let saved = variant.iptables.read(Table::Nat).unwrap();
+            assert_eq!(saved.rules_of("CNI-HOSTPORT-DNAT").count(), 12);
+            assert_eq!(saved.rules_of("PREROUTING").count(), 1, "{}", variant.name);
+            all(false);
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        let saved = variant.iptables.read(Table::Nat).unwrap();
+        assert_eq!(saved.rules_of("CNI-HOSTPORT-DNAT").count(), 0);
+        assert_eq!(saved.rules_of("OTHER").count(), 1);
+        let names: Vec<&str> = saved.chains().filter(|c| c.starts_with("CNI-DN")).collect();
+        assert_eq!(names, [""; 0]);
+    });
+}
+
+/// Commands that note that they were run, and do as the real ones.
+struct Counted {
+    log: std::path::PathBuf,
+    iptables: Iptables,
+}
+
+impl Counted {
+    fn new(host: &Host, variant: &Variant) -> Counted {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = host.dir();
+        let log = dir.join("log");
+        for suffix in ["", "-save", "-restore"] {
+            let file = dir.join(format!("iptables{suffix}"));
+            let script = format!(
+                "#!/bin/sh\necho iptables{suffix} >> {}\nexec {}{suffix} \"$@\"\n",
+                log.display(),
+                variant.command()
+            );
+            std::fs::write(&file, script).unwrap();
+            std::fs::set_permissions(&file, PermissionsExt::from_mode(0o755)).unwrap();
+        }
+        let iptables = Iptables::with_command(variant.family, &dir.join("iptables")).unwrap();
+        Counted { log, iptables }
+    }
+
+    /// The commands that a change runs.
+    fn runs(&self, change: &Change) -> Vec<String> {
+        self.iptables.apply(change).unwrap();
+        let log = std::fs::read_to_string(&self.log).unwrap();
+        std::fs::remove_file(&self.log).unwrap();
+        log.lines().map(str::to_owned).collect()
+    }
+}
+
+#[test]
+fn one_process_does_in_the_usual_case() {
+    const ONE: [&str; 1] = ["iptables-restore"];
+    const READ: [&str; 3] = ["iptables-restore", "iptables-save", "iptables-restore"];
+    for name in VARIANTS {
+        let host = Host::new();
+        let command = Path::new("/usr/sbin/iptables-legacy");
+        let variant = Variant {
+            name,
+            family: Family::V4,
+            iptables: Iptables::with_command(Family::V4, command).unwrap(),
+        };
+        let counted = Counted::new(&host, &variant);
+        let entry = Rule::new()
+            .source(ip("10.0.0.2"), 32)
+            .comment(COMMENT)
+            .jump(CHAIN);
+        let gone = Change::new(Table::Nat)
+            .delete("POSTROUTING", entry)
+            .delete_chain(CHAIN);
+        assert_eq!(counted.runs(&masquerade(Family::V4)), ONE, "{name}");
+        assert_eq!(counted.runs(&masquerade(Family::V4)), READ, "{name} again");
+        assert_eq!(counted.runs(&gone), ONE, "{name}");
+        assert_eq!(counted.runs(&gone), READ[..2], "{name}, nothing there");
+        // The first of a host finds the shared chains missing.
+        assert_eq!(counted.runs(&portmap(Family::V4)), READ, "{name}");
+        let dn = "CNI-DN-022110f36292712c8bb50";
+        let change = Change::new(Table::Nat)
+            .delete_jumps("CNI-HOSTPORT-DNAT", dn)
+            .delete_chain(dn);
+        assert_eq!(counted.runs(&change), READ[1..], "{name}");
+        assert_eq!(counted.runs(&portmap(Family::V4)), ONE, "{name}");
+    }
+}
+
+#[test]
+fn a_transaction_reads_and_writes_once() {
+    for name in VARIANTS {
+        let host = Host::new();
+        let command = format!("/usr/sbin/iptables-{name}");
+        let variant = Variant {
+            name,
+            family: Family::V4,
+            iptables: Iptables::with_command(Family::V4, Path::new(&command)).unwrap(),
+        };
+        let counted = Counted::new(&host, &variant);
+        let rule = || Rule::new().source(ip("10.0.0.2"), 32).jump("ACCEPT");
+        let runs = || {
+            let mut seen = Vec::new();
+            let build = |saved: &netfilter::iptables::Saved| {
+                seen.push(saved.has_rule("SHARED", &rule()));
+                Change::new(Table::Filter)
+                    .chain("SHARED")
+                    .append("SHARED", rule())
+            };
+            counted.iptables.transaction(Table::Filter, build).unwrap();
+            let log = std::fs::read_to_string(&counted.log).unwrap();
+            std::fs::remove_file(&counted.log).unwrap();
+            (seen, log.lines().map(str::to_owned).collect::<Vec<_>>())
+        };
+        let (seen, commands) = runs();
+        assert_eq!(seen, [false], "{name}");
+        assert_eq!(commands, ["iptables-save", "iptables-restore"], "{name}");
+        let (seen, commands) = runs();
+        assert_eq!(seen, [true], "{name}");
+        assert_eq!(commands, ["iptables-save"], "{name}");
+        let bad = |_: &_| Change::new(Table::Filter).chain("a b");
+        let error = counted
+            .iptables
+            .transaction(Table::Filter, bad)
+            .unwrap_err();
+        assert!(error.to_string().contains("invalid chain name"), "{error}");
+    }
+}

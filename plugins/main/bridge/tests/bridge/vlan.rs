@@ -1,0 +1,326 @@
+//! `vlan`, `vlanTrunk`, `preserveDefaultVlan`: who hears whom on a bridge that filters
+//! by VLAN.
+
+use crate::common::{
+    attribute, bridge, dual, give_address, host_end, in_vlan, ipv4, layer2, run_on, vlans_of,
+};
+use serde_json::{Value, json};
+use std::net::IpAddr;
+use std::thread;
+use std::time::Duration;
+use testkit::{Container, Host, Node, needs};
+
+const FILTERING: &str = "/linkinfo/info_data/vlan_filtering";
+
+/// A container without IPAM, with an address of its own.
+#[track_caller]
+fn plugged(host: &Host, name: &str, address: &str, keys: Value) -> (Container, String) {
+    let container = host.container(name);
+    let run = bridge().add(&container, &layer2(keys)).expect_ok();
+    bridge().check(&container, &run.with_prev()).expect_ok();
+    give_address(&container, address, "eth0");
+    (container, host_end(&run))
+}
+
+fn hears_nothing_of(from: &Container, to: &str) {
+    let to: IpAddr = to.parse().unwrap();
+    assert!(!from.can_reach(to, Duration::from_millis(600)), "{to}");
+}
+
+#[test]
+fn containers_of_one_vlan_talk_and_of_two_do_not() {
+    needs(&["bridge-vlan-filtering"]);
+    let host = Host::new();
+    let (c1, port) = plugged(&host, "c1", "10.7.0.1/24", json!({"vlan": 100}));
+    let (c2, _) = plugged(&host, "c2", "10.7.0.2/24", json!({"vlan": 100}));
+    let (c3, _) = plugged(&host, "c3", "10.7.0.3/24", json!({"vlan": 200}));
+    let (c4, plain) = plugged(&host, "c4", "10.7.0.4/24", json!({}));
+    for (container, address) in [
+        (&c1, "fd07::1/64"),
+        (&c2, "fd07::2/64"),
+        (&c3, "fd07::3/64"),
+    ] {
+        give_address(container, address, "eth0");
+    }
+    assert_eq!(attribute(&host, "cni0", FILTERING), 1);
+    assert_eq!(vlans_of(&host, &port), [(100, "pu")]);
+    assert_eq!(vlans_of(&host, &plain), [(1, "pu")]);
+    // Of the bridge itself nothing is changed.
+    assert_eq!(vlans_of(&host, "cni0"), [(1, "pu")]);
+    c1.ping("10.7.0.2");
+    c2.ping("10.7.0.1");
+    c1.ping("fd07::2");
+    for (from, to) in [
+        (&c1, "10.7.0.3"),
+        (&c3, "10.7.0.1"),
+        (&c1, "10.7.0.4"),
+        (&c4, "10.7.0.2"),
+    ] {
+        hears_nothing_of(from, to);
+    }
+    hears_nothing_of(&c1, "fd07::3");
+    // It is the VLAN that keeps them apart.
+    run_on(
+        &host,
+        &format!("bridge vlan add dev {plain} vid 100 pvid untagged"),
+    );
+    c1.ping("10.7.0.4");
+}
+
+#[test]
+fn a_trunk_gets_tagged_frames_of_its_vlans_only() {
+    needs(&["bridge-vlan-filtering", "vlan"]);
+    let host = Host::new();
+    let trunk = json!({"vlanTrunk": [{"minID": 20, "maxID": 21}, {"id": 10}, {"id": 20}]});
+    let (router, port) = plugged(&host, "router", "10.7.1.9/24", trunk);
+    let listed = [(1, "pu"), (10, ""), (20, ""), (21, "")];
+    assert_eq!(vlans_of(&host, &port), listed);
+    for vlan in [10, 20, 21, 30] {
+        run_on(
+            &router,
+            &format!("ip link add link eth0 name eth0.{vlan} type vlan id {vlan}"),
+        );
+        run_on(&router, &format!("ip link set eth0.{vlan} up"));
+        give_address(
+            &router,
+            &format!("10.7.{vlan}.9/24"),
+            &format!("eth0.{vlan}"),
+        );
+    }
+    let mut others = Vec::new();
+    for vlan in [10, 20, 21, 30] {
+        let name = format!("c{vlan}");
+        let address = format!("10.7.{vlan}.1/24");
+        others.push(plugged(&host, &name, &address, json!({"vlan": vlan})).0);
+    }
+    for vlan in [10, 20, 21] {
+        router.ping(&format!("10.7.{vlan}.1"));
+    }
+    // Untagged frames are those of VLAN 1.
+    let (plain, _) = plugged(&host, "plain", "10.7.1.1/24", json!({}));
+    plain.ping("10.7.1.9");
+    hears_nothing_of(&router, "10.7.30.1");
+    hears_nothing_of(&others[3], "10.7.30.9");
+    // Not a single frame has come, though the container asked for the address by broadcast.
+    let received = |vlan: u64| {
+        let link = router.ip_json(&["-s", "link", "show", "dev", &format!("eth0.{vlan}")]);
+        link[0]["stats64"]["rx"]["packets"].as_u64().unwrap()
+    };
+    assert_eq!(received(30), 0);
+    assert!(received(10) > 0);
+}
+
+#[test]
+fn a_trunk_with_a_native_vlan() {
+    needs(&["bridge-vlan-filtering", "vlan"]);
+    let host = Host::new();
+    // Listed again in the trunk, it stays the native one.
+    let keys = json!({"vlan": 5, "vlanTrunk": [{"minID": 4, "maxID": 6}]});
+    let (c1, port) = plugged(&host, "c1", "10.7.5.1/24", keys);
+    assert_eq!(vlans_of(&host, &port), [(4, ""), (5, "pu"), (6, "")]);
+    let (c2, _) = plugged(&host, "c2", "10.7.5.2/24", json!({"vlan": 5}));
+    c1.ping("10.7.5.2");
+    let (tagged, _) = plugged(&host, "c3", "10.7.6.2/24", json!({"vlan": 6}));
+    run_on(&c1, "ip link add link eth0 name eth0.6 type vlan id 6");
+    run_on(&c1, "ip link set eth0.6 up");
+    give_address(&c1, "10.7.6.1/24", "eth0.6");
+    tagged.ping("10.7.6.1");
+    hears_nothing_of(&c2, "10.7.6.2");
+}
+
+#[test]
+fn ports_in_all_ways() {
+    needs(&["bridge-vlan-filtering"]);
+    let everything: Vec<(u64, &str)> = (1..=4094)
+        .map(|id| (id, if id == 1 { "pu" } else { "" }))
+        .collect();
+    for (keys, vlans) in [
+        (json!({"vlan": 1}), &[(1, "pu")][..]),
+        (json!({"vlan": 4094}), &[(4094, "pu")]),
+        (
+            json!({"vlan": 5, "preserveDefaultVlan": true}),
+            &[(1, "u"), (5, "pu")],
+        ),
+        (json!({"vlan": 5, "vlanTrunk": []}), &[(5, "pu")]),
+        (
+            json!({"vlan": 5, "vlanTrunk": [{"id": 1}]}),
+            &[(1, ""), (5, "pu")],
+        ),
+        (
+            json!({"vlanTrunk": [{"id": 7}], "preserveDefaultVlan": true}),
+            &[(1, "pu"), (7, "")],
+        ),
+        (json!({"vlanTrunk": [{"id": 1}]}), &[(1, "pu")]),
+        // Nothing but a bridge that filters.
+        (json!({"vlanTrunk": []}), &[(1, "pu")]),
+        (json!({"vlanTrunk": [{}], "vlan": 0}), &[(1, "pu")]),
+        (
+            json!({"vlanTrunk": [{"minID": 1, "maxID": 4094}]}),
+            &everything,
+        ),
+    ] {
+        let host = Host::new();
+        let container = host.container("c1");
+        let run = bridge().add(&container, &layer2(keys.clone())).expect_ok();
+        assert_eq!(run.stderr_text(), "");
+        assert_eq!(vlans_of(&host, &host_end(&run)), vlans, "{keys}");
+        assert_eq!(attribute(&host, "cni0", FILTERING), 1, "{keys}");
+        bridge().check(&container, &run.with_prev()).expect_ok();
+        bridge().del(&container, &run.with_prev()).expect_ok();
+        assert_eq!(host.link_names(), ["cni0", "lo"]);
+    }
+    let host = Host::new();
+    let container = host.container("c1");
+    let without = layer2(json!({"preserveDefaultVlan": true, "vlan": 0}));
+    bridge().add(&container, &without).expect_ok();
+    assert_eq!(attribute(&host, "cni0", FILTERING), 0);
+}
+
+#[test]
+fn a_bridge_with_another_default_vlan() {
+    needs(&["bridge-vlan-filtering"]);
+    for (default, keys, vlans) in [
+        (7, json!({"vlan": 5}), &[(5, "pu")][..]),
+        (7, json!({"vlan": 7}), &[(7, "pu")]),
+        (
+            7,
+            json!({"vlan": 5, "preserveDefaultVlan": true}),
+            &[(5, "pu"), (7, "u")],
+        ),
+        (7, json!({"vlanTrunk": [{"id": 7}]}), &[(1, "pu"), (7, "")]),
+        (0, json!({"vlan": 5}), &[(5, "pu")]),
+        (0, json!({"vlanTrunk": [{"id": 9}]}), &[(1, "pu"), (9, "")]),
+    ] {
+        let host = Host::new();
+        let make = "ip link add cni0 type bridge vlan_filtering 1 vlan_default_pvid";
+        run_on(&host, &format!("{make} {default}"));
+        let container = host.container("c1");
+        let run = bridge().add(&container, &layer2(keys.clone())).expect_ok();
+        assert_eq!(vlans_of(&host, &host_end(&run)), vlans, "{default} {keys}");
+        bridge().check(&container, &run.with_prev()).expect_ok();
+        let pvid = attribute(&host, "cni0", "/linkinfo/info_data/vlan_default_pvid");
+        assert_eq!(pvid, default);
+    }
+}
+
+#[test]
+fn a_bridge_that_does_not_filter_stays_so() {
+    needs(&["bridge-vlan-filtering"]);
+    let host = Host::new();
+    run_on(&host, "ip link add cni0 type bridge");
+    let container = host.container("c1");
+    let run = bridge()
+        .add(&container, &layer2(json!({"vlan": 5})))
+        .expect_ok();
+    assert_eq!(attribute(&host, "cni0", FILTERING), 0);
+    assert_eq!(vlans_of(&host, &host_end(&run)), [(5, "pu")]);
+    let warning = "bridge cni0 exists and does not filter by vlan";
+    assert!(run.stderr_text().contains(warning), "{}", run.report());
+    bridge()
+        .check(&container, &run.with_prev())
+        .expect_error(999)
+        .mentions("Bridge interface cni0 does not filter by vlan");
+    run_on(&host, "ip link set cni0 type bridge vlan_filtering 1");
+    bridge().check(&container, &run.with_prev()).expect_ok();
+}
+
+/// Nothing of a container's VLAN leaks while it is being plugged in.
+#[test]
+fn no_frame_of_another_vlan_passes_meanwhile() {
+    needs(&["bridge-vlan-filtering"]);
+    let host = Host::new();
+    host.set_sysctl("net/ipv6/conf/default/disable_ipv6", "1");
+    let (c1, _) = plugged(&host, "c1", "10.7.0.1/24", json!({"vlan": 1}));
+    run_on(
+        &c1,
+        "ip neigh add 10.7.0.77 lladdr 02:00:00:00:00:77 dev eth0",
+    );
+    // A flood of frames for a station that nobody knows goes to all ports of VLAN 1.
+    let flood = c1.enter(|| {
+        let socket = std::net::UdpSocket::bind("10.7.0.1:0").unwrap();
+        thread::spawn(move || {
+            for _ in 0..2000 {
+                let _ = socket.send_to(b"?", "10.7.0.77:9");
+                thread::sleep(Duration::from_micros(200));
+            }
+        })
+    });
+    let c2 = host.container("c2");
+    c2.set_sysctl("net/ipv6/conf/default/disable_ipv6", "1");
+    bridge().add(&c2, &layer2(json!({"vlan": 9}))).expect_ok();
+    flood.join().unwrap();
+    let link = c2.ip_json(&["-s", "link", "show", "dev", "eth0"]);
+    assert_eq!(link[0]["stats64"]["rx"]["packets"], 0);
+}
+
+#[test]
+fn networks_of_two_vlans_with_the_same_addresses() {
+    needs(&["bridge-vlan-filtering"]);
+    let host = Host::new();
+    let (one, other) = (host.container("c1"), host.container("c2"));
+    let network = |vlan: u16| {
+        let name = format!("net{vlan}");
+        ipv4(json!({"name": name, "vlan": vlan}))
+    };
+    let first = bridge().add(&one, &network(5)).expect_ok();
+    let second = bridge().add(&other, &network(6)).expect_ok();
+    assert_eq!(one.addresses("eth0"), other.addresses("eth0"));
+    bridge().check(&one, &first.with_prev()).expect_ok();
+    bridge().check(&other, &second.with_prev()).expect_ok();
+    let third = host.container("c3");
+    bridge().add(&third, &network(5)).expect_ok();
+    third.ping("10.1.0.2");
+    for (container, vlan) in [(&one, 5), (&other, 6), (&third, 5)] {
+        bridge().del(container, &network(vlan)).expect_ok();
+    }
+    assert_eq!(host.link_names(), ["cni0", "lo"]);
+}
+
+#[test]
+fn results_have_three_interfaces_without_a_gateway() {
+    needs(&["bridge-vlan-filtering"]);
+    let host = Host::new();
+    for keys in [json!({}), json!({"ipam": {}, "isGateway": true})] {
+        let container = host.container("c1");
+        let run = bridge().add(&container, &in_vlan(100, keys)).expect_ok();
+        let interfaces = run.json()["interfaces"].as_array().unwrap().len();
+        assert_eq!(interfaces, 3);
+        bridge().check(&container, &run.with_prev()).expect_ok();
+        bridge().del(&container, &run.with_prev()).expect_ok();
+        assert_eq!(host.link_names(), ["cni0", "lo"]);
+    }
+}
+
+/// Runs on the kernels that the other tests here cannot run on.
+#[test]
+fn a_kernel_that_does_not_filter_is_told_of() {
+    let host = Host::new();
+    let probe = "ip link add probe type bridge vlan_filtering 1";
+    if host
+        .try_command(&probe.split(' ').collect::<Vec<_>>())
+        .is_ok()
+    {
+        return;
+    }
+    let container = host.container("c1");
+    let words =
+        "the kernel does not filter by vlan on bridges; it needs CONFIG_BRIDGE_VLAN_FILTERING";
+    for there in [false, true] {
+        if there {
+            run_on(&host, "ip link add cni0 type bridge");
+        }
+        let before = host.snapshot();
+        for keys in [json!({"vlan": 5}), json!({"vlanTrunk": [{"id": 5}]})] {
+            let config = dual(keys);
+            let add = bridge().add(&container, &config);
+            add.expect_error(999).mentions(words);
+            before.assert_same(&host.snapshot());
+            let status = bridge().status(&config);
+            match there {
+                true => drop(status.expect_error(50).mentions(words)),
+                false => drop(status.expect_ok()),
+            }
+        }
+        bridge().status(&dual(json!({}))).expect_ok();
+    }
+}

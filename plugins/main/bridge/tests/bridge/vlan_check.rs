@@ -1,0 +1,172 @@
+//! CHECK after each single piece of drift of the VLANs names it.
+
+use crate::common::{attribute, bridge, dual, host_end, run_on};
+use serde_json::{Value, json};
+use testkit::{Container, Host, Run, needs};
+
+struct Attached {
+    host: Host,
+    container: Container,
+    run: Run,
+    /// Names to be written in commands and texts.
+    names: Vec<(&'static str, String)>,
+}
+
+impl Attached {
+    fn new(extra: Value) -> Attached {
+        let host = Host::new();
+        let container = host.container("c1");
+        let run = bridge().add(&container, &dual(extra)).expect_ok();
+        bridge().check(&container, &run.with_prev()).expect_ok();
+        let mut names = vec![("VETH", host_end(&run))];
+        if testkit::Node::link(&host, "cni0.100").is_some() {
+            let port = attribute(&host, "cni0.100", "/link");
+            names.push(("PORT", port.as_str().unwrap().to_owned()));
+        }
+        Attached {
+            host,
+            container,
+            run,
+            names,
+        }
+    }
+
+    fn named(&self, text: &str) -> String {
+        let names = self.names.iter();
+        names.fold(text.to_owned(), |text, (key, name)| text.replace(key, name))
+    }
+
+    /// What was changed by hand, and what CHECK has to say of it.
+    #[track_caller]
+    fn after(&self, commands: &[&str], words: &str) {
+        for command in commands {
+            run_on(&self.host, &self.named(command));
+        }
+        let check = bridge().check(&self.container, &self.run.with_prev());
+        check.expect_error(999).mentions(&self.named(words));
+    }
+}
+
+#[test]
+fn of_the_containers_port() {
+    needs(&["bridge-vlan-filtering"]);
+    let keys = json!({"vlan": 100, "vlanTrunk": [{"minID": 200, "maxID": 202}]});
+    let drifts: &[(&[&str], &str)] = &[
+        (
+            &["bridge vlan del dev VETH vid 100"],
+            "Interface VETH has no native vlan, configured is 100",
+        ),
+        (
+            &["bridge vlan add dev VETH vid 101 pvid untagged"],
+            "Interface VETH has the native vlan 101, configured is 100",
+        ),
+        (
+            &["bridge vlan add dev VETH vid 1 pvid untagged"],
+            "Interface VETH has the native vlan 1, configured is 100",
+        ),
+        (
+            &["bridge vlan add dev VETH vid 100 untagged"],
+            "Interface VETH has no native vlan, configured is 100",
+        ),
+        (
+            &["bridge vlan add dev VETH vid 100 pvid"],
+            "Interface VETH has the native vlan 100 tagged",
+        ),
+        (
+            &["bridge vlan del dev VETH vid 201"],
+            "Interface VETH is not in vlan 201 of its trunk",
+        ),
+        (
+            &["bridge vlan add dev VETH vid 202 untagged"],
+            "Interface VETH has vlan 202 of its trunk untagged",
+        ),
+        (
+            &["bridge vlan add dev VETH vid 203"],
+            "Interface VETH is in vlan 203, which is not configured",
+        ),
+        (
+            &["ip link set cni0 type bridge vlan_filtering 0"],
+            "Bridge interface cni0 does not filter by vlan",
+        ),
+    ];
+    for (commands, words) in drifts {
+        Attached::new(keys.clone()).after(commands, words);
+    }
+}
+
+#[test]
+fn of_the_gateway() {
+    needs(&["bridge-vlan-filtering"]);
+    let drifts: &[(&[&str], &str)] = &[
+        (
+            &["ip addr del 10.1.0.1/24 dev cni0.100"],
+            "gateway address 10.1.0.1/24 is not on vlan interface cni0.100",
+        ),
+        (
+            &["ip addr del fd00:1::1/64 dev cni0.100"],
+            "gateway address fd00:1::1/64 is not on vlan interface cni0.100",
+        ),
+        (&["ip link set cni0.100 down"], "Interface cni0.100 is down"),
+        (&["ip link set PORT down"], "Interface PORT is down"),
+        (
+            &["ip link del cni0.100"],
+            "Interface name cni0.100 not found",
+        ),
+        (
+            &["ip link set cni0.100 address 02:00:00:00:00:99"],
+            "Interface cni0.100 Mac ",
+        ),
+        (
+            &["ip link set PORT nomaster"],
+            "Interface cni0.100 does not lead to bridge cni0: PORT is not its port",
+        ),
+        (
+            &["bridge vlan del dev PORT vid 100"],
+            "Interface PORT has no native vlan, configured is 100",
+        ),
+        (
+            &["bridge vlan add dev PORT vid 7 pvid untagged"],
+            "Interface PORT has the native vlan 7, configured is 100",
+        ),
+        (
+            &["bridge vlan add dev PORT vid 7"],
+            "Interface PORT is in vlan 7, which is not configured",
+        ),
+        (
+            &[
+                "ip addr flush dev cni0.100",
+                "ip addr add 10.1.0.1/24 dev cni0",
+            ],
+            "gateway address 10.1.0.1/24 is not on vlan interface cni0.100",
+        ),
+    ];
+    for (commands, words) in drifts {
+        let attached = Attached::new(json!({"vlan": 100, "isGateway": true}));
+        attached.after(commands, words);
+    }
+}
+
+#[test]
+fn what_it_does_not_mind() {
+    needs(&["bridge-vlan-filtering"]);
+    let attached = Attached::new(json!({"vlan": 100, "isGateway": true}));
+    for command in [
+        // The bridge takes it as it comes without addresses.
+        "ip link set cni0 address 02:00:00:00:00:99",
+        // Older releases of upstream leave the default VLAN.
+        "bridge vlan add dev VETH vid 1 untagged",
+        "bridge vlan add dev cni0 vid 9 self",
+    ] {
+        run_on(&attached.host, &attached.named(command));
+    }
+    let check = bridge().check(&attached.container, &attached.run.with_prev());
+    check.expect_ok();
+    // Of a port that no VLAN was asked for, none is looked at.
+    let attached = Attached::new(json!({}));
+    run_on(
+        &attached.host,
+        &attached.named("bridge vlan add dev VETH vid 9"),
+    );
+    let check = bridge().check(&attached.container, &attached.run.with_prev());
+    check.expect_ok();
+}

@@ -1,0 +1,68 @@
+//! The host's end of the container's veth pair.
+
+use anyhow::{anyhow, bail};
+use cni_core::{AddResult, Call};
+use plugin_kit::Container;
+use rtnl::{Handle, Link};
+
+/// The link of the host that the container's interface `CNI_IFNAME` leads to. It is
+/// looked for by its index, and must be in `result` as an interface of the host: in a
+/// chain there may be several pairs.
+///
+/// # Errors
+/// When the interface is no veth, or leads elsewhere.
+pub(crate) fn find(
+    call: &Call,
+    container: &Container,
+    host: &Handle,
+    result: &AddResult,
+) -> anyhow::Result<Link> {
+    if result.interfaces.is_empty() {
+        bail!("no interfaces provided");
+    }
+    let link = peer(call, container, host)?;
+    let is_known = result
+        .interfaces
+        .iter()
+        .any(|interface| interface.sandbox.is_empty() && interface.name == link.name);
+    if !is_known {
+        bail!(
+            "no veth peer of container interface found in host ns: {} is not among the \
+             interfaces of prevResult",
+            link.name
+        );
+    }
+    Ok(link)
+}
+
+/// The same without a look at a result.
+///
+/// # Errors
+/// As [`find`].
+pub(crate) fn peer(call: &Call, container: &Container, host: &Handle) -> anyhow::Result<Link> {
+    let name = &call.if_name;
+    let no_peer = |cause: &dyn std::fmt::Display| {
+        anyhow!("container interface {name} has no veth peer: {cause}")
+    };
+    let inside = container.rtnl.link_by_name(name).map_err(|e| no_peer(&e))?;
+    if !inside.is_kind("veth") {
+        let kind = inside.kind.as_deref().unwrap_or("a device");
+        return Err(no_peer(&format!(
+            "it is {kind}, and only veth can be shaped"
+        )));
+    }
+    let Some(index) = inside.link.filter(|index| *index > 0) else {
+        return Err(no_peer(&"the kernel does not tell it"));
+    };
+    let elsewhere = || anyhow!("veth peer with index {index} is not in host ns");
+    // Without a namespace of its own the peer is in the container, too.
+    if inside.link_netnsid.is_none() {
+        return Err(elsewhere());
+    }
+    let outside = host.link_by_index(index).map_err(|_| elsewhere())?;
+    // The peer may be in a third namespace, and the index something else's here.
+    if !outside.is_kind("veth") || outside.link != Some(inside.index) {
+        return Err(elsewhere());
+    }
+    Ok(outside)
+}

@@ -1,0 +1,305 @@
+//! The qdisc that holds a link's packets to a rate, and what hangs below it.
+
+use crate::config::Config;
+use crate::subnets::{Direction, SHAPED, Subnets, UNSHAPED};
+use anyhow::{anyhow, bail};
+use plugin_kit::Undo;
+use rtnl::{
+    Handle, Htb, HtbClass, Link, Qdisc, QdiscInfo, QdiscKind, QdiscSpec, Request, Tbf, TcHandle,
+};
+
+/// The number of the qdisc at the root, the same as upstream's.
+const FIRST: TcHandle = TcHandle::new(1, 0);
+/// The number of the queue below, if it has been replaced.
+const QUEUE: TcHandle = TcHandle::new(2, 0);
+/// The one class of a token bucket filter.
+const BUCKET: TcHandle = TcHandle::new(1, 1);
+
+/// Bytes per second of what is not shaped, faster than any link.
+const UNLIMITED: u64 = 100_000_000_000;
+/// A millisecond of that, in ticks of 64 ns.
+const UNLIMITED_BUFFER: u32 = 15_625;
+/// The kernel warns of larger ones, and of smaller ones than a packet.
+const QUANTUM: std::ops::RangeInclusive<u64> = 1_500..=200_000;
+
+/// What is to be made of a link.
+#[derive(Clone, Copy)]
+pub(crate) struct Shaper<'c> {
+    bucket: Tbf,
+    direction: Direction,
+    subnets: Option<&'c Subnets>,
+    queue: Option<QdiscKind>,
+}
+
+impl<'c> Shaper<'c> {
+    /// The one for packets to the container, if they are shaped.
+    pub(crate) fn ingress(config: &'c Config) -> Option<Self> {
+        Shaper::new(config, config.ingress?, Direction::Ingress)
+    }
+
+    /// The one for packets from the container, if they are shaped.
+    pub(crate) fn egress(config: &'c Config) -> Option<Self> {
+        Shaper::new(config, config.egress?, Direction::Egress)
+    }
+
+    fn new(config: &'c Config, bucket: Tbf, direction: Direction) -> Option<Self> {
+        let subnets = config.subnets.as_ref();
+        // A token bucket filter limits its queue itself, a class does not.
+        let plain = (subnets.is_some() && config.has_latency).then_some(QdiscKind::Bfifo {
+            limit: bucket.limit,
+        });
+        Some(Shaper {
+            bucket,
+            direction,
+            subnets,
+            queue: config.queue.or(plain),
+        })
+    }
+
+    /// Whether packets wait in queues as long as the link's transmit queue.
+    pub(crate) fn uses_link_queue(&self) -> bool {
+        self.subnets.is_some()
+    }
+
+    fn root(&self) -> QdiscKind {
+        match self.subnets {
+            None => QdiscKind::Tbf(self.bucket),
+            Some(subnets) => QdiscKind::Htb(Htb {
+                default_class: subnets.default_class().0 & 0xffff,
+                rate2quantum: 10,
+            }),
+        }
+    }
+
+    /// The classes, none for a token bucket filter.
+    fn classes(&self) -> Vec<(TcHandle, HtbClass)> {
+        if self.subnets.is_none() {
+            return Vec::new();
+        }
+        let quantum = |rate: u64| (rate / 10).clamp(*QUANTUM.start(), *QUANTUM.end()) as u32;
+        let Tbf { rate, buffer, .. } = self.bucket;
+        let shaped = HtbClass {
+            rate,
+            // There is no class above to borrow from, so this is not reached.
+            ceil: rate.saturating_mul(2),
+            buffer,
+            cbuffer: buffer,
+            quantum: quantum(rate),
+        };
+        let unshaped = HtbClass {
+            rate: UNLIMITED,
+            ceil: UNLIMITED,
+            buffer: UNLIMITED_BUFFER,
+            cbuffer: UNLIMITED_BUFFER,
+            quantum: quantum(UNLIMITED),
+        };
+        vec![(SHAPED, shaped), (UNSHAPED, unshaped)]
+    }
+
+    /// Where packets that are shaped wait.
+    fn leaf(&self) -> TcHandle {
+        if self.subnets.is_some() {
+            SHAPED
+        } else {
+            BUCKET
+        }
+    }
+
+    /// Makes it of the link `index`.
+    ///
+    /// # Errors
+    /// When the kernel refuses. Nothing is left behind then, nor when `undo` runs.
+    pub(crate) fn install<'h>(
+        &self,
+        host: &'h Handle,
+        link: &Link,
+        undo: &mut Undo<'h>,
+    ) -> anyhow::Result<()> {
+        let index = link.index;
+        let root = QdiscSpec {
+            handle: FIRST,
+            parent: TcHandle::ROOT,
+            kind: self.root(),
+        };
+        match host.request(Request::add_qdisc(index, &root)) {
+            Ok(_) => undo.push("delete the qdisc", move || remove(host, index)),
+            Err(e) if e.is_exists() => bail!(
+                "create qdisc: {e}: link {} has one already; delete the attachment first",
+                link.name
+            ),
+            Err(e) => return Err(refused(e, root.kind)),
+        }
+        let mut requests = Vec::new();
+        for (number, class) in self.classes() {
+            requests.push(Request::add_htb_class(index, number, FIRST, &class));
+        }
+        if let Some(subnets) = self.subnets {
+            let filters = subnets.filters(FIRST, self.direction);
+            requests.extend(filters.iter().map(|f| Request::add_u32_filter(index, f)));
+        }
+        // They stand on each other, and go together with the first. One that fails
+        // makes the others fail, or superfluous.
+        let results = host.batch(requests);
+        results
+            .into_iter()
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|e| {
+                let what = e.what().to_owned();
+                anyhow!(e).context(what)
+            })?;
+        if let Some(kind) = self.queue {
+            let spec = QdiscSpec {
+                handle: QUEUE,
+                parent: self.leaf(),
+                kind,
+            };
+            host.request(Request::add_qdisc(index, &spec))
+                .map_err(|e| refused(e, kind))?;
+        }
+        Ok(())
+    }
+
+    /// Whether `qdisc`, of a link's root, is this one.
+    pub(crate) fn is_made_of(&self, qdisc: &Qdisc) -> bool {
+        qdisc.handle == FIRST
+            && match (self.root(), qdisc.info) {
+                (QdiscKind::Tbf(wanted), QdiscInfo::Tbf(present)) => wanted == present,
+                (QdiscKind::Htb(wanted), QdiscInfo::Htb(present)) => wanted == present,
+                _ => false,
+            }
+    }
+
+    /// Compares with what `link` has.
+    ///
+    /// # Errors
+    /// At the first thing that differs; the text names it and both values.
+    pub(crate) fn check(&self, host: &Handle, link: &Link) -> anyhow::Result<()> {
+        let name = &link.name;
+        let wanted = self.root();
+        let Some(present) = host.qdisc(link.index, TcHandle::ROOT)? else {
+            bail!("Failed to find qdisc: link {name} has none");
+        };
+        match (wanted, present.info) {
+            (QdiscKind::Tbf(wanted), QdiscInfo::Tbf(present)) => {
+                for (what, wanted, present) in [
+                    ("Rate", wanted.rate, present.rate),
+                    ("Limit", wanted.limit.into(), present.limit.into()),
+                    ("Buffer", wanted.buffer.into(), present.buffer.into()),
+                ] {
+                    if wanted != present {
+                        bail!(
+                            "{what} doesn't match: qdisc of link {name} has {present}, not {wanted}"
+                        );
+                    }
+                }
+            }
+            (QdiscKind::Htb(wanted), QdiscInfo::Htb(present)) => {
+                if wanted.default_class != present.default_class {
+                    bail!(
+                        "qdisc of link {name} puts other traffic into class 1:{:x}, not 1:{:x}",
+                        present.default_class,
+                        wanted.default_class
+                    );
+                }
+                self.check_classes(host, link)?;
+            }
+            _ => bail!(
+                "Failed to find qdisc: link {name} has {}, not {}",
+                present.kind,
+                wanted.name()
+            ),
+        }
+        self.check_queue(host, link)
+    }
+
+    fn check_classes(&self, host: &Handle, link: &Link) -> anyhow::Result<()> {
+        let name = &link.name;
+        let present = host.classes(link.index)?;
+        for (number, wanted) in self.classes() {
+            let class = present.iter().find(|class| class.handle == number);
+            let Some(class) = class.and_then(|class| class.htb) else {
+                bail!("class {number} of link {name} is missing");
+            };
+            for (what, wanted, present) in [
+                ("Rate", wanted.rate, class.rate),
+                ("Ceiling", wanted.ceil, class.ceil),
+                ("Buffer", wanted.buffer.into(), class.buffer.into()),
+                (
+                    "Ceiling's buffer",
+                    wanted.cbuffer.into(),
+                    class.cbuffer.into(),
+                ),
+            ] {
+                if wanted != present {
+                    bail!(
+                        "{what} doesn't match: class {number} of link {name} has {present}, \
+                         not {wanted}"
+                    );
+                }
+            }
+        }
+        let Some(subnets) = self.subnets else {
+            return Ok(());
+        };
+        let present = host.filters(link.index, FIRST)?;
+        let wanted = subnets.filters(FIRST, self.direction);
+        for (filter, subnet) in wanted.iter().zip(subnets.names()) {
+            if !present.iter().any(|present| present.filter == *filter) {
+                bail!(
+                    "link {name} has no filter that puts {subnet} into class {}",
+                    filter.class
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn check_queue(&self, host: &Handle, link: &Link) -> anyhow::Result<()> {
+        let Some(wanted) = self.queue else {
+            return Ok(());
+        };
+        let present = host.qdisc(link.index, self.leaf())?;
+        let present = present.map_or("a plain queue".into(), |qdisc| qdisc.kind);
+        if present != wanted.name() {
+            bail!(
+                "queue doesn't match: link {} has {present} at {}, not {}",
+                link.name,
+                self.leaf(),
+                wanted.name()
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Deletes what hangs at the root of the link `index`; a link that is gone has
+/// nothing.
+pub(crate) fn remove(host: &Handle, index: u32) -> anyhow::Result<()> {
+    match host.request(Request::del_qdisc(index, FIRST, TcHandle::ROOT)) {
+        Err(e) if !e.is_not_found() => {
+            Err(anyhow!(e).context(format!("failed to delete the qdisc of link {index}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What the kernel said to a qdisc, with more about a kind that it does not have.
+fn refused(error: rtnl::Error, kind: QdiscKind) -> anyhow::Error {
+    let name = kind.name();
+    // The kernel says the same of a place that does not exist, but these do.
+    if !error.is_not_found() || error.errno() == Some(ENODEV) {
+        return anyhow!(error).context("create qdisc");
+    }
+    let what = match kind {
+        QdiscKind::FqCodel | QdiscKind::Fq => format!("queue {name}"),
+        _ => format!("shaping with {name}"),
+    };
+    anyhow!(error).context(format!(
+        "create qdisc: {what} needs a kernel that has it: load the module sch_{name}, or see to \
+         CONFIG_NET_SCH_{}",
+        name.to_uppercase()
+    ))
+}
+
+/// `ENODEV` of errno.h.
+const ENODEV: i32 = 19;

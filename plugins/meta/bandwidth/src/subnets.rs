@@ -1,0 +1,205 @@
+//! Which of a container's traffic is shaped: that with some subnets, or that with all
+//! others. Kept as bandwidth 1.5 kept it, in classes of a hierarchical token bucket
+//! with `u32` filters.
+
+use cni_core::quote::quote;
+use cni_core::{Cidr, Code, Error};
+use rtnl::{TcHandle, U32Filter, U32Key};
+use std::net::IpAddr;
+
+/// The class of what is shaped.
+pub(crate) const SHAPED: TcHandle = TcHandle::new(1, 48);
+/// The class of what is not.
+pub(crate) const UNSHAPED: TcHandle = TcHandle::new(1, 1);
+
+/// Which subnets are told apart, never none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subnets {
+    list: Vec<Cidr>,
+    /// Whether these are shaped, rather than everything else.
+    shaped: bool,
+}
+
+/// Which way packets go through the qdisc.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// To the container: the other side is the source.
+    Ingress,
+    /// From the container: the other side is the destination.
+    Egress,
+}
+
+impl Subnets {
+    /// `None` if neither list has an entry.
+    pub(crate) fn new(shaped: &[String], unshaped: &[String]) -> anyhow::Result<Option<Subnets>> {
+        let refuse = |text: String| Err(Error::new(Code::INVALID_NETWORK_CONFIG, text).into());
+        let (list, key) = match (shaped, unshaped) {
+            ([], []) => return Ok(None),
+            (list, []) => (list, "shapedSubnets"),
+            ([], list) => (list, "unshapedSubnets"),
+            _ => {
+                return refuse(
+                    "unshapedSubnets and shapedSubnets cannot be both specified, one of them \
+                     should be discarded"
+                        .into(),
+                );
+            }
+        };
+        let mut parsed: Vec<Cidr> = Vec::with_capacity(list.len());
+        for (number, text) in list.iter().enumerate() {
+            let subnet = match text.parse::<Cidr>() {
+                Ok(subnet) => subnet.masked(),
+                Err(e) => {
+                    return refuse(format!(
+                        "bad subnet {} provided, details {e}: {key}[{number}]",
+                        quote(text)
+                    ));
+                }
+            };
+            if !parsed.contains(&subnet) {
+                parsed.push(subnet);
+            }
+        }
+        Ok(Some(Subnets {
+            list: parsed,
+            shaped: key == "shapedSubnets",
+        }))
+    }
+
+    /// The subnets as texts, in the order of [`Subnets::filters`].
+    pub(crate) fn names(&self) -> impl Iterator<Item = String> {
+        self.list.iter().map(ToString::to_string)
+    }
+
+    /// The class of what no filter places.
+    pub(crate) fn default_class(&self) -> TcHandle {
+        if self.shaped { UNSHAPED } else { SHAPED }
+    }
+
+    /// The filters that place the rest, one a subnet.
+    pub(crate) fn filters(&self, parent: TcHandle, direction: Direction) -> Vec<U32Filter> {
+        let class = if self.shaped { SHAPED } else { UNSHAPED };
+        let filter = |subnet: &Cidr| {
+            // `ETH_P_IP` and `ETH_P_IPV6` of if_ether.h. A priority belongs to one of
+            // them.
+            let (protocol, priority) = match subnet.is_ipv4() {
+                true => (0x0800, 16),
+                false => (0x86dd, 15),
+            };
+            U32Filter {
+                parent,
+                protocol,
+                priority,
+                keys: keys(subnet, direction),
+                class,
+                redirect: None,
+            }
+        };
+        self.list.iter().map(filter).collect()
+    }
+}
+
+/// Comparisons of the other side's address, 32 bits each; those of which nothing
+/// counts are left out, but for one.
+fn keys(subnet: &Cidr, direction: Direction) -> Vec<U32Key> {
+    // Where source and destination stand in the two headers.
+    let (bytes, source, destination) = match subnet.network() {
+        IpAddr::V4(address) => (address.octets().to_vec(), 12, 16),
+        IpAddr::V6(address) => (address.octets().to_vec(), 8, 24),
+    };
+    let begin = match direction {
+        Direction::Ingress => source,
+        Direction::Egress => destination,
+    };
+    let words = bytes.chunks_exact(4).enumerate();
+    let keys = words.map(|(number, word)| {
+        let bits = usize::from(subnet.prefix())
+            .saturating_sub(number * 32)
+            .min(32);
+        let zeros = u32::try_from(32 - bits).unwrap_or(32);
+        U32Key {
+            mask: u32::MAX.checked_shl(zeros).unwrap_or(0),
+            value: word
+                .iter()
+                .fold(0, |value, byte| value << 8 | u32::from(*byte)),
+            offset: begin + 4 * number as i32,
+        }
+    });
+    let mut keys: Vec<U32Key> = keys.collect();
+    let significant = keys.iter().filter(|key| key.mask != 0).count();
+    keys.truncate(significant.max(1));
+    keys
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(mask: u32, value: u32, offset: i32) -> U32Key {
+        U32Key {
+            mask,
+            value,
+            offset,
+        }
+    }
+
+    fn compared(subnet: &str, direction: Direction) -> Vec<U32Key> {
+        keys(&subnet.parse::<Cidr>().unwrap().masked(), direction)
+    }
+
+    #[test]
+    fn what_is_compared() {
+        use Direction::{Egress, Ingress};
+        assert_eq!(
+            compared("10.1.2.3/8", Egress),
+            [key(0xff00_0000, 0x0a00_0000, 16)]
+        );
+        assert_eq!(
+            compared("10.1.2.3/32", Ingress),
+            [key(u32::MAX, 0x0a01_0203, 12)]
+        );
+        assert_eq!(compared("0.0.0.0/0", Egress), [key(0, 0, 16)]);
+        assert_eq!(
+            compared("2001:db8:1::/48", Egress),
+            [
+                key(u32::MAX, 0x2001_0db8, 24),
+                key(0xffff_0000, 0x0001_0000, 28)
+            ]
+        );
+        assert_eq!(
+            compared("2001:db8::/32", Ingress),
+            [key(u32::MAX, 0x2001_0db8, 8)]
+        );
+        assert_eq!(compared("::/0", Ingress), [key(0, 0, 8)]);
+        assert_eq!(compared("fd00::1/128", Egress).len(), 4);
+    }
+
+    #[test]
+    fn lists() {
+        let list = |texts: &[&str]| texts.iter().map(|t| t.to_string()).collect::<Vec<_>>();
+        let new = |shaped: &[&str], unshaped: &[&str]| {
+            Subnets::new(&list(shaped), &list(unshaped)).map_err(|e| e.to_string())
+        };
+        assert_eq!(new(&[], &[]), Ok(None));
+        let shaped = new(&["10.0.0.0/8", "10.9.9.9/8", "fd00::/8"], &[])
+            .unwrap()
+            .unwrap();
+        assert_eq!(shaped.list.len(), 2);
+        assert_eq!(shaped.default_class(), UNSHAPED);
+        let filters = shaped.filters(TcHandle::new(1, 0), Direction::Egress);
+        assert_eq!((filters[0].protocol, filters[0].priority), (0x0800, 16));
+        assert_eq!((filters[1].protocol, filters[1].priority), (0x86dd, 15));
+        assert!(filters.iter().all(|filter| filter.class == SHAPED));
+        let unshaped = new(&[], &["10.0.0.0/8"]).unwrap().unwrap();
+        assert_eq!(unshaped.default_class(), SHAPED);
+        assert!(
+            new(&["10.0.0.0/8"], &["11.0.0.0/8"])
+                .unwrap_err()
+                .contains("cannot be both")
+        );
+        assert_eq!(
+            new(&[], &["10.0.0.0/8", "x"]).unwrap_err(),
+            "bad subnet \"x\" provided, details invalid CIDR address: x: unshapedSubnets[1]"
+        );
+    }
+}

@@ -1,0 +1,149 @@
+//! Beside the peer's binary: the same numbers in the kernel, and each implementation
+//! goes on where the other has begun.
+
+use crate::common::{BLOCK, bandwidth, bare, both, host, qdisc, run};
+use rtnl::{QdiscInfo, TcHandle};
+use serde_json::json;
+use testkit::{Container, Host, Node, Plugin};
+
+/// What container engines send where a pod is annotated with a rate only.
+const CONTAINERD: u64 = 4_294_967_295;
+const CRI_O: u64 = 34_359_738_359;
+
+/// Bits per second and bits.
+const TABLE: &[(u64, u64)] = &[
+    (8, 8),
+    (16, 8),
+    (123, 1_000_000_000),
+    (8_000, 80),
+    (100_000, 100_000),
+    (1_000_000, 8_000_000),
+    (1_234_567, 7_654_321),
+    (1_000_000, CONTAINERD),
+    (10_000_000, CONTAINERD),
+    (100_000_000, CONTAINERD),
+    (1_000_000_000, CONTAINERD),
+    (10_000_000_000, CONTAINERD),
+    (1_000_000, CRI_O),
+    (10_000_000, CRI_O),
+    (100_000_000, CRI_O),
+    (1_000_000_000, CRI_O),
+    (10_000_000_000, CRI_O),
+    // From here on the rate needs more than 32 bits.
+    (34_359_738_368, 80_000_000),
+    (40_000_000_000, CONTAINERD),
+    (100_000_000_000, 1_000_000_000),
+    (1 << 40, CRI_O),
+    // And a byte takes less than a tick.
+    (1 << 50, 8),
+    (u64::MAX, 8),
+];
+
+fn peer() -> Plugin {
+    Plugin::peer("bandwidth")
+}
+
+/// What `plugin` makes the kernel tell, of both links: raw, and as `tc` shows it.
+/// `None` if it fails. Nothing is left.
+fn made(
+    plugin: &Plugin,
+    (rate, burst): (u64, u64),
+    host: &Host,
+    container: &Container,
+) -> Option<(Vec<Option<QdiscInfo>>, String, [bool; 2])> {
+    let config = bare(json!({
+        "cniVersion": "1.0.0",
+        "ingressRate": rate, "ingressBurst": burst, "egressRate": rate, "egressBurst": burst,
+    }));
+    let mut config = config;
+    config["prevResult"]["cniVersion"] = json!("1.0.0");
+    let run = plugin.add(container, &config);
+    let made = run.is_ok().then(|| {
+        let raw = ["veth1", BLOCK].map(|link| qdisc(link, TcHandle::ROOT).map(|q| q.info));
+        let shown = host.command(&["tc", "-d", "qdisc", "show"]);
+        let check = |by: &Plugin| by.check(container, &run.with_prev()).is_ok();
+        (raw.to_vec(), shown, [check(&bandwidth()), check(&peer())])
+    });
+    plugin.del(container, &config).expect_ok();
+    // The peer leaves these two to die with the link.
+    for place in ["root", "ingress"] {
+        let _ = host.try_command(&["tc", "qdisc", "del", "dev", "veth1", place]);
+    }
+    made
+}
+
+#[test]
+fn the_same_numbers_as_the_peer() {
+    let (host, container) = host();
+    let mut compared = 0;
+    for row in TABLE {
+        let ours = made(&bandwidth(), *row, &host, &container);
+        let theirs = made(&peer(), *row, &host, &container);
+        assert_eq!(ours, theirs, "{row:?}");
+        if let Some((raw, _, [ours, theirs])) = ours {
+            assert!(
+                raw.iter()
+                    .all(|info| matches!(info, Some(QdiscInfo::Tbf(_))))
+            );
+            assert!(
+                ours && theirs,
+                "CHECK of {row:?}: ours {ours}, peer's {theirs}"
+            );
+            compared += 1;
+        }
+    }
+    assert!(compared >= 20, "{compared}");
+}
+
+#[test]
+fn begun_by_the_peer() {
+    let (host, container) = host();
+    let before = host.snapshot();
+    let mut config = both(json!({"cniVersion": "1.0.0"}));
+    config["prevResult"]["cniVersion"] = json!("1.0.0");
+    let run = peer().add(&container, &config).expect_ok();
+    bandwidth().check(&container, &run.with_prev()).expect_ok();
+    bandwidth().del(&container, &run.with_prev()).expect_ok();
+    before.assert_same(&host.snapshot());
+    peer().del(&container, &run.with_prev()).expect_ok();
+    before.assert_same(&host.snapshot());
+}
+
+#[test]
+fn begun_by_us() {
+    let (host, container) = host();
+    let mut config = both(json!({"cniVersion": "1.0.0"}));
+    config["prevResult"]["cniVersion"] = json!("1.0.0");
+    let run = bandwidth().add(&container, &config).expect_ok();
+    peer().check(&container, &run.with_prev()).expect_ok();
+    peer().del(&container, &run.with_prev()).expect_ok();
+    assert_eq!(host.link(BLOCK), None);
+    let before = host.snapshot();
+    assert!(before.lines("host traffic control").len() > 2);
+    // What the peer has left, ours takes away.
+    bandwidth().del(&container, &run.with_prev()).expect_ok();
+    assert_eq!(qdisc("veth1", TcHandle::INGRESS), None);
+    assert_eq!(
+        qdisc("veth1", TcHandle::ROOT).map(|q| q.kind),
+        Some("noqueue".into())
+    );
+}
+
+/// Drift that the peer does see, it sees in what we have made.
+#[test]
+fn the_peer_sees_drift_in_ours() {
+    let (host, container) = host();
+    let mut config = both(json!({"cniVersion": "1.0.0"}));
+    config["prevResult"]["cniVersion"] = json!("1.0.0");
+    let added = bandwidth().add(&container, &config).expect_ok();
+    run(
+        &host,
+        "tc qdisc change dev veth1 root handle 1: tbf rate 9mbit burst 100000 latency 25ms",
+    );
+    for plugin in [peer(), bandwidth()] {
+        plugin
+            .check(&container, &added.with_prev())
+            .expect_error(999)
+            .mentions("Rate doesn't match");
+    }
+}

@@ -1,0 +1,215 @@
+//! What may be asked of the firewall plugin.
+
+use anyhow::{Context, bail};
+use cni_core::quote::quote;
+use cni_core::{Call, Code, Error};
+use serde::Deserialize;
+
+/// The configuration, validated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// What lets the traffic through.
+    pub backend: Backend,
+    /// Name of the chain that an administrator fills, ahead of the plugin's rules.
+    pub admin_chain: String,
+    /// The zone of firewalld that addresses are put in.
+    pub zone: String,
+    /// Who may reach the container from inside the host.
+    pub policy: Policy,
+}
+
+/// `backend`: what lets the traffic through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// firewalld if it runs, iptables otherwise, and nftables where there is no
+    /// usable iptables.
+    Auto,
+    /// iptables.
+    Iptables,
+    /// firewalld.
+    Firewalld,
+    /// nftables, natively.
+    Nftables,
+}
+
+/// `ingressPolicy`: who may reach the container from inside the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// Everybody.
+    Open,
+    /// Those on its bridge; not those on other bridges with a policy.
+    SameBridge,
+    /// Nobody on a bridge with a policy, not on its own one either.
+    Isolated,
+}
+
+/// The keys as they are written.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Raw {
+    backend: String,
+    iptables_admin_chain_name: String,
+    firewalld_zone: String,
+    ingress_policy: String,
+}
+
+impl Config {
+    /// Decodes and validates the configuration of `call`.
+    ///
+    /// # Errors
+    /// When a value has the wrong type, the policy is unknown, or the chain cannot
+    /// be the administrator's.
+    pub fn load(call: &Call) -> anyhow::Result<Config> {
+        let raw = Raw::load(call)?;
+        let Some(policy) = Policy::from_name(&raw.ingress_policy) else {
+            bail!(
+                "unknown ingress policy: {}; it must be \"open\", \"same-bridge\" or \"isolated\"",
+                quote(&raw.ingress_policy)
+            );
+        };
+        let config = raw.with_policy(policy);
+        refuse_bad_chain(&config.admin_chain)?;
+        Ok(config)
+    }
+
+    /// The same for DEL and GC, which nothing of the configuration must keep from
+    /// cleaning up: what cannot be understood counts as not given.
+    pub fn load_leniently(call: &Call) -> Config {
+        let raw = Raw::load(call).unwrap_or_default();
+        let policy = Policy::from_name(&raw.ingress_policy).unwrap_or(Policy::Open);
+        raw.with_policy(policy)
+    }
+}
+
+impl Raw {
+    fn load(call: &Call) -> anyhow::Result<Raw> {
+        call.config().context("failed to load netconf")
+    }
+
+    fn with_policy(self, policy: Policy) -> Config {
+        Config {
+            backend: Backend::from_name(&self.backend),
+            admin_chain: or(self.iptables_admin_chain_name, "CNI-ADMIN"),
+            zone: or(self.firewalld_zone, "trusted"),
+            policy,
+        }
+    }
+}
+
+fn or(given: String, default: &str) -> String {
+    if given.is_empty() {
+        default.to_owned()
+    } else {
+        given
+    }
+}
+
+impl Backend {
+    /// Any other name is taken for none, as upstream does.
+    fn from_name(name: &str) -> Backend {
+        match name {
+            "iptables" => Backend::Iptables,
+            "firewalld" => Backend::Firewalld,
+            "nftables" => Backend::Nftables,
+            _ => Backend::Auto,
+        }
+    }
+}
+
+impl Policy {
+    /// The policy of a name; without one it is open.
+    pub fn from_name(name: &str) -> Option<Policy> {
+        match name {
+            "" | "open" => Some(Policy::Open),
+            "same-bridge" => Some(Policy::SameBridge),
+            "isolated" => Some(Policy::Isolated),
+            _ => None,
+        }
+    }
+
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Policy::Open => "open",
+            Policy::SameBridge => "same-bridge",
+            Policy::Isolated => "isolated",
+        }
+    }
+}
+
+/// `XT_EXTENSION_MAXNAMELEN` (`linux/netfilter/x_tables.h`), without the zero.
+const CHAIN_MAX: usize = 28;
+
+/// A jump to one of these is none to an administrator's chain, or goes round in
+/// circles.
+const RESERVED: [&str; 11] = [
+    "ACCEPT",
+    "DROP",
+    "RETURN",
+    "QUEUE",
+    "INPUT",
+    "FORWARD",
+    "OUTPUT",
+    "CNI-FORWARD",
+    "CNI-ISOLATION-STAGE-1",
+    "CNI-ISOLATION-STAGE-2",
+    "LOG",
+];
+
+fn refuse_bad_chain(name: &str) -> Result<(), Error> {
+    let problem = if RESERVED.contains(&name) {
+        "the name is taken"
+    } else if name.len() > CHAIN_MAX {
+        "it has more than 28 characters"
+    } else if name.starts_with(['-', '!']) || !name.bytes().all(is_plain) {
+        "it must be of letters, digits and -_.: and begin with none of - and !"
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(
+        Code::INVALID_NETWORK_CONFIG,
+        format!(
+            "iptablesAdminChainName {} cannot be a chain of the administrator's: {problem}",
+            quote(name)
+        ),
+    ))
+}
+
+/// What iptables takes without quotes, and nft as the name of a chain.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies_have_names() {
+        for policy in [Policy::Open, Policy::SameBridge, Policy::Isolated] {
+            assert_eq!(Policy::from_name(policy.as_str()), Some(policy));
+        }
+        assert_eq!(Policy::from_name("Isolated"), None);
+    }
+
+    #[test]
+    fn chains_of_an_administrator() {
+        for name in ["CNI-ADMIN", "NOMAD-ADMIN", "a", &"x".repeat(28)] {
+            assert!(refuse_bad_chain(name).is_ok(), "{name}");
+        }
+        for name in [
+            "DROP",
+            "CNI-FORWARD",
+            "-x",
+            "!x",
+            "a b",
+            "ü",
+            "a\nb",
+            &"x".repeat(29),
+        ] {
+            let error = refuse_bad_chain(name).unwrap_err();
+            assert_eq!(error.code, Code::INVALID_NETWORK_CONFIG);
+            assert!(error.msg.starts_with("iptablesAdminChainName "), "{error}");
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! What may be asked of the portmap plugin.
+
+use crate::conditions::{self, Condition};
+use anyhow::{Context, anyhow, bail};
+use cni_core::quote::quote;
+use cni_core::{Call, cidr, json};
+use netfilter::backend::Backend;
+use netfilter::nft;
+use serde::Deserialize;
+use serde_json::Value;
+use std::net::IpAddr;
+
+/// The configuration, validated.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// `backend`; `None` leaves the choice to the plugin.
+    pub backend: Option<Backend>,
+    /// `rules`: the form of the rules in nftables.
+    pub form: Form,
+    /// `snat`: whether connections that would not find their way back are
+    /// masqueraded, those from localhost and from the container's own network.
+    pub snat: bool,
+    /// `masqAll`: whether all mapped connections are; needs `snat`.
+    pub masq_all: bool,
+    /// `markMasqBit`, as the mark it makes: iptables masquerades what bears it.
+    pub mark: u32,
+    /// `externalSetMarkChain`: a chain of somebody else that marks what is to be
+    /// masqueraded, in place of the plugin's own. iptables only.
+    pub set_mark_chain: Option<String>,
+    /// `conditionsV4`: words that every connection must match besides.
+    pub conditions_v4: Vec<String>,
+    /// `conditionsV6`, likewise.
+    pub conditions_v6: Vec<String>,
+    /// `runtimeConfig.portMappings`.
+    pub mappings: Vec<Mapping>,
+}
+
+/// The form of the rules in nftables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A rule for each mapping, as upstream has them.
+    Rules,
+    /// An element of a map for each mapping.
+    Map,
+}
+
+/// A port of the host that leads to one of the container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Mapping {
+    /// The port on the host, 1 at least.
+    pub host_port: u16,
+    /// The port in the container, 1 at least.
+    pub container_port: u16,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The address of the host that is meant; an unspecified one means all of
+    /// its family, `None` all of both.
+    pub host_ip: Option<IpAddr>,
+}
+
+/// A protocol that has ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    /// Stream Control Transmission Protocol.
+    Sctp,
+    /// Transmission Control Protocol.
+    Tcp,
+    /// User Datagram Protocol.
+    Udp,
+}
+
+impl Protocol {
+    /// All of them, in the order of their names.
+    pub const ALL: [Protocol; 3] = [Protocol::Sctp, Protocol::Tcp, Protocol::Udp];
+
+    /// Its name, in lower case.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Protocol::Sctp => "sctp",
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+        }
+    }
+
+    pub(crate) const fn nft(self) -> nft::Protocol {
+        match self {
+            Protocol::Sctp => nft::Protocol::Sctp,
+            Protocol::Tcp => nft::Protocol::Tcp,
+            Protocol::Udp => nft::Protocol::Udp,
+        }
+    }
+
+    fn from_name(name: &str) -> Option<Protocol> {
+        Protocol::ALL
+            .into_iter()
+            .find(|protocol| protocol.as_str().eq_ignore_ascii_case(name))
+    }
+}
+
+impl Mapping {
+    /// Whether it is one for containers' addresses of this family.
+    #[must_use]
+    pub fn is_for(&self, ipv4: bool) -> bool {
+        self.host_ip.is_none_or(|host| host.is_ipv4() == ipv4)
+    }
+
+    /// The only address of the host that is meant, if it is only one.
+    #[must_use]
+    pub fn destination(&self) -> Option<IpAddr> {
+        self.host_ip.filter(|host| !host.is_unspecified())
+    }
+}
+
+/// The keys as they are written.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Raw {
+    backend: Option<String>,
+    rules: Option<String>,
+    snat: Option<bool>,
+    masq_all: bool,
+    mark_masq_bit: Option<i64>,
+    external_set_mark_chain: Option<String>,
+    conditions_v4: Option<Vec<String>>,
+    conditions_v6: Option<Vec<String>>,
+    runtime_config: RuntimeConfig,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct RuntimeConfig {
+    port_mappings: Vec<RawMapping>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RawMapping {
+    #[serde(rename = "hostPort")]
+    host_port: i64,
+    #[serde(rename = "containerPort")]
+    container_port: i64,
+    protocol: String,
+    #[serde(rename = "hostIP")]
+    host_ip: String,
+}
+
+const DEFAULT_MARK_BIT: i64 = 13;
+
+impl Config {
+    /// Decodes and validates the configuration of `call`.
+    ///
+    /// # Errors
+    /// When something asked for is malformed, unknown or contradictory; the text
+    /// names the key.
+    pub fn load(call: &Call) -> anyhow::Result<Config> {
+        let raw: Raw = call
+            .config()
+            .context("failed to parse network configuration")?;
+        let backend = match &raw.backend {
+            None => None,
+            Some(name) => Some(
+                Backend::from_name(name)
+                    .ok_or_else(|| anyhow!("unrecognized backend {}", quote(name)))?,
+            ),
+        };
+        let form = match raw.rules.as_deref() {
+            None | Some("rules") => Form::Rules,
+            Some("map") => Form::Map,
+            Some(other) => bail!(
+                "unrecognized rules {}: it must be \"rules\" or \"map\"",
+                quote(other)
+            ),
+        };
+        if raw.external_set_mark_chain.is_some() && raw.mark_masq_bit.is_some() {
+            bail!("Cannot specify externalSetMarkChain and markMasqBit");
+        }
+        let bit = raw.mark_masq_bit.unwrap_or(DEFAULT_MARK_BIT);
+        let bit = u32::try_from(bit).ok().filter(|bit| *bit < 32);
+        let bit = bit.context("MasqMarkBit must be between 0 and 31")?;
+        let mappings = raw.runtime_config.port_mappings.iter().enumerate();
+        let config = Config {
+            backend,
+            form,
+            snat: raw.snat.unwrap_or(true),
+            masq_all: raw.masq_all,
+            mark: 1 << bit,
+            set_mark_chain: raw.external_set_mark_chain,
+            conditions_v4: raw.conditions_v4.unwrap_or_default(),
+            conditions_v6: raw.conditions_v6.unwrap_or_default(),
+            mappings: mappings
+                .map(|(number, raw)| mapping(number, raw))
+                .collect::<anyhow::Result<_>>()?,
+        };
+        config.validate_form()?;
+        if let Some(backend) = config.backend {
+            config.fits(backend)?;
+        }
+        Ok(config)
+    }
+
+    fn validate_form(&self) -> anyhow::Result<()> {
+        if self.form == Form::Rules {
+            return Ok(());
+        }
+        if self.backend == Some(Backend::Iptables) {
+            bail!("iptables backend was requested but \"rules\": \"map\" needs nftables");
+        }
+        for (key, conditions) in [
+            ("conditionsV4", &self.conditions_v4),
+            ("conditionsV6", &self.conditions_v6),
+        ] {
+            if !conditions.is_empty() {
+                bail!("{key} cannot be had together with \"rules\": \"map\"");
+            }
+        }
+        Ok(())
+    }
+
+    /// Tests that nothing is asked for that only the other backend has.
+    ///
+    /// # Errors
+    /// With the keys that are.
+    pub fn fits(&self, backend: Backend) -> anyhow::Result<()> {
+        let other = match backend {
+            Backend::Iptables => Backend::Nftables,
+            Backend::Nftables => Backend::Iptables,
+        };
+        let chain = self.set_mark_chain.as_ref().map(|_| Backend::Iptables);
+        let foreign: Vec<&str> = [
+            ("externalSetMarkChain", chain),
+            ("conditionsV4", conditions::language(&self.conditions_v4)),
+            ("conditionsV6", conditions::language(&self.conditions_v6)),
+        ]
+        .into_iter()
+        .filter_map(|(key, of)| (of == Some(other)).then_some(key))
+        .collect();
+        if !foreign.is_empty() {
+            bail!(
+                "{} backend was requested but configuration contains {}-specific options [{}]",
+                backend.as_str(),
+                other.as_str(),
+                foreign.join(" ")
+            );
+        }
+        if backend == Backend::Nftables {
+            self.nft_conditions(true)?;
+            self.nft_conditions(false)?;
+        }
+        Ok(())
+    }
+
+    /// The conditions of a family as words.
+    #[must_use]
+    pub fn conditions(&self, ipv4: bool) -> &[String] {
+        match ipv4 {
+            true => &self.conditions_v4,
+            false => &self.conditions_v6,
+        }
+    }
+
+    /// The conditions of a family in the language of nftables.
+    ///
+    /// # Errors
+    /// For words that mean nothing here.
+    pub fn nft_conditions(&self, ipv4: bool) -> anyhow::Result<Vec<Condition>> {
+        let key = if ipv4 { "conditionsV4" } else { "conditionsV6" };
+        conditions::parse(self.conditions(ipv4), ipv4).with_context(|| key.to_owned())
+    }
+
+    /// The mappings for containers' addresses of a family.
+    pub fn mappings_for(&self, ipv4: bool) -> impl Iterator<Item = &Mapping> {
+        self.mappings.iter().filter(move |m| m.is_for(ipv4))
+    }
+}
+
+fn mapping(number: usize, raw: &RawMapping) -> anyhow::Result<Mapping> {
+    let key = |name: &str| format!("runtimeConfig.portMappings[{number}].{name}");
+    let port = |value: i64, what: &str, name: &str| match u16::try_from(value) {
+        Ok(port) if port > 0 => Ok(port),
+        _ => Err(anyhow!(
+            "Invalid {what} port number: {value}: {} must be 1 to 65535",
+            key(name)
+        )),
+    };
+    let container_port = port(raw.container_port, "container", "containerPort")?;
+    let host_port = port(raw.host_port, "host", "hostPort")?;
+    let protocol = Protocol::from_name(&raw.protocol).ok_or_else(|| {
+        anyhow!(
+            "Invalid protocol: {}: {} must be \"tcp\", \"udp\" or \"sctp\"",
+            quote(&raw.protocol),
+            key("protocol")
+        )
+    })?;
+    let host_ip = match raw.host_ip.as_str() {
+        "" => None,
+        text => Some(cidr::parse_ip(text).map_err(|_| {
+            anyhow!(
+                "Invalid host IP: {}: {} must be an address",
+                quote(text),
+                key("hostIP")
+            )
+        })?),
+    };
+    Ok(Mapping {
+        host_port,
+        container_port,
+        protocol,
+        host_ip,
+    })
+}
+
+/// What a DEL needs: the mappings as far as they make sense. `None` if there are
+/// none at all. Nothing of the rest can stand in the way of a DEL.
+pub(crate) fn mappings_to_delete(conf: &Value) -> Option<Vec<Mapping>> {
+    let list = json::get(json::get(conf, "runtimeConfig")?, "portMappings")?.as_array()?;
+    if list.is_empty() {
+        return None;
+    }
+    let read = list.iter().enumerate().filter_map(|(number, entry)| {
+        let raw: RawMapping = json::decode(entry).ok()?;
+        mapping(number, &raw).ok()
+    });
+    Some(read.collect())
+}
+
+/// The backend that a configuration names, if it is one.
+pub(crate) fn backend_to_delete(conf: &Value) -> Option<Backend> {
+    Backend::from_name(json::get(conf, "backend")?.as_str()?)
+}
