@@ -12,7 +12,9 @@ pub fn needs(features: &[&str]) {
     let host = Host::new();
     for feature in features {
         if matches!(*feature, "fq_codel" | "fq") {
-            if let Err(error) = host.try_command(&["tc", "qdisc", "add", "dev", "lo", "root", feature]) {
+            if let Err(error) =
+                host.try_command(&["tc", "qdisc", "add", "dev", "lo", "root", feature])
+            {
                 panic!("needs UML: this kernel lacks {feature}: {error}");
             }
             continue;
