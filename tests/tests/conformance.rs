@@ -73,6 +73,7 @@ conforms!(loopback, [doc = "loopback"] Subject::loopback());
 conforms!(host_local, [doc = "host-local"] Subject::host_local());
 conforms!(ptp, [doc = "ptp with host-local"] Subject::ptp());
 conforms!(macvlan, [doc = "macvlan with host-local"] Subject::macvlan());
+conforms!(flannel, [doc = "flannel with bridge and host-local"] Subject::flannel());
 conforms!(tap, [doc = "tap with host-local"] Subject::tap());
 #[cfg(feature = "own")]
 conforms!(own, [doc = "the plugin CNI_TEST_SUBJECT describes"] Subject::from_env());
