@@ -75,6 +75,7 @@ conforms!(ptp, [doc = "ptp with host-local"] Subject::ptp());
 conforms!(macvlan, [doc = "macvlan with host-local"] Subject::macvlan());
 conforms!(ipvlan, [doc = "ipvlan with host-local"] Subject::ipvlan());
 conforms!(dummy, [doc = "dummy with host-local"] Subject::dummy());
+conforms!(flannel, [doc = "flannel with bridge and host-local"] Subject::flannel());
 conforms!(tap, [doc = "tap with host-local"] Subject::tap());
 #[cfg(feature = "own")]
 conforms!(own, [doc = "the plugin CNI_TEST_SUBJECT describes"] Subject::from_env());

@@ -117,6 +117,19 @@ impl Subject {
         Subject::interface("tap", json!({}))
     }
 
+    /// `flannel` with `bridge` and `host-local`, both address families.
+    pub fn flannel() -> Subject {
+        let config =
+            json!({"name": "conformance", "type": "flannel", "delegate": {"ipMasq": false}});
+        let mut subject = Subject::new("flannel", config);
+        let file = "FLANNEL_NETWORK=10.7.0.0/16\\nFLANNEL_SUBNET=10.7.1.1/24\\n\
+                    FLANNEL_IPV6_NETWORK=fd00:7::/48\\nFLANNEL_IPV6_SUBNET=fd00:7:0:1::1/64\\n\
+                    FLANNEL_MTU=1450\\nFLANNEL_IPMASQ=false\\n";
+        let write = format!("mkdir /run/flannel && printf '{file}' >/run/flannel/subnet.env");
+        subject.before = vec![["sh", "-c", &write].map(String::from).to_vec()];
+        subject
+    }
+
     /// `bridge` with `host-local`, both address families.
     pub fn bridge() -> Subject {
         let mut config = networks::dual_stack("");

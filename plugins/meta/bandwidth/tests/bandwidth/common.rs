@@ -1,5 +1,8 @@
 //! What the tests share: configurations, and the network they run in.
 
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
 use rtnl::{Handle, Qdisc, TcHandle};
 use serde_json::{Value, json};
 use testkit::{Container, Host, Node, Plugin, merge, wire};
@@ -43,7 +46,25 @@ pub(crate) fn host() -> (Host, Container) {
     for address in ["10.1.0.1/24", "fd00:1::1/64"] {
         host.command(&["ip", "addr", "add", address, "dev", "veth1", "nodad"]);
     }
+    // An IPv6 address is there before its route is.
+    for (node, address) in [(&host as &dyn Look, "fd00:1::1"), (&container, "fd00:1::2")] {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !node.local_routes().contains(address) && Instant::now() < deadline {
+            sleep(Duration::from_millis(2));
+        }
+    }
     (host, container)
+}
+
+/// A host or a container.
+trait Look {
+    fn local_routes(&self) -> String;
+}
+
+impl<N: Node> Look for N {
+    fn local_routes(&self) -> String {
+        self.command(&["ip", "-6", "route", "show", "table", "local"])
+    }
 }
 
 /// What hangs at a place of a link of the host, as the kernel tells it.

@@ -104,7 +104,7 @@ fn packets_find_their_class() {
 #[test]
 fn empty_lists_are_none() {
     for key in ["shapedSubnets", "unshapedSubnets"] {
-        let (_host, ..) = attached(json!({key: []}));
+        let (_host, _container, _) = attached(json!({key: []}));
         assert_eq!(
             qdisc("veth1", TcHandle::ROOT).map(|q| q.kind),
             Some("tbf".into())
