@@ -32,6 +32,9 @@ impl Need {
     }
 }
 
+/// Packages whose service changes the machine as soon as it runs, which it does once installed under systemd.
+const SERVICES: &[&str] = &["firewalld"];
+
 /// Whether packages can be installed here.
 pub(crate) fn can_install() -> bool {
     // Root of a user namespace owns nothing outside.
@@ -52,7 +55,13 @@ pub(crate) fn provide(needs: &[Need]) -> Outcome {
     }
     let mut packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
     packages.dedup();
-    if can_install() && install(&packages).is_ok() && missing.iter().all(|need| need.is_met()) {
+    let would_start = Path::new("/run/systemd/system").exists()
+        && packages.iter().any(|package| SERVICES.contains(package));
+    if can_install()
+        && !would_start
+        && install(&packages).is_ok()
+        && missing.iter().all(|need| need.is_met())
+    {
         return Ok(());
     }
     let list: Vec<String> = missing

@@ -30,6 +30,21 @@ const NEEDS: &[Need] = &[
         why: "looks at packet filters",
     },
     Need {
+        what: "conntrack",
+        package: "conntrack",
+        why: "looks at connections",
+    },
+    Need {
+        what: "dbus-daemon",
+        package: "dbus-daemon",
+        why: "the bus that firewalld is spoken to over",
+    },
+    Need {
+        what: "firewalld",
+        package: "firewalld",
+        why: "is asked to trust addresses",
+    },
+    Need {
         // One of the peer's plugins, which stands for all.
         what: "/usr/lib/cni/bridge",
         package: "containernetworking-plugins",

@@ -23,7 +23,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     (
         "crates/netfilter",
-        &["cni-core", "plugin-kit", "libcni", "rtnl"],
+        // It shares the netlink socket of rtnl.
+        &["cni-core", "plugin-kit", "libcni"],
     ),
     (
         "crates/cni-core",

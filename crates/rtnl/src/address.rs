@@ -6,7 +6,8 @@ use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::AddressHeader;
 
 use crate::error::Error;
-use crate::handle::{Dumped, Handle};
+use crate::handle::Handle;
+use crate::netlink::Dumped;
 use crate::request::Request;
 use crate::wire::attr::u32_at;
 use crate::wire::*;
@@ -301,19 +302,21 @@ impl Handle {
         }
         let what = format!("list addresses of link {index}");
         let body = crate::wire::builder::header_bytes(&header);
-        let dumped = self.dump_parts(RTM_GETADDR, &body, &what, |message, list| {
-            if message.kind != RTM_NEWADDR {
-                return;
-            }
-            let Some(address) = Address::decode(message.body) else {
-                return;
-            };
-            // Kernels before 4.20 send the addresses of all links.
-            let of_family = family.is_none_or(|family| family == Family::of(address.addr));
-            if address.index == index && of_family {
-                list.push(address);
-            }
-        });
+        let dumped = self
+            .connection()
+            .dump_parts(RTM_GETADDR, &body, &what, |message, list| {
+                if message.kind != RTM_NEWADDR {
+                    return;
+                }
+                let Some(address) = Address::decode(message.body) else {
+                    return;
+                };
+                // Kernels before 4.20 send the addresses of all links.
+                let of_family = family.is_none_or(|family| family == Family::of(address.addr));
+                if address.index == index && of_family {
+                    list.push(address);
+                }
+            });
         match dumped {
             Err(error) if error.errno() == Some(crate::errno::ENODEV) => Ok(Dumped::default()),
             dumped => dumped,

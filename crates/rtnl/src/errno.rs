@@ -11,13 +11,19 @@ use nix::libc;
 pub(crate) use libc::{EADDRNOTAVAIL, EEXIST, EINVAL, ENODEV, ENOENT, EOPNOTSUPP, ESRCH};
 
 pub(crate) fn write_text(f: &mut fmt::Formatter<'_>, errno: i32) -> fmt::Result {
-    match text(errno) {
+    match known(errno) {
         Some(text) => f.write_str(text),
         None => write!(f, "errno {errno}"),
     }
 }
 
-fn text(errno: i32) -> Option<&'static str> {
+/// The text of an error number in lower case, `errno 4711` if it has none.
+#[must_use]
+pub fn text(errno: i32) -> String {
+    known(errno).map_or_else(|| format!("errno {errno}"), str::to_owned)
+}
+
+fn known(errno: i32) -> Option<&'static str> {
     Some(match errno {
         libc::EPERM => "operation not permitted",
         libc::ENOENT => "no such file or directory",

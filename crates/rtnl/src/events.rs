@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use netlink_sys::protocols::NETLINK_ROUTE;
 use nix::libc::ENOBUFS;
 
 use crate::address::{Address, Family};
@@ -53,7 +54,7 @@ impl Handle {
     /// Those of `socket(2)` and of joining the group.
     pub fn subscribe_links() -> Result<LinkEvents, Error> {
         let handle = Handle::open()?;
-        handle.socket().subscribe(RTNLGRP_LINK)?;
+        handle.connection().socket().subscribe(RTNLGRP_LINK)?;
         Ok(LinkEvents { handle })
     }
 
@@ -63,7 +64,7 @@ impl Handle {
     /// # Errors
     /// Those of `socket(2)` and of joining the group.
     pub fn subscribe_addresses() -> Result<AddressEvents, Error> {
-        let socket = Socket::open()?;
+        let socket = Socket::open(NETLINK_ROUTE)?;
         socket.subscribe(RTNLGRP_IPV6_IFADDR)?;
         Ok(AddressEvents { socket })
     }
@@ -90,18 +91,23 @@ impl LinkEvents {
         let mut watch = Watch::new(index);
         loop {
             if watch.asked.is_none() {
-                self.handle.socket().drain(&what)?;
-                watch.asked = Some(self.handle.send(RTM_GETLINK, 0, &body, &what)?);
+                self.handle.connection().socket().drain(&what)?;
+                watch.asked = Some(
+                    self.handle
+                        .connection()
+                        .send(RTM_GETLINK, 0, &body, &what)?,
+                );
             }
             // An answer is on its way until the first state is known.
             if let Some(state) = watch.state.take() {
-                if !self.handle.socket().wait(deadline, &what)? {
+                if !self.handle.connection().socket().wait(deadline, &what)? {
                     return Ok(Waited::TimedOut(state));
                 }
                 watch.state = Some(state);
             }
             let read = self
                 .handle
+                .connection()
                 .socket()
                 .receive(&what, |datagram| watch.read(datagram, &mut wished));
             match read {

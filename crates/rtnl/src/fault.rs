@@ -2,7 +2,8 @@
 //!
 //! Modifying requests of the process are counted from 1, each message of a
 //! batch by itself. `RTNL_FAIL_AT=<n>` makes the n-th fail with `EIO` without
-//! being sent. `RTNL_COUNT=<file>` keeps the number of requests so far in a
+//! being sent; `RTNL_KILL_AT=<n>` aborts the process there, with nothing undone
+//! that was done so far. `RTNL_COUNT=<file>` keeps the number of requests so far in a
 //! file. Only in builds with the feature `fault-injection`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +15,10 @@ use crate::error::Error;
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
 /// Counts one modifying request; the error it is to fail with, if it is its turn.
-pub(crate) fn strike(what: &str) -> Option<Error> {
+///
+/// Other crates count theirs with it, too, so that there is one numbering.
+#[must_use]
+pub fn strike(what: &str) -> Option<Error> {
     let number = COUNT.fetch_add(1, Ordering::Relaxed) + 1;
     if let Some(path) = std::env::var_os("RTNL_COUNT")
         && let Err(error) = std::fs::write(path, number.to_string())
@@ -24,6 +28,10 @@ pub(crate) fn strike(what: &str) -> Option<Error> {
             what,
         ));
     }
-    let fail_at = std::env::var("RTNL_FAIL_AT").ok()?;
-    (fail_at.parse() == Ok(number)).then(|| Error::kernel(EIO, "injected".to_owned(), what))
+    let is_at =
+        |variable: &str| std::env::var(variable).is_ok_and(|value| value.parse() == Ok(number));
+    if is_at("RTNL_KILL_AT") {
+        std::process::abort();
+    }
+    is_at("RTNL_FAIL_AT").then(|| Error::kernel(EIO, "injected".to_owned(), what))
 }

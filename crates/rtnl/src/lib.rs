@@ -21,6 +21,7 @@ mod fault;
 mod handle;
 mod link;
 mod neighbour;
+pub mod netlink;
 mod request;
 mod route;
 mod route_list;

@@ -103,18 +103,20 @@ impl Handle {
         let body = body
             .finish()
             .map_err(|problem| Error::invalid(problem.to_owned(), &what))?;
-        let list = self.dump(RTM_GETNEIGH, &body, &what, |message, list| {
-            if message.kind != RTM_NEWNEIGH {
-                return;
-            }
-            let Some(neighbour) = Neighbour::decode(message.body) else {
-                return;
-            };
-            let of_family = family.is_none_or(|family| family == Family::of(neighbour.addr));
-            if neighbour.index == index && of_family {
-                list.push(neighbour);
-            }
-        });
+        let list = self
+            .connection()
+            .dump(RTM_GETNEIGH, &body, &what, |message, list| {
+                if message.kind != RTM_NEWNEIGH {
+                    return;
+                }
+                let Some(neighbour) = Neighbour::decode(message.body) else {
+                    return;
+                };
+                let of_family = family.is_none_or(|family| family == Family::of(neighbour.addr));
+                if neighbour.index == index && of_family {
+                    list.push(neighbour);
+                }
+            });
         match list {
             Err(error) if error.errno() == Some(errno::ENODEV) => Ok(Vec::new()),
             list => list,

@@ -218,14 +218,17 @@ impl Handle {
             .body(family)
             .finish()
             .map_err(|problem| Error::invalid(problem.to_owned(), WHAT))?;
-        let list = self.dump(RTM_GETROUTE, &body, WHAT, |message, routes| {
-            if message.kind != RTM_NEWROUTE {
-                return;
-            }
-            if let Some(route) = Route::decode(message.body).filter(|route| filter.wants(route)) {
-                routes.push(route);
-            }
-        });
+        let list = self
+            .connection()
+            .dump(RTM_GETROUTE, &body, WHAT, |message, routes| {
+                if message.kind != RTM_NEWROUTE {
+                    return;
+                }
+                if let Some(route) = Route::decode(message.body).filter(|route| filter.wants(route))
+                {
+                    routes.push(route);
+                }
+            });
         match list {
             // No such table, no such link.
             Err(error) if matches!(error.errno(), Some(errno::ENOENT | errno::ENODEV)) => {

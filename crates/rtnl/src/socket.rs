@@ -5,7 +5,6 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket as RawSocket, SocketAddr};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -22,6 +21,10 @@ pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// to this much.
 const BUFFER_LEN: usize = 32 * 1024;
 
+/// What every socket's buffers hold, in bytes: half of the kernel's default,
+/// which counts its own overhead, too.
+const USUAL_BUFFER: usize = 64 * 1024;
+
 /// More messages than a receive buffer of usual size holds.
 const MAX_DRAINED: u32 = 100_000;
 
@@ -33,9 +36,9 @@ pub(crate) struct Socket {
 impl Socket {
     /// Opens a socket of the calling thread's network namespace that accepts
     /// messages from the kernel only.
-    pub(crate) fn open() -> Result<Socket, Error> {
+    pub(crate) fn open(protocol: isize) -> Result<Socket, Error> {
         const WHAT: &str = "open a netlink socket";
-        let socket = RawSocket::new(NETLINK_ROUTE).map_err(failed("socket", WHAT))?;
+        let socket = RawSocket::new(protocol).map_err(failed("socket", WHAT))?;
         // Connecting to port 0 binds the socket and shuts out other processes.
         socket
             .connect(&SocketAddr::new(0, 0))
@@ -60,6 +63,28 @@ impl Socket {
         self.socket
             .add_membership(group)
             .map_err(failed("subscribe", "subscribe to events"))
+    }
+
+    /// The kernel refuses a datagram that its send buffer does not hold
+    /// (`EMSGSIZE`), so a failure shows there.
+    pub(crate) fn reserve_send(&self, bytes: usize) {
+        if bytes <= USUAL_BUFFER {
+            return;
+        }
+        // Going beyond the bound of the system takes a capability.
+        if setsockopt(&self.socket, sockopt::SndBufForce, &bytes).is_err() {
+            let _ = setsockopt(&self.socket, sockopt::SndBuf, &bytes);
+        }
+    }
+
+    /// Best effort; what does not fit shows as `ENOBUFS`.
+    pub(crate) fn reserve_receive(&self, bytes: usize) {
+        if bytes <= USUAL_BUFFER {
+            return;
+        }
+        if setsockopt(&self.socket, sockopt::RcvBufForce, &bytes).is_err() {
+            let _ = setsockopt(&self.socket, sockopt::RcvBuf, &bytes);
+        }
     }
 
     pub(crate) fn send(&self, datagram: &[u8], what: &str) -> Result<(), Error> {

@@ -51,7 +51,7 @@ impl Handle {
                 self.exchange(&datagram, &mut pending, &requests, &mut results);
                 datagram.clear();
             }
-            let sequence = self.next_sequence();
+            let sequence = self.connection.next_sequence();
             request.encode(sequence, &mut datagram);
             pending.push(Pending {
                 sequence,
@@ -79,12 +79,15 @@ impl Handle {
         let Some(first) = pending.first() else {
             return;
         };
-        let mut outcome = self.socket.send(datagram, requests[first.position].what());
+        let mut outcome = self
+            .connection
+            .socket()
+            .send(datagram, requests[first.position].what());
         while outcome.is_ok()
             && let Some(first) = pending.first()
         {
             let what = requests[first.position].what();
-            outcome = self.socket.receive(what, |datagram| {
+            outcome = self.connection.socket().receive(what, |datagram| {
                 read_answers(datagram, pending, requests, results);
             });
         }

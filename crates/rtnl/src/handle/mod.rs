@@ -1,17 +1,14 @@
 //! The conversation with the kernel: who asked what, and which answer is whose.
 
 mod batch;
-mod dump;
 
-pub(crate) use dump::Dumped;
-
-use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use netlink_sys::protocols::NETLINK_ROUTE;
+
 use crate::error::Error;
+use crate::netlink::Connection;
 use crate::request::{Reply, Request};
-use crate::socket::Socket;
-use crate::wire::{Message, Messages, NLM_F_REQUEST, message};
 
 /// A netlink socket.
 ///
@@ -23,8 +20,7 @@ use crate::wire::{Message, Messages, NLM_F_REQUEST, message};
 /// the request is being sent, though, and that cannot be given a deadline: while
 /// another process holds the lock of the network configuration, a request hangs.
 pub struct Handle {
-    socket: Socket,
-    sequence: Cell<u32>,
+    connection: Connection,
 }
 
 impl Handle {
@@ -34,8 +30,7 @@ impl Handle {
     /// Those of `socket(2)` and `connect(2)`.
     pub fn open() -> Result<Handle, Error> {
         Ok(Handle {
-            socket: Socket::open()?,
-            sequence: Cell::new(0),
+            connection: Connection::open(NETLINK_ROUTE)?,
         })
     }
 
@@ -51,63 +46,13 @@ impl Handle {
         reply.unwrap_or_else(|| Err(Error::malformed("no result", &what)))
     }
 
-    /// Asks for something that is answered by one message, which `read` turns
-    /// into a value. `None` if no answer did.
-    pub(crate) fn get<T>(
-        &self,
-        kind: u16,
-        body: &[u8],
-        what: &str,
-        read: impl Fn(&Message<'_>) -> Option<T>,
-    ) -> Result<Option<T>, Error> {
-        let sequence = self.send(kind, 0, body, what)?;
-        loop {
-            let answer = self.socket.receive(what, |datagram| {
-                let mut mine = Messages::new(datagram).filter(|m| m.sequence == sequence);
-                let message = mine.next()?;
-                Some(match message.outcome() {
-                    Some(outcome) if outcome.errno != 0 => {
-                        Err(Error::kernel(outcome.errno, outcome.text, what))
-                    }
-                    Some(_) => Ok(None),
-                    None => Ok(read(&message)),
-                })
-            })?;
-            if let Some(answer) = answer {
-                return answer;
-            }
-        }
-    }
-
-    /// Sends one message that asks for data, and returns its sequence number.
-    pub(crate) fn send(
-        &self,
-        kind: u16,
-        flags: u16,
-        body: &[u8],
-        what: &str,
-    ) -> Result<u32, Error> {
-        let sequence = self.next_sequence();
-        let mut datagram = Vec::with_capacity(message::HEADER_LEN + body.len());
-        message::write(&mut datagram, kind, NLM_F_REQUEST | flags, sequence, body);
-        self.socket.send(&datagram, what)?;
-        Ok(sequence)
-    }
-
-    pub(crate) fn socket(&self) -> &Socket {
-        &self.socket
-    }
-
-    /// Never 0, the number of messages that nobody asked for.
-    fn next_sequence(&self) -> u32 {
-        let next = self.sequence.get().checked_add(1).unwrap_or(1);
-        self.sequence.set(next);
-        next
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
     }
 }
 
 impl AsFd for Handle {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        self.connection.as_fd()
     }
 }

@@ -43,7 +43,7 @@ impl Handle {
         let body = body
             .finish()
             .map_err(|problem| Error::invalid(problem.to_owned(), what))?;
-        let found = self.get(RTM_GETLINK, &body, what, |message| {
+        let found = self.connection().get(RTM_GETLINK, &body, what, |message| {
             (message.kind == RTM_NEWLINK)
                 .then(|| Link::decode(message.body))
                 .flatten()
@@ -104,14 +104,15 @@ impl Handle {
         let body = body
             .finish()
             .map_err(|problem| Error::invalid(problem.to_owned(), what))?;
-        self.dump(RTM_GETLINK, &body, what, |message, links| {
-            if message.kind != RTM_NEWLINK {
-                return;
-            }
-            if let Some(link) = Link::decode(message.body).filter(|link| wanted(link)) {
-                links.push(link);
-            }
-        })
+        self.connection()
+            .dump(RTM_GETLINK, &body, what, |message, links| {
+                if message.kind != RTM_NEWLINK {
+                    return;
+                }
+                if let Some(link) = Link::decode(message.body).filter(|link| wanted(link)) {
+                    links.push(link);
+                }
+            })
     }
 }
 

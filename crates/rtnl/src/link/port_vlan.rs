@@ -180,11 +180,12 @@ impl Handle {
         let body = body
             .finish()
             .map_err(|problem| Error::invalid(problem.to_owned(), &what))?;
-        self.dump(RTM_GETLINK, &body, &what, |message, vlans| {
-            if message.kind == RTM_NEWLINK {
-                decode_vlans(message.body, index, vlans);
-            }
-        })
+        self.connection()
+            .dump(RTM_GETLINK, &body, &what, |message, vlans| {
+                if message.kind == RTM_NEWLINK {
+                    decode_vlans(message.body, index, vlans);
+                }
+            })
     }
 }
 

@@ -12,23 +12,26 @@ const HEADER_LEN: usize = 4;
 
 /// The attributes in a run of bytes, first to last.
 #[derive(Clone, Copy)]
-pub(crate) struct Attributes<'a>(&'a [u8]);
+pub struct Attributes<'a>(&'a [u8]);
 
 /// One attribute: its type without flag bits, and its value.
 #[derive(Clone, Copy)]
-pub(crate) struct Attribute<'a> {
-    pub(crate) kind: u16,
-    pub(crate) value: &'a [u8],
+pub struct Attribute<'a> {
+    /// Its type (`NLA_TYPE_MASK`).
+    pub kind: u16,
+    /// Its value, without header and padding.
+    pub value: &'a [u8],
 }
 
 impl<'a> Attributes<'a> {
-    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+    /// The attributes that `bytes` consist of.
+    pub fn new(bytes: &'a [u8]) -> Self {
         Attributes(bytes)
     }
 
     /// The attributes behind a message's fixed header of `header_len` bytes;
     /// none if the message is shorter than that.
-    pub(crate) fn after(bytes: &'a [u8], header_len: usize) -> Self {
+    pub fn after(bytes: &'a [u8], header_len: usize) -> Self {
         Attributes(bytes.get(header_len..).unwrap_or_default())
     }
 }
@@ -47,36 +50,51 @@ impl<'a> Iterator for Attributes<'a> {
 }
 
 impl<'a> Attribute<'a> {
-    pub(crate) fn u8(&self) -> Option<u8> {
+    /// A number of one byte; the first of a longer value. `None` if empty.
+    pub fn u8(&self) -> Option<u8> {
         self.value.first().copied()
     }
 
-    pub(crate) fn u16(&self) -> Option<u16> {
+    /// A number of 16 bits in the byte order of the machine.
+    pub fn u16(&self) -> Option<u16> {
         Some(u16::from_ne_bytes(self.value.try_into().ok()?))
     }
 
-    pub(crate) fn u16_be(&self) -> Option<u16> {
+    /// A number of 16 bits in network byte order.
+    pub fn u16_be(&self) -> Option<u16> {
         Some(u16::from_be_bytes(self.value.try_into().ok()?))
     }
 
-    pub(crate) fn u32(&self) -> Option<u32> {
+    /// A number of 32 bits in the byte order of the machine.
+    pub fn u32(&self) -> Option<u32> {
         Some(u32::from_ne_bytes(self.value.try_into().ok()?))
     }
 
-    pub(crate) fn i32(&self) -> Option<i32> {
+    /// A number of 32 bits in network byte order.
+    pub fn u32_be(&self) -> Option<u32> {
+        Some(u32::from_be_bytes(self.value.try_into().ok()?))
+    }
+
+    /// A number of 64 bits in network byte order.
+    pub fn u64_be(&self) -> Option<u64> {
+        Some(u64::from_be_bytes(self.value.try_into().ok()?))
+    }
+
+    /// As [`Attribute::u32`], signed.
+    pub fn i32(&self) -> Option<i32> {
         Some(i32::from_ne_bytes(self.value.try_into().ok()?))
     }
 
     /// A string up to its first zero byte. Names are bytes to the kernel; what
     /// is not UTF-8 is replaced, as there is no way to ask for it anyway.
-    pub(crate) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         let end = self.value.iter().position(|byte| *byte == 0);
         let bytes = &self.value[..end.unwrap_or(self.value.len())];
         String::from_utf8_lossy(bytes).into_owned()
     }
 
     /// An address of either family, told apart by its length.
-    pub(crate) fn ip(&self) -> Option<IpAddr> {
+    pub fn ip(&self) -> Option<IpAddr> {
         if let Ok(octets) = <[u8; 4]>::try_from(self.value) {
             return Some(IpAddr::V4(Ipv4Addr::from(octets)));
         }
@@ -84,7 +102,8 @@ impl<'a> Attribute<'a> {
         Some(IpAddr::V6(Ipv6Addr::from(octets)))
     }
 
-    pub(crate) fn nested(&self) -> Attributes<'a> {
+    /// The attributes inside.
+    pub fn nested(&self) -> Attributes<'a> {
         Attributes(self.value)
     }
 }

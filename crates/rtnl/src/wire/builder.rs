@@ -7,78 +7,85 @@
 
 use std::net::IpAddr;
 
-use netlink_packet_core::{DefaultNla, Emitable};
+use netlink_packet_core::Emitable;
+
+use super::attr::align;
 
 const NESTED: u16 = 0x8000;
-/// The 16-bit length of an attribute counts its own 4-byte header.
-const MAX_VALUE: usize = u16::MAX as usize - 4;
 
 /// A message body or nested attribute under construction.
-#[derive(Default)]
-pub(crate) struct Builder {
+#[derive(Clone, Debug, Default)]
+pub struct Builder {
     bytes: Vec<u8>,
     problem: Option<&'static str>,
 }
 
 impl Builder {
     pub(crate) fn new(header: &impl Emitable) -> Builder {
-        let mut builder = Builder::default();
-        builder.emit(header);
-        builder
+        Builder::with_raw_header(&header_bytes(header))
     }
 
-    /// For a header that netlink-packet-route has no type for.
-    pub(crate) fn with_raw_header(header: &[u8]) -> Builder {
+    /// A body that begins with a fixed header, given as its bytes.
+    #[must_use]
+    pub fn with_raw_header(header: &[u8]) -> Builder {
         Builder {
             bytes: header.to_vec(),
             problem: None,
         }
     }
 
-    fn emit(&mut self, part: &impl Emitable) {
-        let start = self.bytes.len();
-        self.bytes.resize(start + part.buffer_len(), 0);
-        part.emit(&mut self.bytes[start..]);
+    /// An attribute of any bytes.
+    pub fn raw(&mut self, kind: u16, value: &[u8]) {
+        let start = self.open(kind);
+        self.bytes.extend_from_slice(value);
+        self.close(start);
     }
 
-    pub(crate) fn raw(&mut self, kind: u16, value: &[u8]) {
-        if value.len() > MAX_VALUE {
-            self.problem = Some("attribute too long");
-            return;
-        }
-        self.emit(&DefaultNla::new(kind, value.to_vec()));
-    }
-
-    pub(crate) fn u8(&mut self, kind: u16, value: u8) {
+    /// A number of one byte.
+    pub fn u8(&mut self, kind: u16, value: u8) {
         self.raw(kind, &[value]);
     }
 
-    pub(crate) fn u16(&mut self, kind: u16, value: u16) {
+    /// A number of 16 bits in the byte order of the machine.
+    pub fn u16(&mut self, kind: u16, value: u16) {
         self.raw(kind, &value.to_ne_bytes());
     }
 
-    pub(crate) fn u16_be(&mut self, kind: u16, value: u16) {
+    /// A number of 16 bits in network byte order.
+    pub fn u16_be(&mut self, kind: u16, value: u16) {
         self.raw(kind, &value.to_be_bytes());
     }
 
-    pub(crate) fn u32(&mut self, kind: u16, value: u32) {
+    /// A number of 32 bits in the byte order of the machine.
+    pub fn u32(&mut self, kind: u16, value: u32) {
         self.raw(kind, &value.to_ne_bytes());
+    }
+
+    /// A number of 32 bits in network byte order.
+    pub fn u32_be(&mut self, kind: u16, value: u32) {
+        self.raw(kind, &value.to_be_bytes());
+    }
+
+    /// A number of 64 bits in network byte order.
+    pub fn u64_be(&mut self, kind: u16, value: u64) {
+        self.raw(kind, &value.to_be_bytes());
     }
 
     /// A zero-terminated string. A zero byte inside would make the kernel act
     /// on another, shorter name; it is refused instead.
-    pub(crate) fn text(&mut self, kind: u16, value: &str) {
+    pub fn text(&mut self, kind: u16, value: &str) {
         if value.as_bytes().contains(&0) {
             self.problem = Some("zero byte in a name");
             return;
         }
-        let mut bytes = Vec::with_capacity(value.len() + 1);
-        bytes.extend_from_slice(value.as_bytes());
-        bytes.push(0);
-        self.raw(kind, &bytes);
+        let start = self.open(kind);
+        self.bytes.extend_from_slice(value.as_bytes());
+        self.bytes.push(0);
+        self.close(start);
     }
 
-    pub(crate) fn ip(&mut self, kind: u16, value: IpAddr) {
+    /// An address, as long as its family has it.
+    pub fn ip(&mut self, kind: u16, value: IpAddr) {
         match value {
             IpAddr::V4(address) => self.raw(kind, &address.octets()),
             IpAddr::V6(address) => self.raw(kind, &address.octets()),
@@ -91,29 +98,67 @@ impl Builder {
         }
     }
 
-    pub(crate) fn nested(&mut self, kind: u16, fill: impl FnOnce(&mut Builder)) {
+    /// An attribute (`NLA_F_NESTED`) of the attributes that `fill` writes.
+    pub fn nested(&mut self, kind: u16, fill: impl FnOnce(&mut Builder)) {
         self.nested_after(kind, &[], fill);
     }
 
     /// A nested attribute whose value begins with a fixed header.
-    pub(crate) fn nested_after(
-        &mut self,
-        kind: u16,
-        header: &[u8],
-        fill: impl FnOnce(&mut Builder),
-    ) {
-        let mut inner = Builder::with_raw_header(header);
-        fill(&mut inner);
-        self.problem = self.problem.or(inner.problem);
-        self.raw(kind | NESTED, &inner.bytes);
+    pub fn nested_after(&mut self, kind: u16, header: &[u8], fill: impl FnOnce(&mut Builder)) {
+        let start = self.open(kind | NESTED);
+        self.bytes.extend_from_slice(header);
+        fill(self);
+        self.close(start);
     }
 
-    /// The finished bytes, or what is wrong with them.
-    pub(crate) fn finish(self) -> Result<Vec<u8>, &'static str> {
+    /// Appends attributes that were built apart.
+    pub fn append(&mut self, other: &Builder) {
+        self.bytes.extend_from_slice(&other.bytes);
+        self.problem = self.problem.or(other.problem);
+    }
+
+    /// Bytes so far, the header's included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether nothing was written yet, not even a header.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// The finished bytes.
+    ///
+    /// # Errors
+    /// What is wrong with them: an attribute longer than its 16-bit length can
+    /// say, a zero byte in a name.
+    pub fn finish(self) -> Result<Vec<u8>, &'static str> {
         match self.problem {
             Some(problem) => Err(problem),
             None => Ok(self.bytes),
         }
+    }
+
+    /// Begins an attribute; its length comes with [`Builder::close`].
+    fn open(&mut self, kind: u16) -> usize {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&[0, 0]);
+        self.bytes.extend_from_slice(&kind.to_ne_bytes());
+        start
+    }
+
+    /// Ends the attribute that begins at `start`.
+    fn close(&mut self, start: usize) {
+        // The length counts the attribute's own header, and not the padding.
+        let len = self.bytes.len() - start;
+        match u16::try_from(len) {
+            Ok(len) => self.bytes[start..start + 2].copy_from_slice(&len.to_ne_bytes()),
+            Err(_) => self.problem = Some("attribute too long"),
+        }
+        let padded = start + align(len);
+        self.bytes.resize(padded, 0);
     }
 }
 

@@ -5,19 +5,28 @@
 pub(crate) const NLMSG_ERROR: u16 = 2;
 pub(crate) const NLMSG_DONE: u16 = 3;
 
-pub(crate) const NLM_F_REQUEST: u16 = 0x1;
-pub(crate) const NLM_F_ACK: u16 = 0x4;
-pub(crate) const NLM_F_ECHO: u16 = 0x8;
+/// `netlink.h`: it is a request.
+pub const NLM_F_REQUEST: u16 = 0x1;
+/// `netlink.h`: an acknowledgement is wanted.
+pub const NLM_F_ACK: u16 = 0x4;
+/// `netlink.h`: what was changed is to be sent back.
+pub const NLM_F_ECHO: u16 = 0x8;
 pub(crate) const NLM_F_DUMP_INTR: u16 = 0x10;
-pub(crate) const NLM_F_REPLACE: u16 = 0x100;
-pub(crate) const NLM_F_EXCL: u16 = 0x200;
-pub(crate) const NLM_F_CREATE: u16 = 0x400;
+/// `netlink.h`: in place of what there is.
+pub const NLM_F_REPLACE: u16 = 0x100;
+/// `netlink.h`: not if it exists (`EEXIST`).
+pub const NLM_F_EXCL: u16 = 0x200;
+/// `netlink.h`: make it if it does not exist.
+pub const NLM_F_CREATE: u16 = 0x400;
+/// `netlink.h`: at the end of the list, not its begin.
+pub const NLM_F_APPEND: u16 = 0x800;
 pub(crate) const NLM_F_DUMP: u16 = 0x300;
 /// In an acknowledgement: the request's body was left out.
 pub(crate) const NLM_F_CAPPED: u16 = 0x100;
 /// In an acknowledgement: attributes follow.
 pub(crate) const NLM_F_ACK_TLVS: u16 = 0x200;
 pub(crate) const NLMSGERR_ATTR_MSG: u16 = 1;
+pub(crate) const NLMSGERR_ATTR_OFFS: u16 = 2;
 
 pub(crate) const RTM_NEWLINK: u16 = 16;
 pub(crate) const RTM_DELLINK: u16 = 17;

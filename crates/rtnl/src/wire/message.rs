@@ -10,18 +10,23 @@ pub(crate) const HEADER_LEN: usize = 16;
 
 /// One received message.
 #[derive(Clone, Copy)]
-pub(crate) struct Message<'a> {
-    pub(crate) kind: u16,
-    pub(crate) flags: u16,
-    pub(crate) sequence: u32,
-    pub(crate) body: &'a [u8],
+pub struct Message<'a> {
+    /// `nlmsg_type`.
+    pub kind: u16,
+    /// `nlmsg_flags` (`NLM_F_*`).
+    pub flags: u16,
+    /// `nlmsg_seq`; in an answer that of the request, 0 if there was none.
+    pub sequence: u32,
+    /// What comes after the header, the fixed part of the protocol first.
+    pub body: &'a [u8],
 }
 
 /// The messages of one datagram.
-pub(crate) struct Messages<'a>(&'a [u8]);
+pub struct Messages<'a>(&'a [u8]);
 
 impl<'a> Messages<'a> {
-    pub(crate) fn new(datagram: &'a [u8]) -> Self {
+    /// The messages that a received datagram consists of.
+    pub fn new(datagram: &'a [u8]) -> Self {
         Messages(datagram)
     }
 }
@@ -43,12 +48,15 @@ impl<'a> Iterator for Messages<'a> {
 }
 
 /// The outcome of a request or dump as the kernel states it.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Outcome {
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
     /// 0 for success, else a positive error number.
-    pub(crate) errno: i32,
+    pub errno: i32,
     /// Text of the extended acknowledgement; empty if there is none.
-    pub(crate) text: String,
+    pub text: String,
+    /// Where in the request, from the begin of its header, the attribute is
+    /// that the kernel finds fault with (`NLMSGERR_ATTR_OFFS`).
+    pub offset: Option<u32>,
 }
 
 impl Message<'_> {
@@ -57,7 +65,7 @@ impl Message<'_> {
     ///
     /// A body too short to hold the error number reads as success: the kernel
     /// sends an empty `NLMSG_DONE` from some dumps.
-    pub(crate) fn outcome(&self) -> Option<Outcome> {
+    pub fn outcome(&self) -> Option<Outcome> {
         let attributes_at = match self.kind {
             NLMSG_DONE => 4,
             NLMSG_ERROR if self.flags & NLM_F_CAPPED != 0 => 4 + HEADER_LEN,
@@ -69,23 +77,25 @@ impl Message<'_> {
             _ => return None,
         };
         let code = u32_at(self.body, 0).unwrap_or(0).cast_signed();
-        let mut text = String::new();
+        let mut outcome = Outcome {
+            errno: code.saturating_neg(),
+            ..Outcome::default()
+        };
         if self.flags & NLM_F_ACK_TLVS != 0 {
             for attribute in Attributes::after(self.body, attributes_at) {
-                if attribute.kind == NLMSGERR_ATTR_MSG {
-                    text = attribute.text();
+                match attribute.kind {
+                    NLMSGERR_ATTR_MSG => outcome.text = attribute.text(),
+                    NLMSGERR_ATTR_OFFS => outcome.offset = attribute.u32(),
+                    _ => {}
                 }
             }
         }
-        Some(Outcome {
-            errno: code.saturating_neg(),
-            text,
-        })
+        Some(outcome)
     }
 }
 
 /// Appends one request to a datagram.
-pub(crate) fn write(datagram: &mut Vec<u8>, kind: u16, flags: u16, sequence: u32, body: &[u8]) {
+pub fn write(datagram: &mut Vec<u8>, kind: u16, flags: u16, sequence: u32, body: &[u8]) {
     let start = datagram.len();
     let len = HEADER_LEN + body.len();
     let mut header = NetlinkHeader::default();

@@ -6,10 +6,10 @@ pub(crate) mod builder;
 pub(crate) mod constants;
 pub(crate) mod message;
 
-pub(crate) use attr::Attributes;
-pub(crate) use builder::Builder;
+pub use attr::{Attribute, Attributes};
+pub use builder::Builder;
 pub(crate) use constants::*;
-pub(crate) use message::{Message, Messages};
+pub use message::{Message, Messages, Outcome};
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use super::Handle;
+use super::Connection;
 use crate::error::Error;
 use crate::wire::{Message, Messages, NLM_F_DUMP, NLM_F_DUMP_INTR};
 
@@ -14,11 +14,12 @@ const MAX_ATTEMPTS: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// A table that was read.
-pub(crate) struct Dumped<T> {
-    pub(crate) list: Vec<T>,
+pub struct Dumped<T> {
+    /// Its entries.
+    pub list: Vec<T>,
     /// Number of datagrams with entries in them. The kernel fills each from the
     /// table at one moment, but lets go of the table in between.
-    pub(crate) parts: u32,
+    pub parts: u32,
 }
 
 impl<T> Default for Dumped<T> {
@@ -40,12 +41,15 @@ struct Progress {
     failure: Option<(i32, String)>,
 }
 
-impl Handle {
+impl Connection {
     /// Reads a table; `read` adds what it wants of each message to the list.
     ///
     /// Never gives part of a table: if it changes while it is read
     /// (`NLM_F_DUMP_INTR`), it is read again, ten times at most.
-    pub(crate) fn dump<T>(
+    ///
+    /// # Errors
+    /// The kernel's refusal, and those of the socket.
+    pub fn dump<T>(
         &self,
         kind: u16,
         body: &[u8],
@@ -56,8 +60,11 @@ impl Handle {
             .map(|dumped| dumped.list)
     }
 
-    /// As [`Handle::dump`], and tells in how many parts the table came.
-    pub(crate) fn dump_parts<T>(
+    /// As [`Connection::dump`], and tells in how many parts the table came.
+    ///
+    /// # Errors
+    /// The kernel's refusal, and those of the socket.
+    pub fn dump_parts<T>(
         &self,
         kind: u16,
         body: &[u8],
@@ -75,8 +82,12 @@ impl Handle {
         Err(Error::interrupted(MAX_ATTEMPTS, what))
     }
 
-    /// `None` if the dump was interrupted.
-    fn dump_once<T>(
+    /// As [`Connection::dump_parts`], in one attempt: `None` if the table changed
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// The kernel's refusal, and those of the socket.
+    pub fn dump_once<T>(
         &self,
         kind: u16,
         body: &[u8],
@@ -89,7 +100,7 @@ impl Handle {
         // The kernel takes no further dump before this one was read to its end,
         // so an interrupted one is, too.
         while !progress.done {
-            self.socket.receive(what, |datagram| {
+            self.receive(what, |datagram| {
                 read_part(datagram, sequence, &mut progress, &mut |message| {
                     read(message, &mut list);
                 });

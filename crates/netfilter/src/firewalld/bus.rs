@@ -1,0 +1,186 @@
+//! A connection to a bus: greeting, calls one after the other, a deadline.
+
+use std::io::{self, Read, Write};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixStream};
+use std::time::{Duration, Instant};
+
+use nix::unistd::Uid;
+
+use super::address::{self, Address};
+use super::wire::{self, Answer, Call, FIXED_LEN, Value};
+use crate::error::{Error, Kind};
+
+/// The longest line of the greeting.
+const LINE_MAX: usize = 512;
+
+pub(crate) struct Bus {
+    stream: UnixStream,
+    serial: u32,
+    patience: Duration,
+}
+
+impl Bus {
+    /// Connects, shows who we are (SASL `EXTERNAL`: the socket tells), and says
+    /// hello. `patience` is for this, and for each call.
+    pub(crate) fn connect(patience: Duration) -> Result<Bus, Error> {
+        const WHAT: &str = "connect to the system bus";
+        let text = address::system();
+        let mut outcome = Err(Error::invalid(
+            format!("no Unix socket in the address {text:?}"),
+            WHAT,
+        ));
+        for address in address::parse(&text) {
+            match open(&address) {
+                Ok(stream) => {
+                    outcome = Ok(stream);
+                    break;
+                }
+                Err(error) => outcome = Err(Error::io("connect", error, WHAT)),
+            }
+        }
+        let mut bus = Bus {
+            stream: outcome?,
+            serial: 0,
+            patience,
+        };
+        let deadline = Instant::now() + patience;
+        bus.authenticate(deadline)
+            .map_err(|error| bus.failed(error, WHAT))?;
+        bus.call(&Call {
+            destination: "org.freedesktop.DBus",
+            path: "/org/freedesktop/DBus",
+            interface: "org.freedesktop.DBus",
+            member: "Hello",
+            arguments: &[],
+        })?;
+        Ok(bus)
+    }
+
+    fn authenticate(&mut self, deadline: Instant) -> io::Result<()> {
+        let user = Uid::effective().to_string();
+        let hexadecimal: String = user.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let greeting = format!("\0AUTH EXTERNAL {hexadecimal}\r\n");
+        self.write(greeting.as_bytes(), deadline)?;
+        let line = self.read_line(deadline)?;
+        if !line.starts_with("OK") {
+            let text = format!("the bus does not let us in: {line}");
+            return Err(io::Error::other(text));
+        }
+        self.write(b"BEGIN\r\n", deadline)
+    }
+
+    fn read_line(&mut self, deadline: Instant) -> io::Result<String> {
+        let mut line = Vec::new();
+        while !line.ends_with(b"\r\n") {
+            let mut byte = [0];
+            self.read(&mut byte, deadline)?;
+            line.extend(byte);
+            if line.len() > LINE_MAX {
+                return Err(io::Error::other("endless greeting"));
+            }
+        }
+        Ok(String::from_utf8_lossy(&line).trim_end().to_owned())
+    }
+
+    /// Calls a method and waits for its answer: the first value of it, if it is
+    /// text or a truth value.
+    pub(crate) fn call(&mut self, call: &Call<'_>) -> Result<Option<Value>, Error> {
+        let what = || {
+            let arguments = call.arguments.join(", ");
+            format!("D-Bus call {}.{}({arguments})", call.interface, call.member)
+        };
+        if call.arguments.iter().any(|text| text.contains('\0')) {
+            return Err(Error::invalid("zero byte in an argument", what()));
+        }
+        // Never 0; and nobody calls four billion times.
+        self.serial = self.serial.wrapping_add(1).max(1);
+        let deadline = Instant::now() + self.patience;
+        let message = call.encode(self.serial);
+        let answer = self
+            .write(&message, deadline)
+            .and_then(|()| self.answer(deadline))
+            .map_err(|error| self.failed(error, &what()))?;
+        match answer.error {
+            None => Ok(answer.value),
+            Some(name) => {
+                let text = match answer.value {
+                    Some(Value::Text(text)) => text,
+                    _ => String::new(),
+                };
+                Err(Error::new(Kind::Bus { name, text }, what()))
+            }
+        }
+    }
+
+    /// The answer to the last call; signals are passed over.
+    fn answer(&mut self, deadline: Instant) -> io::Result<Answer> {
+        loop {
+            let mut fixed = [0; FIXED_LEN];
+            self.read(&mut fixed, deadline)?;
+            let len =
+                wire::message_len(&fixed).ok_or_else(|| io::Error::other("no message of D-Bus"))?;
+            let mut message = fixed.to_vec();
+            message.resize(len, 0);
+            self.read(message.get_mut(FIXED_LEN..).unwrap_or_default(), deadline)?;
+            if let Some(answer) = wire::decode(&message)
+                && answer.to == self.serial
+            {
+                return Ok(answer);
+            }
+        }
+    }
+
+    fn read(&mut self, mut buffer: &mut [u8], deadline: Instant) -> io::Result<()> {
+        while !buffer.is_empty() {
+            self.stream.set_read_timeout(Some(left(deadline)?))?;
+            match self.stream.read(buffer) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => buffer = buffer.get_mut(count..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, mut bytes: &[u8], deadline: Instant) -> io::Result<()> {
+        while !bytes.is_empty() {
+            self.stream.set_write_timeout(Some(left(deadline)?))?;
+            match self.stream.write(bytes) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn failed(&self, error: io::Error, what: &str) -> Error {
+        match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Error::new(
+                Kind::Timeout {
+                    waited: self.patience,
+                },
+                what,
+            ),
+            _ => Error::io("talk to the bus", error, what),
+        }
+    }
+}
+
+fn left(deadline: Instant) -> io::Result<Duration> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    Ok(left)
+}
+
+fn open(address: &Address) -> io::Result<UnixStream> {
+    match address {
+        Address::Path(path) => UnixStream::connect(path),
+        Address::Abstract(name) => UnixStream::connect_addr(&SocketAddr::from_abstract_name(name)?),
+    }
+}

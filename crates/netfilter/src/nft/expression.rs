@@ -1,0 +1,154 @@
+//! The expressions that rules are made of, one function each. A rule is run
+//! expression by expression: loads fill a register, comparisons of one end the
+//! rule if they do not hold.
+
+use rtnl::netlink::Builder;
+
+use super::constants::*;
+
+/// Appends an expression to the list of a rule.
+fn expression(list: &mut Builder, name: &str, data: impl FnOnce(&mut Builder)) {
+    list.nested(NFTA_LIST_ELEM, |element| {
+        element.text(NFTA_EXPR_NAME, name);
+        element.nested(NFTA_EXPR_DATA, data);
+    });
+}
+
+pub(crate) fn meta(list: &mut Builder, key: u32, register: u32) {
+    expression(list, "meta", |data| {
+        data.u32_be(NFTA_META_DREG, register);
+        data.u32_be(NFTA_META_KEY, key);
+    });
+}
+
+pub(crate) fn payload(list: &mut Builder, base: u32, offset: u32, len: u32, register: u32) {
+    expression(list, "payload", |data| {
+        data.u32_be(NFTA_PAYLOAD_DREG, register);
+        data.u32_be(NFTA_PAYLOAD_BASE, base);
+        data.u32_be(NFTA_PAYLOAD_OFFSET, offset);
+        data.u32_be(NFTA_PAYLOAD_LEN, len);
+    });
+}
+
+/// `direction`: that of the connection whose value is meant (`IP_CT_DIR_*`).
+pub(crate) fn ct(list: &mut Builder, key: u32, direction: Option<u8>, register: u32) {
+    expression(list, "ct", |data| {
+        data.u32_be(NFTA_CT_DREG, register);
+        data.u32_be(NFTA_CT_KEY, key);
+        if let Some(direction) = direction {
+            data.u8(NFTA_CT_DIRECTION, direction);
+        }
+    });
+}
+
+/// The type of route (`RTN_*`) to the destination address.
+pub(crate) fn fib_daddr_type(list: &mut Builder, register: u32) {
+    expression(list, "fib", |data| {
+        data.u32_be(NFTA_FIB_DREG, register);
+        data.u32_be(NFTA_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE);
+        data.u32_be(NFTA_FIB_FLAGS, NFTA_FIB_F_DADDR);
+    });
+}
+
+pub(crate) fn cmp(list: &mut Builder, register: u32, operation: u32, value: &[u8]) {
+    expression(list, "cmp", |data| {
+        data.u32_be(NFTA_CMP_SREG, register);
+        data.u32_be(NFTA_CMP_OP, operation);
+        data.nested(NFTA_CMP_DATA, |inner| inner.raw(NFTA_DATA_VALUE, value));
+    });
+}
+
+/// Leaves only the bits of `mask` in a register.
+pub(crate) fn mask(list: &mut Builder, register: u32, mask: &[u8]) {
+    expression(list, "bitwise", |data| {
+        data.u32_be(NFTA_BITWISE_SREG, register);
+        data.u32_be(NFTA_BITWISE_DREG, register);
+        // A mask is as long as an address at most.
+        data.u32_be(NFTA_BITWISE_LEN, u32::try_from(mask.len()).unwrap_or(0));
+        data.nested(NFTA_BITWISE_MASK, |inner| inner.raw(NFTA_DATA_VALUE, mask));
+        let nothing = vec![0; mask.len()];
+        data.nested(NFTA_BITWISE_XOR, |inner| {
+            inner.raw(NFTA_DATA_VALUE, &nothing);
+        });
+    });
+}
+
+pub(crate) fn immediate(list: &mut Builder, register: u32, value: &[u8]) {
+    expression(list, "immediate", |data| {
+        data.u32_be(NFTA_IMMEDIATE_DREG, register);
+        data.nested(NFTA_IMMEDIATE_DATA, |inner| {
+            inner.raw(NFTA_DATA_VALUE, value);
+        });
+    });
+}
+
+/// `code`: `NF_*` or `NFT_*`; the chain belongs to a jump or goto.
+pub(crate) fn verdict(list: &mut Builder, code: i32, chain: Option<&str>) {
+    expression(list, "immediate", |data| {
+        data.u32_be(NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
+        data.nested(NFTA_IMMEDIATE_DATA, |inner| {
+            verdict_data(inner, code, chain);
+        });
+    });
+}
+
+/// A verdict as data, of a rule or of an element of a verdict map.
+pub(crate) fn verdict_data(data: &mut Builder, code: i32, chain: Option<&str>) {
+    data.nested(NFTA_DATA_VERDICT, |inner| {
+        inner.u32_be(NFTA_VERDICT_CODE, code.cast_unsigned());
+        if let Some(chain) = chain {
+            inner.text(NFTA_VERDICT_CHAIN, chain);
+        }
+    });
+}
+
+/// `to`: where the data of a map goes; the verdict register for a verdict map.
+pub(crate) fn lookup(list: &mut Builder, set: &str, from: u32, to: Option<u32>, inverted: bool) {
+    expression(list, "lookup", |data| {
+        data.text(NFTA_LOOKUP_SET, set);
+        data.u32_be(NFTA_LOOKUP_SREG, from);
+        if let Some(to) = to {
+            data.u32_be(NFTA_LOOKUP_DREG, to);
+        }
+        if inverted {
+            data.u32_be(NFTA_LOOKUP_FLAGS, NFT_LOOKUP_F_INV);
+        }
+    });
+}
+
+pub(crate) fn counter(list: &mut Builder) {
+    expression(list, "counter", |data| {
+        data.u64_be(NFTA_COUNTER_BYTES, 0);
+        data.u64_be(NFTA_COUNTER_PACKETS, 0);
+    });
+}
+
+/// `kind`: `NFT_NAT_*`; `family`: `NFPROTO_*` of the address in its register.
+pub(crate) fn nat(
+    list: &mut Builder,
+    kind: u32,
+    family: u8,
+    address: u32,
+    port: Option<u32>,
+    flags: u32,
+) {
+    expression(list, "nat", |data| {
+        data.u32_be(NFTA_NAT_TYPE, kind);
+        data.u32_be(NFTA_NAT_FAMILY, u32::from(family));
+        data.u32_be(NFTA_NAT_REG_ADDR_MIN, address);
+        if let Some(port) = port {
+            data.u32_be(NFTA_NAT_REG_PROTO_MIN, port);
+        }
+        if flags != 0 {
+            data.u32_be(NFTA_NAT_FLAGS, flags);
+        }
+    });
+}
+
+pub(crate) fn masquerade(list: &mut Builder, flags: u32) {
+    expression(list, "masq", |data| {
+        if flags != 0 {
+            data.u32_be(NFTA_MASQ_FLAGS, flags);
+        }
+    });
+}

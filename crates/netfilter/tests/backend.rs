@@ -1,0 +1,64 @@
+//! The choice of a backend, in processes with a `$PATH` of their own.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use common::in_namespace;
+use netfilter::backend::{Backend, iptables_usable, nftables_usable};
+
+const NAME: &str = "nftables_only_where_iptables_does_not_work";
+
+fn with_path(path: &Path, expected: &str) {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", NAME])
+        .env("PATH", path)
+        .env("NETFILTER_EXPECT", expected)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{text}"
+    );
+}
+
+#[test]
+fn nftables_only_where_iptables_does_not_work() {
+    if let Ok(expected) = std::env::var("NETFILTER_EXPECT") {
+        in_namespace(|| {
+            assert_eq!(Backend::choose().as_str(), expected);
+            // No `nft` is needed for it.
+            nftables_usable().unwrap();
+            assert_eq!(iptables_usable().is_ok(), expected == "iptables");
+        });
+        return;
+    }
+    let dir = std::env::temp_dir().join(format!("netfilter-path-{}", std::process::id()));
+    std::fs::create_dir(&dir).unwrap();
+    with_path(&dir, "nftables");
+    for (status, expected) in [(0, "iptables"), (1, "iptables"), (3, "nftables")] {
+        for suffix in ["", "-save", "-restore"] {
+            let file = dir.join(format!("iptables{suffix}"));
+            std::fs::write(&file, format!("#!/bin/sh\nexit {status}\n")).unwrap();
+            std::fs::set_permissions(&file, PermissionsExt::from_mode(0o755)).unwrap();
+        }
+        with_path(&dir, expected);
+    }
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
+#[test]
+fn names() {
+    for backend in [Backend::Iptables, Backend::Nftables] {
+        assert_eq!(Backend::from_name(backend.as_str()), Some(backend));
+    }
+    assert_eq!(Backend::from_name("IPTables"), None);
+    in_namespace(|| {
+        Backend::Iptables.usable().unwrap();
+        Backend::Nftables.usable().unwrap();
+    });
+}

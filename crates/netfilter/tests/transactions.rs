@@ -1,0 +1,421 @@
+//! All or nothing, beside others, at scale, and what errors say.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
+
+use common::{in_namespace, nft, run};
+use netfilter::nft::{
+    Batch, Chain, ChainType, Element, Family, Hook, NatFlags, Nft, Protocol, Set, Table, Type,
+    Value,
+};
+use nix::sched::{CloneFlags, setns};
+
+const TABLE: Table<'_> = Table::new(Family::Inet, "t");
+const CHAIN: Chain<'_> = TABLE.chain("c");
+const PORTS: Set<'_> = TABLE.map(
+    "ports",
+    &[Type::Protocol, Type::Port],
+    &[Type::Ipv4Addr, Type::Port],
+);
+
+fn port(port: u16) -> Element<'static> {
+    Element::new(&[Value::Protocol(Protocol::Tcp), Value::Port(port)])
+}
+
+fn to(host: u8) -> [Value<'static>; 2] {
+    Value::socket((Ipv4Addr::new(10, 0, 0, host), 80).into())
+}
+
+/// A client with the table and chain.
+fn client() -> Nft {
+    let client = Nft::open().unwrap();
+    let mut batch = Batch::new();
+    batch.add_table(&TABLE).add_chain(&CHAIN).add_set(&PORTS);
+    client.commit(&batch).unwrap();
+    client
+}
+
+#[test]
+fn rules_have_handles_and_places() {
+    in_namespace(|| {
+        let client = client();
+        let rule = |comment: &'static str| CHAIN.rule().accept().comment(comment);
+        let mut batch = Batch::new();
+        batch.add_rule(&rule("unseen")).echo();
+        batch
+            .add_rule(&rule("b"))
+            .add_rule(&rule("c"))
+            .insert_rule(&rule("a"));
+        let added = client.commit(&batch).unwrap();
+        let comments: Vec<_> = added
+            .iter()
+            .map(|r| r.comment.as_deref().unwrap())
+            .collect();
+        assert_eq!(comments, ["b", "c", "a"]);
+        assert_eq!(added[0].chain, "c");
+        let (b, c) = (added[0].handle, added[1].handle);
+        let mut batch = Batch::new();
+        batch.insert_rule_before(&rule("before b"), b);
+        batch.add_rule_after(&rule("after b"), b);
+        batch.replace_rule(&rule("new c"), c);
+        client.commit(&batch).unwrap();
+        let order = || -> Vec<String> {
+            let rules = client.rules(&CHAIN).unwrap();
+            rules
+                .into_iter()
+                .map(|rule| rule.comment.unwrap())
+                .collect()
+        };
+        assert_eq!(
+            order(),
+            ["a", "unseen", "before b", "b", "after b", "new c"]
+        );
+        assert_eq!(
+            client.rule(&CHAIN, b).unwrap().unwrap().comment.as_deref(),
+            Some("b")
+        );
+        client.commit(Batch::new().delete_rule(&CHAIN, b)).unwrap();
+        assert_eq!(client.rule(&CHAIN, b).unwrap(), None);
+        assert_eq!(order().len(), 5);
+        let found = client
+            .find_rules(&CHAIN, |rule| rule.comment == Some("new c"))
+            .unwrap();
+        assert!(found[0].does_as(&rule("another comment")));
+        assert!(!found[0].does_as(&CHAIN.rule().drop()));
+        assert!(!found[0].does_as(&CHAIN.rule().counter().accept()));
+    });
+}
+
+#[test]
+fn what_is_missing_is_no_error_to_read() {
+    in_namespace(|| {
+        let client = Nft::open().unwrap();
+        assert!(!client.has_table(&TABLE).unwrap());
+        assert_eq!(client.chain(&CHAIN).unwrap(), None);
+        assert_eq!(client.chains(&TABLE).unwrap(), []);
+        assert_eq!(client.rules(&CHAIN).unwrap(), []);
+        assert_eq!(client.rule(&CHAIN, 1).unwrap(), None);
+        assert_eq!(client.element(&PORTS, &port(1)).unwrap(), None);
+        assert!(client.elements(&PORTS).unwrap_err().is_not_found());
+        assert_eq!(client.commit(&Batch::new()).unwrap(), []);
+        client.probe().unwrap();
+        assert_eq!(run("nft list ruleset"), "", "probing leaves nothing");
+    });
+}
+
+/// Nothing of a batch is done when its last change fails, and the error names
+/// that change and the thing.
+#[test]
+fn errors_name_the_change_and_nothing_is_done() {
+    let commit = |fill: &(dyn Fn(&mut Batch) + Sync)| {
+        in_namespace(|| {
+            let client = client();
+            client
+                .commit(Batch::new().add_elements(&PORTS, [port(1).data(&to(1))]))
+                .unwrap();
+            let before = run("nft -a list ruleset");
+            let mut batch = Batch::new();
+            batch.add_chain(&TABLE.chain("more"));
+            batch.add_rule(&CHAIN.rule().accept());
+            fill(&mut batch);
+            let error = client.commit(&batch).unwrap_err();
+            assert_eq!(run("nft -a list ruleset"), before, "{error}");
+            let checked = client.check(&batch).unwrap_err();
+            assert_eq!(checked.to_string(), error.to_string());
+            error
+        })
+    };
+    let error = commit(&|batch| {
+        batch.add_rule(&CHAIN.rule().jump("nowhere").comment("x"));
+    });
+    assert_eq!(
+        error.to_string(),
+        "add rule to chain inet t c comment \"x\": no such file or directory (expression \"immediate\")"
+    );
+    assert!(error.is_not_found() && !error.is_unsupported());
+    let error = commit(&|batch| {
+        batch.delete_rule(&CHAIN, 4711);
+    });
+    assert_eq!(
+        error.to_string(),
+        "delete rule of chain inet t c handle 4711: no such file or directory"
+    );
+    let error = commit(&|batch| {
+        batch.delete_chain(&TABLE.chain("nowhere"));
+    });
+    assert_eq!(
+        error.to_string(),
+        "delete chain inet t nowhere: no such file or directory (\"nowhere\")"
+    );
+    let error = commit(&|batch| {
+        batch.add_rule(&Table::new(Family::Ip6, "other").chain("c").rule().accept());
+    });
+    assert!(error.to_string().ends_with("(\"other\")"), "{error}");
+    let error = commit(&|batch| {
+        batch.create_chain(&CHAIN);
+    });
+    assert!(error.is_exists(), "{error}");
+    let error = commit(&|batch| {
+        batch.create_elements(&PORTS, [port(1).data(&to(1))]);
+    });
+    assert!(error.is_exists(), "{error}");
+    // The same port for somebody else.
+    let error = commit(&|batch| {
+        batch.add_elements(&PORTS, [port(2).data(&to(1)), port(1).data(&to(2))]);
+    });
+    assert!(error.is_exists(), "{error}");
+    assert!(
+        error
+            .to_string()
+            .starts_with("add elements to set inet t ports: "),
+        "{error}"
+    );
+    let error = commit(&|batch| {
+        batch.add_rule(&CHAIN.rule().dnat_map(&[], &PORTS));
+    });
+    assert!(
+        error
+            .to_string()
+            .contains("other fields than are looked up"),
+        "{error}"
+    );
+    // Masquerading where packets come in.
+    let error = commit(&|batch| {
+        let base = TABLE.base_chain("b", ChainType::Nat, Hook::Prerouting, 0);
+        batch.add_chain(&base);
+        batch.add_rule(&base.rule().masquerade(NatFlags::NONE));
+    });
+    assert!(error.is_unsupported(), "{error}");
+}
+
+#[test]
+fn what_cannot_be_meant_is_not_sent() {
+    in_namespace(|| {
+        let client = client();
+        let rule = || CHAIN.rule();
+        let ip6: IpAddr = "fd00::1".parse().unwrap();
+        let ip4: IpAddr = "10.0.0.1".parse().unwrap();
+        let one_family = Table::new(Family::Ip, "v4").chain("c");
+        for (rule, words) in [
+            (rule().comment(&"x".repeat(129)), "129 bytes"),
+            (rule().jump("a\0b"), "zero byte"),
+            (rule().iifname("sixteen-letters-"), "invalid interface name"),
+            (rule().iifname(""), "invalid interface name"),
+            (rule().saddr(ip4).daddr(ip6), "both families"),
+            (one_family.rule().saddr(ip6), "both families"),
+            (
+                rule().dport(Protocol::Tcp, 1).sport(Protocol::Udp, 1),
+                "two protocols",
+            ),
+            (rule().ether_saddr([0; 6]), "outside of a bridge"),
+        ] {
+            let error = client.commit(Batch::new().add_rule(&rule)).unwrap_err();
+            assert!(error.to_string().contains(words), "{error}");
+            assert_eq!(error.errno(), None);
+        }
+        let wrong = [
+            port(1),
+            port(1).data(&[Value::Port(1)]),
+            Element::new(&[Value::Port(1)]).data(&to(1)),
+            port(1)
+                .to(&[Value::Protocol(Protocol::Tcp), Value::Port(2)])
+                .data(&to(1)),
+            port(1).data(&to(1)).comment(&"x".repeat(129)),
+        ];
+        for element in wrong {
+            let error = client
+                .commit(Batch::new().add_elements(&PORTS, [element]))
+                .unwrap_err();
+            assert!(
+                error
+                    .to_string()
+                    .starts_with("elements of set inet t ports: "),
+                "{error}"
+            );
+        }
+    });
+}
+
+/// Runs itself again as somebody without privileges.
+#[test]
+fn without_permission_it_is_said() {
+    const NAME: &str = "without_permission_it_is_said";
+    if std::env::var_os("NETFILTER_UNPRIVILEGED").is_some() {
+        let client = Nft::open().unwrap();
+        let mut batch = Batch::new();
+        batch.add_table(&TABLE).add_chain(&CHAIN);
+        for error in [client.probe(), client.commit(&batch).map(drop)] {
+            let error = error.unwrap_err();
+            assert!(error.is_permission(), "{error}");
+            assert_eq!(
+                error.to_string(),
+                "commit packet filters: operation not permitted; CAP_NET_ADMIN is needed"
+            );
+        }
+        return;
+    }
+    // A place that nobody may read, too.
+    let dir = std::env::temp_dir().join(format!("netfilter-{}", std::process::id()));
+    std::fs::create_dir(&dir).unwrap();
+    let program = dir.join("test");
+    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    let output = std::process::Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(&program)
+        .args(["--exact", NAME])
+        .env("NETFILTER_UNPRIVILEGED", "1")
+        .output()
+        .unwrap();
+    std::fs::remove_dir_all(&dir).unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{text}"
+    );
+}
+
+#[test]
+fn thousands_in_one_batch() {
+    in_namespace(|| {
+        let client = client();
+        let mut batch = Batch::new();
+        batch.add_elements(
+            &PORTS,
+            (1..=20_000).map(|n| port(n).data(&to(2)).comment("id")),
+        );
+        client.commit(&batch).unwrap();
+        assert_eq!(client.elements(&PORTS).unwrap().len(), 20_000);
+        let mut batch = Batch::new();
+        batch.echo();
+        for number in 0..5000 {
+            let source = Ipv4Addr::from_bits(0x0a00_0000 + number);
+            batch.add_rule(
+                &CHAIN
+                    .rule()
+                    .saddr(IpAddr::V4(source))
+                    .accept()
+                    .comment("many"),
+            );
+        }
+        let added = client.commit(&batch).unwrap();
+        assert_eq!(added.len(), 5000);
+        assert_eq!(client.rules(&CHAIN).unwrap(), added);
+        let last = &added[4999];
+        assert_eq!(
+            client.rule(&CHAIN, last.handle).unwrap().as_ref(),
+            Some(last)
+        );
+        let mut batch = Batch::new();
+        for rule in &added {
+            batch.delete_rule(&CHAIN, rule.handle);
+        }
+        batch.flush_set(&PORTS);
+        client.commit(&batch).unwrap();
+        assert_eq!(client.rules(&CHAIN).unwrap(), []);
+        // Many refusals do not drown the first one.
+        let mut batch = Batch::new();
+        for number in 0..5000 {
+            batch.delete_chain(if number == 0 { &CHAIN } else { &NONE });
+        }
+        batch.delete_table(&TABLE);
+        let error = client.commit(&batch).unwrap_err();
+        assert!(
+            error.to_string().starts_with("delete chain inet t none: "),
+            "{error}"
+        );
+        client.probe().unwrap();
+    });
+}
+
+const NONE: Chain<'_> = TABLE.chain("none");
+
+/// Two writers that read, then replace what they read, beside a process that
+/// rewrites rules of its own all the time: no update is lost.
+#[test]
+fn transactions_beside_others() {
+    const EACH: u32 = 100;
+    in_namespace(|| {
+        client();
+        let namespace = std::fs::File::open("/proc/thread-self/ns/net").unwrap();
+        let stop = AtomicBool::new(false);
+        let rewrites = AtomicU32::new(0);
+        let builds = AtomicU32::new(0);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                setns(&namespace, CloneFlags::CLONE_NEWNET).unwrap();
+                while !stop.load(Ordering::Relaxed) {
+                    nft("table ip other { chain c { counter; }; }\nflush table ip other\nadd rule ip other c drop");
+                    rewrites.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+            // Each adds one to the number in the comment of the only rule.
+            let writers: Vec<_> = (0..2)
+                .map(|_| {
+                    scope.spawn(|| {
+                        setns(&namespace, CloneFlags::CLONE_NEWNET).unwrap();
+                        let client = Nft::open().unwrap();
+                        for _ in 0..EACH {
+                            client
+                                .transaction(|client| {
+                                    builds.fetch_add(1, Ordering::Relaxed);
+                                    let rules = client.rules(&CHAIN)?;
+                                    let mut batch = Batch::new();
+                                    let mut count = 0;
+                                    for rule in rules {
+                                        count = rule.comment.unwrap().parse().unwrap();
+                                        batch.delete_rule(&CHAIN, rule.handle);
+                                    }
+                                    let text = format!("{}", count + 1);
+                                    batch.add_rule(&CHAIN.rule().accept().comment(&text));
+                                    Ok(batch)
+                                })
+                                .unwrap();
+                        }
+                    })
+                })
+                .collect();
+            for writer in writers {
+                writer.join().unwrap();
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        let rules = Nft::open().unwrap().rules(&CHAIN).unwrap();
+        assert_eq!(rules.len(), 1);
+        assert_eq!(
+            rules[0].comment.as_deref(),
+            Some((2 * EACH).to_string().as_str())
+        );
+        assert!(rewrites.load(Ordering::Relaxed) > 0);
+        assert!(builds.load(Ordering::Relaxed) >= 2 * EACH);
+        assert!(run("nft list table ip other").contains("drop"));
+    });
+}
+
+/// A generation that is not the present one is refused, and the batch built
+/// anew.
+#[test]
+fn a_change_in_between_is_noticed() {
+    in_namespace(|| {
+        let client = client();
+        let before = client.generation().unwrap();
+        let mut calls = 0;
+        client
+            .transaction(|client| {
+                calls += 1;
+                if calls == 1 {
+                    nft("add table ip in_between");
+                }
+                assert!(client.has_table(&TABLE)?);
+                let mut batch = Batch::new();
+                batch.add_chain(&TABLE.chain("new"));
+                Ok(batch)
+            })
+            .unwrap();
+        assert_eq!(calls, 2);
+        assert_ne!(client.generation().unwrap(), before);
+    });
+}

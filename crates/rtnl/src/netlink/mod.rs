@@ -1,0 +1,134 @@
+//! Netlink as such, for crates that speak another of its protocols: a socket,
+//! framing, attributes, dumps.
+//!
+//! Messages are written with [`Builder`] and [`write_message`], and read with
+//! [`Messages`] and [`Attributes`]; a [`Connection`] carries them. Nothing here
+//! knows what they mean.
+
+mod dump;
+
+use std::cell::Cell;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use crate::socket::Socket;
+use crate::wire::message;
+
+pub use self::dump::Dumped;
+pub use crate::errno::text as errno_text;
+pub use crate::error::Error;
+#[cfg(feature = "fault-injection")]
+pub use crate::fault::strike as injected_fault;
+pub use crate::wire::constants::{
+    NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_ECHO, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST,
+};
+pub use crate::wire::{Attribute, Attributes, Builder, Message, Messages, Outcome};
+pub use message::write as write_message;
+
+/// A netlink socket that talks to the kernel alone, and the numbering of the
+/// messages on it.
+///
+/// It belongs to the network namespace that was the calling thread's when it
+/// was opened. An answer is waited for 60 seconds at most.
+pub struct Connection {
+    socket: Socket,
+    sequence: Cell<u32>,
+}
+
+impl Connection {
+    /// Opens a socket of a protocol (`NETLINK_*`, `linux/netlink.h`) in the
+    /// present network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// Those of `socket(2)` and `connect(2)`; `EPROTONOSUPPORT` if the kernel
+    /// lacks the protocol.
+    pub fn open(protocol: isize) -> Result<Connection, Error> {
+        Ok(Connection {
+            socket: Socket::open(protocol)?,
+            sequence: Cell::new(0),
+        })
+    }
+
+    /// Sends a datagram of finished messages, however large: the socket's send
+    /// buffer is made to hold it.
+    ///
+    /// # Errors
+    /// Those of `send(2)`.
+    pub fn send_datagram(&self, datagram: &[u8], what: &str) -> Result<(), Error> {
+        self.socket.reserve_send(datagram.len());
+        self.socket.send(datagram, what)
+    }
+
+    /// Makes room for answers of so many bytes that come before they are read.
+    /// Best effort: the kernel sets bounds for those without `CAP_NET_ADMIN`.
+    pub fn reserve_receive(&self, bytes: usize) {
+        self.socket.reserve_receive(bytes);
+    }
+
+    /// Waits for one datagram and hands it to `read`.
+    ///
+    /// # Errors
+    /// Those of `recv(2)`, `ENOBUFS` if answers were lost; a timeout.
+    pub fn receive<T>(&self, what: &str, read: impl FnOnce(&[u8]) -> T) -> Result<T, Error> {
+        self.socket.receive(what, read)
+    }
+
+    pub(crate) fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    /// Asks for something that is answered by one message, which `read` turns
+    /// into a value. `None` if no answer did.
+    ///
+    /// # Errors
+    /// The kernel's refusal, and those of the socket.
+    pub fn get<T>(
+        &self,
+        kind: u16,
+        body: &[u8],
+        what: &str,
+        read: impl Fn(&Message<'_>) -> Option<T>,
+    ) -> Result<Option<T>, Error> {
+        let sequence = self.send(kind, 0, body, what)?;
+        loop {
+            let answer = self.receive(what, |datagram| {
+                let mut mine = Messages::new(datagram).filter(|m| m.sequence == sequence);
+                let message = mine.next()?;
+                Some(match message.outcome() {
+                    Some(outcome) if outcome.errno != 0 => {
+                        Err(Error::kernel(outcome.errno, outcome.text, what))
+                    }
+                    Some(_) => Ok(None),
+                    None => Ok(read(&message)),
+                })
+            })?;
+            if let Some(answer) = answer {
+                return answer;
+            }
+        }
+    }
+
+    /// Sends one message that asks for data, and returns its sequence number.
+    ///
+    /// # Errors
+    /// Those of `send(2)`.
+    pub fn send(&self, kind: u16, flags: u16, body: &[u8], what: &str) -> Result<u32, Error> {
+        let sequence = self.next_sequence();
+        let mut datagram = Vec::with_capacity(message::HEADER_LEN + body.len());
+        message::write(&mut datagram, kind, NLM_F_REQUEST | flags, sequence, body);
+        self.socket.send(&datagram, what)?;
+        Ok(sequence)
+    }
+
+    /// The number for the next message. Never 0, the number of messages that nobody asked for.
+    pub fn next_sequence(&self) -> u32 {
+        let next = self.sequence.get().checked_add(1).unwrap_or(1);
+        self.sequence.set(next);
+        next
+    }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
