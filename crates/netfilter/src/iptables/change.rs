@@ -20,13 +20,16 @@ pub struct Change {
 pub(crate) enum Wish {
     Chain(String),
     OwnChain(String),
+    NewChain(String),
     Append(String, Rule),
     Insert(String, Rule),
     Delete(String, Rule),
     /// The text of a rule as it was read.
     DeleteSaved(String, String),
+    DeleteLeftover(String, Rule),
     DeleteJumps(String, String),
     DeleteChain(String),
+    DeleteUnusedChain(String),
 }
 
 impl Change {
@@ -47,6 +50,12 @@ impl Change {
     /// a chain that nobody else puts rules into.
     pub fn own_chain(self, name: &str) -> Change {
         self.wish(Wish::OwnChain(name.to_owned()))
+    }
+
+    /// The chain exists. It is expected not to, and if it does, what it holds stays:
+    /// a chain that few may share.
+    pub fn new_chain(self, name: &str) -> Change {
+        self.wish(Wish::NewChain(name.to_owned()))
     }
 
     /// The rule is in the chain; if it is not, it becomes the last one.
@@ -71,6 +80,11 @@ impl Change {
         self.wish(Wish::DeleteSaved(chain, text))
     }
 
+    /// The rule is not in the chain, where it is not expected anyway.
+    pub fn delete_leftover(self, chain: &str, rule: Rule) -> Change {
+        self.wish(Wish::DeleteLeftover(chain.to_owned(), rule))
+    }
+
     /// No rule of `chain` leads to `target`.
     pub fn delete_jumps(self, chain: &str, target: &str) -> Change {
         self.wish(Wish::DeleteJumps(chain.to_owned(), target.to_owned()))
@@ -79,6 +93,11 @@ impl Change {
     /// The chain does not exist, and no rule of the table leads to it.
     pub fn delete_chain(self, name: &str) -> Change {
         self.wish(Wish::DeleteChain(name.to_owned()))
+    }
+
+    /// The chain does not exist, unless a rule of another chain still leads to it.
+    pub fn delete_unused_chain(self, name: &str) -> Change {
+        self.wish(Wish::DeleteUnusedChain(name.to_owned()))
     }
 
     fn wish(mut self, wish: Wish) -> Change {
@@ -98,12 +117,15 @@ impl Change {
             let (chain, rule) = match wish {
                 Wish::Chain(chain)
                 | Wish::OwnChain(chain)
+                | Wish::NewChain(chain)
                 | Wish::DeleteChain(chain)
+                | Wish::DeleteUnusedChain(chain)
                 | Wish::DeleteSaved(chain, _)
                 | Wish::DeleteJumps(chain, _) => (chain, None),
                 Wish::Append(chain, rule)
                 | Wish::Insert(chain, rule)
-                | Wish::Delete(chain, rule) => (chain, Some(rule)),
+                | Wish::Delete(chain, rule)
+                | Wish::DeleteLeftover(chain, rule) => (chain, Some(rule)),
             };
             bad_chain(chain).or_else(|| rule?.words().iter().find_map(|word| bad_word(word)))
         })

@@ -36,7 +36,7 @@ pub(crate) fn blind(change: &Change) -> Option<String> {
     for wish in &change.wishes {
         match wish {
             Wish::Chain(name) => shared.push(name),
-            Wish::OwnChain(name) => {
+            Wish::OwnChain(name) | Wish::NewChain(name) => {
                 own.push(name);
                 line(&mut lines, &["-N", name]);
             }
@@ -58,10 +58,12 @@ pub(crate) fn blind(change: &Change) -> Option<String> {
                 }
                 line(&mut lines, &["-D", chain, &rule.to_string()]);
             }
-            Wish::DeleteChain(name) => {
+            // A chain that a rule leads to is not deleted, and the rest neither.
+            Wish::DeleteChain(name) | Wish::DeleteUnusedChain(name) => {
                 line(&mut lines, &["-F", name]);
                 line(&mut lines, &["-X", name]);
             }
+            Wish::DeleteLeftover(..) => {}
             Wish::DeleteSaved(..) | Wish::DeleteJumps(..) => return None,
         }
     }
@@ -99,7 +101,7 @@ impl<'a> Plan<'a> {
 
     fn fulfil(&mut self, wish: &'a Wish) {
         match wish {
-            Wish::Chain(name) => self.ensure(name),
+            Wish::Chain(name) | Wish::NewChain(name) => self.ensure(name),
             Wish::OwnChain(name) => {
                 if self
                     .chains
@@ -121,7 +123,7 @@ impl<'a> Plan<'a> {
                     self.add(chain, rule, true);
                 }
             }
-            Wish::Delete(chain, rule) => {
+            Wish::Delete(chain, rule) | Wish::DeleteLeftover(chain, rule) => {
                 let looked_for = Looked::new(rule);
                 self.delete_where(chain, |text| looked_for.is(rule, text));
             }
@@ -137,6 +139,14 @@ impl<'a> Plan<'a> {
                 self.delete_where(chain, |text| leads_to(text, target));
             }
             Wish::DeleteChain(name) => self.delete_chain(name),
+            Wish::DeleteUnusedChain(name) => {
+                let is_used = self.chains.iter().any(|(chain, rules)| {
+                    chain != name && rules.iter().any(|text| leads_to(text, name))
+                });
+                if !is_used {
+                    self.delete_chain(name);
+                }
+            }
         }
     }
 
