@@ -1,16 +1,20 @@
 //! What the interface plugins share: delegating to IPAM, applying its result to
-//! an interface, veth pairs, sysctls, tests of prevResult, and undoing a failed
-//! ADD.
+//! an interface, veth pairs, masquerade, sysctls, tests of prevResult, and undoing
+//! a failed ADD.
 
 pub mod addressing;
+pub mod beside;
 pub mod chain;
 pub mod check;
 pub mod dns;
 pub mod extras;
+pub mod failures;
 pub mod forwarding;
 pub mod ipam;
 pub mod mac;
+pub mod masquerade;
 pub mod names;
+pub mod notes;
 pub mod parent;
 pub mod settle;
 mod sha512;
@@ -22,6 +26,8 @@ pub mod veth;
 
 pub use ipam::Ipam;
 pub use mac::MacAddress;
+pub use masquerade::Masquerade;
+pub use notes::Notes;
 pub use parent::Side;
 pub use undo::Undo;
 

@@ -22,6 +22,7 @@ fn at(mut config: Value, path: &str, value: &Value) -> Value {
 fn wrong(kind: &str) -> Vec<Value> {
     match kind {
         "bool" => vec![json!("true"), json!(1), json!([]), json!({})],
+        "bool or object" => vec![json!("true"), json!(1), json!([]), json!({"ipv4": 1})],
         "integer" => vec![json!("7"), json!(true), json!(1.5), json!([]), json!({})],
         "string" => vec![json!(7), json!(true), json!([]), json!({})],
         "strings" => vec![json!("x"), json!(7), json!({}), json!([7]), json!([["x"]])],
@@ -86,7 +87,8 @@ fn keys_of_bridge() {
         ("isGateway", "bool"),
         ("isDefaultGateway", "bool"),
         ("forceAddress", "bool"),
-        ("ipMasq", "bool"),
+        ("ipMasq", "bool or object"),
+        ("ipMasqBackend", "string"),
         ("mtu", "integer"),
         ("hairpinMode", "bool"),
         ("promiscMode", "bool"),
@@ -94,6 +96,8 @@ fn keys_of_bridge() {
         ("vlanTrunk", "list"),
         ("preserveDefaultVlan", "bool"),
         ("macspoofchk", "bool"),
+        ("raGuard", "bool"),
+        ("dhcpGuard", "bool"),
         ("enabledad", "bool"),
         ("disableContainerInterface", "bool"),
         ("portIsolation", "bool"),

@@ -144,20 +144,10 @@ fn layer_2_needs_a_version_that_can_say_so() {
     }
 }
 
-/// Masquerading and MAC spoof checks come later; whoever asks for one must not believe to have it.
 #[test]
-fn what_is_not_there_yet_is_refused() {
+fn asked_not_to_is_not_asked() {
     let host = Host::new();
     let container = host.container("c1");
-    let before = host.snapshot();
-    for (key, value) in [("ipMasq", json!(true)), ("macspoofchk", json!(true))] {
-        let mut config = networks::readme("1.1.0");
-        config[key] = value;
-        let error = answer::refusal(Plugin::new("bridge").add(&container, &config), 2);
-        assert!(error.msg.contains(key), "{}", error.msg);
-        before.assert_same(&host.snapshot());
-    }
-    // Asked not to is not asked.
     let config = networks::with(
         networks::readme("1.1.0"),
         &json!({"ipMasq": false, "macspoofchk": false, "vlan": 0, "portIsolation": false}),

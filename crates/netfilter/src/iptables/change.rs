@@ -20,14 +20,17 @@ pub struct Change {
 pub(crate) enum Wish {
     Chain(String),
     OwnChain(String),
+    NewChain(String),
     Append(String, Rule),
     Insert(String, Rule),
     Delete(String, Rule),
     /// The text of a rule as it was read.
     DeleteSaved(String, String),
+    DeleteLeftover(String, Rule),
     DeleteJumps(String, String),
     DeleteChain(String),
     DeleteOldChain(String),
+    DeleteUnusedChain(String),
 }
 
 impl Change {
@@ -48,6 +51,12 @@ impl Change {
     /// a chain that nobody else puts rules into.
     pub fn own_chain(self, name: &str) -> Change {
         self.wish(Wish::OwnChain(name.to_owned()))
+    }
+
+    /// The chain exists. It is expected not to, and if it does, what it holds stays:
+    /// a chain that few may share.
+    pub fn new_chain(self, name: &str) -> Change {
+        self.wish(Wish::NewChain(name.to_owned()))
     }
 
     /// The rule is in the chain; if it is not, it becomes the last one.
@@ -72,6 +81,11 @@ impl Change {
         self.wish(Wish::DeleteSaved(chain, text))
     }
 
+    /// The rule is not in the chain, where it is not expected anyway.
+    pub fn delete_leftover(self, chain: &str, rule: Rule) -> Change {
+        self.wish(Wish::DeleteLeftover(chain.to_owned(), rule))
+    }
+
     /// No rule of `chain` leads to `target`, but for those that this change
     /// appends after this.
     pub fn delete_jumps(self, chain: &str, target: &str) -> Change {
@@ -87,6 +101,11 @@ impl Change {
     /// it is looked for only if the table is read for the sake of the rest.
     pub fn delete_old_chain(self, name: &str) -> Change {
         self.wish(Wish::DeleteOldChain(name.to_owned()))
+    }
+
+    /// The chain does not exist, unless a rule of another chain still leads to it.
+    pub fn delete_unused_chain(self, name: &str) -> Change {
+        self.wish(Wish::DeleteUnusedChain(name.to_owned()))
     }
 
     fn wish(mut self, wish: Wish) -> Change {
@@ -106,13 +125,16 @@ impl Change {
             let (chain, rule) = match wish {
                 Wish::Chain(chain)
                 | Wish::OwnChain(chain)
+                | Wish::NewChain(chain)
                 | Wish::DeleteChain(chain)
                 | Wish::DeleteOldChain(chain)
+                | Wish::DeleteUnusedChain(chain)
                 | Wish::DeleteSaved(chain, _)
                 | Wish::DeleteJumps(chain, _) => (chain, None),
                 Wish::Append(chain, rule)
                 | Wish::Insert(chain, rule)
-                | Wish::Delete(chain, rule) => (chain, Some(rule)),
+                | Wish::Delete(chain, rule)
+                | Wish::DeleteLeftover(chain, rule) => (chain, Some(rule)),
             };
             bad_chain(chain).or_else(|| rule?.words().iter().find_map(|word| bad_word(word)))
         })

@@ -118,24 +118,24 @@ impl Iptables {
     /// deleted.
     #[must_use]
     pub fn is_table_in_use(family: Family, table: Table) -> bool {
-        let (names, nft_family) = match family {
-            Family::V4 => ("ip_tables_names", crate::nft::Family::Ip),
-            Family::V6 => ("ip6_tables_names", crate::nft::Family::Ip6),
-        };
-        let legacy = std::fs::read_to_string(format!("/proc/thread-self/net/{names}"));
-        if legacy.is_ok_and(|names| names.lines().any(|name| name == table.as_str())) {
-            return true;
-        }
-        let table = crate::nft::Table::new(nft_family, table.as_str());
-        match crate::nft::Nft::open().and_then(|nft| nft.has_table(&table)) {
-            Ok(found) => found,
-            Err(error) => {
-                // Without nf_tables there is only the legacy variant, which was
-                // asked; whatever else it is, the commands will tell.
-                log::debug!("{error}");
-                !error.is_unsupported() && error.errno() != Some(nix::libc::EINVAL)
-            }
-        }
+        is_table_in_legacy_use(family, table)
+            || in_nf_tables(|nft| nft.has_table(&nft_table(family, table)))
+    }
+
+    /// Whether a chain may exist in the present network namespace. Runs no command:
+    /// of the nf_tables variant it is known, of the legacy variant only whether
+    /// its table is used at all.
+    #[must_use]
+    pub fn may_have_chain(family: Family, table: Table, name: &str) -> bool {
+        is_table_in_legacy_use(family, table) || Iptables::has_nft_chain(family, table, name)
+    }
+
+    /// Whether a chain exists in the present network namespace in the tables of
+    /// the nf_tables variant. Runs no command.
+    #[must_use]
+    pub fn has_nft_chain(family: Family, table: Table, name: &str) -> bool {
+        let table = nft_table(family, table);
+        in_nf_tables(|nft| Ok(nft.chain(&table.chain(name))?.is_some()))
     }
 
     /// Whether the command works: lists the first rule of a built-in chain, as
@@ -322,6 +322,35 @@ impl Iptables {
             self.family.command(),
         )
     }
+}
+
+fn is_table_in_legacy_use(family: Family, table: Table) -> bool {
+    let names = match family {
+        Family::V4 => "ip_tables_names",
+        Family::V6 => "ip6_tables_names",
+    };
+    let names = std::fs::read_to_string(format!("/proc/thread-self/net/{names}"));
+    names.is_ok_and(|names| names.lines().any(|name| name == table.as_str()))
+}
+
+/// The table of nf_tables that the variant of this name keeps its rules in.
+fn nft_table(family: Family, table: Table) -> crate::nft::Table<'static> {
+    let family = match family {
+        Family::V4 => crate::nft::Family::Ip,
+        Family::V6 => crate::nft::Family::Ip6,
+    };
+    crate::nft::Table::new(family, table.as_str())
+}
+
+fn in_nf_tables(is_there: impl FnOnce(&crate::nft::Nft) -> Result<bool, Error>) -> bool {
+    crate::nft::Nft::open()
+        .and_then(|nft| is_there(&nft))
+        .unwrap_or_else(|error| {
+            // Without nf_tables there is only the legacy variant, which is asked
+            // for itself; whatever else it is, the commands will tell.
+            log::debug!("{error}");
+            !error.is_unsupported() && error.errno() != Some(nix::libc::EINVAL)
+        })
 }
 
 fn missing(command: &str) -> Error {

@@ -35,7 +35,7 @@ pub(crate) fn blind(change: &Change) -> Option<String> {
     for wish in &change.wishes {
         match wish {
             Wish::Chain(name) => shared.push(name),
-            Wish::OwnChain(name) => {
+            Wish::OwnChain(name) | Wish::NewChain(name) => {
                 own.push(name);
                 line(&mut lines, &["-N", name]);
             }
@@ -65,13 +65,15 @@ pub(crate) fn blind(change: &Change) -> Option<String> {
                 }
                 line(&mut lines, &["-D", chain, &rule.to_string()]);
             }
-            Wish::DeleteChain(name) => {
+            // A chain that a rule leads to is not deleted, and the rest neither.
+            Wish::DeleteChain(name) | Wish::DeleteUnusedChain(name) => {
                 line(&mut lines, &["-F", name]);
                 line(&mut lines, &["-X", name]);
             }
             // To a chain that is new nothing leads.
             Wish::DeleteJumps(_, target) if own.contains(&target.as_str()) => {}
             Wish::DeleteOldChain(_) => {}
+            Wish::DeleteLeftover(..) => {}
             Wish::DeleteSaved(..) | Wish::DeleteJumps(..) => return None,
         }
     }
@@ -141,7 +143,7 @@ impl<'a> Plan<'a> {
 
     fn fulfil(&mut self, wish: &'a Wish) {
         match wish {
-            Wish::Chain(name) => self.ensure(name),
+            Wish::Chain(name) | Wish::NewChain(name) => self.ensure(name),
             Wish::OwnChain(name) => {
                 if self.find(name).is_some_and(|chain| !chain.rules.is_empty()) {
                     self.flush(name);
@@ -159,7 +161,7 @@ impl<'a> Plan<'a> {
                     self.add(chain, rule, true);
                 }
             }
-            Wish::Delete(chain, rule) => {
+            Wish::Delete(chain, rule) | Wish::DeleteLeftover(chain, rule) => {
                 let looked_for = Looked::new(rule);
                 self.delete_where(chain, |text| looked_for.is(rule, text));
             }
@@ -175,6 +177,14 @@ impl<'a> Plan<'a> {
                 self.delete_where(chain, |text| leads_to(text, target));
             }
             Wish::DeleteChain(name) | Wish::DeleteOldChain(name) => self.delete_chain(name),
+            Wish::DeleteUnusedChain(name) => {
+                let is_used = self.chains.iter().any(|chain| {
+                    chain.name != name && chain.rules.iter().any(|text| leads_to(text, name))
+                });
+                if !is_used {
+                    self.delete_chain(name);
+                }
+            }
         }
     }
 

@@ -125,6 +125,37 @@ impl RuleInfo {
         same_expressions(&wanted, &self.expressions)
     }
 
+    /// The name of the interface that packets must have come in by (`iifname`), if
+    /// the rule tests for one.
+    #[must_use]
+    pub fn iifname(&self) -> Option<String> {
+        let mut loaded = false;
+        for expression in Attributes::new(&self.expressions) {
+            let parts = expression.nested();
+            let find = |list: Attributes<'_>, kind: u16| {
+                list.into_iter()
+                    .find(|attribute| attribute.kind == kind)
+                    .map(|attribute| attribute.value.to_vec())
+            };
+            let data = find(parts, NFTA_EXPR_DATA).unwrap_or_default();
+            let data = Attributes::new(&data);
+            match find(parts, NFTA_EXPR_NAME)?.as_slice() {
+                b"meta" | b"meta\0" => {
+                    loaded = find(data, NFTA_META_KEY)? == NFT_META_IIFNAME.to_be_bytes();
+                }
+                b"cmp" | b"cmp\0" if loaded => {
+                    let value = find(data, NFTA_CMP_DATA)?;
+                    let name = find(Attributes::new(&value), NFTA_DATA_VALUE)?;
+                    let end = name.iter().position(|byte| *byte == 0);
+                    let name = name.get(..end.unwrap_or(name.len()))?;
+                    return Some(String::from_utf8_lossy(name).into_owned());
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+
     /// The expressions (`NFTA_RULE_EXPRESSIONS`) as the kernel wrote them, to
     /// compare two rules with.
     #[must_use]

@@ -243,8 +243,13 @@ impl Rule<'_> {
 
     /// `icmpv6 type`: a control message of IPv6 (`ICMPV6_*`; 134 is a router
     /// advertisement).
+    ///
+    /// In a bridge table that is one in a frame without a VLAN tag; behind
+    /// [`Rule::protocol`] it is one in any frame.
     pub fn icmpv6_type(mut self, kind: u8) -> Self {
-        if self.chain.table.family == Family::Bridge {
+        if self.transport == Some(Protocol::Icmpv6) {
+            // What it is was tested for.
+        } else if self.chain.table.family == Family::Bridge {
             // As nft does it here, unlike for an address.
             let list = &mut self.expressions;
             expr::payload(list, NFT_PAYLOAD_LL_HEADER, 12, 2, NFT_REG_1);

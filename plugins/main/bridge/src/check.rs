@@ -1,7 +1,7 @@
 //! CHECK: is the attachment still as ADD made it?
 
 use crate::vlan::{self, PortVlans};
-use crate::{Config, vlan_gateway};
+use crate::{Config, spoof_check, vlan_gateway};
 use anyhow::{Context, anyhow, bail};
 use cni_core::quote::quote;
 use cni_core::{AddResult, Call, Interface, IpConfig};
@@ -20,11 +20,20 @@ pub(crate) fn run(call: &Call) -> anyhow::Result<()> {
     let bridge = bridge(&host, &result, &config)?;
     let (number, recorded) = check::container_interface(call, &result)?;
     let inside = container_end(&container, recorded, &config)?;
-    host_end(&host, &result, recorded, &inside, &bridge, &config)?;
+    let port = host_end(&host, &result, recorded, &inside, &bridge, &config)?;
     check::addresses_and_routes(&container, &inside, &result, number)?;
     if config.is_gateway {
         let carrier = gateway_carrier(&host, &result, number, &bridge, &config)?;
         gateways(&host, &result, number, carrier.as_ref().unwrap_or(&bridge))?;
+    }
+    if let Some(masquerade) = &config.masquerade {
+        masquerade.check(call, own_ips(&result, number))?;
+    }
+    if config.mac_spoof_check {
+        spoof_check::check(call, &port, &inside)?;
+    }
+    if config.guard.is_wanted() {
+        config.guard.check(&port)?;
     }
     Ok(())
 }
@@ -100,7 +109,7 @@ fn host_end(
     inside: &Link,
     bridge: &Link,
     config: &Config,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Link> {
     let recorded: Vec<&Interface> = result
         .interfaces
         .iter()
@@ -131,7 +140,7 @@ fn host_end(
         if let Some(wanted) = &config.vlans {
             vlans(host, bridge, &link, wanted)?;
         }
-        return Ok(());
+        return Ok(link);
     }
     bail!("CNI veth created for bridge {} was not found", bridge.name)
 }

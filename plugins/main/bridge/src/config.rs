@@ -6,9 +6,10 @@ use cni_core::{Call, Code, Dns, Error};
 use plugin_kit::dns::OwnDns;
 use plugin_kit::extras::{LinkKeys, Mtu};
 use plugin_kit::mac::MacAddress;
-use plugin_kit::single;
+use plugin_kit::{Masquerade, single};
 use serde::Deserialize;
 
+use crate::guard::Guard;
 use crate::trunk::TrunkElement;
 use crate::vlan::{self, PortVlans};
 
@@ -39,6 +40,12 @@ pub struct Config {
     pub vlans: Option<PortVlans>,
     /// The port does not talk to other isolated ports.
     pub port_isolation: bool,
+    /// What containers send beyond their networks gets an address of the host's.
+    pub masquerade: Option<Masquerade>,
+    /// Frames of the container with another hardware address than its own are dropped.
+    pub mac_spoof_check: bool,
+    /// What the container may not announce itself as.
+    pub guard: Guard,
     /// Hardware address of the container's interface.
     pub mac: Option<MacAddress>,
     /// Replaces the IPAM result's name service when a member is given, an empty
@@ -69,9 +76,11 @@ struct Raw {
     #[serde(default)]
     disable_container_interface: bool,
     #[serde(default)]
-    ip_masq: bool,
-    #[serde(default)]
     macspoofchk: bool,
+    #[serde(default)]
+    ra_guard: bool,
+    #[serde(default)]
+    dhcp_guard: bool,
     #[serde(default)]
     vlan: i64,
     vlan_trunk: Option<Vec<Option<TrunkElement>>>,
@@ -121,7 +130,6 @@ impl Config {
         if !raw.runtime_config.mac.is_empty() {
             mac = raw.runtime_config.mac.clone();
         }
-        raw.refuse_unsupported()?;
         validate_if_name(&raw.bridge).map_err(|e| {
             let msg = format!("invalid bridge name {}", quote(&raw.bridge));
             Error::new(Code::INVALID_NETWORK_CONFIG, msg).with_details(e.to_string())
@@ -153,6 +161,12 @@ impl Config {
             disable_container_interface: raw.disable_container_interface,
             vlans,
             port_isolation: raw.port_isolation,
+            masquerade: Masquerade::load(call, "failed to load netconf")?,
+            mac_spoof_check: raw.macspoofchk,
+            guard: Guard {
+                ra: raw.ra_guard,
+                dhcp: raw.dhcp_guard,
+            },
             mac: match mac.is_empty() {
                 true => None,
                 false => Some(mac.parse()?),
@@ -172,24 +186,5 @@ fn mtu(mtu: Mtu) -> Result<Mtu, Error> {
             format!("mtu {bytes} is beyond what an interface has"),
         )),
         mtu => Ok(mtu),
-    }
-}
-
-impl Raw {
-    /// What this version does not do is refused, never silently left out.
-    fn refuse_unsupported(&self) -> Result<(), Error> {
-        let refuse = |key: &str| {
-            Err(Error::new(
-                Code::UNSUPPORTED_FIELD,
-                format!(
-                    "the bridge plugin does not support \"{key}\" yet; remove it from the configuration"
-                ),
-            ))
-        };
-        match () {
-            () if self.ip_masq => refuse("ipMasq"),
-            () if self.macspoofchk => refuse("macspoofchk"),
-            () => Ok(()),
-        }
     }
 }

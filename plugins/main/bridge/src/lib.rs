@@ -3,20 +3,25 @@
 
 mod check;
 mod config;
+mod filters;
 mod gateway;
+mod guard;
 mod port;
+mod spoof_check;
 mod trunk;
 mod uplink;
 mod vlan;
 mod vlan_gateway;
 
 pub use config::Config;
+pub use guard::Guard;
 pub use vlan::PortVlans;
 
 use anyhow::{Context, anyhow};
 use cni_core::quote::quote;
 use cni_core::{AddResult, Call, Code, Command, Error, Plugin};
 use plugin_kit::extras::interface;
+use plugin_kit::failures::Failures;
 use plugin_kit::veth;
 use plugin_kit::{Container, Ipam, Undo, addressing, forwarding, refuse_inexpressible, sysctl};
 use rtnl::Handle;
@@ -38,6 +43,7 @@ impl Plugin for Bridge {
         let config = Config::load(call)?;
         let ipam = Ipam::of(call);
         refuse_inexpressible(call, ipam.is_some())?;
+        filters::require(call, &config, ipam.is_some())?;
         let container = Container::open(call)?;
         veth::refuse_existing(&container, &call.if_name)?;
         let host = Handle::open().context("failed to talk to the host's kernel")?;
@@ -48,6 +54,16 @@ impl Plugin for Bridge {
         let mut undo = Undo::new();
         let (bridge, pair) = uplink::plug_in(&host, &container, call, &config, &mut undo)?;
         port::configure(&host, &bridge, &pair.host, &config)?;
+        let mut notes = filters::notes(call, &mut undo)?;
+        // Before the container's end is up, so that no frame passes unlooked at.
+        if config.mac_spoof_check {
+            spoof_check::set_up(call, &pair.host, &pair.container, &mut notes, &mut undo)?;
+        }
+        if config.guard.is_wanted() {
+            config
+                .guard
+                .set_up(call, &pair.host, &mut notes, &mut undo)?;
+        }
 
         let mut result = AddResult::default();
         if let Some(ipam) = &ipam {
@@ -78,6 +94,10 @@ impl Plugin for Bridge {
                 CONTAINER_INTERFACE,
                 config.enable_dad,
             )?;
+            if let Some(masquerade) = &config.masquerade {
+                // While the kernel is busy with the port.
+                masquerade.set_up(call, &result.ips, &mut notes, &mut undo)?;
+            }
         } else if !config.disable_container_interface {
             port::set_up(&container, &pair.container)?;
         }
@@ -116,11 +136,16 @@ impl Plugin for Bridge {
         if let Some(ipam) = &ipam {
             ipam.start(Command::Del);
         }
-        let unplugged = Container::open_for_del(call).and_then(|container| match container {
-            Some(container) => veth::delete(&container, &call.if_name),
-            None => Ok(()),
-        });
-        let released = ipam.map_or(Ok(()), |ipam| ipam.del());
+        let filters = filters::Leaving::of(call);
+        let unplug = || {
+            let container = Container::open_for_del(call)?;
+            container.map_or(Ok(()), |container| veth::delete(&container, &call.if_name))
+        };
+        let release = || ipam.map_or(Ok(()), |ipam| ipam.del());
+        let (unplugged, released) = match filters {
+            None => (unplug(), release()),
+            Some(filters) => filters.tear_down_beside(|| (unplug(), release())),
+        };
         match (unplugged, released) {
             (Err(e), Err(also)) => Err(anyhow!(
                 "{e:#}; releasing the addresses failed too: {also:#}"
@@ -134,8 +159,12 @@ impl Plugin for Bridge {
     }
 
     fn gc(&self, call: &Call) -> anyhow::Result<()> {
-        // The veth pair dies with either end's namespace; only leases outlive it.
-        Ipam::of(call).map_or(Ok(()), |ipam| ipam.gc())
+        // The veth pair dies with either end's namespace; leases and packet filters
+        // outlive it.
+        let mut failures = Failures::default();
+        failures.add(Ipam::of(call).map_or(Ok(()), |ipam| ipam.gc()));
+        failures.add(filters::collect(call));
+        failures.result()
     }
 
     fn status(&self, call: &Call) -> anyhow::Result<()> {
@@ -158,6 +187,7 @@ impl Plugin for Bridge {
             }
             _ => {}
         }
+        filters::status(&config)?;
         Ipam::of(call).map_or(Ok(()), |ipam| ipam.status())
     }
 }

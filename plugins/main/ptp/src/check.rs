@@ -36,7 +36,11 @@ pub(crate) fn run(call: &Call) -> anyhow::Result<()> {
         }
         config.mtu.check(recorded, &outside)?;
         config.link_keys.check(&outside)?;
-        leads_to_container(&host, &outside, &ips)
+        leads_to_container(&host, &outside, &ips)?;
+        if let Some(masquerade) = &config.masquerade {
+            masquerade.check(call, ips.iter().copied())?;
+        }
+        Ok(())
     })
 }
 

@@ -3,7 +3,7 @@
 use cni_core::{Call, Code, Dns, Error};
 use plugin_kit::dns::OwnDns;
 use plugin_kit::extras::{LinkKeys, Mtu};
-use plugin_kit::single;
+use plugin_kit::{Masquerade, single};
 use serde::Deserialize;
 
 /// The configuration, validated.
@@ -13,6 +13,8 @@ pub struct Config {
     pub mtu: Mtu,
     /// Further properties of both veth ends.
     pub link_keys: LinkKeys,
+    /// What containers send beyond their networks gets an address of the host's.
+    pub masquerade: Option<Masquerade>,
     /// Replaces the IPAM result's name service when a member is given, an empty
     /// list included.
     pub dns: Option<Dns>,
@@ -25,8 +27,6 @@ struct Raw {
     #[serde(default)]
     mtu: Mtu,
     #[serde(default)]
-    ip_masq: bool,
-    #[serde(default)]
     dns: OwnDns,
 }
 
@@ -34,20 +34,14 @@ impl Config {
     /// Decodes and validates the configuration of `call`.
     ///
     /// # Errors
-    /// When something asked for is malformed or not supported.
+    /// When something asked for is malformed.
     pub fn load(call: &Call) -> anyhow::Result<Config> {
         let loaded = single::load::<Raw>(call, "failed to load netconf")?;
         let raw = loaded.own;
-        if raw.ip_masq {
-            return Err(Error::new(
-                Code::UNSUPPORTED_FIELD,
-                "the ptp plugin does not support \"ipMasq\" yet; remove it from the configuration",
-            )
-            .into());
-        }
         Ok(Config {
             mtu: mtu(raw.mtu)?,
             link_keys: loaded.keys,
+            masquerade: Masquerade::load(call, "failed to load netconf")?,
             dns: raw.dns.given(),
         })
     }

@@ -12,9 +12,12 @@ pub use config::Config;
 
 use anyhow::Context;
 use cni_core::{AddResult, Call, Code, Command, Error, Plugin};
+use plugin_kit::beside::beside;
 use plugin_kit::extras::{self, Mtu};
+use plugin_kit::failures::Failures;
+use plugin_kit::masquerade::Known;
 use plugin_kit::veth::{self, VethSpec};
-use plugin_kit::{Container, Ipam, Undo, forwarding, parent, single};
+use plugin_kit::{Container, Ipam, Notes, Undo, forwarding, masquerade, parent, single};
 use rtnl::Handle;
 
 /// The plugin.
@@ -37,6 +40,9 @@ impl Plugin for Ptp {
         let container = Container::open(call)?;
         veth::refuse_existing(&container, &call.if_name)?;
         let host = Handle::open().context("failed to talk to the host's kernel")?;
+        if let Some(masquerade) = &config.masquerade {
+            masquerade.require(call)?;
+        }
 
         let mut undo = Undo::new();
         let mut result = ipam.add()?;
@@ -58,6 +64,19 @@ impl Plugin for Ptp {
         host_end::prepare(&pair.host);
         container_end::configure(&container, &pair.container, &result)?;
         host_end::configure(&host, &pair.host, &result.ips)?;
+        if let Some(masquerade) = &config.masquerade {
+            let mut notes = Notes::of(call);
+            if notes.exist() {
+                // An earlier attachment of this name has left something.
+                masquerade::tear_down(call, &notes, &Known::default())?;
+                notes.remove();
+            }
+            undo.push("remove the notes", || {
+                Notes::of(call).remove();
+                Ok(())
+            });
+            masquerade.set_up(call, &result.ips, &mut notes, &mut undo)?;
+        }
         host_end::wait_until_up(&host, &pair.host)?;
         forwarding::enable(&result.ips).context("could not enable IP forwarding")?;
         if let Some(dns) = config.dns {
@@ -68,7 +87,22 @@ impl Plugin for Ptp {
     }
 
     fn del(&self, call: &Call) -> anyhow::Result<()> {
-        single::del(call)
+        let mut notes = Notes::of(call);
+        let known =
+            (notes.exist() || masquerade::is_asked_for(call)).then(|| Known::of(call, &notes));
+        let Some(known) = known else {
+            return single::del(call);
+        };
+        // Both mostly wait, until nobody can be using what they have removed.
+        let remove_rules = || masquerade::tear_down(call, &notes, &known);
+        let (removed, unplugged) = beside(remove_rules, || single::del(call));
+        let mut failures = Failures::default();
+        failures.add(unplugged);
+        match removed {
+            Ok(()) => notes.remove(),
+            failed => failures.add(failed),
+        }
+        failures.result()
     }
 
     fn check(&self, call: &Call) -> anyhow::Result<()> {
@@ -76,11 +110,25 @@ impl Plugin for Ptp {
     }
 
     fn gc(&self, call: &Call) -> anyhow::Result<()> {
-        single::gc(call)
+        let mut failures = Failures::default();
+        failures.add(single::gc(call));
+        failures.add(masquerade::collect(call));
+        failures.result()?;
+        let valid = call.valid_attachments()?;
+        for mut notes in valid
+            .iter()
+            .flat_map(|valid| Notes::of_others(&call.name, valid))
+        {
+            notes.remove();
+        }
+        Ok(())
     }
 
     fn status(&self, call: &Call) -> anyhow::Result<()> {
-        Config::load(call)?;
+        let config = Config::load(call)?;
+        if let Some(masquerade) = &config.masquerade {
+            masquerade.status()?;
+        }
         required_ipam(call)?.status()
     }
 }

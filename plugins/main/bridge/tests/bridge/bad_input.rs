@@ -147,14 +147,6 @@ fn keys_in_any_case_and_unknown_ones() {
 }
 
 #[test]
-fn what_is_not_supported_is_refused() {
-    for (key, value) in [("ipMasq", json!(true)), ("macspoofchk", json!(true))] {
-        let words = format!("the bridge plugin does not support \"{key}\" yet");
-        refused(&dual(json!({key: value})), 2, &words);
-    }
-}
-
-#[test]
 fn vlans_that_there_are_none_of() {
     let of_trunk = |element: Value| dual(json!({"vlanTrunk": [{"id": 5}, element]}));
     for (config, words) in [

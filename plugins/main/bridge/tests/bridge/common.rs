@@ -40,7 +40,7 @@ fn with_ranges(ranges: Value, extra: Value) -> Value {
     merge(base, extra)
 }
 
-fn merge(mut base: Value, extra: Value) -> Value {
+pub(crate) fn merge(mut base: Value, extra: Value) -> Value {
     for (key, value) in extra.as_object().expect("an object of keys to add") {
         base[key] = value.clone();
     }

@@ -1,5 +1,6 @@
 //! No input makes the plugin panic.
 
+use crate::common::merge;
 use cni_bridge::{Bridge, Config};
 use cni_core::skel::{self, Env, Outcome};
 use cni_core::{Call, Command, Version};
@@ -7,14 +8,15 @@ use plugin_kit::extras::Mtu;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
+use testkit::Host;
 
 /// Every key of the configuration, with a value that is fine.
 fn complete() -> Value {
-    json!({
+    let keys = json!({
         "cniVersion": "1.1.0", "name": "net", "type": "bridge", "bridge": "cni0",
         "isGateway": true, "isDefaultGateway": true, "forceAddress": true, "mtu": 1500,
-        "hairpinMode": false, "promiscMode": true, "enabledad": true, "ipMasq": false,
-        "macspoofchk": false, "vlan": 100,
+        "hairpinMode": false, "promiscMode": true, "enabledad": true,
+        "vlan": 100,
         "vlanTrunk": [{"minID": 200, "maxID": 300}, {"id": 7}, {"minID": 5, "maxID": 5, "id": 6}],
         "preserveDefaultVlan": true, "portIsolation": true, "disableContainerInterface": false,
         "txQueueLen": 500, "numQueues": 2, "gsoMaxSize": 30000, "groMaxSize": 40000,
@@ -31,7 +33,24 @@ fn complete() -> Value {
             "routes": [{"dst": "0.0.0.0/0", "gw": "10.1.0.1", "mtu": 1, "table": 5}],
             "dns": {},
         },
+    });
+    merge(keys, filters())
+}
+
+fn filters() -> Value {
+    let masquerade = json!({
+        "ipv4": true, "ipv6": false, "exclude": ["10.0.0.0/8"],
+        "snatIP": ["192.0.2.1", "fd00::1"], "fullyRandom": true,
+    });
+    json!({
+        "ipMasq": masquerade, "ipMasqBackend": "nftables", "macspoofchk": true,
+        "raGuard": true, "dhcpGuard": true,
     })
+}
+
+thread_local! {
+    /// DEL and GC look for packet filters: in a host of the test's own.
+    static HOST: Host = Host::new();
 }
 
 fn any_value() -> impl Strategy<Value = Value> {
@@ -120,7 +139,7 @@ fn run(verb: &str, stdin: &[u8], args: &str) -> Outcome {
         path: "/nowhere/plugins".into(),
         ..Env::default()
     };
-    skel::run(&Bridge, &env, stdin)
+    HOST.with(|_| skel::run(&Bridge, &env, stdin))
 }
 
 /// Every verb ends with one document or none.
@@ -209,5 +228,7 @@ fn the_complete_configuration_is_understood() {
     assert_eq!(config.mtu, Mtu::Bytes(1500));
     assert_eq!(config.link_keys.gro_max_size, 40000);
     assert!(config.vlans.is_some() && config.port_isolation);
+    assert!(config.masquerade.is_some() && config.mac_spoof_check);
+    assert!(config.guard.ra && config.guard.dhcp);
     assert_eq!(config.mac.unwrap().to_string(), "02:00:00:00:00:01");
 }

@@ -18,20 +18,13 @@ fn refused(config: &Value, code: u64, words: &str) {
 }
 
 #[test]
-fn masquerade_is_not_there_yet() {
-    refused(
-        &dual(json!({"ipMasq": true})),
-        2,
-        "the ptp plugin does not support \"ipMasq\" yet",
-    );
-}
-
-#[test]
 fn wrong_types() {
     for (key, value) in [
         ("mtu", json!("1500")),
         ("mtu", json!(1500.5)),
         ("ipMasq", json!("true")),
+        ("ipMasq", json!({"exclude": "10.0.0.0/8"})),
+        ("ipMasqBackend", json!(true)),
         ("dns", json!([])),
         ("dns", json!({"nameservers": "10.0.0.1"})),
         ("ipam", json!("host-local")),

@@ -8,5 +8,6 @@ mod common;
 mod del;
 mod input;
 mod interop;
+mod masquerade;
 mod page;
 mod rollback;

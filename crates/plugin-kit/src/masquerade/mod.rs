@@ -1,0 +1,429 @@
+//! IP masquerade: what a container sends beyond its network leaves with an address
+//! of the host's.
+//!
+//! Chains, tables, rules and comments are upstream's, so that either implementation
+//! finds what the other has made. Both backends are looked through on DEL, whatever
+//! the configuration says by then.
+
+mod config;
+mod iptables;
+mod nftables;
+
+pub use config::is_asked_for;
+
+use crate::notes::{self, Notes};
+use crate::{Container, Undo, names};
+use anyhow::{Context, anyhow};
+use cni_core::quote::quote;
+use cni_core::{Call, Cidr, Code, Error, IpConfig};
+use config::Options;
+use netfilter::backend::Backend;
+use std::net::IpAddr;
+
+/// What the notes of an attachment have it under.
+const TOPIC: &str = "masquerade";
+
+const CHAIN_PREFIX: &str = "CNI-";
+/// `XT_EXTENSION_MAXNAMELEN` (`linux/netfilter/x_tables.h`), without the zero.
+const CHAIN_LENGTH: usize = 28;
+
+/// The longest comment that `nft` shows, in bytes.
+const NFT_COMMENT_MAX: usize = netfilter::nft::COMMENT_MAX;
+
+/// The masquerade that a configuration asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Masquerade {
+    /// `ipMasqBackend`; `None` lets the host decide.
+    backend: Option<Backend>,
+    options: Options,
+}
+
+/// By which names an attachment is known.
+#[derive(Clone, Debug)]
+struct Identity<'a> {
+    network: &'a str,
+    container_id: String,
+    if_name: String,
+    /// The chain of iptables; all interfaces of a container in a network share it.
+    chain: String,
+    /// The comment of the rules in iptables.
+    comment: String,
+    /// What the comments in nftables begin with.
+    hash: String,
+}
+
+impl<'a> Identity<'a> {
+    fn of(call: &'a Call) -> Self {
+        Identity::new(&call.name, call.container_id.clone(), call.if_name.clone())
+    }
+
+    fn new(network: &'a str, container_id: String, if_name: String) -> Self {
+        Identity {
+            chain: names::of_attachment(CHAIN_PREFIX, network, &container_id, CHAIN_LENGTH),
+            comment: Identity::comment_begin(network) + &quote(&container_id),
+            hash: notes::of_attachment(network, &container_id, &if_name),
+            network,
+            container_id,
+            if_name,
+        }
+    }
+
+    fn comment_begin(network: &str) -> String {
+        format!("name: {} id: ", quote(network))
+    }
+
+    fn nft_comment(&self) -> String {
+        let plain = |text: &str| text.replace('"', "");
+        let mut comment = format!(
+            "{}, net: {}, if: {}, id: {}",
+            self.hash,
+            plain(self.network),
+            plain(&self.if_name),
+            plain(&self.container_id)
+        );
+        let mut end = comment.len().min(NFT_COMMENT_MAX);
+        while !comment.is_char_boundary(end) {
+            end -= 1;
+        }
+        comment.truncate(end);
+        comment
+    }
+}
+
+impl Masquerade {
+    /// The addresses that are to be masqueraded.
+    fn wanted<'i>(&self, ips: impl IntoIterator<Item = &'i IpConfig>) -> Vec<&'i IpConfig> {
+        let mut wanted: Vec<&IpConfig> = Vec::new();
+        for ip in ips {
+            let of_family = match ip.address.is_ipv4() {
+                true => self.options.ipv4,
+                false => self.options.ipv6,
+            };
+            if of_family && !wanted.iter().any(|known| known.address == ip.address) {
+                wanted.push(ip);
+            }
+        }
+        wanted
+    }
+
+    /// The networks of the address's family that it reaches as itself.
+    fn excluded(&self, address: IpAddr) -> impl Iterator<Item = &Cidr> {
+        let networks = self.options.exclude.iter();
+        networks.filter(move |network| network.is_ipv4() == address.is_ipv4())
+    }
+
+    /// The address that is seen instead, if it is not the outgoing interface's.
+    fn snat_ip(&self, address: IpAddr) -> Option<IpAddr> {
+        let mut given = self.options.snat_ip.0.iter().copied();
+        given.find(|given| given.is_ipv4() == address.is_ipv4())
+    }
+
+    /// Whether it could be done for `call`, as far as can be told without changing
+    /// anything. To be asked first.
+    ///
+    /// # Errors
+    /// Why it could not.
+    pub fn require(&self, call: &Call) -> anyhow::Result<()> {
+        match self.backend {
+            Some(Backend::Nftables) => return nftables::probe(),
+            Some(Backend::Iptables) => iptables::require(self)?,
+            None if iptables::require(self).is_ok() => {}
+            None => {
+                return nftables::probe().context("ipMasq: there is no iptables, and no nftables");
+            }
+        }
+        let who = Identity::of(call);
+        if who.comment.len() > iptables::COMMENT_MAX {
+            let msg = format!(
+                "network name and container ID are too long for a rule of iptables: {} bytes, \
+                 {} at most",
+                who.comment.len(),
+                iptables::COMMENT_MAX
+            );
+            let details = "shorten the network's name, or set ipMasqBackend to \"nftables\"";
+            let refusal = Error::new(Code::INVALID_NETWORK_CONFIG, msg);
+            return Err(refusal.with_details(details).into());
+        }
+        Ok(())
+    }
+
+    /// Makes the rules for the addresses `ips`. What an earlier attempt has left, as
+    /// `notes` tell, must be gone.
+    ///
+    /// # Errors
+    /// When the kernel or iptables refuses. Nothing but shared tables and chains is
+    /// left behind then when `undo` has run.
+    pub fn set_up<'u>(
+        &self,
+        call: &'u Call,
+        ips: &[IpConfig],
+        notes: &mut Notes,
+        undo: &mut Undo<'u>,
+    ) -> anyhow::Result<()> {
+        let ips = self.wanted(ips);
+        if ips.is_empty() {
+            return Ok(());
+        }
+        notes.begin();
+        let who = Identity::of(call);
+        let known = Known {
+            addresses: ips.iter().map(|ip| ip.address).collect(),
+            container_gone: false,
+        };
+        undo.push("remove the masquerade rules", move || {
+            tear_down(call, &Notes::of(call), &known)
+        });
+        match self.backend {
+            Some(Backend::Nftables) => by_nftables(self, &who, &ips, notes)?,
+            Some(Backend::Iptables) => by_iptables(self, &who, &ips, notes)?,
+            // To find out whether iptables is usable takes a process, to try it
+            // takes no more.
+            None => {
+                if let Err(e) = by_iptables(self, &who, &ips, notes) {
+                    match Backend::choose() {
+                        Backend::Nftables => by_nftables(self, &who, &ips, notes)?,
+                        Backend::Iptables => return Err(e),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares the rules for the addresses `ips` with what they should be.
+    ///
+    /// # Errors
+    /// At the first one that is missing.
+    pub fn check<'i>(
+        &self,
+        call: &Call,
+        ips: impl IntoIterator<Item = &'i IpConfig>,
+    ) -> anyhow::Result<()> {
+        let ips = self.wanted(ips);
+        if ips.is_empty() {
+            return Ok(());
+        }
+        let who = Identity::of(call);
+        let notes = Notes::of(call);
+        let noted = Noted::of(&notes);
+        let backend = match (&noted, self.backend) {
+            (Noted::Nftables(_), _) => Backend::Nftables,
+            (Noted::Iptables(_), _) => Backend::Iptables,
+            (Noted::Nothing, Some(backend)) => backend,
+            (Noted::Nothing, None) if nftables::is_there(&who) => Backend::Nftables,
+            (Noted::Nothing, None) => Backend::Iptables,
+        };
+        match (backend, noted) {
+            (Backend::Iptables, _) => iptables::check(self, &who, &ips),
+            (_, Noted::Nftables(handles)) => nftables::check(self, &who, &handles, &ips),
+            _ => nftables::check(self, &who, &[], &ips),
+        }
+    }
+
+    /// Whether an ADD could make the rules.
+    ///
+    /// # Errors
+    /// Why it could not, with code 50.
+    pub fn status(&self) -> anyhow::Result<()> {
+        let backend = self.backend.unwrap_or_else(Backend::choose);
+        backend.usable().map_err(|e| {
+            let msg = format!("ipMasq is not possible: {} is not usable", backend.as_str());
+            let refusal = Error::new(Code::PLUGIN_NOT_AVAILABLE, msg);
+            refusal.with_details(e.to_string()).into()
+        })
+    }
+}
+
+fn by_nftables(
+    masquerade: &Masquerade,
+    who: &Identity<'_>,
+    ips: &[&IpConfig],
+    notes: &mut Notes,
+) -> anyhow::Result<()> {
+    let handles = nftables::set_up(masquerade, who, ips)
+        .with_context(|| failed("set up", Backend::Nftables))?;
+    let mut words = vec![Backend::Nftables.as_str().to_owned()];
+    words.extend(handles.iter().map(u64::to_string));
+    notes.note(TOPIC, &words);
+    Ok(())
+}
+
+fn by_iptables(
+    masquerade: &Masquerade,
+    who: &Identity<'_>,
+    ips: &[&IpConfig],
+    notes: &mut Notes,
+) -> anyhow::Result<()> {
+    iptables::set_up(masquerade, who, ips).with_context(|| failed("set up", Backend::Iptables))?;
+    let mut words = vec![Backend::Iptables.as_str().to_owned()];
+    words.extend(ips.iter().map(|ip| ip.address.to_string()));
+    notes.note(TOPIC, &words);
+    Ok(())
+}
+
+fn failed(what: &str, backend: Backend) -> String {
+    format!("failed to {what} masquerade with {}", backend.as_str())
+}
+
+/// What the notes say of masquerade.
+enum Noted {
+    Nothing,
+    /// Handles of the rules.
+    Nftables(Vec<u64>),
+    /// The addresses.
+    Iptables(Vec<Cidr>),
+}
+
+impl Noted {
+    fn of(notes: &Notes) -> Noted {
+        let words = notes.get(TOPIC).unwrap_or_default();
+        let Some((backend, words)) = words.split_first() else {
+            return Noted::Nothing;
+        };
+        match Backend::from_name(backend) {
+            Some(Backend::Nftables) => {
+                Noted::Nftables(words.iter().filter_map(|word| word.parse().ok()).collect())
+            }
+            Some(Backend::Iptables) => {
+                Noted::Iptables(words.iter().filter_map(|word| word.parse().ok()).collect())
+            }
+            None => Noted::Nothing,
+        }
+    }
+}
+
+/// What DEL knows of an attachment besides its names.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// Its addresses, as far as neither notes nor `prevResult` tell.
+    addresses: Vec<Cidr>,
+    /// The whole container has gone, and all its attachments with it.
+    container_gone: bool,
+}
+
+impl Known {
+    /// To be asked while the container's interface is there, if it is.
+    #[must_use]
+    pub fn of(call: &Call, notes: &Notes) -> Known {
+        let mut known = Known {
+            addresses: Vec::new(),
+            container_gone: call.netns.as_os_str().is_empty() || !call.netns.exists(),
+        };
+        let is_told = !matches!(Noted::of(notes), Noted::Nothing)
+            || matches!(call.prev_result(), Ok(Some(previous)) if !previous.ips.is_empty());
+        if !is_told && let Ok(Some(container)) = Container::open_for_del(call) {
+            known.addresses = live_addresses(&container, &call.if_name);
+        }
+        known
+    }
+}
+
+/// The addresses of an interface of the container; none if it is not there.
+fn live_addresses(container: &Container, name: &str) -> Vec<Cidr> {
+    let link = container.rtnl.link_by_name(name);
+    let list = link.and_then(|link| container.rtnl.addresses(link.index, None));
+    list.unwrap_or_default()
+        .iter()
+        .filter_map(|address| Cidr::new(address.addr, address.prefix))
+        .collect()
+}
+
+/// Removes all rules of the attachment that `call` is about, by whichever backend they
+/// were made. Neither its namespace nor its link nor `prevResult` is needed.
+///
+/// # Errors
+/// When rules are there and cannot be removed; the others are.
+pub fn tear_down(call: &Call, notes: &Notes, known: &Known) -> anyhow::Result<()> {
+    let who = Identity::of(call);
+    let doomed = |addresses, nft_only| iptables::Doomed {
+        addresses,
+        container_gone: known.container_gone,
+        nft_only,
+    };
+    let (nftables, iptables) = match Noted::of(notes) {
+        Noted::Nftables(handles) => (
+            nftables::tear_down(&who.hash, &handles),
+            iptables::tear_down(&who, &doomed(&known.addresses, true)),
+        ),
+        Noted::Iptables(addresses) => (
+            Ok(()),
+            iptables::tear_down(&who, &doomed(&addresses, false)),
+        ),
+        Noted::Nothing => {
+            let mut addresses = known.addresses.clone();
+            if let Ok(Some(previous)) = call.prev_result() {
+                addresses.extend(previous.ips.iter().map(|ip| ip.address));
+            }
+            (
+                nftables::tear_down(&who.hash, &[]),
+                iptables::tear_down(&who, &doomed(&addresses, false)),
+            )
+        }
+    };
+    outcome("remove", nftables, iptables)
+}
+
+/// GC: removes the rules of all attachments of the network that are no longer valid.
+/// Nothing is done if the runtime did not say which are.
+///
+/// # Errors
+/// When rules are there and cannot be removed; the others are.
+pub fn collect(call: &Call) -> anyhow::Result<()> {
+    let Some(valid) = call.valid_attachments()? else {
+        return Ok(());
+    };
+    let identities: Vec<Identity<'_>> = valid
+        .into_iter()
+        .map(|a| Identity::new(&call.name, a.container_id, a.if_name))
+        .collect();
+    let hashes: Vec<String> = identities.iter().map(|who| who.hash.clone()).collect();
+    outcome(
+        "collect",
+        nftables::collect(&notes::of_network(&call.name), &hashes),
+        iptables::collect(&Identity::comment_begin(&call.name), &identities),
+    )
+}
+
+/// What came of both backends. One that the kernel does not have has nothing.
+fn outcome(
+    what: &str,
+    nftables: Result<(), netfilter::Error>,
+    iptables: Result<(), netfilter::Error>,
+) -> anyhow::Result<()> {
+    let nftables = match nftables {
+        Err(e) if e.is_unsupported() => Ok(()),
+        done => done.with_context(|| failed(what, Backend::Nftables)),
+    };
+    let iptables = iptables.with_context(|| failed(what, Backend::Iptables));
+    match (nftables, iptables) {
+        (Err(e), Err(also)) => Err(anyhow!("{e:#}; {also:#}")),
+        (nftables, iptables) => nftables.and(iptables),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_upstreams() {
+        let who = Identity::new("test", "1234".to_owned(), "eth0".to_owned());
+        assert_eq!(who.chain, "CNI-2bbe0c48b91a7d1b8a6753a8");
+        assert_eq!(who.comment, r#"name: "test" id: "1234""#);
+        let who = Identity::new("unit-test", "one".to_owned(), "eth0".to_owned());
+        assert_eq!(
+            who.nft_comment(),
+            "6fd94d501e58f0aa-287fc69eff0574a2, net: unit-test, if: eth0, id: one"
+        );
+    }
+
+    #[test]
+    fn a_long_comment_is_cut() {
+        let who = Identity::new("n", "c".repeat(200), "\"é\"".to_owned());
+        let comment = who.nft_comment();
+        assert_eq!(comment.len(), 128);
+        assert!(comment.contains(", if: é, id: ccc"));
+        let who = Identity::new("n", "é".repeat(200), "eth0".to_owned());
+        assert!(who.nft_comment().len() >= 127);
+    }
+}

@@ -1,0 +1,207 @@
+//! Masquerade by nf_tables: one table for all networks, a rule an address.
+
+use super::{Identity, Masquerade};
+use anyhow::{Context, bail};
+use cni_core::IpConfig;
+use netfilter::nft::{
+    Batch, Chain, ChainType, Family, Hook, NatFlags, Nft, Prefix, Rule, RuleInfo, Table,
+};
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+const TABLE: Table<'_> = Table::new(Family::Inet, "cni_plugins_masquerade")
+    .with_comment("Masquerading for plugins from github.com/containernetworking/plugins");
+const CHECKS: Chain<'_> = TABLE.chain("masq_checks").with_comment(
+    "Masquerade traffic from certain IPs to any (non-multicast) IP outside their subnet",
+);
+/// `NF_IP_PRI_NAT_SRC`.
+const POSTROUTING: Chain<'_> =
+    TABLE.base_chain("postrouting", ChainType::Nat, Hook::Postrouting, 100);
+
+/// What leads to the rules of the addresses.
+fn common_rules() -> [Rule<'static>; 3] {
+    let v4 = Prefix::new(Ipv4Addr::new(224, 0, 0, 0).into(), 4);
+    let v6 = Prefix::new(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0).into(), 8);
+    [
+        POSTROUTING.rule().daddr(v4).return_(),
+        POSTROUTING.rule().daddr(v6).return_(),
+        POSTROUTING.rule().goto(CHECKS.name),
+    ]
+}
+
+impl Masquerade {
+    /// The rules of one address, in their order.
+    fn rules(&self, ip: &IpConfig, comment: &str) -> Vec<Rule<'static>> {
+        let address = ip.address.addr();
+        let from = || CHECKS.rule().saddr(address);
+        let mut rules: Vec<Rule<'_>> = self
+            .excluded(address)
+            .map(|network| {
+                let network = (network.addr(), network.prefix());
+                from().daddr(network).return_()
+            })
+            .collect();
+        let beyond = from().not_daddr((address, ip.address.prefix()));
+        let flags = match self.options.fully_random {
+            true => NatFlags::FULLY_RANDOM,
+            false => NatFlags::NONE,
+        };
+        rules.push(match self.snat_ip(address) {
+            Some(source) => beyond.snat(source, flags),
+            None => beyond.masquerade(flags),
+        });
+        rules
+            .into_iter()
+            .map(|rule| rule.comment(comment))
+            .collect()
+    }
+}
+
+/// Adds the rules of all addresses in one transaction, with whatever they need, and
+/// returns their handles.
+pub(super) fn set_up(
+    masquerade: &Masquerade,
+    who: &Identity<'_>,
+    ips: &[&IpConfig],
+) -> Result<Vec<u64>, netfilter::Error> {
+    let nft = Nft::open()?;
+    let comment = who.nft_comment();
+    let add = |is_complete: bool| {
+        let mut batch = Batch::new();
+        if !is_complete {
+            add_common(&mut batch);
+        }
+        batch.echo();
+        for ip in ips {
+            for rule in masquerade.rules(ip, &comment) {
+                batch.add_rule(&rule);
+            }
+        }
+        nft.commit(&batch)
+    };
+    // Upstream writes the common rules anew each time. Whoever deletes rules waits,
+    // when it closes its socket, until nobody can be using them any more.
+    let is_complete = is_complete(&nft.rules(&POSTROUTING)?);
+    let added = match add(is_complete) {
+        // Somebody has deleted the table meanwhile.
+        Err(e) if is_complete && e.is_not_found() => add(false)?,
+        added => added?,
+    };
+    Ok(added.iter().map(|rule| rule.handle).collect())
+}
+
+fn add_common(batch: &mut Batch) {
+    batch.add_table(&TABLE).add_chain(&CHECKS);
+    batch.add_chain(&POSTROUTING).flush_chain(&POSTROUTING);
+    for rule in common_rules() {
+        batch.add_rule(&rule);
+    }
+}
+
+/// Whether these are the common rules.
+fn is_complete(present: &[RuleInfo]) -> bool {
+    let wanted = common_rules();
+    present.len() == wanted.len()
+        && present
+            .iter()
+            .zip(&wanted)
+            .all(|(rule, wanted)| rule.does_as(wanted))
+}
+
+/// The rules that begin their comment with `hash`: those of the handles that were
+/// noted, if they are that, and else whichever there are.
+fn find(nft: &Nft, hash: &str, noted: &[u64]) -> Result<Vec<RuleInfo>, netfilter::Error> {
+    let is_ours = |comment: Option<&str>| comment.is_some_and(|text| text.starts_with(hash));
+    let mut rules = Vec::new();
+    for handle in noted {
+        rules.extend(
+            nft.rule(&CHECKS, *handle)?
+                .filter(|r| is_ours(r.comment.as_deref())),
+        );
+    }
+    if !rules.is_empty() && rules.len() == noted.len() {
+        return Ok(rules);
+    }
+    nft.find_rules(&CHECKS, |rule| is_ours(rule.comment))
+}
+
+/// Whether there are rules of an attachment.
+pub(super) fn is_there(who: &Identity<'_>) -> bool {
+    let found = Nft::open().and_then(|nft| find(&nft, &who.hash, &[]));
+    found.is_ok_and(|rules| !rules.is_empty())
+}
+
+/// Deletes the rules of an attachment.
+pub(super) fn tear_down(hash: &str, noted: &[u64]) -> Result<(), netfilter::Error> {
+    delete(|nft| find(nft, hash, noted))
+}
+
+/// Deletes the rules of attachments of a network but those with the hashes `valid`.
+pub(super) fn collect(network: &str, valid: &[String]) -> Result<(), netfilter::Error> {
+    let is_dead = |comment: &str| {
+        comment.starts_with(network) && !valid.iter().any(|hash| comment.starts_with(hash))
+    };
+    delete(|nft| nft.find_rules(&CHECKS, |rule| rule.comment.is_some_and(is_dead)))
+}
+
+fn delete(
+    doomed: impl Fn(&Nft) -> Result<Vec<RuleInfo>, netfilter::Error>,
+) -> Result<(), netfilter::Error> {
+    Nft::open()?.transaction(|nft| {
+        let mut batch = Batch::new();
+        for rule in doomed(nft)? {
+            batch.delete_rule(&CHECKS, rule.handle);
+        }
+        Ok(batch)
+    })?;
+    Ok(())
+}
+
+/// Compares the rules with what they should be.
+pub(super) fn check(
+    masquerade: &Masquerade,
+    who: &Identity<'_>,
+    noted: &[u64],
+    ips: &[&IpConfig],
+) -> anyhow::Result<()> {
+    let nft = Nft::open()?;
+    if !is_complete(&nft.rules(&POSTROUTING)?) {
+        bail!(
+            "chain {} of nftables table {} does not lead to {}",
+            POSTROUTING.name,
+            TABLE.name,
+            CHECKS.name
+        );
+    }
+    let present = find(&nft, &who.hash, noted)?;
+    let comment = who.nft_comment();
+    for ip in ips {
+        for wanted in masquerade.rules(ip, &comment) {
+            if !present.iter().any(|rule| rule.does_as(&wanted)) {
+                bail!(
+                    "masquerade of {} not found in chain {} of nftables table {}",
+                    ip.address,
+                    CHECKS.name,
+                    TABLE.name
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether the kernel has the table, or would take it.
+pub(super) fn probe() -> anyhow::Result<()> {
+    let probe = |nft: Nft| {
+        // Where the chain is, there is no need for a transaction that is not to be
+        // carried out, which takes much longer than one that is.
+        if nft.chain(&POSTROUTING)?.is_some() {
+            return Ok(());
+        }
+        let mut batch = Batch::new();
+        batch.add_table(&TABLE);
+        nft.check(&batch)
+    };
+    Nft::open()
+        .and_then(probe)
+        .context("ipMasq needs nftables in the kernel")
+}

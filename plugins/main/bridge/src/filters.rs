@@ -1,0 +1,126 @@
+//! The packet filters of an attachment: masquerade, spoof-check, guards.
+
+use crate::{Config, guard, spoof_check};
+use cni_core::{Call, Code, Error, json};
+use plugin_kit::beside::beside;
+use plugin_kit::failures::Failures;
+use plugin_kit::masquerade::{self, Known};
+use plugin_kit::{Notes, Undo, notes};
+use rtnl::Handle;
+
+/// Refuses what could not be done here, before anything is changed.
+pub(crate) fn require(call: &Call, config: &Config, has_ipam: bool) -> anyhow::Result<()> {
+    if let Some(masquerade) = config.masquerade.as_ref().filter(|_| has_ipam) {
+        masquerade.require(call)?;
+    }
+    if config.mac_spoof_check {
+        spoof_check::require(call)?;
+    }
+    if config.guard.is_wanted() {
+        guard::probe()?;
+    }
+    Ok(())
+}
+
+/// The notes about a new attachment. What an earlier one of its name has left goes.
+pub(crate) fn notes<'u>(call: &'u Call, undo: &mut Undo<'u>) -> anyhow::Result<Notes> {
+    let mut notes = Notes::of(call);
+    if notes.exist() {
+        let known = Known::default();
+        Leaving { call, notes, known }.tear_down()?;
+        notes = Notes::of(call);
+    }
+    undo.push("remove the notes", || {
+        Notes::of(call).remove();
+        Ok(())
+    });
+    Ok(notes)
+}
+
+/// The filters of an attachment that is going.
+pub(crate) struct Leaving<'c> {
+    call: &'c Call,
+    notes: Notes,
+    known: Known,
+}
+
+impl<'c> Leaving<'c> {
+    /// To be made while the container's interface is there. `None` if the attachment
+    /// has no filters.
+    pub(crate) fn of(call: &'c Call) -> Option<Self> {
+        let notes = Notes::of(call);
+        let is_asked_for = |key: &&str| {
+            json::get(&call.conf, key).is_some_and(|given| given.as_bool() != Some(false))
+        };
+        let mut others = ["macspoofchk", "raGuard", "dhcpGuard"].iter();
+        let asked_for = masquerade::is_asked_for(call) || others.any(is_asked_for);
+        (notes.exist() || asked_for).then(|| Leaving {
+            call,
+            known: Known::of(call, &notes),
+            notes,
+        })
+    }
+
+    /// Removes them while `unplug` is at work: both wait most of the time, until
+    /// nobody can be using any more what they have removed.
+    pub(crate) fn tear_down_beside<T>(
+        self,
+        unplug: impl FnOnce() -> (anyhow::Result<()>, T),
+    ) -> (anyhow::Result<()>, T) {
+        let (unfiltered, (unplugged, rest)) = beside(|| self.tear_down(), unplug);
+        let mut failures = Failures::default();
+        failures.add(unplugged);
+        failures.add(unfiltered);
+        (failures.result(), rest)
+    }
+
+    /// Removes them, each whatever became of the others.
+    pub(crate) fn tear_down(mut self) -> anyhow::Result<()> {
+        let (call, notes) = (self.call, &self.notes);
+        let mut failures = Failures::default();
+        failures.add(masquerade::tear_down(call, notes, &self.known));
+        failures.add(spoof_check::tear_down(call, notes));
+        failures.add(guard::tear_down(call, notes));
+        failures.result()?;
+        self.notes.remove();
+        Ok(())
+    }
+}
+
+/// GC: removes those of all attachments of the network that are no longer valid.
+pub(crate) fn collect(call: &Call) -> anyhow::Result<()> {
+    let Some(valid) = call.valid_attachments()? else {
+        return Ok(());
+    };
+    let hashes: Vec<String> = valid
+        .iter()
+        .map(|a| notes::of_attachment(&call.name, &a.container_id, &a.if_name))
+        .collect();
+    let mut dead = Notes::of_others(&call.name, &valid);
+    let mut failures = Failures::default();
+    failures.add(masquerade::collect(call));
+    failures.add(
+        Handle::open()
+            .map_err(Into::into)
+            .and_then(|host| spoof_check::collect(&host, &dead)),
+    );
+    failures.add(guard::collect(&notes::of_network(&call.name), &hashes));
+    failures.result()?;
+    dead.iter_mut().for_each(Notes::remove);
+    Ok(())
+}
+
+/// STATUS: whether the filters that are asked for could be had.
+pub(crate) fn status(config: &Config) -> anyhow::Result<()> {
+    if let Some(masquerade) = &config.masquerade {
+        masquerade.status()?;
+    }
+    let probed = match (config.mac_spoof_check, config.guard.is_wanted()) {
+        (true, true) => spoof_check::probe().and_then(|()| guard::probe()),
+        (true, false) => spoof_check::probe(),
+        (false, true) => guard::probe(),
+        (false, false) => Ok(()),
+    };
+    probed.map_err(|e| Error::new(Code::PLUGIN_NOT_AVAILABLE, format!("{e:#}")))?;
+    Ok(())
+}

@@ -1,0 +1,266 @@
+//! `macspoofchk`: frames of a container that have another hardware address than its
+//! own as their source are dropped where they enter the bridge.
+//!
+//! Table, chains, rules and comments are upstream's.
+
+use anyhow::{Context, bail};
+use cni_core::{Call, Code, Error};
+use netfilter::nft::{
+    Batch, COMMENT_MAX, Chain, ChainType, Family, Hook, Nft, Policy, Rule, RuleInfo, Table,
+};
+use plugin_kit::{Notes, Undo};
+use rtnl::{Handle, Link};
+
+const TABLE: Table<'_> = Table::new(Family::Bridge, "nat");
+/// `NF_BR_PRI_NAT_DST_BRIDGED`.
+const PREROUTING: Chain<'_> = TABLE
+    .base_chain("PREROUTING", ChainType::Filter, Hook::Prerouting, -300)
+    .with_policy(Policy::Accept);
+
+/// What the notes of an attachment have it under: handle and reference.
+const TOPIC: &str = "macspoofchk";
+
+/// What the comments of the rules begin with.
+const COMMENT_PREFIX: &str = "macspoofchk-";
+
+/// Names of what belongs to one attachment.
+struct Names {
+    comment: String,
+    port_chain: String,
+    mac_chain: String,
+}
+
+impl Names {
+    /// `reference` is the container's ID, a dash, and its interface.
+    fn new(reference: &str) -> Names {
+        Names {
+            comment: format!("{COMMENT_PREFIX}{reference}"),
+            port_chain: format!("cni-br-iface-{reference}"),
+            mac_chain: format!("cni-br-iface-{reference}-mac"),
+        }
+    }
+
+    fn chains(&self) -> [Chain<'_>; 2] {
+        [TABLE.chain(&self.port_chain), TABLE.chain(&self.mac_chain)]
+    }
+
+    /// The rules, in the order in which they are added.
+    fn rules(&self, port: &str, mac: [u8; 6]) -> [Rule<'_>; 4] {
+        let [port_chain, mac_chain] = self.chains();
+        [
+            PREROUTING.rule().iifname(port).jump(&self.port_chain),
+            port_chain.rule().jump(&self.mac_chain),
+            mac_chain.rule().ether_saddr(mac).return_(),
+            mac_chain.rule().drop(),
+        ]
+        .map(|rule| rule.comment(&self.comment))
+    }
+}
+
+fn reference(call: &Call) -> String {
+    format!("{}-{}", call.container_id, call.if_name)
+}
+
+/// Refuses what could not be done, before anything is changed.
+pub(crate) fn require(call: &Call) -> anyhow::Result<()> {
+    let names = Names::new(&reference(call));
+    if names.comment.len() > COMMENT_MAX {
+        let room = COMMENT_MAX - COMMENT_PREFIX.len() - 1 - call.if_name.len();
+        let msg = format!(
+            "container ID of {} bytes is too long for macspoofchk, {room} at most",
+            call.container_id.len()
+        );
+        return Err(Error::new(Code::INVALID_ENVIRONMENT, msg).into());
+    }
+    probe()
+}
+
+/// Whether the kernel has the base chain, or would take it.
+pub(crate) fn probe() -> anyhow::Result<()> {
+    let probe = |nft: Nft| {
+        // A transaction that is not to be carried out takes much longer than others.
+        if nft.chain(&PREROUTING)?.is_some() {
+            return Ok(());
+        }
+        let mut batch = Batch::new();
+        batch.add_table(&TABLE).add_chain(&PREROUTING);
+        nft.check(&batch)
+    };
+    Nft::open()
+        .and_then(probe)
+        .context("macspoofchk needs nftables for bridges in the kernel")
+}
+
+/// Makes the rules for the container behind `port`.
+pub(crate) fn set_up<'u>(
+    call: &'u Call,
+    port: &Link,
+    inside: &Link,
+    notes: &mut Notes,
+    undo: &mut Undo<'u>,
+) -> anyhow::Result<()> {
+    let reference = reference(call);
+    let names = Names::new(&reference);
+    let mac = mac(inside)?;
+    notes.begin();
+    undo.push("remove the spoof-check", move || {
+        let notes = Notes::of(call);
+        tear_down(call, &notes)
+    });
+    let added = Nft::open()
+        .and_then(|nft| {
+            nft.transaction(|nft| {
+                let mut batch = Batch::new();
+                batch.add_table(&TABLE).add_chain(&PREROUTING);
+                // No rule leads to a chain that is not there.
+                if nft.chain(&names.chains()[0])?.is_some() {
+                    for stale in jumps(nft, &names)? {
+                        batch.delete_rule(&PREROUTING, stale.handle);
+                    }
+                }
+                for chain in names.chains() {
+                    batch.add_chain(&chain).flush_chain(&chain);
+                }
+                batch.echo();
+                for rule in names.rules(&port.name, mac) {
+                    batch.add_rule(&rule);
+                }
+                Ok(batch)
+            })
+        })
+        .context("failed to setup spoof-check")?;
+    let handle = added.first().map(|rule| rule.handle.to_string());
+    notes.note(TOPIC, &[handle.unwrap_or_default(), reference]);
+    Ok(())
+}
+
+fn mac(link: &Link) -> anyhow::Result<[u8; 6]> {
+    let mac = link.mac.as_slice().try_into();
+    mac.with_context(|| format!("{} has no hardware address of Ethernet", link.name))
+}
+
+/// The rules that lead to the chains of an attachment.
+fn jumps(nft: &Nft, names: &Names) -> Result<Vec<RuleInfo>, netfilter::Error> {
+    nft.find_rules(&PREROUTING, |rule| {
+        rule.comment == Some(names.comment.as_str())
+    })
+}
+
+/// Removes the rules and chains of the attachment that `call` is about.
+pub(crate) fn tear_down(call: &Call, notes: &Notes) -> anyhow::Result<()> {
+    let words = notes.get(TOPIC).unwrap_or_default();
+    let handle = words.first().and_then(|word| word.parse().ok());
+    match Nft::open().and_then(|nft| remove(&nft, &reference(call), handle)) {
+        Err(e) if !e.is_unsupported() => Err(e).context("failed to teardown spoof-check"),
+        _ => Ok(()),
+    }
+}
+
+/// `noted` is the handle of the rule that leads to the chains, if it is known.
+fn remove(nft: &Nft, reference: &str, noted: Option<u64>) -> Result<(), netfilter::Error> {
+    let names = Names::new(reference);
+    let is_own = |rule: &RuleInfo| rule.comment.as_ref() == Some(&names.comment);
+    nft.transaction(|nft| {
+        let mut chains = Vec::new();
+        for chain in names.chains() {
+            if nft.chain(&chain)?.is_some() {
+                chains.push(chain);
+            }
+        }
+        let mut batch = Batch::new();
+        if chains.is_empty() {
+            return Ok(batch);
+        }
+        let known = match noted {
+            Some(handle) => nft.rule(&PREROUTING, handle)?.filter(is_own),
+            None => None,
+        };
+        let doomed = match known {
+            Some(rule) => vec![rule],
+            None => jumps(nft, &names)?,
+        };
+        for rule in doomed {
+            batch.delete_rule(&PREROUTING, rule.handle);
+        }
+        for chain in &chains {
+            batch.flush_chain(chain);
+        }
+        for chain in &chains {
+            batch.delete_chain(chain);
+        }
+        Ok(batch)
+    })?;
+    Ok(())
+}
+
+/// Compares the rules with what they should be.
+pub(crate) fn check(call: &Call, port: &Link, inside: &Link) -> anyhow::Result<()> {
+    let names = Names::new(&reference(call));
+    let nft = Nft::open()?;
+    let wanted = names.rules(&port.name, mac(inside)?);
+    let [port_chain, mac_chain] = names.chains();
+    let [to_port, to_mac, own, other] = &wanted;
+    let present = jumps(&nft, &names)?;
+    if !present.iter().any(|rule| rule.does_as(to_port)) {
+        bail!(
+            "spoof-check of interface {} not found in chain {} of the bridge's nftables table nat",
+            port.name,
+            PREROUTING.name
+        );
+    }
+    for (chain, wanted) in [(port_chain, vec![to_mac]), (mac_chain, vec![own, other])] {
+        let present = nft.rules(&chain)?;
+        let same = present.len() == wanted.len()
+            && present
+                .iter()
+                .zip(wanted)
+                .all(|(rule, wanted)| rule.does_as(wanted));
+        if !same {
+            bail!(
+                "spoof-check of interface {}: chain {} of the bridge's nftables table nat is not \
+                 as it should be for {}",
+                port.name,
+                chain.name,
+                inside.mac_string()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// GC: removes what belongs to the attachments that `dead` are the notes of, and
+/// whatever is about a port that has gone: neither rules nor chains tell of which
+/// network they are.
+pub(crate) fn collect(host: &Handle, dead: &[Notes]) -> anyhow::Result<()> {
+    match Nft::open().and_then(|nft| collect_with(&nft, host, dead)) {
+        Err(e) if !e.is_unsupported() => Err(e).context("failed to collect spoof-checks"),
+        _ => Ok(()),
+    }
+}
+
+fn collect_with(nft: &Nft, host: &Handle, dead: &[Notes]) -> Result<(), netfilter::Error> {
+    for notes in dead {
+        if let Some([handle, reference]) = notes.get(TOPIC).as_deref() {
+            remove(nft, reference, handle.parse().ok())?;
+        }
+    }
+    let checks = nft.find_rules(&PREROUTING, |rule| {
+        rule.comment
+            .is_some_and(|text| text.starts_with(COMMENT_PREFIX))
+    })?;
+    for rule in checks {
+        let gone = rule
+            .iifname()
+            .is_some_and(|port| host.link_by_name(&port).is_err_and(|e| e.is_not_found()));
+        let reference = rule
+            .comment
+            .as_deref()
+            .and_then(|c| c.strip_prefix(COMMENT_PREFIX));
+        if let (true, Some(reference)) = (gone, reference) {
+            // Should the same container be there again with another port, one of the
+            // same name: that has taken the rule's place.
+            remove(nft, reference, None)?;
+        }
+    }
+    Ok(())
+}

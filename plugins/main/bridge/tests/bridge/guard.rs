@@ -1,0 +1,154 @@
+//! `raGuard` and `dhcpGuard`: nobody hears a container as a router or DHCP server.
+
+use crate::common::{bridge, dual, host_end, run_on};
+use crate::masquerade::traces;
+use serde_json::{Value, json};
+use std::fs;
+use std::net::UdpSocket;
+use std::time::Duration;
+use testkit::{Container, Host, Node, Run};
+
+fn attached(host: &Host, name: &str, extra: Value) -> (Container, Run) {
+    let container = host.container(name);
+    let run = bridge().add(&container, &dual(extra)).expect_ok();
+    bridge().check(&container, &run.with_prev()).expect_ok();
+    (container, run)
+}
+
+/// Whether `there` gets a datagram of `from` that comes from port `source`.
+fn passes(from: &Container, source: u16, there: &Container, to: &str) -> bool {
+    let (any, there_any) = if to.contains(':') {
+        ("[::]", "[::]")
+    } else {
+        ("0.0.0.0", "0.0.0.0")
+    };
+    let receiver = there
+        .enter(|| UdpSocket::bind(format!("{there_any}:4000")))
+        .unwrap();
+    receiver
+        .set_read_timeout(Some(Duration::from_millis(300)))
+        .unwrap();
+    let sender = from
+        .enter(|| UdpSocket::bind(format!("{any}:{source}")))
+        .unwrap();
+    sender.send_to(b"offer", (to, 4000)).unwrap();
+    receiver.recv_from(&mut [0; 9]).is_ok()
+}
+
+/// Whether a router advertisement of `from` changes `there`: it gets a route, if it
+/// listens to any.
+fn advertisement_passes(from: &Container, there: &Container) -> bool {
+    there.set_sysctl("net/ipv6/conf/eth0/accept_ra", "2");
+    let routes = || there.command(&["ip", "-6", "route", "show", "proto", "ra"]);
+    let before = routes();
+    let script = "import socket\n\
+        s = socket.socket(socket.AF_INET6, socket.SOCK_RAW, 58)\n\
+        i = socket.if_nametoindex('eth0')\n\
+        s.setsockopt(41, 18, 255)\n\
+        s.sendto(bytes([134, 0, 0, 0, 64, 0, 7, 8] + [0] * 8), ('ff02::1', 0, 0, i))\n";
+    from.command(&["python3", "-c", script]);
+    std::thread::sleep(Duration::from_millis(300));
+    let after = routes();
+    there.command(&["ip", "-6", "route", "flush", "proto", "ra"]);
+    before != after
+}
+
+fn settle(container: &Container) {
+    // A link-local address, which advertisements come from, takes its time.
+    crate::common::wait_until("a link-local address", || {
+        let list = container.command(&["ip", "-6", "addr", "show", "dev", "eth0", "scope", "link"]);
+        list.contains("fe80") && !list.contains("tentative")
+    });
+}
+
+#[test]
+fn routers_and_servers_in_containers_are_not_heard() {
+    let host = Host::new();
+    let (victim, _) = attached(&host, "c1", json!({}));
+    for (ra, dhcp) in [(false, false), (true, false), (false, true), (true, true)] {
+        let name = format!("c{ra}{dhcp}");
+        let (container, _) = attached(&host, &name, json!({"raGuard": ra, "dhcpGuard": dhcp}));
+        settle(&container);
+        container.ping("10.1.0.2");
+        container.ping("fd00:1::2");
+        assert_eq!(advertisement_passes(&container, &victim), !ra, "{name}");
+        for (source, to) in [(67, "10.1.0.2"), (547, "fd00:1::2")] {
+            assert_eq!(
+                passes(&container, source, &victim, to),
+                !dhcp,
+                "{name} {source}"
+            );
+            assert!(
+                passes(&container, source + 1, &victim, to),
+                "{name} {source} + 1"
+            );
+        }
+    }
+}
+
+#[test]
+fn check_names_what_is_missing() {
+    for (change, words) in [
+        (
+            "nft flush chain bridge cni_port_guard prerouting",
+            "chain prerouting of",
+        ),
+        (
+            "nft flush set bridge cni_port_guard ra_ports",
+            "not found in set ra_ports",
+        ),
+        (
+            "nft flush set bridge cni_port_guard dhcp_ports",
+            "not found in set dhcp_ports",
+        ),
+        (
+            "nft delete table bridge cni_port_guard",
+            "table cni_port_guard",
+        ),
+    ] {
+        let host = Host::new();
+        let (c1, run) = attached(&host, "c1", json!({"raGuard": true, "dhcpGuard": true}));
+        run_on(&host, change);
+        let check = bridge().check(&c1, &run.with_prev());
+        check.expect_error(999).mentions(words);
+        // The next ADD puts the shared part in order.
+        let (_c2, _) = attached(&host, "c2", json!({"raGuard": true}));
+        bridge().del(&c1, &run.with_prev()).expect_ok();
+    }
+}
+
+#[test]
+fn they_go_with_the_attachment() {
+    for gone in ["nothing", "link", "namespace", "environment"] {
+        for noted in [true, false] {
+            let host = Host::new();
+            let guards = json!({"raGuard": true, "dhcpGuard": true});
+            let (container, run) = attached(&host, "c1", guards.clone());
+            let (other, others) = attached(&host, "c2", guards.clone());
+            let port = host_end(&run);
+            let mut del = bridge().command("DEL").container(&container);
+            match gone {
+                "link" => drop(run_on(&container, "ip link del eth0")),
+                "namespace" => container.delete(),
+                "environment" => del = del.netns(""),
+                _ => {}
+            }
+            if !noted {
+                fs::remove_dir_all("/run/cni/filters").unwrap();
+            }
+            for _ in 0..2 {
+                del.clone().config(&dual(guards.clone())).run().expect_ok();
+                let left = traces(&host);
+                assert!(
+                    !left.iter().any(|line| line.contains(&port)),
+                    "{gone}: {left:#?}"
+                );
+            }
+            bridge().check(&other, &others.with_prev()).expect_ok();
+            let mut gc = dual(guards);
+            gc["cni.dev/valid-attachments"] = json!([]);
+            bridge().gc(&gc).expect_ok();
+            assert_eq!(traces(&host), [""; 0], "{gone} {noted}");
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! `ipMasq`: what leaves the network has an address of the host's, and nothing else has.
+//! The bridge plugin, which does it in the same way, is looked at more closely.
+
+use crate::common::{dual, ptp};
+use serde_json::{Value, json};
+use std::fs;
+use std::net::IpAddr;
+use testkit::{Container, Host, Listener, Node, Plugin, fail_each_request, filters, outside};
+
+const BACKENDS: [&str; 2] = ["nftables", "iptables"];
+
+fn config(backend: &str) -> Value {
+    dual(json!({"ipMasq": true, "ipMasqBackend": backend}))
+}
+
+fn attached(host: &Host, name: &str, backend: &str) -> (Container, Value) {
+    let container = host.container(name);
+    let run = ptp().add(&container, &config(backend)).expect_ok();
+    ptp().check(&container, &run.with_prev()).expect_ok();
+    (container, run.with_prev())
+}
+
+fn address(text: &str) -> Option<IpAddr> {
+    Some(text.parse().unwrap())
+}
+
+fn traces(host: &Host) -> Vec<String> {
+    let mut lines = filters(host);
+    let parts = ["CNI-", "net: net", "10.1.0.", "fd00:1:"];
+    lines.retain(|line| parts.iter().any(|part| line.contains(part)));
+    lines
+}
+
+#[test]
+fn outside_the_hosts_address_is_seen_and_inside_the_containers() {
+    for backend in BACKENDS {
+        let host = Host::new();
+        let outside = outside(&host);
+        let (c1, _) = attached(&host, "c1", backend);
+        let (c2, _) = attached(&host, "c2", backend);
+        for (there, hosts, own, beside) in [
+            ("192.0.2.9", "192.0.2.1", "10.1.0.2", "10.1.0.3"),
+            ("2001:db8::9", "2001:db8::1", "fd00:1::2", "fd00:1::3"),
+        ] {
+            assert_eq!(
+                Listener::new(&outside, there).sees(&c1),
+                address(hosts),
+                "{backend}"
+            );
+            // From one container to the other the host routes, too.
+            assert_eq!(
+                Listener::new(&c2, beside).sees(&c1),
+                address(own),
+                "{backend}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_rules_go_with_the_attachment() {
+    for backend in BACKENDS {
+        for gone in ["nothing", "prevResult", "link", "namespace", "environment"] {
+            for noted in [true, false] {
+                let host = Host::new();
+                let (container, mut config) = attached(&host, "c1", backend);
+                let (other, others) = attached(&host, "c2", backend);
+                let mut del = ptp().command("DEL").container(&container);
+                if gone != "nothing" {
+                    config["prevResult"] = Value::Null;
+                }
+                match gone {
+                    "link" => drop(container.command(&["ip", "link", "del", "eth0"])),
+                    "namespace" => container.delete(),
+                    "environment" => del = del.netns(""),
+                    _ => {}
+                }
+                if !noted {
+                    fs::remove_dir_all("/run/cni/filters").unwrap();
+                }
+                for _ in 0..2 {
+                    del.clone().config(&config).run().expect_ok();
+                    let left = traces(&host);
+                    let mine = |line: &String| line.contains("10.1.0.2") || line.contains("c1\"");
+                    assert!(
+                        !left.iter().any(mine),
+                        "{backend} {gone} {noted}: {left:#?}"
+                    );
+                }
+                ptp().check(&other, &others).expect_ok();
+                let mut gc = config.clone();
+                gc["cni.dev/valid-attachments"] = json!([]);
+                ptp().gc(&gc).expect_ok();
+                assert_eq!(traces(&host), [""; 0], "{backend} {gone} {noted}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_failed_add_leaves_nothing() {
+    for backend in BACKENDS {
+        let host = Host::new();
+        // The lock is a file that stays.
+        drop(fs::File::create("/run/iptables-transaction.lock").unwrap());
+        let container = host.container("c1");
+        let requests = fail_each_request(&host, || {
+            let add = ptp().command("ADD").container(&container);
+            add.config(&config(backend))
+        });
+        assert!(requests > 10, "{requests}");
+    }
+}
+
+#[test]
+fn handed_over_between_us_and_the_peer() {
+    let peer = Plugin::peer("ptp");
+    for (from, to) in [(&peer, &ptp()), (&ptp(), &peer)] {
+        let host = Host::new();
+        let (c1, c2) = (host.container("c1"), host.container("c2"));
+        let mut config = config("iptables");
+        config["cniVersion"] = "1.0.0".into();
+        config["ipam"]["routes"] = json!([]);
+        let run = from.add(&c1, &config).expect_ok();
+        let other = to.add(&c2, &config).expect_ok();
+        for plugin in [from, to] {
+            plugin.check(&c1, &run.with_prev()).expect_ok();
+            plugin.check(&c2, &other.with_prev()).expect_ok();
+        }
+        to.del(&c1, &run.with_prev()).expect_ok();
+        from.del(&c2, &other.with_prev()).expect_ok();
+        assert_eq!(traces(&host), [""; 0]);
+    }
+}
