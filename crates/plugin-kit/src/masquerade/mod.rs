@@ -18,6 +18,7 @@ use cni_core::quote::quote;
 use cni_core::{Call, Cidr, Code, Error, IpConfig};
 use config::Options;
 use netfilter::backend::Backend;
+use netfilter::nft::Nft;
 use std::net::IpAddr;
 
 /// What the notes of an attachment have it under.
@@ -147,47 +148,36 @@ impl Masquerade {
         Ok(())
     }
 
-    /// Makes the rules for the addresses `ips`. What an earlier attempt has left, as
-    /// `notes` tell, must be gone.
+    /// What it takes to make the rules for the addresses `ips`; `None` if it takes
+    /// nothing. What an earlier attempt has left, as `notes` tell, must be gone.
     ///
-    /// # Errors
-    /// When the kernel or iptables refuses. Nothing but shared tables and chains is
-    /// left behind then when `undo` has run.
-    pub fn set_up<'u>(
-        &self,
+    /// Nothing has been done yet, but when `undo` runs, nothing is left but shared tables
+    /// and chains, however far the work has got.
+    pub fn plan<'p, 'u: 'p>(
+        &'p self,
         call: &'u Call,
         ips: &[IpConfig],
-        notes: &mut Notes,
+        mut notes: Notes,
         undo: &mut Undo<'u>,
-    ) -> anyhow::Result<()> {
-        let ips = self.wanted(ips);
+    ) -> Option<Plan<'p>> {
+        let ips: Vec<IpConfig> = self.wanted(ips).into_iter().cloned().collect();
         if ips.is_empty() {
-            return Ok(());
+            return None;
         }
         notes.begin();
-        let who = Identity::of(call);
         let known = Known {
             addresses: ips.iter().map(|ip| ip.address).collect(),
             container_gone: false,
         };
         undo.push("remove the masquerade rules", move || {
-            tear_down(call, &Notes::of(call), &known)
+            tear_down(Nft::open().ok().as_ref(), call, &Notes::of(call), &known)
         });
-        match self.backend {
-            Some(Backend::Nftables) => by_nftables(self, &who, &ips, notes)?,
-            Some(Backend::Iptables) => by_iptables(self, &who, &ips, notes)?,
-            // To find out whether iptables is usable takes a process, to try it
-            // takes no more.
-            None => {
-                if let Err(e) = by_iptables(self, &who, &ips, notes) {
-                    match Backend::choose() {
-                        Backend::Nftables => by_nftables(self, &who, &ips, notes)?,
-                        Backend::Iptables => return Err(e),
-                    }
-                }
-            }
-        }
-        Ok(())
+        Some(Plan {
+            masquerade: self,
+            who: Identity::of(call),
+            ips,
+            notes,
+        })
     }
 
     /// Compares the rules for the addresses `ips` with what they should be.
@@ -234,31 +224,57 @@ impl Masquerade {
     }
 }
 
-fn by_nftables(
-    masquerade: &Masquerade,
-    who: &Identity<'_>,
-    ips: &[&IpConfig],
-    notes: &mut Notes,
-) -> anyhow::Result<()> {
-    let handles = nftables::set_up(masquerade, who, ips)
-        .with_context(|| failed("set up", Backend::Nftables))?;
-    let mut words = vec![Backend::Nftables.as_str().to_owned()];
-    words.extend(handles.iter().map(u64::to_string));
-    notes.note(TOPIC, &words);
-    Ok(())
+/// Rules that are to be made.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    masquerade: &'a Masquerade,
+    who: Identity<'a>,
+    ips: Vec<IpConfig>,
+    notes: Notes,
 }
 
-fn by_iptables(
-    masquerade: &Masquerade,
-    who: &Identity<'_>,
-    ips: &[&IpConfig],
-    notes: &mut Notes,
-) -> anyhow::Result<()> {
-    iptables::set_up(masquerade, who, ips).with_context(|| failed("set up", Backend::Iptables))?;
-    let mut words = vec![Backend::Iptables.as_str().to_owned()];
-    words.extend(ips.iter().map(|ip| ip.address.to_string()));
-    notes.note(TOPIC, &words);
-    Ok(())
+impl Plan<'_> {
+    /// Makes them, and notes what was made.
+    ///
+    /// # Errors
+    /// When the kernel or iptables refuses.
+    pub fn carry_out(mut self) -> anyhow::Result<()> {
+        match self.masquerade.backend {
+            Some(Backend::Nftables) => self.by_nftables(),
+            Some(Backend::Iptables) => self.by_iptables(),
+            // To find out whether iptables is usable takes a process, to try it takes
+            // no more.
+            None => self.by_iptables().or_else(|e| match Backend::choose() {
+                Backend::Nftables => self.by_nftables(),
+                Backend::Iptables => Err(e),
+            }),
+        }
+    }
+
+    fn by_nftables(&mut self) -> anyhow::Result<()> {
+        let ips: Vec<&IpConfig> = self.ips.iter().collect();
+        let handles = nftables::set_up(self.masquerade, &self.who, &ips)
+            .with_context(|| failed("set up", Backend::Nftables))?;
+        self.note(
+            Backend::Nftables,
+            handles.iter().map(u64::to_string).collect(),
+        );
+        Ok(())
+    }
+
+    fn by_iptables(&mut self) -> anyhow::Result<()> {
+        let ips: Vec<&IpConfig> = self.ips.iter().collect();
+        iptables::set_up(self.masquerade, &self.who, &ips)
+            .with_context(|| failed("set up", Backend::Iptables))?;
+        let addresses = self.ips.iter().map(|ip| ip.address.to_string());
+        self.note(Backend::Iptables, addresses.collect());
+        Ok(())
+    }
+
+    fn note(&mut self, backend: Backend, mut words: Vec<String>) {
+        words.insert(0, backend.as_str().to_owned());
+        self.notes.note(TOPIC, &words);
+    }
 }
 
 fn failed(what: &str, backend: Backend) -> String {
@@ -331,23 +347,37 @@ fn live_addresses(container: &Container, name: &str) -> Vec<Cidr> {
 /// Removes all rules of the attachment that `call` is about, by whichever backend they
 /// were made. Neither its namespace nor its link nor `prevResult` is needed.
 ///
+/// `nft` is best closed late: that waits until nobody can be using any more what was
+/// deleted. `None` stands for a kernel without nf_tables.
+///
 /// # Errors
 /// When rules are there and cannot be removed; the others are.
-pub fn tear_down(call: &Call, notes: &Notes, known: &Known) -> anyhow::Result<()> {
+pub fn tear_down(
+    nft: Option<&Nft>,
+    call: &Call,
+    notes: &Notes,
+    known: &Known,
+) -> anyhow::Result<()> {
     let who = Identity::of(call);
+    let by_nftables = |noted: &[u64]| match nft {
+        Some(nft) => nftables::tear_down(nft, &who.hash, noted),
+        None => Ok(()),
+    };
     let doomed = |addresses, nft_only| iptables::Doomed {
         addresses,
         container_gone: known.container_gone,
         nft_only,
     };
-    let (nftables, iptables) = match Noted::of(notes) {
+    // iptables first: its commands, and looks for its chains, would wait for what the
+    // other has just deleted.
+    let (iptables, nftables) = match Noted::of(notes) {
         Noted::Nftables(handles) => (
-            nftables::tear_down(&who.hash, &handles),
             iptables::tear_down(&who, &doomed(&known.addresses, true)),
+            by_nftables(&handles),
         ),
         Noted::Iptables(addresses) => (
-            Ok(()),
             iptables::tear_down(&who, &doomed(&addresses, false)),
+            Ok(()),
         ),
         Noted::Nothing => {
             let mut addresses = known.addresses.clone();
@@ -355,8 +385,8 @@ pub fn tear_down(call: &Call, notes: &Notes, known: &Known) -> anyhow::Result<()
                 addresses.extend(previous.ips.iter().map(|ip| ip.address));
             }
             (
-                nftables::tear_down(&who.hash, &[]),
                 iptables::tear_down(&who, &doomed(&addresses, false)),
+                by_nftables(&[]),
             )
         }
     };
@@ -379,7 +409,8 @@ pub fn collect(call: &Call) -> anyhow::Result<()> {
     let hashes: Vec<String> = identities.iter().map(|who| who.hash.clone()).collect();
     outcome(
         "collect",
-        nftables::collect(&notes::of_network(&call.name), &hashes),
+        Nft::open()
+            .and_then(|nft| nftables::collect(&nft, &notes::of_network(&call.name), &hashes)),
         iptables::collect(&Identity::comment_begin(&call.name), &identities),
     )
 }

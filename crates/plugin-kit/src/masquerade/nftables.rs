@@ -131,22 +131,25 @@ pub(super) fn is_there(who: &Identity<'_>) -> bool {
 }
 
 /// Deletes the rules of an attachment.
-pub(super) fn tear_down(hash: &str, noted: &[u64]) -> Result<(), netfilter::Error> {
-    delete(|nft| find(nft, hash, noted))
+pub(super) fn tear_down(nft: &Nft, hash: &str, noted: &[u64]) -> Result<(), netfilter::Error> {
+    delete(nft, |nft| find(nft, hash, noted))
 }
 
 /// Deletes the rules of attachments of a network but those with the hashes `valid`.
-pub(super) fn collect(network: &str, valid: &[String]) -> Result<(), netfilter::Error> {
+pub(super) fn collect(nft: &Nft, network: &str, valid: &[String]) -> Result<(), netfilter::Error> {
     let is_dead = |comment: &str| {
         comment.starts_with(network) && !valid.iter().any(|hash| comment.starts_with(hash))
     };
-    delete(|nft| nft.find_rules(&CHECKS, |rule| rule.comment.is_some_and(is_dead)))
+    delete(nft, |nft| {
+        nft.find_rules(&CHECKS, |rule| rule.comment.is_some_and(is_dead))
+    })
 }
 
 fn delete(
+    nft: &Nft,
     doomed: impl Fn(&Nft) -> Result<Vec<RuleInfo>, netfilter::Error>,
 ) -> Result<(), netfilter::Error> {
-    Nft::open()?.transaction(|nft| {
+    nft.transaction(|nft| {
         let mut batch = Batch::new();
         for rule in doomed(nft)? {
             batch.delete_rule(&CHECKS, rule.handle);

@@ -2,6 +2,7 @@
 
 use crate::{Config, guard, spoof_check};
 use cni_core::{Call, Code, Error, json};
+use netfilter::nft::Nft;
 use plugin_kit::beside::beside;
 use plugin_kit::failures::Failures;
 use plugin_kit::masquerade::{self, Known};
@@ -77,10 +78,20 @@ impl<'c> Leaving<'c> {
     /// Removes them, each whatever became of the others.
     pub(crate) fn tear_down(mut self) -> anyhow::Result<()> {
         let (call, notes) = (self.call, &self.notes);
+        // One for all: closing it waits until nobody can be using any more what was
+        // deleted.
+        let nft = Nft::open().ok();
         let mut failures = Failures::default();
-        failures.add(masquerade::tear_down(call, notes, &self.known));
-        failures.add(spoof_check::tear_down(call, notes));
-        failures.add(guard::tear_down(call, notes));
+        failures.add(masquerade::tear_down(
+            nft.as_ref(),
+            call,
+            notes,
+            &self.known,
+        ));
+        if let Some(nft) = &nft {
+            failures.add(spoof_check::tear_down(nft, call, notes));
+            failures.add(guard::tear_down(nft, call, notes));
+        }
         failures.result()?;
         self.notes.remove();
         Ok(())

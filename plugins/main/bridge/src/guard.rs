@@ -111,7 +111,7 @@ impl Guard {
     ) -> anyhow::Result<()> {
         notes.begin();
         undo.push("remove the guards of the port", move || {
-            tear_down(call, &Notes::of(call))
+            tear_down(&Nft::open()?, call, &Notes::of(call))
         });
         let whose = notes::of_attachment(&call.name, &call.container_id, &call.if_name);
         let add = |nft: &Nft, is_complete: bool| {
@@ -169,14 +169,14 @@ fn element(port: &str) -> Element<'static> {
 }
 
 /// Removes the guards of the attachment that `call` is about.
-pub(crate) fn tear_down(call: &Call, notes: &Notes) -> anyhow::Result<()> {
+pub(crate) fn tear_down(nft: &Nft, call: &Call, notes: &Notes) -> anyhow::Result<()> {
     let whose = notes::of_attachment(&call.name, &call.container_id, &call.if_name);
     let noted = notes.get(TOPIC);
     let port = noted.as_ref().and_then(|words| words.first());
-    let done = Nft::open().and_then(|nft| match port {
-        Some(port) => remove_port(&nft, port),
-        None => remove(&nft, |comment| comment == whose),
-    });
+    let done = match port {
+        Some(port) => remove_port(nft, port),
+        None => remove(nft, |comment| comment == whose),
+    };
     match done {
         Err(e) if !e.is_unsupported() => Err(e).context("failed to remove the guards of the port"),
         _ => Ok(()),

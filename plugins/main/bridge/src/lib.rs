@@ -20,6 +20,7 @@ pub use vlan::PortVlans;
 use anyhow::{Context, anyhow};
 use cni_core::quote::quote;
 use cni_core::{AddResult, Call, Code, Command, Error, Plugin};
+use plugin_kit::beside::beside;
 use plugin_kit::extras::interface;
 use plugin_kit::failures::Failures;
 use plugin_kit::veth;
@@ -77,41 +78,55 @@ impl Plugin for Bridge {
             interface(call, &pair.host, String::new()),
             interface(call, &pair.container, call.sandbox()),
         ];
-        let mut vlan_gateway = None;
-        if ipam.is_some() {
-            vlan_gateway =
-                gateway::assign(&host, &bridge, &pair.host, &gateways, &config, &mut undo)?;
-            let in_vlan = vlan_gateway.as_ref();
-            result
-                .interfaces
-                .extend(in_vlan.map(|found| interface(call, &found.link, String::new())));
-            container.run(|| announce_and_detect(&call.if_name, &config))?;
-            let target = &pair.container;
-            addressing::apply(
-                &container,
-                target,
-                &result,
-                CONTAINER_INTERFACE,
-                config.enable_dad,
-            )?;
-            if let Some(masquerade) = &config.masquerade {
-                // While the kernel is busy with the port.
-                masquerade.set_up(call, &result.ips, &mut notes, &mut undo)?;
+        let plan = match &config.masquerade {
+            Some(masquerade) if ipam.is_some() => {
+                masquerade.plan(call, &result.ips, notes, &mut undo)
             }
-        } else if !config.disable_container_interface {
-            port::set_up(&container, &pair.container)?;
-        }
+            _ => None,
+        };
+        let mut connect = || {
+            let mut vlan_gateway = None;
+            if ipam.is_some() {
+                vlan_gateway =
+                    gateway::assign(&host, &bridge, &pair.host, &gateways, &config, &mut undo)?;
+                let in_vlan = vlan_gateway.as_ref();
+                result
+                    .interfaces
+                    .extend(in_vlan.map(|found| interface(call, &found.link, String::new())));
+                container.run(|| announce_and_detect(&call.if_name, &config))?;
+                let target = &pair.container;
+                addressing::apply(
+                    &container,
+                    target,
+                    &result,
+                    CONTAINER_INTERFACE,
+                    config.enable_dad,
+                )?;
+            } else if !config.disable_container_interface {
+                port::set_up(&container, &pair.container)?;
+            }
+            match config.disable_container_interface {
+                true => port::verify(&host, &bridge, &pair.host),
+                false => port::wait_until_forwarding(
+                    &host,
+                    &bridge,
+                    &pair,
+                    &container,
+                    &config,
+                    vlan_gateway.as_ref(),
+                ),
+            }
+        };
         // Its hardware address and its MTU may have followed a port.
-        let bridge = match config.disable_container_interface {
-            true => port::verify(&host, &bridge, &pair.host)?,
-            false => port::wait_until_forwarding(
-                &host,
-                &bridge,
-                &pair,
-                &container,
-                &config,
-                vlan_gateway.as_ref(),
-            )?,
+        let bridge = match plan {
+            None => connect()?,
+            Some(plan) => {
+                // Both wait most of the time.
+                let (masqueraded, connected) = beside(|| plan.carry_out(), connect);
+                let bridge = connected?;
+                masqueraded?;
+                bridge
+            }
         };
         result.interfaces[0] = interface(call, &bridge, String::new());
         if ipam.is_some() {

@@ -104,8 +104,7 @@ pub(crate) fn set_up<'u>(
     let mac = mac(inside)?;
     notes.begin();
     undo.push("remove the spoof-check", move || {
-        let notes = Notes::of(call);
-        tear_down(call, &notes)
+        tear_down(&Nft::open()?, call, &Notes::of(call))
     });
     let added = Nft::open()
         .and_then(|nft| {
@@ -147,10 +146,10 @@ fn jumps(nft: &Nft, names: &Names) -> Result<Vec<RuleInfo>, netfilter::Error> {
 }
 
 /// Removes the rules and chains of the attachment that `call` is about.
-pub(crate) fn tear_down(call: &Call, notes: &Notes) -> anyhow::Result<()> {
+pub(crate) fn tear_down(nft: &Nft, call: &Call, notes: &Notes) -> anyhow::Result<()> {
     let words = notes.get(TOPIC).unwrap_or_default();
     let handle = words.first().and_then(|word| word.parse().ok());
-    match Nft::open().and_then(|nft| remove(&nft, &reference(call), handle)) {
+    match remove(nft, &reference(call), handle) {
         Err(e) if !e.is_unsupported() => Err(e).context("failed to teardown spoof-check"),
         _ => Ok(()),
     }

@@ -11,7 +11,8 @@ mod host_end;
 pub use config::Config;
 
 use anyhow::Context;
-use cni_core::{AddResult, Call, Code, Command, Error, Plugin};
+use cni_core::{AddResult, Call, Code, Command, Error, IpConfig, Plugin};
+use netfilter::nft::Nft;
 use plugin_kit::beside::beside;
 use plugin_kit::extras::{self, Mtu};
 use plugin_kit::failures::Failures;
@@ -64,20 +65,14 @@ impl Plugin for Ptp {
         host_end::prepare(&pair.host);
         container_end::configure(&container, &pair.container, &result)?;
         host_end::configure(&host, &pair.host, &result.ips)?;
-        if let Some(masquerade) = &config.masquerade {
-            let mut notes = Notes::of(call);
-            if notes.exist() {
-                // An earlier attachment of this name has left something.
-                masquerade::tear_down(call, &notes, &Known::default())?;
-                notes.remove();
+        let wait = || host_end::wait_until_up(&host, &pair.host);
+        match masquerade_plan(&config, call, &result.ips, &mut undo)? {
+            None => wait()?,
+            Some(plan) => {
+                let (masqueraded, is_up) = beside(|| plan.carry_out(), wait);
+                is_up.and(masqueraded)?;
             }
-            undo.push("remove the notes", || {
-                Notes::of(call).remove();
-                Ok(())
-            });
-            masquerade.set_up(call, &result.ips, &mut notes, &mut undo)?;
         }
-        host_end::wait_until_up(&host, &pair.host)?;
         forwarding::enable(&result.ips).context("could not enable IP forwarding")?;
         if let Some(dns) = config.dns {
             result.dns = dns;
@@ -94,7 +89,10 @@ impl Plugin for Ptp {
             return single::del(call);
         };
         // Both mostly wait, until nobody can be using what they have removed.
-        let remove_rules = || masquerade::tear_down(call, &notes, &known);
+        let remove_rules = || {
+            let nft = Nft::open().ok();
+            masquerade::tear_down(nft.as_ref(), call, &notes, &known)
+        };
         let (removed, unplugged) = beside(remove_rules, || single::del(call));
         let mut failures = Failures::default();
         failures.add(unplugged);
@@ -139,6 +137,30 @@ fn required_ipam(call: &Call) -> Result<Ipam<'_>, Error> {
         Error::new(Code::INTERNAL, "no plugin name provided")
             .with_details("the ptp plugin needs an \"ipam\" object with a \"type\"")
     })
+}
+
+/// What it takes to masquerade; `None` if that was not asked for. What an earlier
+/// attachment of this name has left goes.
+fn masquerade_plan<'p, 'u: 'p>(
+    config: &'p Config,
+    call: &'u Call,
+    ips: &[IpConfig],
+    undo: &mut Undo<'u>,
+) -> anyhow::Result<Option<masquerade::Plan<'p>>> {
+    let Some(masquerade) = &config.masquerade else {
+        return Ok(None);
+    };
+    let mut notes = Notes::of(call);
+    if notes.exist() {
+        let nft = Nft::open().ok();
+        masquerade::tear_down(nft.as_ref(), call, &notes, &Known::default())?;
+        notes.remove();
+    }
+    undo.push("remove the notes", || {
+        Notes::of(call).remove();
+        Ok(())
+    });
+    Ok(masquerade.plan(call, ips, notes, undo))
 }
 
 /// The MTU in bytes of both ends; `None` leaves it to the kernel, as does a host
