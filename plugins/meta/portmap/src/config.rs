@@ -175,6 +175,15 @@ impl Config {
         if raw.external_set_mark_chain.is_some() && raw.mark_masq_bit.is_some() {
             bail!("Cannot specify externalSetMarkChain and markMasqBit");
         }
+        if let Some(name) = &raw.external_set_mark_chain
+            && !is_chain_name(name)
+        {
+            bail!(
+                "externalSetMarkChain {} is no name of a chain: 1 to {CHAIN_MAX} characters, \
+                 no blanks",
+                quote(name)
+            );
+        }
         let bit = raw.mark_masq_bit.unwrap_or(DEFAULT_MARK_BIT);
         let bit = u32::try_from(bit).ok().filter(|bit| *bit < 32);
         let bit = bit.context("MasqMarkBit must be between 0 and 31")?;
@@ -272,6 +281,16 @@ impl Config {
     pub fn mappings_for(&self, ipv4: bool) -> impl Iterator<Item = &Mapping> {
         self.mappings.iter().filter(move |m| m.is_for(ipv4))
     }
+}
+
+/// `XT_EXTENSION_MAXNAMELEN` (`linux/netfilter/x_tables.h`), without the zero.
+const CHAIN_MAX: usize = 28;
+
+fn is_chain_name(name: &str) -> bool {
+    let len = 1..=CHAIN_MAX;
+    len.contains(&name.len())
+        && !name.starts_with(['-', '!'])
+        && name.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 fn mapping(number: usize, raw: &RawMapping) -> anyhow::Result<Mapping> {

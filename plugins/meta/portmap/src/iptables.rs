@@ -111,35 +111,39 @@ fn entries(attachment: &Attachment<'_>, mappings: &[Mapping], conditions: &[Stri
     rules
 }
 
+/// What is sent to the host's port.
+fn sent_to(mapping: &Mapping) -> Rule {
+    let rule = Rule::new().dport(mapping.protocol.as_str(), mapping.host_port);
+    match mapping.destination() {
+        Some(host) => rule.destination(host, if host.is_ipv4() { 32 } else { 128 }),
+        None => rule,
+    }
+}
+
 /// The rules of the container's chain.
 fn mapping_rules(config: &Config, target: Cidr) -> Vec<Rule> {
     let mark = config.set_mark_chain.as_deref().unwrap_or(SET_MARK);
     let mut rules = Vec::new();
     for mapping in config.mappings_for(target.is_ipv4()) {
-        let sent_to_port = || {
-            let rule = Rule::new().dport(mapping.protocol.as_str(), mapping.host_port);
-            match mapping.destination() {
-                Some(host) => rule.destination(host, if host.is_ipv4() { 32 } else { 128 }),
-                None => rule,
-            }
-        };
         if config.snat {
             let network = match config.masq_all {
                 true => (target.addr(), 0),
                 false => (target.addr(), target.prefix()),
             };
-            rules.push(sent_to_port().source(network.0, network.1).jump(mark));
+            rules.push(sent_to(mapping).source(network.0, network.1).jump(mark));
             if target.is_ipv4() && !config.masq_all {
                 let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
-                rules.push(sent_to_port().source(local, 32).jump(mark));
+                rules.push(sent_to(mapping).source(local, 32).jump(mark));
             }
         }
-        rules.push(sent_to_port().dnat(socket(target, mapping)));
+        rules.push(sent_to(mapping).dnat(socket(target, mapping)));
     }
     rules
 }
 
-fn addition(attachment: &Attachment<'_>, config: &Config, target: Cidr) -> Change {
+/// `shared`: the container is in the network a second time, and the chain is for
+/// both; what is in it already comes first.
+fn addition(attachment: &Attachment<'_>, config: &Config, target: Cidr, shared: bool) -> Change {
     let mut change = Change::new(Table::Nat);
     for (chain, rule) in marking_rules(config) {
         change = match chain {
@@ -152,13 +156,35 @@ fn addition(attachment: &Attachment<'_>, config: &Config, target: Cidr) -> Chang
         change = change.append(chain, rule);
     }
     let chain = chain_of(attachment.network, attachment.container_id);
-    change = change.own_chain(&chain).delete_jumps(DNAT, &chain);
+    change = match shared {
+        false => change.own_chain(&chain).delete_jumps(DNAT, &chain),
+        true => change.chain(&chain),
+    };
     for rule in mapping_rules(config, target) {
         change = change.append(&chain, rule);
     }
     let conditions = config.conditions(target.is_ipv4());
     for rule in entries(attachment, &config.mappings, conditions) {
         change = change.append(DNAT, rule);
+    }
+    change
+}
+
+/// Of a chain that is for a second interface, too, only what leads to this one.
+fn partial_removal(
+    attachment: &Attachment<'_>,
+    mappings: &[Mapping],
+    targets: &[Cidr],
+    family: Family,
+) -> Change {
+    let chain = chain_of(attachment.network, attachment.container_id);
+    let mut change = Change::new(Table::Nat);
+    for target in targets {
+        if Family::of(target.addr()) == family {
+            for mapping in mappings.iter().filter(|m| m.is_for(target.is_ipv4())) {
+                change = change.delete(&chain, sent_to(mapping).dnat(socket(*target, mapping)));
+            }
+        }
     }
     change
 }
@@ -179,20 +205,23 @@ pub(crate) fn add(
     attachment: &Attachment<'_>,
     config: &Config,
     target: Cidr,
+    shared: bool,
 ) -> anyhow::Result<()> {
     let commands = Iptables::find(family(target.is_ipv4())).context("failed to open iptables")?;
     commands
-        .apply(&addition(attachment, config, target))
+        .apply(&addition(attachment, config, target, shared))
         .context("unable to setup DNAT")
 }
 
 /// Removes the rules of an attachment of one family. Runs nothing where there are
-/// none.
+/// none. `shared_by`: the container's addresses, if its chain is for a second
+/// interface, too.
 pub(crate) fn delete(
     attachment: &Attachment<'_>,
     mappings: &[Mapping],
     conditions: &[String],
     family: Family,
+    shared_by: Option<&[Cidr]>,
 ) -> anyhow::Result<()> {
     let what = || format!("could not teardown {} dnat", word(family));
     let chain = chain_of(attachment.network, attachment.container_id);
@@ -200,7 +229,10 @@ pub(crate) fn delete(
     if !may_hold(family, &[&chain, &old]).with_context(what)? {
         return Ok(());
     }
-    let change = removal(attachment, mappings, conditions);
+    let change = match shared_by {
+        None => removal(attachment, mappings, conditions),
+        Some(targets) => partial_removal(attachment, mappings, targets, family),
+    };
     let commands = Iptables::find(family).with_context(what)?;
     commands.apply(&change).with_context(what)
 }

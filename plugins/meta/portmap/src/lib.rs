@@ -60,6 +60,10 @@ impl Plugin for Portmap {
         }
         let whereabouts = add_rules(&attachment, &config, &targets, old.as_ref())?;
         record.write(&whereabouts);
+        if let Some(old) = old.filter(|old| !old.is_like(&whereabouts)) {
+            // What an ADD with another backend left behind.
+            removal::Removal::of(&attachment, &config, &targets).run(Some(old))?;
+        }
         let has = |ipv4| targets.iter().any(|target| target.is_ipv4() == ipv4);
         stale::flush(&config.mappings, has(true), has(false));
         undo.disarm();
@@ -82,7 +86,8 @@ impl Plugin for Portmap {
             attachment,
             mappings: &mappings,
             targets: &targets.unwrap_or_default(),
-            conf: &call.conf,
+            conditions: removal::conditions(&call.conf),
+            is_iptables_optional: config::backend_to_delete(&call.conf) == Some(Backend::Nftables),
         };
         removal.run(remembered)?;
         stale::flush(&mappings, true, true);
@@ -199,17 +204,15 @@ fn add_to_iptables(
     targets: &[Cidr],
 ) -> anyhow::Result<Whereabouts> {
     let mut undo = Undo::new();
+    let shared = Record::of(attachment).has_sibling();
     for target in targets {
-        iptables::add(attachment, config, *target)?;
+        iptables::add(attachment, config, *target, shared)?;
         let ipv4 = target.is_ipv4();
         let family = if ipv4 { Family::V4 } else { Family::V6 };
         undo.push("remove the rules", move || {
-            iptables::delete(
-                attachment,
-                &config.mappings,
-                config.conditions(ipv4),
-                family,
-            )
+            let conditions = config.conditions(ipv4);
+            let shared_by = shared.then_some(targets);
+            iptables::delete(attachment, &config.mappings, conditions, family, shared_by)
         });
     }
     undo.disarm();

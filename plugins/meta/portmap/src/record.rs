@@ -12,7 +12,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
-/// A directory for each network; gone with a reboot, as the rules are.
+/// A directory for each network, in it one for each container; gone with a reboot, as
+/// the rules are.
 const DIRECTORY: &str = "/run/cni/portmap";
 
 /// Where an attachment's rules are.
@@ -26,6 +27,15 @@ pub(crate) enum Whereabouts {
     Map,
     /// Not known: the ADD did not come to its end.
     Unknown,
+}
+
+impl Whereabouts {
+    /// Whether both are in the same backend and form. One that is not known is like
+    /// any.
+    pub(crate) fn is_like(&self, other: &Whereabouts) -> bool {
+        let unknown = [self, other].contains(&&Whereabouts::Unknown);
+        unknown || std::mem::discriminant(self) == std::mem::discriminant(other)
+    }
 }
 
 /// A rule of the table of portmap.
@@ -44,11 +54,20 @@ pub(crate) struct Record {
 
 impl Record {
     pub(crate) fn of(attachment: &Attachment<'_>) -> Record {
-        // None of the three can hold a slash, and a container ID no colon.
-        let name = format!("{}:{}", attachment.container_id, attachment.if_name);
+        // None of the three can hold a slash.
+        let container = Path::new(DIRECTORY)
+            .join(attachment.network)
+            .join(attachment.container_id);
         Record {
-            path: Path::new(DIRECTORY).join(attachment.network).join(name),
+            path: container.join(attachment.if_name),
         }
+    }
+
+    /// Whether the container is in the network a second time.
+    pub(crate) fn has_sibling(&self) -> bool {
+        let entries = self.path.parent().map(fs::read_dir);
+        let mut names = entries.into_iter().flatten().flatten().flatten();
+        names.any(|entry| Some(entry.file_name().as_os_str()) != self.path.file_name())
     }
 
     /// What it says; `None` if there is none, or none that can be read.
@@ -71,13 +90,18 @@ impl Record {
                 .create_new(true)
                 .open(&self.path)
         };
-        let created = create().or_else(|error| match (error.kind(), self.path.parent()) {
-            (ErrorKind::NotFound, Some(directory)) => {
-                fs::create_dir_all(directory)?;
-                create()
+        let with_directory = || {
+            self.path.parent().map_or(Ok(()), fs::create_dir_all)?;
+            create()
+        };
+        // A sibling that goes takes an empty directory along.
+        let missing = |error: &io::Error| error.kind() == ErrorKind::NotFound;
+        let mut created = create();
+        for _ in 0..3 {
+            if created.as_ref().is_err_and(missing) {
+                created = with_directory();
             }
-            _ => Err(error),
-        });
+        }
         match created {
             Ok(_) => true,
             Err(error) => {
@@ -106,6 +130,8 @@ impl Record {
             Err(error) if error.kind() != ErrorKind::NotFound => self.complain("remove", &error),
             _ => {}
         }
+        // Not empty if there is a sibling.
+        let _ = self.path.parent().map(fs::remove_dir);
     }
 
     fn complain(&self, verb: &str, error: &io::Error) {
@@ -115,14 +141,19 @@ impl Record {
 
 /// The attachments of a network that are remembered: container ID, interface.
 pub(crate) fn remembered(network: &str) -> Vec<(String, String)> {
-    let entries = fs::read_dir(Path::new(DIRECTORY).join(network));
-    let names = entries.into_iter().flatten().flatten();
+    let mut found = Vec::new();
+    for (path, id) in names_in(&Path::new(DIRECTORY).join(network)) {
+        let interfaces = names_in(&path).into_iter();
+        found.extend(interfaces.map(|(_, if_name)| (id.clone(), if_name)));
+    }
+    found
+}
+
+fn names_in(directory: &Path) -> Vec<(PathBuf, String)> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let names = entries.map(|entry| (entry.path(), entry.file_name().into_string()));
     names
-        .filter_map(|entry| {
-            let name = entry.file_name().into_string().ok()?;
-            let (id, if_name) = name.split_once(':')?;
-            Some((id.to_owned(), if_name.to_owned()))
-        })
+        .filter_map(|(path, name)| Some((path, name.ok()?)))
         .collect()
 }
 

@@ -2,14 +2,13 @@
 //! another one when they were made.
 
 use crate::attachment::Attachment;
-use crate::config::{self, Mapping};
+use crate::config::{Config, Mapping};
 use crate::iptables;
 use crate::nftables::{map, rules};
 use crate::record::{self, Record, Whereabouts};
 use anyhow::anyhow;
 use cni_core::types::Attachment as ValidAttachment;
 use cni_core::{Cidr, json};
-use netfilter::backend::Backend;
 use netfilter::iptables::Family;
 use netfilter::nft::Nft;
 use serde_json::Value;
@@ -21,10 +20,37 @@ pub(crate) struct Removal<'a> {
     pub(crate) mappings: &'a [Mapping],
     /// The container's addresses, if known.
     pub(crate) targets: &'a [Cidr],
-    pub(crate) conf: &'a Value,
+    /// `conditionsV4` and `conditionsV6`.
+    pub(crate) conditions: [Vec<String>; 2],
+    /// Whether rules of iptables are out of the question if iptables is.
+    pub(crate) is_iptables_optional: bool,
 }
 
-impl Removal<'_> {
+/// `conditionsV4` and `conditionsV6`, as far as they are words.
+pub(crate) fn conditions(conf: &Value) -> [Vec<String>; 2] {
+    ["conditionsV4", "conditionsV6"].map(|key| {
+        let words = json::get(conf, key).and_then(Value::as_array);
+        let words = words.into_iter().flatten().filter_map(Value::as_str);
+        words.map(str::to_owned).collect()
+    })
+}
+
+impl<'a> Removal<'a> {
+    /// With everything known.
+    pub(crate) fn of(
+        attachment: &Attachment<'a>,
+        config: &'a Config,
+        targets: &'a [Cidr],
+    ) -> Removal<'a> {
+        Removal {
+            attachment: *attachment,
+            mappings: &config.mappings,
+            targets,
+            conditions: [config.conditions_v4.clone(), config.conditions_v6.clone()],
+            is_iptables_optional: false,
+        }
+    }
+
     /// Removes the rules: from where they are remembered to be, else from everywhere.
     pub(crate) fn run(&self, remembered: Option<Whereabouts>) -> anyhow::Result<()> {
         match remembered {
@@ -48,14 +74,14 @@ impl Removal<'_> {
     }
 
     fn leave_iptables(&self, family: Family) -> anyhow::Result<()> {
-        let key = match family {
-            Family::V4 => "conditionsV4",
-            Family::V6 => "conditionsV6",
+        let [v4, v6] = &self.conditions;
+        let words = match family {
+            Family::V4 => v4,
+            Family::V6 => v6,
         };
-        let words = json::get(self.conf, key).and_then(Value::as_array);
-        let words = words.into_iter().flatten().filter_map(Value::as_str);
-        let words: Vec<String> = words.map(str::to_owned).collect();
-        iptables::delete(&self.attachment, self.mappings, &words, family)
+        let shared = Record::of(&self.attachment).has_sibling();
+        let shared_by = shared.then_some(self.targets);
+        iptables::delete(&self.attachment, self.mappings, words, family, shared_by)
     }
 
     /// Each is tried whatever becomes of the others.
@@ -72,11 +98,8 @@ impl Removal<'_> {
         let mut steps = vec![from_rules, from_map];
         for family in iptables::FAMILIES {
             let step = self.leave_iptables(family);
-            // Without the commands there are no rules of ours, unless it is said that
-            // there are.
-            let optional = config::backend_to_delete(self.conf) == Some(Backend::Nftables);
             steps.push(match step {
-                Err(error) if optional && is_missing_command(&error) => Ok(()),
+                Err(error) if self.is_iptables_optional && is_missing_command(&error) => Ok(()),
                 step => step,
             });
         }

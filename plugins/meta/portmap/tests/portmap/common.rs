@@ -222,3 +222,41 @@ pub(crate) fn datagram_socket(node: &impl Node, to: SocketAddr) -> Option<UdpSoc
         Some(socket)
     })
 }
+
+/// The keys for each way to write the rules.
+pub(crate) fn backends() -> [Value; 3] {
+    [
+        json!({"backend": "iptables"}),
+        json!({"backend": "nftables"}),
+        json!({"backend": "nftables", "rules": "map"}),
+    ]
+}
+
+/// All rules of the host. Of some of iptables' own, `nft` does not show all words.
+pub(crate) fn ruleset(host: &Host) -> String {
+    let mut rules = host.command(&["nft", "list", "ruleset"]);
+    for (table, command) in [
+        ("table ip nat ", "iptables-save"),
+        ("table ip6 nat ", "ip6tables-save"),
+    ] {
+        if rules.contains(table) {
+            rules += &host.command(&[command, "-t", "nat"]);
+        }
+    }
+    rules
+}
+
+/// The rules of the host that are not everybody's: those of containers.
+pub(crate) fn rules_of(host: &Host, what: &str) -> Vec<String> {
+    let rules = ruleset(host);
+    let lines = rules.lines().map(str::trim);
+    let found = lines.filter(|line| line.contains(what));
+    found.map(str::to_owned).collect()
+}
+
+/// Whether any rule or element leads to the container's addresses.
+pub(crate) fn is_mapped(host: &Host) -> bool {
+    ["10.1.0.2", "fd00:1::2"]
+        .iter()
+        .any(|address| !rules_of(host, address).is_empty())
+}

@@ -1,5 +1,17 @@
 //! Black-box tests: the built binary, driven as a runtime drives it, in hosts and
 //! containers of the tests' own. One program, so that it is linked once.
+#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
 
+mod bad_input;
+mod chained;
+mod check;
+mod collect;
 mod common;
+mod del;
+mod interop;
+mod load;
 mod matrix;
+mod processes;
+mod rollback;
+mod rules;
+mod udp;

@@ -1,0 +1,198 @@
+//! What cannot be meant is refused before anything is changed.
+
+use serde_json::{Value, json};
+use testkit::{Host, merge};
+
+use crate::common::{config, portmap, ruleset, web};
+
+fn mapping(extra: Value) -> Value {
+    let good = json!({"hostPort": 8080, "containerPort": 80, "protocol": "tcp"});
+    json!({"runtimeConfig": {"portMappings": [good, merge(good.clone(), &extra)]}})
+}
+
+fn cases() -> Vec<(Value, &'static str)> {
+    vec![
+        (
+            mapping(json!({"hostPort": 0})),
+            "Invalid host port number: 0",
+        ),
+        (
+            mapping(json!({"hostPort": -7})),
+            "Invalid host port number: -7",
+        ),
+        (
+            mapping(json!({"hostPort": 65536})),
+            "runtimeConfig.portMappings[1].hostPort must be 1 to 65535",
+        ),
+        (
+            mapping(json!({"containerPort": 0})),
+            "Invalid container port number: 0",
+        ),
+        (
+            mapping(json!({"containerPort": 70000})),
+            "runtimeConfig.portMappings[1].containerPort must be",
+        ),
+        (
+            mapping(json!({"hostPort": "80"})),
+            "runtimeConfig.portMappings[1].hostPort: expected",
+        ),
+        (
+            mapping(json!({"protocol": "icmp"})),
+            "Invalid protocol: \"icmp\": runtimeConfig.portMappings[1].protocol",
+        ),
+        (mapping(json!({"protocol": null})), "Invalid protocol: \"\""),
+        (
+            mapping(json!({"hostIP": "192.0.2"})),
+            "Invalid host IP: \"192.0.2\": runtimeConfig.portMappings[1].hostIP",
+        ),
+        (
+            mapping(json!({"hostIP": "fe80::1%eth0"})),
+            "Invalid host IP",
+        ),
+        (
+            mapping(json!({"hostIP": "192.0.2.1/24"})),
+            "Invalid host IP",
+        ),
+        (
+            json!({"backend": "ipchains"}),
+            "unrecognized backend \"ipchains\"",
+        ),
+        (json!({"backend": ""}), "unrecognized backend \"\""),
+        (json!({"rules": "maps"}), "unrecognized rules \"maps\""),
+        (
+            json!({"rules": "map", "backend": "iptables"}),
+            "\"rules\": \"map\" needs nftables",
+        ),
+        (
+            json!({"rules": "map", "conditionsV6": ["iifname", "x"]}),
+            "conditionsV6 cannot be had together",
+        ),
+        (
+            json!({"markMasqBit": 32}),
+            "MasqMarkBit must be between 0 and 31",
+        ),
+        (
+            json!({"markMasqBit": -1}),
+            "MasqMarkBit must be between 0 and 31",
+        ),
+        (
+            json!({"markMasqBit": 3, "externalSetMarkChain": "X"}),
+            "Cannot specify externalSetMarkChain and markMasqBit",
+        ),
+        (
+            json!({"backend": "nftables", "externalSetMarkChain": "X", "conditionsV6": ["-s", "::1"]}),
+            "nftables backend was requested but configuration contains iptables-specific options \
+             [externalSetMarkChain conditionsV6]",
+        ),
+        (
+            json!({"backend": "iptables", "conditionsV4": ["ip", "saddr", "10.0.0.0/8"]}),
+            "iptables backend was requested but configuration contains nftables-specific options [conditionsV4]",
+        ),
+        (
+            json!({"conditionsV4": ["ip", "saddr", "10.0.0.0/8"]}),
+            "iptables backend was requested but configuration contains nftables-specific options [conditionsV4]",
+        ),
+        (
+            json!({"backend": "nftables", "conditionsV4": ["tcp", "sport", "5"]}),
+            "conditionsV4: \"tcp\" is no match",
+        ),
+        (
+            json!({"conditionsV4": "x"}),
+            "failed to parse network configuration: conditionsV4: expected",
+        ),
+        (
+            json!({"externalSetMarkChain": "has blank"}),
+            "externalSetMarkChain \"has blank\" is no name of a chain",
+        ),
+        (
+            json!({"backend": "iptables", "conditionsV4": ["-s", "a\nb"]}),
+            "several lines",
+        ),
+        (
+            json!({"prevResult": null}),
+            "must be called as chained plugin",
+        ),
+        (
+            json!({"prevResult": {"cniVersion": "1.0.0", "ips": 3}}),
+            "could not parse prevResult: could not parse prevResult: ",
+        ),
+    ]
+}
+
+#[test]
+fn nothing_is_changed() {
+    let host = Host::new();
+    let container = host.container("c1");
+    let before = host.snapshot();
+    for (extra, words) in cases() {
+        let config = merge(config(&container, &web(), &json!({})), &extra);
+        let run = portmap().add(&container, &config);
+        run.expect_error(999).mentions(words);
+        let diff = before.diff(
+            &host
+                .snapshot()
+                .without("transaction.lock")
+                .without("/run/cni"),
+        );
+        assert!(diff.is_empty(), "{extra}\n{diff}");
+    }
+}
+
+#[test]
+fn iptables_refuses_conditions() {
+    let host = Host::new();
+    let container = host.container("c1");
+    let keys = json!({"backend": "iptables", "conditionsV6": ["--no-such-option"]});
+    let config = config(&container, &web(), &keys);
+    // Those of IPv4 were fine, and are taken back.
+    portmap()
+        .add(&container, &config)
+        .expect_error(999)
+        .mentions("no-such-option");
+    let rules = ruleset(&host);
+    assert!(
+        !rules.contains("CNI-DN-") && !rules.contains("10.1.0.2"),
+        "{rules}"
+    );
+}
+
+#[test]
+fn a_missing_backend() {
+    let host = Host::new();
+    let container = host.container("c1");
+    let before = host.snapshot();
+    let call = |keys: Value| {
+        let config = config(&container, &web(), &keys);
+        let call = portmap().command("ADD").container(&container);
+        call.env("PATH", "/nowhere").config(&config).run()
+    };
+    call(json!({"backend": "iptables"}))
+        .expect_error(999)
+        .mentions(
+            "failed to open iptables: exec: \"iptables\": executable file not found in $PATH",
+        );
+    before.assert_same(&host.snapshot().without("/run/cni"));
+    // Where none is named, that without commands is taken.
+    call(json!({})).expect_ok();
+    let rules = ruleset(&host);
+    assert!(rules.contains("table ip cni_hostport"), "{rules}");
+    // Host ports that are somebody else's already.
+    call(json!({"rules": "map"})).expect_ok();
+}
+
+#[test]
+fn a_port_is_in_a_map_once() {
+    let host = Host::new();
+    let first = host.container("c1");
+    let second = host.container("c2");
+    let config = |container| config(container, &web(), &json!({"rules": "map"}));
+    portmap().add(&first, &config(&first)).expect_ok();
+    let before = host.snapshot();
+    portmap()
+        .add(&second, &config(&second))
+        .expect_error(999)
+        .mentions("tcp port 8080 of the host is mapped to container \"c1\" already");
+    before.assert_same(&host.snapshot().without("/run/cni/portmap/net/c2"));
+    portmap().del(&first, &config(&first)).expect_ok();
+    portmap().add(&second, &config(&second)).expect_ok();
+}

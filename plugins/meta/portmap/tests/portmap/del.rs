@@ -1,0 +1,171 @@
+//! DEL, from wherever things may have been left.
+
+use std::fs;
+
+use serde_json::{Value, json};
+use testkit::{Host, Node, merge};
+
+use crate::common::{backends, config, is_mapped, portmap, rules_of, ruleset, web};
+
+fn both() -> Value {
+    json!([
+        {"hostPort": 8080, "containerPort": 80, "protocol": "tcp"},
+        {"hostPort": 53, "containerPort": 5353, "protocol": "udp", "hostIP": "192.0.2.1"},
+        {"hostPort": 53, "containerPort": 5353, "protocol": "udp", "hostIP": "2001:db8::1"},
+        {"hostPort": 9000, "containerPort": 9000, "protocol": "sctp"},
+    ])
+}
+
+/// What a runtime may say, and what the host may have lost.
+#[test]
+fn from_anywhere() {
+    let broken = [
+        json!({}),
+        json!({"prevResult": null}),
+        json!({"prevResult": {"cniVersion": "9"}}),
+        json!({"markMasqBit": 99, "backend": "no such", "conditionsV4": 3}),
+        json!({"runtimeConfig": {"portMappings": [{"hostPort": -1}, 7]}}),
+        json!({"backend": null, "rules": null}),
+    ];
+    for keys in backends() {
+        for forgotten in [false, true] {
+            for extra in &broken {
+                let host = Host::new();
+                let container = host.container("c1");
+                let config = config(&container, &both(), &keys);
+                portmap().add(&container, &config).expect_ok();
+                assert!(is_mapped(&host));
+                if forgotten {
+                    fs::remove_dir_all("/run/cni").unwrap();
+                }
+                container.delete();
+                let config = merge(config, extra);
+                for netns in ["", "/run/netns/c1"] {
+                    let call = portmap().command("DEL").container(&container);
+                    let del = call.netns(netns).config(&config).run().expect_ok();
+                    assert_eq!((del.stdout_text(), del.stderr_text()), Default::default());
+                    let rules = ruleset(&host);
+                    assert!(!is_mapped(&host), "{keys} {forgotten} {extra}\n{rules}");
+                    assert_eq!(rules_of(&host, "CNI-DN-"), [""; 0]);
+                }
+            }
+        }
+    }
+}
+
+/// Without the mappings, which a runtime ought to pass, by what is remembered.
+#[test]
+fn without_the_mappings() {
+    for keys in backends() {
+        let host = Host::new();
+        let container = host.container("c1");
+        let config = config(&container, &both(), &keys);
+        portmap().add(&container, &config).expect_ok();
+        let bare = merge(config, &json!({"runtimeConfig": null, "prevResult": null}));
+        portmap().del(&container, &bare).expect_ok();
+        assert!(!is_mapped(&host), "{keys}");
+    }
+}
+
+/// The container's other networks, its other interface, and other containers keep
+/// what they have.
+#[test]
+fn nothing_of_others() {
+    for keys in backends() {
+        for forgotten in [false, true] {
+            let host = Host::new();
+            let container = host.container("c1");
+            let mapping =
+                |port: u16| json!([{"hostPort": port, "containerPort": 80, "protocol": "tcp"}]);
+            let with = |name: &str, port: u16, address: &str| {
+                let mut config = config(&container, &mapping(port), &keys);
+                config["name"] = name.into();
+                config["prevResult"]["ips"] = json!([{"address": address}]);
+                config
+            };
+            let calls = [
+                ("c1", "eth0", with("net", 8080, "10.1.0.2/24")),
+                ("c1", "eth1", with("other", 8081, "10.2.0.2/24")),
+                ("c1", "eth2", with("net", 8082, "10.1.0.4/24")),
+                ("c2", "eth0", with("net", 8083, "10.1.0.5/24")),
+            ];
+            let call = |verb: &str, (id, ifname, config): &(&str, &str, Value)| {
+                let call = portmap().command(verb).container(&container);
+                call.id(id).ifname(ifname).config(config).run().expect_ok();
+            };
+            for one in &calls {
+                call("ADD", one);
+            }
+            let iptables = keys["backend"] == "iptables";
+            // Nothing tells two interfaces apart in upstream's chains.
+            if iptables && forgotten {
+                continue;
+            }
+            if forgotten {
+                fs::remove_dir_all("/run/cni").unwrap();
+            }
+            for number in 0..calls.len() {
+                call("DEL", &calls[number]);
+                for (later, (_, _, config)) in calls.iter().enumerate() {
+                    let address = config["prevResult"]["ips"][0]["address"].as_str().unwrap();
+                    let address = address.split('/').next().unwrap();
+                    let there = !rules_of(&host, address).is_empty();
+                    let rules = ruleset(&host);
+                    assert_eq!(there, later > number, "{keys} {number} {later}\n{rules}");
+                }
+            }
+        }
+    }
+}
+
+/// An ADD again, with another address, takes the place of the first.
+#[test]
+fn a_second_add_replaces_the_first() {
+    for keys in backends() {
+        let host = Host::new();
+        let container = host.container("c1");
+        let config = config(&container, &both(), &keys);
+        portmap().add(&container, &config).expect_ok();
+        let mut moved = merge(
+            config.clone(),
+            &json!({"runtimeConfig": {"portMappings": web()}}),
+        );
+        moved["prevResult"]["ips"] = json!([{"address": "10.1.0.7/24"}]);
+        portmap().add(&container, &moved).expect_ok();
+        let rules = ruleset(&host);
+        if keys["backend"] == "iptables" {
+            // The other family is not looked at any more.
+            assert!(rules_of(&host, "10.1.0.2").is_empty(), "{rules}");
+        } else {
+            assert!(!is_mapped(&host), "{keys}\n{rules}");
+        }
+        assert!(rules.contains("10.1.0.7"), "{rules}");
+        portmap().check(&container, &moved).expect_ok();
+        portmap().del(&container, &moved).expect_ok();
+        assert!(
+            !host
+                .command(&["nft", "list", "ruleset"])
+                .contains("10.1.0.7")
+        );
+    }
+}
+
+/// The backend may have been another one when the rules were made.
+#[test]
+fn another_backend_than_that_of_the_add() {
+    for added in backends() {
+        for deleted in backends() {
+            let host = Host::new();
+            let container = host.container("c1");
+            let make = |keys: &Value| config(&container, &both(), keys);
+            portmap().add(&container, &make(&added)).expect_ok();
+            portmap().del(&container, &make(&deleted)).expect_ok();
+            assert!(!is_mapped(&host), "{added} {deleted}");
+            // And an ADD with another one takes the old rules along.
+            portmap().add(&container, &make(&added)).expect_ok();
+            portmap().add(&container, &make(&deleted)).expect_ok();
+            portmap().del(&container, &make(&deleted)).expect_ok();
+            assert!(!is_mapped(&host), "{added} {deleted}");
+        }
+    }
+}
