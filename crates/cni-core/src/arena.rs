@@ -24,6 +24,10 @@ use std::sync::atomic::{
 /// Bytes of the arena: several times what an ADD of a dual-stack network takes.
 const SIZE: usize = 512 * 1024;
 
+/// The least alignment, as every C library's: there is code that takes bytes it has
+/// allocated for a structure of the kernel's.
+const ALIGN: usize = align_of::<usize>();
+
 #[repr(align(4096))]
 struct Memory(#[expect(dead_code, reason = "reached through pointers only")] [u8; SIZE]);
 
@@ -66,7 +70,7 @@ impl Arena {
         let mut next = self.next.load(Acquire);
         loop {
             // The start is aligned to a page, so offsets align as addresses do up to that.
-            let offset = next.checked_next_multiple_of(layout.align())?;
+            let offset = next.checked_next_multiple_of(layout.align().max(ALIGN))?;
             let end = offset.checked_add(layout.size())?;
             if end > SIZE || layout.align() > align_of::<Memory>() {
                 return None;

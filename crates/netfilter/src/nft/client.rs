@@ -1,10 +1,15 @@
 //! The conversation with the kernel: committing, checking, trying again.
 
 use std::cell::Cell;
+use std::io::IoSlice;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::libc::{EINVAL, ENOBUFS, ERESTART};
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair,
+};
 use rtnl::netlink::{Attributes, Connection, Message, Messages, Outcome};
 
 use super::batch::{Batch, HEADER_LEN, NFGENMSG_LEN, describe, header};
@@ -31,6 +36,38 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// was opened, and stays with it wherever the thread goes afterwards.
 pub struct Nft {
     pub(crate) connection: Connection,
+    /// Where the last reference to the connection is, see [`leave`]; closed after it.
+    parting: Option<(OwnedFd, OwnedFd)>,
+}
+
+impl Drop for Nft {
+    fn drop(&mut self) {
+        self.parting = leave(&self.connection);
+    }
+}
+
+/// Has the kernel close a socket in its own time: when what is returned is closed,
+/// which must come after the socket itself.
+///
+/// What anybody removes is freed by a worker of the kernel after all processors have
+/// been seen to use it no more (`synchronize_rcu`), which takes 8 to 20 ms. Whoever
+/// closes a socket of nf_tables before waits for that (`nft_rcv_nl_event`), though
+/// the changes have been in force for long. So the last reference is given into a
+/// queue of a local socket that is reachable from nowhere but from itself, which the
+/// collector of such sockets (`unix_gc`) cleans up behind us. Where anything about
+/// this fails, the socket is closed as any other.
+fn leave(socket: &Connection) -> Option<(OwnedFd, OwnedFd)> {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let pair = socketpair(AddressFamily::Unix, SockType::Datagram, None, flags);
+    let (near, far) = pair.ok()?;
+    let files = [socket.as_fd().as_raw_fd(), far.as_raw_fd()];
+    let message = [ControlMessage::ScmRights(&files)];
+    let body = [IoSlice::new(&[0])];
+    let sent = sendmsg::<()>(near.as_raw_fd(), &body, &message, MsgFlags::empty(), None);
+    if let Err(errno) = sent {
+        log::debug!("cannot leave a socket to the kernel: {errno}");
+    }
+    Some((near, far))
 }
 
 impl Nft {
@@ -42,6 +79,7 @@ impl Nft {
     pub fn open() -> Result<Nft, Error> {
         Ok(Nft {
             connection: Connection::open(NETLINK_NETFILTER)?,
+            parting: None,
         })
     }
 

@@ -3,7 +3,7 @@
 //!
 //! In a table of its own, as upstream would not find the elements.
 
-use super::{Bases, FAMILIES, family, has_table};
+use super::{Bases, FAMILIES, are, family, has_table};
 use crate::attachment::{Attachment, note_of_network, socket};
 use crate::config::{Config, Mapping};
 use anyhow::{Context, anyhow};
@@ -181,13 +181,11 @@ impl Objects {
             } else {
                 nft.rules(chain)?
             };
-            let right = there.len() == rules.len()
-                && there
-                    .iter()
-                    .zip(rules)
-                    .all(|(found, rule)| found.does_as(rule));
-            if !right {
-                batch.add_chain(chain).flush_chain(chain);
+            if !are(&there, rules) {
+                batch.add_chain(chain);
+                if !there.is_empty() {
+                    batch.flush_chain(chain);
+                }
                 for rule in rules {
                     batch.add_rule(rule);
                 }
@@ -524,12 +522,7 @@ pub(crate) fn check(
         }
         for (chain, rules) in &objects.fixed_rules() {
             let there = nft.rules(chain)?;
-            let right = there.len() == rules.len()
-                && there
-                    .iter()
-                    .zip(rules)
-                    .all(|(found, rule)| found.does_as(rule));
-            if !right {
+            if !are(&there, rules) {
                 return Err(anyhow!(
                     "{} chain of {place} is not as it ought to be",
                     quote(chain.name)

@@ -7,7 +7,7 @@ pub(crate) mod rules;
 
 use crate::attachment::Attachment;
 use netfilter::Error;
-use netfilter::nft::{Chain, ChainType, Family, Hook, Nft, RuleView, Table};
+use netfilter::nft::{Chain, ChainType, Family, Hook, Nft, Rule, RuleInfo, RuleView, Table};
 use std::net::IpAddr;
 
 /// The families of tables, the one of IPv4 first.
@@ -60,6 +60,12 @@ pub(crate) fn has_table(nft: &Nft, table: &Table<'_>) -> Result<bool, Error> {
 
 /// `EINVAL` (`errno-base.h`).
 const EINVAL: i32 = 22;
+
+/// Whether a chain holds these rules, and no others.
+fn are(there: &[RuleInfo], rules: &[Rule<'_>]) -> bool {
+    let mut pairs = there.iter().zip(rules);
+    there.len() == rules.len() && pairs.all(|(found, rule)| found.does_as(rule))
+}
 
 /// Whether something labelled so belongs to an attachment.
 ///

@@ -1,7 +1,7 @@
 //! A rule for each mapping, in upstream's tables, chains and order: what one
 //! implementation adds, the other finds.
 
-use super::{Bases, FAMILIES, family, has_table, is_of};
+use super::{Bases, FAMILIES, are, family, has_table, is_of};
 use crate::attachment::{Attachment, note_of_network, socket};
 use crate::config::{Config, Mapping};
 use crate::record::Place;
@@ -60,25 +60,35 @@ impl Objects {
             .map(|chain| self.hostports_all.rule().jump(chain.name))
     }
 
-    /// The table and everything in it that is nobody's in particular.
-    fn write_base(&self, batch: &mut Batch, snat: bool) {
-        let Bases {
-            prerouting, output, ..
-        } = &self.bases;
+    /// The table and everything in it that is nobody's in particular, but for what
+    /// is there. Chains that are as they ought to be are not written anew: the kernel
+    /// takes its time to free what was in them.
+    fn write_base(&self, nft: &Nft, batch: &mut Batch, snat: bool) -> Result<(), Error> {
         batch.add_table(&self.table);
         batch.add_chain(&self.hostports);
         batch.add_chain(&self.hostip_hostports);
-        batch.add_chain(&self.hostports_all);
-        batch.flush_chain(&self.hostports_all);
-        for rule in &self.dispatch() {
-            batch.add_rule(rule);
-        }
-        for (chain, rule) in [prerouting, output].iter().zip(&self.entrances()) {
-            batch.add_chain(chain).flush_chain(chain).add_rule(rule);
+        let [prerouting, output] = self.entrances();
+        let fixed: [(Chain<'_>, &[Rule<'_>]); 3] = [
+            (self.hostports_all, &self.dispatch()),
+            (self.bases.prerouting, &[prerouting]),
+            (self.bases.output, &[output]),
+        ];
+        for (chain, rules) in fixed {
+            let there = nft.rules(&chain)?;
+            if !are(&there, rules) {
+                batch.add_chain(&chain);
+                if !there.is_empty() {
+                    batch.flush_chain(&chain);
+                }
+                for rule in rules {
+                    batch.add_rule(rule);
+                }
+            }
         }
         if snat {
             batch.add_chain(&self.bases.masquerading);
         }
+        Ok(())
     }
 
     /// A rule for each mapping of the family, in their order.
@@ -163,31 +173,28 @@ pub(crate) fn add(
     let addresses: Vec<IpAddr> = targets.iter().map(Cidr::addr).collect();
     let note = attachment.note();
     let label = |rule: Rule<'static>| rule.comment(attachment.container_id).note(note.as_bytes());
-    let mut base = Batch::new();
     for target in targets {
         let objects = Objects::of(family(target.is_ipv4()));
-        objects.write_base(&mut base, config.snat);
         let mappings = objects.mappings(config, *target)?;
         additions.extend(mappings.into_iter().map(|(_, rule)| label(rule)));
         let masquerades = objects.masquerades(config, *target);
         additions.extend(masquerades.into_iter().map(|(_, rule)| label(rule)));
     }
-    let write = |mut batch: Batch| {
+    let added = nft.transaction(|nft| {
+        let mut batch = Batch::new();
+        for target in targets {
+            let objects = Objects::of(family(target.is_ipv4()));
+            objects.write_base(nft, &mut batch, config.snat)?;
+        }
+        if let Some(old) = old {
+            delete_found(&mut batch, &find(nft, attachment, &addresses, old)?);
+        }
         batch.echo();
         for rule in &additions {
             batch.add_rule(rule);
         }
-        batch
-    };
-    // Where nothing is to be read, there is nothing to be read again.
-    let added = match old {
-        None => nft.commit(&write(base)),
-        Some(old) => nft.transaction(|nft| {
-            let mut batch = base.clone();
-            delete_found(&mut batch, &find(nft, attachment, &addresses, old)?);
-            Ok(write(batch))
-        }),
-    };
+        Ok(batch)
+    });
     let added = added.context("unable to set up nftables rules for port mappings")?;
     let places = added.into_iter().zip(&additions);
     Ok(places
@@ -312,7 +319,7 @@ fn mend(nft: &Nft, batch: &mut Batch) -> Result<(), Error> {
         }
         for chain in [&objects.bases.prerouting, &objects.bases.output] {
             if nft.rules(chain)?.iter().any(catches_foreign) {
-                objects.write_base(batch, false);
+                objects.write_base(nft, batch, false)?;
                 break;
             }
         }
