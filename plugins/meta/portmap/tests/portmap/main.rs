@@ -11,6 +11,7 @@ mod del;
 mod interop;
 mod load;
 mod matrix;
+mod page;
 mod processes;
 mod rollback;
 mod rules;
