@@ -1,6 +1,7 @@
 //! What is measured: a table of cases. A plugin more is a case more.
 
 mod interfaces;
+mod masquerade;
 
 use std::fs;
 
@@ -311,5 +312,6 @@ pub(crate) fn all() -> Vec<Case> {
         },
     ];
     cases.extend(interfaces::cases());
+    cases.extend(masquerade::cases());
     cases
 }
