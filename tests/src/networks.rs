@@ -20,7 +20,7 @@ pub fn ordinal(version: &str) -> [u32; 3] {
     numbers.try_into().unwrap()
 }
 
-/// The network that the README of the plugins has shown from the beginning, without `ipMasq`.
+/// The network that the README of the plugins has shown from the beginning, without `ipMasq`, which has tests of its own.
 pub fn readme(version: &str) -> Value {
     json!({
         "cniVersion": version,

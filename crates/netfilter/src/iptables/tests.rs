@@ -122,6 +122,34 @@ fn a_chain_goes_with_all_that_leads_to_it() {
 }
 
 #[test]
+fn a_chain_that_is_shared_keeps_what_it_holds() {
+    let change = Change::new(Table::Nat)
+        .new_chain("CNI-x")
+        .append("CNI-x", Rule::new().jump("DROP"));
+    let script = plan(&change, &saved()).unwrap();
+    assert_eq!(script, "*nat\n-A CNI-x -j DROP\nCOMMIT\n");
+    let script = blind(&change).unwrap();
+    assert_eq!(script, "*nat\n-N CNI-x\n-A CNI-x -j DROP\nCOMMIT\n");
+}
+
+#[test]
+fn a_chain_goes_when_nothing_leads_to_it() {
+    let unused = Change::new(Table::Nat).delete_unused_chain("CNI-x");
+    assert_eq!(plan(&unused, &saved()), None);
+    // It is tried without having read, and fails as a whole if it is used.
+    let script = "*nat\n-F CNI-x\n-X CNI-x\nCOMMIT\n";
+    assert_eq!(blind(&unused).unwrap(), script);
+    let change = |change: Change| change.delete_unused_chain("CNI-x");
+    let delete = Change::new(Table::Nat).delete("POSTROUTING", entry());
+    let lines = plan(&change(delete), &saved()).unwrap();
+    assert!(lines.contains("-D POSTROUTING ") && lines.ends_with("-F CNI-x\n-X CNI-x\nCOMMIT\n"));
+    // A leftover is not expected, so it is not asserted; where it is read, it goes.
+    let leftover = Change::new(Table::Nat).delete_leftover("POSTROUTING", entry());
+    assert_eq!(blind(&change(leftover.clone())).unwrap(), script);
+    assert_eq!(plan(&change(leftover), &saved()).unwrap(), lines);
+}
+
+#[test]
 fn wishes_are_fulfilled_one_after_the_other() {
     let change = Change::new(Table::Nat)
         .delete("POSTROUTING", entry())

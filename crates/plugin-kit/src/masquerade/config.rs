@@ -121,7 +121,6 @@ fn invalid(msg: String) -> Error {
 
 /// Whether a configuration asks for masquerade in whatever form, a mistaken one
 /// included: DEL rather looks once too often.
-#[must_use]
-pub fn is_asked_for(call: &Call) -> bool {
+pub(super) fn is_asked_for(call: &Call) -> bool {
     json::get(&call.conf, "ipMasq").is_some_and(|given| given.as_bool() != Some(false))
 }

@@ -9,8 +9,6 @@ mod config;
 mod iptables;
 mod nftables;
 
-pub use config::is_asked_for;
-
 use crate::notes::{self, Notes};
 use crate::{Container, Undo, names};
 use anyhow::{Context, anyhow};
@@ -306,6 +304,12 @@ impl Noted {
             None => Noted::Nothing,
         }
     }
+}
+
+/// Whether an attachment is, or may be, masqueraded.
+#[must_use]
+pub fn concerns(call: &Call, notes: &Notes) -> bool {
+    config::is_asked_for(call) || notes.get(TOPIC).is_some()
 }
 
 /// What DEL knows of an attachment besides its names.

@@ -23,12 +23,24 @@ pub(crate) fn require(call: &Call, config: &Config, has_ipam: bool) -> anyhow::R
     Ok(())
 }
 
+/// Whether a configuration asks for something by its key, by mistake maybe: DEL rather
+/// looks once too often.
+pub(crate) fn is_asked_for(call: &Call, key: &str) -> bool {
+    json::get(&call.conf, key).is_some_and(|given| given.as_bool() != Some(false))
+}
+
 /// The notes about a new attachment. What an earlier one of its name has left goes.
 pub(crate) fn notes<'u>(call: &'u Call, undo: &mut Undo<'u>) -> anyhow::Result<Notes> {
     let mut notes = Notes::of(call);
     if notes.exist() {
-        let known = Known::default();
-        Leaving { call, notes, known }.tear_down()?;
+        let left = Leaving {
+            call,
+            notes,
+            masqueraded: Some(Known::default()),
+            spoof_checked: true,
+            guarded: true,
+        };
+        left.tear_down()?;
         notes = Notes::of(call);
     }
     undo.push("remove the notes", || {
@@ -38,11 +50,13 @@ pub(crate) fn notes<'u>(call: &'u Call, undo: &mut Undo<'u>) -> anyhow::Result<N
     Ok(notes)
 }
 
-/// The filters of an attachment that is going.
+/// The filters of an attachment that is going, as far as it may have any.
 pub(crate) struct Leaving<'c> {
     call: &'c Call,
     notes: Notes,
-    known: Known,
+    masqueraded: Option<Known>,
+    spoof_checked: bool,
+    guarded: bool,
 }
 
 impl<'c> Leaving<'c> {
@@ -50,16 +64,18 @@ impl<'c> Leaving<'c> {
     /// has no filters.
     pub(crate) fn of(call: &'c Call) -> Option<Self> {
         let notes = Notes::of(call);
-        let is_asked_for = |key: &&str| {
-            json::get(&call.conf, key).is_some_and(|given| given.as_bool() != Some(false))
-        };
-        let mut others = ["macspoofchk", "raGuard", "dhcpGuard"].iter();
-        let asked_for = masquerade::is_asked_for(call) || others.any(is_asked_for);
-        (notes.exist() || asked_for).then(|| Leaving {
+        let leaving = Leaving {
             call,
-            known: Known::of(call, &notes),
+            masqueraded: masquerade::concerns(call, &notes).then(|| Known::of(call, &notes)),
+            spoof_checked: spoof_check::concerns(call, &notes),
+            guarded: guard::concerns(call, &notes),
             notes,
-        })
+        };
+        let any = leaving.notes.exist()
+            || leaving.masqueraded.is_some()
+            || leaving.spoof_checked
+            || leaving.guarded;
+        any.then_some(leaving)
     }
 
     /// Removes them while `unplug` is at work: both wait most of the time, until
@@ -82,15 +98,16 @@ impl<'c> Leaving<'c> {
         // deleted.
         let nft = Nft::open().ok();
         let mut failures = Failures::default();
-        failures.add(masquerade::tear_down(
-            nft.as_ref(),
-            call,
-            notes,
-            &self.known,
-        ));
+        if let Some(known) = &self.masqueraded {
+            failures.add(masquerade::tear_down(nft.as_ref(), call, notes, known));
+        }
         if let Some(nft) = &nft {
-            failures.add(spoof_check::tear_down(nft, call, notes));
-            failures.add(guard::tear_down(nft, call, notes));
+            if self.spoof_checked {
+                failures.add(spoof_check::tear_down(nft, call, notes));
+            }
+            if self.guarded {
+                failures.add(guard::tear_down(nft, call, notes));
+            }
         }
         failures.result()?;
         self.notes.remove();

@@ -4,6 +4,7 @@
 //! One table for all bridges, in which each port is an element of a set: a frame
 //! costs the same however many there are.
 
+use crate::filters::is_asked_for;
 use anyhow::{Context, bail};
 use cni_core::Call;
 use netfilter::nft::{
@@ -166,6 +167,11 @@ impl Guard {
 
 fn element(port: &str) -> Element<'static> {
     Element::new(&[Value::Interface(port)])
+}
+
+/// Whether an attachment has, or may have, guards.
+pub(crate) fn concerns(call: &Call, notes: &Notes) -> bool {
+    is_asked_for(call, "raGuard") || is_asked_for(call, "dhcpGuard") || notes.get(TOPIC).is_some()
 }
 
 /// Removes the guards of the attachment that `call` is about.

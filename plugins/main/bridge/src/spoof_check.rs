@@ -3,6 +3,7 @@
 //!
 //! Table, chains, rules and comments are upstream's.
 
+use crate::filters::is_asked_for;
 use anyhow::{Context, bail};
 use cni_core::{Call, Code, Error};
 use netfilter::nft::{
@@ -110,15 +111,22 @@ pub(crate) fn set_up<'u>(
         .and_then(|nft| {
             nft.transaction(|nft| {
                 let mut batch = Batch::new();
-                batch.add_table(&TABLE).add_chain(&PREROUTING);
+                // Whoever adds a chain that is there waits when it closes its socket.
+                if nft.chain(&PREROUTING)?.is_none() {
+                    batch.add_table(&TABLE).add_chain(&PREROUTING);
+                }
                 // No rule leads to a chain that is not there.
-                if nft.chain(&names.chains()[0])?.is_some() {
+                let is_new = nft.chain(&names.chains()[0])?.is_none();
+                if !is_new {
                     for stale in jumps(nft, &names)? {
                         batch.delete_rule(&PREROUTING, stale.handle);
                     }
                 }
                 for chain in names.chains() {
-                    batch.add_chain(&chain).flush_chain(&chain);
+                    batch.add_chain(&chain);
+                    if !is_new {
+                        batch.flush_chain(&chain);
+                    }
                 }
                 batch.echo();
                 for rule in names.rules(&port.name, mac) {
@@ -143,6 +151,11 @@ fn jumps(nft: &Nft, names: &Names) -> Result<Vec<RuleInfo>, netfilter::Error> {
     nft.find_rules(&PREROUTING, |rule| {
         rule.comment == Some(names.comment.as_str())
     })
+}
+
+/// Whether an attachment has, or may have, a spoof-check.
+pub(crate) fn concerns(call: &Call, notes: &Notes) -> bool {
+    is_asked_for(call, "macspoofchk") || notes.get(TOPIC).is_some()
 }
 
 /// Removes the rules and chains of the attachment that `call` is about.

@@ -83,8 +83,7 @@ impl Plugin for Ptp {
 
     fn del(&self, call: &Call) -> anyhow::Result<()> {
         let mut notes = Notes::of(call);
-        let known =
-            (notes.exist() || masquerade::is_asked_for(call)).then(|| Known::of(call, &notes));
+        let known = masquerade::concerns(call, &notes).then(|| Known::of(call, &notes));
         let Some(known) = known else {
             return single::del(call);
         };

@@ -152,3 +152,33 @@ fn they_go_with_the_attachment() {
         }
     }
 }
+
+/// Frames with a VLAN tag are looked into, too: the sets count nothing, so a counter
+/// behind the guards does.
+#[test]
+fn a_vlan_tag_does_not_hide_it() {
+    for guarded in [false, true] {
+        let host = Host::new();
+        let config = json!({"raGuard": guarded, "dhcpGuard": guarded});
+        let (container, _) = attached(&host, "c1", config);
+        let behind = "add table bridge behind; \
+            add chain bridge behind c { type filter hook prerouting priority -200; }; \
+            add rule bridge behind c ether type vlan counter";
+        host.command(&["nft", behind]);
+        let script = "import socket, struct\n\
+            s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)\n\
+            s.bind(('eth0', 0))\n\
+            e = bytes.fromhex('333300000001' + '020000000007' + '8100' + '0005' + '86dd')\n\
+            a = socket.inet_pton(socket.AF_INET6, 'fe80::7')\n\
+            b = socket.inet_pton(socket.AF_INET6, 'ff02::1')\n\
+            def ip(p, d): return e + struct.pack('>IHBB', 6 << 28, len(d), p, 255) + a + b + d\n\
+            s.send(ip(58, bytes([134] + [0] * 15)))\n\
+            s.send(ip(17, struct.pack('>HHHH', 547, 546, 16, 0) + bytes(8)))\n\
+            s.send(ip(17, struct.pack('>HHHH', 546, 547, 16, 0) + bytes(8)))\n";
+        container.command(&["python3", "-c", script]);
+        std::thread::sleep(Duration::from_millis(200));
+        let counted = host.command(&["nft", "list", "table", "bridge", "behind"]);
+        let passed = if guarded { "packets 1 " } else { "packets 3 " };
+        assert!(counted.contains(passed), "{guarded}: {counted}");
+    }
+}

@@ -5,7 +5,8 @@ use crate::common::{assert_restored, bridge, merge, run_on, state};
 use crate::masquerade::{WAYS, Way, attached, traces};
 use serde_json::{Value, json};
 use std::fs;
-use testkit::{Host, Node, Plugin, filters};
+use std::process::{Child, Command};
+use testkit::{Host, Node, Plugin, filters, run_all};
 
 const NOTES: &str = "/run/cni/filters";
 
@@ -302,5 +303,52 @@ fn del_and_gc_after_a_kill() {
                 break;
             }
         }
+    }
+}
+
+/// A program that ends with the test, however that ends.
+struct Busy(Child);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Thirty at once, ADD and then DEL, while somebody else keeps rewriting rules.
+#[test]
+fn many_at_once_beside_another_program() {
+    for way in WAYS {
+        let host = Host::new();
+        let containers: Vec<_> = (0..30).map(|n| host.container(&format!("c{n}"))).collect();
+        let iptables = if way == Way::Legacy {
+            "iptables-legacy"
+        } else {
+            "iptables"
+        };
+        let script = format!(
+            "nft add table ip other; nft add chain ip other kept; {iptables} -t nat -N OTHER
+             while true; do nft add rule ip other kept counter; nft flush chain ip other kept
+             {iptables} -w -t nat -A OTHER -j RETURN; {iptables} -w -t nat -D OTHER 1; done"
+        );
+        let other = Busy(Command::new("sh").args(["-c", &script]).spawn().unwrap());
+        let config = way.config(json!({"macspoofchk": true, "raGuard": true}));
+        for verb in ["ADD", "DEL"] {
+            let call = |c| {
+                let call = way.call(&host, verb).container(c).config(&config);
+                call.deadline(std::time::Duration::from_secs(100))
+            };
+            for run in run_all(containers.iter().map(call)) {
+                run.expect_ok();
+            }
+        }
+        drop(other);
+        assert_eq!(traces(&host), [""; 0], "{way:?}");
+        let left = filters(&host).join("\n");
+        assert!(
+            left.contains("chain kept") && left.contains("OTHER"),
+            "{left}"
+        );
     }
 }
