@@ -22,6 +22,20 @@ pub(crate) const IPROUTE2: Need = Need {
     why: "looks at links, addresses and routes",
 };
 
+/// `nft`, by which packet filters are looked at, and made where there are to be many.
+pub(crate) const NFTABLES: Need = Need {
+    what: "nft",
+    package: "nftables",
+    why: "looks at packet filters",
+};
+
+/// `iptables`, which plugins run that are told to.
+pub(crate) const IPTABLES: Need = Need {
+    what: "iptables",
+    package: "iptables",
+    why: "looks at packet filters",
+};
+
 impl Need {
     pub(crate) fn is_met(&self) -> bool {
         if self.what.starts_with('/') {

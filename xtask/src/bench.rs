@@ -8,6 +8,7 @@ mod cases;
 mod elsewhere;
 mod measure;
 mod run;
+mod scale;
 mod shaping;
 mod table;
 mod targets;
@@ -48,7 +49,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     let wanted = options.positional()?;
     let rounds = if quick { ROUNDS.1 } else { ROUNDS.0 };
 
-    let mut needs = vec![apt::IPROUTE2, STRACE];
+    let mut needs = vec![apt::IPROUTE2, apt::IPTABLES, apt::NFTABLES, STRACE];
     if let Some(dir) = &peer
         && dir.join("bridge") == Path::new(PEER.what)
     {
@@ -80,7 +81,8 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
         })
         .collect();
     let shapes = wanted.is_empty() || wanted.iter().any(|w| shaping::NAME.contains(w.as_str()));
-    if cases.is_empty() && !shapes {
+    let scales = wanted.is_empty() || wanted.iter().any(|w| scale::NAME.contains(w.as_str()));
+    if cases.is_empty() && !shapes && !scales {
         return Err(format!("no case is called {}", wanted.join(" or ")));
     }
     let host = private_host()?;
@@ -109,15 +111,31 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
         }
         false => Vec::new(),
     };
+    let scaled = match scales {
+        true => scale::measure(peer.as_deref(), &tools, quick)?,
+        false => Vec::new(),
+    };
     println!("{}", machine());
     report(
-        &figures,
-        &flows,
+        &Measured {
+            figures,
+            flows,
+            scaled,
+            empty,
+        },
         &binaries,
         peer.as_deref(),
-        empty,
         file.as_deref(),
     )
+}
+
+/// All that a run has measured.
+struct Measured {
+    figures: Vec<Figures>,
+    flows: Vec<Flow>,
+    scaled: Vec<scale::Row>,
+    /// The time of an empty process, in milliseconds.
+    empty: f64,
 }
 
 /// What the figures were taken on, for whoever reads the table later.
@@ -168,13 +186,17 @@ fn tools() -> Outcome<Tools> {
 }
 
 fn report(
-    figures: &[Figures],
-    flows: &[Flow],
+    measured: &Measured,
     binaries: &[Binary],
     peer: Option<&Path>,
-    empty: f64,
     file: Option<&str>,
 ) -> Outcome {
+    let Measured {
+        figures,
+        flows,
+        scaled,
+        empty,
+    } = measured;
     println!("\n{}", table::figures(figures));
     println!(
         "An empty static process takes {empty:.2} ms from start to exit. The floor is as many of these as we"
@@ -192,9 +214,13 @@ fn report(
     if !flows.is_empty() {
         println!("{}", shaping::shown(flows));
     }
+    if !scaled.is_empty() {
+        println!("{}", scale::shown(scaled));
+    }
     println!("{}", table::sizes(binaries, peer));
     let mut targets = targets::judge(figures, binaries);
     targets.extend(shaping::judge(flows));
+    targets.extend(scale::judge(scaled));
     println!("{}", table::targets(&targets));
     if let Some(file) = file {
         let json = json!({
@@ -202,6 +228,7 @@ fn report(
             "machine": machine().trim(),
             "empty_process_ms": empty,
             "figures": figures.iter().map(Figures::to_json).collect::<Vec<_>>(),
+            "scale": scaled.iter().map(scale::Row::to_json).collect::<Vec<_>>(),
             "flows": flows.iter().map(Flow::to_json).collect::<Vec<_>>(),
             "binaries": binaries.iter().map(|b| json!({"name": b.name, "bytes": b.size})).collect::<Vec<_>>(),
             "targets": targets.iter().map(targets::Target::to_json).collect::<Vec<_>>(),

@@ -30,16 +30,8 @@ const NEEDS: &[Need] = &[
         package: "iputils-ping",
         why: "containers reach each other",
     },
-    Need {
-        what: "nft",
-        package: "nftables",
-        why: "looks at packet filters",
-    },
-    Need {
-        what: "iptables",
-        package: "iptables",
-        why: "looks at packet filters",
-    },
+    apt::NFTABLES,
+    apt::IPTABLES,
     Need {
         what: "conntrack",
         package: "conntrack",

@@ -1,6 +1,6 @@
 //! What is measured: a table of cases. A plugin more is a case more.
 
-mod filters;
+pub(crate) mod filters;
 mod interfaces;
 
 use std::fs;

@@ -57,17 +57,20 @@ impl Config {
     /// Decodes and validates the configuration of `call`.
     ///
     /// # Errors
-    /// When a value has the wrong type, the policy is unknown, or the chain cannot
-    /// be the administrator's.
+    /// When a value has the wrong type, the backend or the policy is unknown, or the
+    /// chain cannot be the administrator's.
     pub fn load(call: &Call) -> anyhow::Result<Config> {
         let raw = Raw::load(call)?;
+        let Some(backend) = Backend::from_name(&raw.backend) else {
+            return Err(unknown_backend(&raw.backend).into());
+        };
         let Some(policy) = Policy::from_name(&raw.ingress_policy) else {
             bail!(
                 "unknown ingress policy: {}; it must be \"open\", \"same-bridge\" or \"isolated\"",
                 quote(&raw.ingress_policy)
             );
         };
-        let config = raw.with_policy(policy);
+        let config = raw.with(backend, policy);
         refuse_bad_chain(&config.admin_chain)?;
         Ok(config)
     }
@@ -76,8 +79,9 @@ impl Config {
     /// cleaning up: what cannot be understood counts as not given.
     pub fn load_leniently(call: &Call) -> Config {
         let raw = Raw::load(call).unwrap_or_default();
+        let backend = Backend::from_name(&raw.backend).unwrap_or(Backend::Auto);
         let policy = Policy::from_name(&raw.ingress_policy).unwrap_or(Policy::Open);
-        raw.with_policy(policy)
+        raw.with(backend, policy)
     }
 }
 
@@ -86,9 +90,9 @@ impl Raw {
         call.config().context("failed to load netconf")
     }
 
-    fn with_policy(self, policy: Policy) -> Config {
+    fn with(self, backend: Backend, policy: Policy) -> Config {
         Config {
-            backend: Backend::from_name(&self.backend),
+            backend,
             admin_chain: or(self.iptables_admin_chain_name, "CNI-ADMIN"),
             zone: or(self.firewalld_zone, "trusted"),
             policy,
@@ -105,15 +109,28 @@ fn or(given: String, default: &str) -> String {
 }
 
 impl Backend {
-    /// Any other name is taken for none, as upstream does.
-    fn from_name(name: &str) -> Backend {
+    /// The backend of a name; without one it is chosen. Upstream takes any other name
+    /// for none: a slip of the pen would then be found when packets are.
+    fn from_name(name: &str) -> Option<Backend> {
         match name {
-            "iptables" => Backend::Iptables,
-            "firewalld" => Backend::Firewalld,
-            "nftables" => Backend::Nftables,
-            _ => Backend::Auto,
+            "" => Some(Backend::Auto),
+            "iptables" => Some(Backend::Iptables),
+            "firewalld" => Some(Backend::Firewalld),
+            "nftables" => Some(Backend::Nftables),
+            _ => None,
         }
     }
+}
+
+fn unknown_backend(name: &str) -> Error {
+    Error::new(
+        Code::INVALID_NETWORK_CONFIG,
+        format!(
+            "unrecognized backend {}; it must be \"iptables\", \"firewalld\" or \"nftables\", \
+             or left out to have one chosen",
+            quote(name)
+        ),
+    )
 }
 
 impl Policy {

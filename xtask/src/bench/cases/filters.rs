@@ -4,14 +4,21 @@
 use serde_json::{Value, json};
 use testkit::Host;
 
-use super::{Case, ChainLink, Side, alone, bridge_config, new, old, prepare_bridge};
+use super::{
+    Case, ChainLink, Floor, Side, alone, bridge_add, bridge_config, bridge_del, new, old,
+    prepare_bridge, words,
+};
 use crate::Outcome;
 
-/// The verbs that are compared; floors there are none, as upstream's rules are what is to be made.
-fn steps() -> Vec<super::Step> {
-    let mut steps: Vec<_> = ["ADD", "CHECK", "DEL"].map(|verb| old(verb, None)).into();
-    steps.extend(["STATUS", "GC"].map(new));
-    steps
+/// The verbs that are compared. What is nftables' has a floor; what iptables does is upstream's form to begin with.
+fn steps(add: Option<Floor>, del: Option<Floor>) -> Vec<super::Step> {
+    vec![
+        old("ADD", add),
+        old("CHECK", None),
+        old("DEL", del),
+        new("STATUS"),
+        new("GC"),
+    ]
 }
 
 impl Side {
@@ -45,16 +52,34 @@ impl Side {
         config
     }
 
-    fn masquerade(&self, backend: &'static str) -> Value {
+    /// The host's port that is mapped.
+    fn port(&self) -> u32 {
+        8000 + u32::from(self.number)
+    }
+
+    /// A command of the floor that writes its rules down, or reads which they are.
+    fn rules(operation: &str, rest: Vec<String>) -> Vec<String> {
+        let note = match operation.starts_with("portmap") {
+            true => "/run/floor-portmap",
+            false => "/run/floor-masquerade",
+        };
+        words(&[operation, note], rest)
+    }
+
+    /// The container's address, for the floor.
+    fn address(&self) -> String {
+        self.addresses(false).swap_remove(0)
+    }
+
+    pub(crate) fn masquerade(&self, backend: &'static str) -> Value {
         let mut config = bridge_config(self, false);
         config["ipMasq"] = true.into();
         config["ipMasqBackend"] = self.backend(backend).into();
         config
     }
 
-    fn portmap(&self, backend: &'static str) -> Value {
-        let port = 8000 + u32::from(self.number);
-        let mappings = json!([{"hostPort": port, "containerPort": 80, "protocol": "tcp"}]);
+    pub(crate) fn portmap(&self, backend: &'static str) -> Value {
+        let mappings = json!([{"hostPort": self.port(), "containerPort": 80, "protocol": "tcp"}]);
         let keys = json!({
             "backend": self.backend(backend), "capabilities": {"portMappings": true},
             "runtimeConfig": {"portMappings": mappings}
@@ -83,13 +108,77 @@ impl Side {
 }
 
 fn case(name: &'static str, chain: Vec<ChainLink>) -> Case {
+    case_with_floor(name, chain, None, None)
+}
+
+fn case_with_floor(
+    name: &'static str,
+    chain: Vec<ChainLink>,
+    add: Option<Floor>,
+    del: Option<Floor>,
+) -> Case {
     Case {
         name,
         needs: &[],
         chain,
         prepare: |host: &Host, side: &Side| -> Outcome { prepare_bridge(host, side) },
-        steps: steps(),
+        steps: steps(add, del),
     }
+}
+
+/// A bridge network with masquerade, beside the peer's if it is by iptables.
+pub(crate) fn masquerade(iptables: bool) -> Case {
+    if iptables {
+        return case(
+            "bridge+ipMasq iptables",
+            alone("bridge", |side| side.masquerade("iptables")),
+        );
+    }
+    case_with_floor(
+        "bridge+ipMasq nftables",
+        alone("bridge", |side| side.masquerade("nftables")),
+        Some(|side| {
+            let mut commands = bridge_add(side, false);
+            commands.push(Side::rules("masquerade-add", vec![side.address()]));
+            commands
+        }),
+        Some(|side| {
+            let mut commands = bridge_del(side, false);
+            commands.push(Side::rules("masquerade-del", Vec::new()));
+            commands
+        }),
+    )
+}
+
+/// A port of the host that leads to the container.
+pub(crate) fn portmap(iptables: bool) -> Case {
+    if iptables {
+        return case(
+            "portmap iptables",
+            alone("portmap", |side| side.portmap("iptables")),
+        );
+    }
+    case_with_floor(
+        "portmap nftables",
+        alone("portmap", |side| side.portmap("nftables")),
+        Some(|side| {
+            let rest = vec![side.address(), side.port().to_string()];
+            vec![Side::rules("portmap-add", rest)]
+        }),
+        Some(|_| vec![Side::rules("portmap-del", Vec::new())]),
+    )
+}
+
+/// The same with the mappings in maps.
+pub(crate) fn portmap_by_map() -> Case {
+    case(
+        "portmap by map",
+        alone("portmap", |side| {
+            let mut config = side.portmap("nftables");
+            config["rules"] = "map".into();
+            config
+        }),
+    )
 }
 
 pub(super) fn cases() -> Vec<Case> {
@@ -118,22 +207,11 @@ pub(super) fn cases() -> Vec<Case> {
         ]
     };
     vec![
-        case(
-            "bridge+ipMasq iptables",
-            alone("bridge", |side| side.masquerade("iptables")),
-        ),
-        case(
-            "bridge+ipMasq nftables",
-            alone("bridge", |side| side.masquerade("nftables")),
-        ),
-        case(
-            "portmap iptables",
-            alone("portmap", |side| side.portmap("iptables")),
-        ),
-        case(
-            "portmap nftables",
-            alone("portmap", |side| side.portmap("nftables")),
-        ),
+        masquerade(true),
+        masquerade(false),
+        portmap(true),
+        portmap(false),
+        portmap_by_map(),
         case(
             "firewall iptables",
             alone("firewall", |side| side.firewall("iptables")),

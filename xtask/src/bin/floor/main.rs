@@ -5,6 +5,7 @@
 //! process it waited for had resident. Built static by `cargo xtask bench`.
 #![allow(clippy::print_stdout, reason = "the measurement is the output")]
 
+mod filters;
 mod interfaces;
 mod lease;
 mod network;
@@ -58,6 +59,10 @@ fn run(words: &[&str]) -> Outcome<ExitCode> {
         ["lease-add", dir, addresses @ ..] => lease::add(dir, addresses)?,
         ["lease-check", dir, addresses @ ..] => lease::check(dir, addresses)?,
         ["lease-del", dir, addresses @ ..] => lease::del(dir, addresses)?,
+        ["masquerade-add", note, address] => filters::masquerade_add(note, address)?,
+        ["masquerade-del", note] => filters::masquerade_del(note)?,
+        ["portmap-add", note, address, port] => filters::portmap_add(note, address, port)?,
+        ["portmap-del", note] => filters::portmap_del(note)?,
         _ => return Err("no such operation".into()),
     }
     println!("{}", started.elapsed().as_nanos());

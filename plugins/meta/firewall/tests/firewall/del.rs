@@ -26,6 +26,7 @@ fn from_wherever_things_are_left() {
             ("broken result", json!({"prevResult": {"ips": 5}})),
             ("broken chain", json!({"iptablesAdminChainName": "-x"})),
             ("automatic", without("backend")),
+            ("broken backend", json!({"backend": "none of these"})),
         ] {
             for netns in [true, false] {
                 let host = Host::new();

@@ -36,6 +36,16 @@ fn refused_before_anything_is_changed() {
             "failed to load netconf: backend: expected a string",
         ),
         (
+            json!({"backend": "iptable"}),
+            7,
+            "unrecognized backend \"iptable\"; it must be \"iptables\", \"firewalld\" or \"nftables\"",
+        ),
+        (
+            json!({"backend": "NFTables"}),
+            7,
+            "unrecognized backend \"NFTables\"",
+        ),
+        (
             json!({"FirewalldZone": {}}),
             999,
             "failed to load netconf: FirewalldZone: ",
@@ -135,13 +145,16 @@ fn without_permission() {
 fn status() {
     let _host = Host::new();
     let status = |extra: Value| firewall().status(&config(extra));
-    for backend in ["", "iptables", "nftables", "anything"] {
+    for backend in ["", "iptables", "nftables"] {
         let run = status(json!({"backend": backend, "prevResult": null})).expect_ok();
         assert_eq!((run.stdout_text(), run.stderr_text()), Default::default());
     }
     status(json!({"backend": "firewalld"}))
         .expect_error(50)
         .mentions("firewalld does not run");
+    status(json!({"backend": "anything"}))
+        .expect_error(7)
+        .mentions("unrecognized backend");
     status(json!({"ingressPolicy": "x"}))
         .expect_error(999)
         .mentions("unknown ingress policy");

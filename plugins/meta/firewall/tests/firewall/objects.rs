@@ -22,7 +22,7 @@ fn iptables_as_the_peers() {
     for extra in [
         json!({"backend": "iptables"}),
         json!({"backend": "iptables", "iptablesAdminChainName": "NOMAD-ADMIN", "ingressPolicy": "open"}),
-        json!({"backend": "anything"}),
+        json!({"backend": ""}),
         json!({"BACKEND": "iptables", "ingresspolicy": "same-bridge"}),
     ] {
         let ours = made_by(&firewall(), extra.clone());

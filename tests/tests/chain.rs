@@ -1,0 +1,381 @@
+//! The chain that Kubernetes nodes run: bridge with masquerade, portmap, bandwidth, firewall, tuning, called as a
+//! runtime calls it, the result of each handed to the next, backwards for DEL. And sbr where it fits: at the second
+//! interface of a container.
+
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use blackbox::{answer, state};
+use serde_json::{Value, json};
+use testkit::{Container, Host, Invocation, Node, Plugin, Run, bin_dir, peer_dir, run_all};
+
+const BACKENDS: [&str; 2] = ["iptables", "nftables"];
+
+/// The network list, for one container of it.
+struct Chain {
+    backend: &'static str,
+    version: &'static str,
+    number: usize,
+    /// The network of second interfaces, with sbr behind.
+    second: bool,
+}
+
+/// Whose binaries are called.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Ours,
+    Peer,
+}
+
+impl Chain {
+    fn new(backend: &'static str, number: usize) -> Chain {
+        Chain {
+            backend,
+            version: "1.1.0",
+            number,
+            second: false,
+        }
+    }
+
+    fn ifname(config: &Value) -> &'static str {
+        if config["name"] == "second" {
+            "net1"
+        } else {
+            "eth0"
+        }
+    }
+
+    /// The configurations, in their order.
+    fn plugins(&self) -> Vec<Value> {
+        let rate = json!({
+            "ingressRate": 50_000_000, "ingressBurst": 5_000_000, "egressRate": 50_000_000, "egressBurst": 5_000_000
+        });
+        let ports = json!([
+            {"hostPort": 8000 + self.number, "containerPort": 80, "protocol": "tcp"},
+            {"hostPort": 8000 + self.number, "containerPort": 53, "protocol": "udp"},
+        ]);
+        let mut plugins = vec![
+            json!({
+                "type": "bridge", "bridge": "cni0", "isDefaultGateway": true, "hairpinMode": true,
+                "ipMasq": true, "ipMasqBackend": self.backend,
+                "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.60.0.0/24"}], [{"subnet": "fd00:60::/64"}]]}
+            }),
+            json!({
+                "type": "portmap", "backend": self.backend, "capabilities": {"portMappings": true},
+                "runtimeConfig": {"portMappings": ports}
+            }),
+            json!({"type": "bandwidth", "capabilities": {"bandwidth": true}, "runtimeConfig": {"bandwidth": rate}}),
+            json!({"type": "firewall", "backend": self.backend, "ingressPolicy": "same-bridge"}),
+            json!({"type": "tuning", "sysctl": {"net.ipv4.conf.IFNAME.arp_filter": "1"}, "txQLen": 500}),
+        ];
+        if self.second {
+            plugins.truncate(1);
+            plugins[0]["bridge"] = "cni1".into();
+            plugins[0]["ipam"]["ranges"] =
+                json!([[{"subnet": "10.61.0.0/24"}], [{"subnet": "fd00:61::/64"}]]);
+            plugins.push(json!({"type": "sbr"}));
+        }
+        for plugin in &mut plugins {
+            plugin["cniVersion"] = self.version.into();
+            plugin["name"] = if self.second { "second" } else { "k8s" }.into();
+        }
+        plugins
+    }
+
+    fn call(
+        side: Side,
+        verb: &str,
+        id: &str,
+        netns: Option<&Container>,
+        config: &Value,
+    ) -> Invocation {
+        let name = config["type"].as_str().unwrap_or_default();
+        let (plugin, path) = match side {
+            Side::Ours => (Plugin::new(name), bin_dir()),
+            Side::Peer => (Plugin::peer(name), peer_dir()),
+        };
+        let call = plugin
+            .command(verb)
+            .path(path)
+            .id(id)
+            .ifname(Chain::ifname(config));
+        let call = match netns {
+            Some(container) => call.netns(container.netns().display().to_string()),
+            None => call,
+        };
+        // Thirty of them run on two cores.
+        call.config(config).deadline(Duration::from_secs(120))
+    }
+
+    /// The result of the whole chain.
+    #[track_caller]
+    fn add(&self, side: Side, container: &Container) -> Value {
+        let mut result = None;
+        for mut config in self.plugins() {
+            if let Some(result) = result.take() {
+                config["prevResult"] = result;
+            }
+            let run = Chain::call(side, "ADD", container.id(), Some(container), &config);
+            result = Some(run.run().expect_ok().json());
+        }
+        result.unwrap_or_default()
+    }
+
+    fn check(&self, side: Side, container: &Container, result: &Value) -> Vec<Run> {
+        // The peer's takes the IPv4 address for that of both families; portmap's own tests have it CHECK.
+        let is_sound = |config: &Value| side == Side::Ours || config["type"] != "portmap";
+        let plugins = self.plugins().into_iter().filter(is_sound);
+        let calls = plugins.map(|mut config| {
+            config["prevResult"] = result.clone();
+            Chain::call(side, "CHECK", container.id(), Some(container), &config).run()
+        });
+        calls.collect()
+    }
+
+    #[track_caller]
+    fn del(&self, side: Side, id: &str, netns: Option<&Container>, result: Option<&Value>) {
+        for mut config in self.plugins().into_iter().rev() {
+            if let Some(result) = result {
+                config["prevResult"] = result.clone();
+            }
+            answer::silent(Chain::call(side, "DEL", id, netns, &config).run());
+        }
+    }
+
+    /// What stays by design is there: bridge, tables, chains that all share.
+    #[track_caller]
+    fn warm_up(&self, host: &Host) {
+        let first = host.container("first");
+        let result = self.add(Side::Ours, &first);
+        self.del(Side::Ours, "first", Some(&first), Some(&result));
+    }
+}
+
+#[test]
+fn every_verb() {
+    for backend in BACKENDS {
+        let host = Host::new();
+        let chain = Chain::new(backend, 1);
+        chain.warm_up(&host);
+        let container = host.container("c1");
+        let before = state::of(&host);
+        for config in chain.plugins() {
+            answer::silent(Chain::call(Side::Ours, "STATUS", "", None, &config).run());
+        }
+        let result = chain.add(Side::Ours, &container);
+        for run in chain.check(Side::Ours, &container, &result) {
+            answer::silent(run);
+        }
+        assert!(container.can_reach("10.60.0.1".parse().unwrap(), Duration::from_secs(5)));
+        assert!(container.can_reach("fd00:60::1".parse().unwrap(), Duration::from_secs(5)));
+        for _ in 0..2 {
+            chain.del(Side::Ours, "c1", Some(&container), Some(&result));
+            state::assert_back(&before, &host);
+        }
+    }
+}
+
+/// What comes in at the second interface goes out there again, and all of it can be taken back.
+#[test]
+fn a_second_interface_with_routes_of_its_own() {
+    for backend in BACKENDS {
+        let host = Host::new();
+        let first = Chain::new(backend, 1);
+        let second = Chain {
+            second: true,
+            ..Chain::new(backend, 1)
+        };
+        first.warm_up(&host);
+        second.warm_up(&host);
+        let container = host.container("c1");
+        let before = state::of(&host);
+        let of_first = first.add(Side::Ours, &container);
+        let with_one = state::of(&host);
+        let of_second = second.add(Side::Ours, &container);
+        for run in first.check(Side::Ours, &container, &of_first) {
+            answer::silent(run);
+        }
+        for run in second.check(Side::Ours, &container, &of_second) {
+            answer::silent(run);
+        }
+        // From outside there is a way to either address; the answer has to take the same way back.
+        for ip in of_second["ips"].as_array().unwrap() {
+            let address = ip["address"].as_str().unwrap().split('/').next().unwrap();
+            let way = container.command(&["ip", "route", "get", outside(address), "from", address]);
+            assert!(way.contains("dev net1"), "{way}");
+            assert!(host.can_reach(address.parse().unwrap(), Duration::from_secs(5)));
+        }
+        second.del(Side::Ours, "c1", Some(&container), Some(&of_second));
+        state::assert_back(&with_one, &host);
+        first.del(Side::Ours, "c1", Some(&container), Some(&of_first));
+        state::assert_back(&before, &host);
+    }
+}
+
+/// An address of the same family that is of none of the networks.
+fn outside(address: &str) -> &'static str {
+    if address.contains(':') {
+        "2001:db8::1"
+    } else {
+        "198.51.100.1"
+    }
+}
+
+/// Without namespace and result, as after a reboot of the runtime.
+#[test]
+fn del_of_a_container_that_is_gone() {
+    for backend in BACKENDS {
+        let host = Host::new();
+        let chain = Chain::new(backend, 1);
+        chain.warm_up(&host);
+        let before = state::of(&host);
+        let container = host.container("c1");
+        chain.add(Side::Ours, &container);
+        drop(container);
+        chain.del(Side::Ours, "c1", None, None);
+        state::assert_back(&before, &host);
+    }
+}
+
+/// Containers die, their DELs never come, the runtime says which are left.
+#[test]
+fn gc_after_containers_have_died() {
+    for backend in BACKENDS {
+        let host = Host::new();
+        let chain = |number| Chain::new(backend, number);
+        chain(1).warm_up(&host);
+        let stays = host.container("stays");
+        let result = chain(1).add(Side::Ours, &stays);
+        let before = state::of(&host);
+        for number in 2..5 {
+            let dies = host.container(&format!("dies{number}"));
+            chain(number).add(Side::Ours, &dies);
+        }
+        for _ in 0..2 {
+            for mut config in chain(1).plugins() {
+                config["cni.dev/valid-attachments"] =
+                    json!([{"containerID": "stays", "ifname": "eth0"}]);
+                answer::silent(Chain::call(Side::Ours, "GC", "", None, &config).run());
+            }
+            state::assert_back(&before, &host);
+        }
+        for run in chain(1).check(Side::Ours, &stays, &result) {
+            answer::silent(run);
+        }
+    }
+}
+
+/// What the one side has added the other checks and deletes.
+#[test]
+fn either_way_round_with_the_peer() {
+    for (adder, other) in [(Side::Ours, Side::Peer), (Side::Peer, Side::Ours)] {
+        let host = Host::new();
+        // The peer knows neither the later version nor the other backend.
+        let chain = Chain {
+            version: "1.0.0",
+            ..Chain::new("iptables", 1)
+        };
+        chain.warm_up(&host);
+        let first = host.container("peers-first");
+        let result = chain.add(Side::Peer, &first);
+        chain.del(Side::Peer, "peers-first", Some(&first), Some(&result));
+        drop(first);
+        let container = host.container("c1");
+        let before = state::of(&host);
+        let result = chain.add(adder, &container);
+        state::settle(&host);
+        for run in chain.check(other, &container, &result) {
+            answer::silent(run);
+        }
+        chain.del(other, "c1", Some(&container), Some(&result));
+        state::assert_back(&before, &host);
+    }
+}
+
+const MANY: usize = 30;
+
+/// Ends the other program, also when the test fails.
+struct Stops<'a>(&'a AtomicBool);
+
+impl Drop for Stops<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Rewrites rules of its own.
+fn rewrite() {
+    const ROUND: &str = "iptables -w -t nat -A POSTROUTING -s 192.0.2.1 -j ACCEPT \
+                         && iptables -w -A FORWARD -s 192.0.2.1 -j ACCEPT \
+                         && iptables -w -t nat -D POSTROUTING -s 192.0.2.1 -j ACCEPT \
+                         && iptables -w -D FORWARD -s 192.0.2.1 -j ACCEPT \
+                         && nft 'flush chain ip mine c; add rule ip mine c counter; add rule ip mine c accept'";
+    let done = Command::new("sh").args(["-c", ROUND]).output();
+    let done = done.expect("sh runs");
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "the other program: {said}");
+}
+
+/// Thirty containers come and go at once, each with a chain of its own, while another program rewrites its rules.
+#[test]
+fn thirty_at_once_beside_another_program() {
+    for backend in BACKENDS {
+        let host = Host::new();
+        host.command(&["nft", "add table ip mine; add chain ip mine c"]);
+        // The chains that iptables makes with its first rule stay.
+        rewrite();
+        Chain::new(backend, 99).warm_up(&host);
+        let containers: Vec<Container> = (0..MANY)
+            .map(|number| host.container(&format!("c{number}")))
+            .collect();
+        let before = state::of(&host);
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let _stops = Stops(&stop);
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    rewrite();
+                }
+            });
+            let results = add_all(backend, &containers);
+            let of = |verb: &'static str, backwards: bool| {
+                let count = Chain::new(backend, 0).plugins().len();
+                for step in 0..count {
+                    let index = if backwards { count - 1 - step } else { step };
+                    let calls = containers.iter().enumerate().map(|(number, container)| {
+                        let mut config = Chain::new(backend, number).plugins().swap_remove(index);
+                        config["prevResult"] = results[number].clone();
+                        Chain::call(Side::Ours, verb, container.id(), Some(container), &config)
+                    });
+                    for run in run_all(calls) {
+                        answer::silent(run);
+                    }
+                }
+            };
+            of("CHECK", false);
+            of("DEL", true);
+        });
+        state::assert_back(&before, &host);
+    }
+}
+
+/// Plugin by plugin for all containers at once; the results.
+#[track_caller]
+fn add_all(backend: &'static str, containers: &[Container]) -> Vec<Value> {
+    let mut results = vec![Value::Null; containers.len()];
+    for index in 0..Chain::new(backend, 0).plugins().len() {
+        let calls = containers.iter().enumerate().map(|(number, container)| {
+            let mut config = Chain::new(backend, number).plugins().swap_remove(index);
+            if index > 0 {
+                config["prevResult"] = results[number].clone();
+            }
+            Chain::call(Side::Ours, "ADD", container.id(), Some(container), &config)
+        });
+        let calls: Vec<Invocation> = calls.collect();
+        for (number, run) in run_all(calls).into_iter().enumerate() {
+            results[number] = run.expect_ok().json();
+        }
+    }
+    results
+}

@@ -1,0 +1,100 @@
+//! Rules of nftables among those of the plugins: the transactions, and nothing else.
+//!
+//! The kernel looks through the whole table when a rule of NAT is added, so that this costs the more the more rules
+//! there are, whoever adds it.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use netfilter::nft::{
+    Batch, Chain, ChainType, CtStatus, Family, Hook, NatFlags, Nft, Protocol, Rule, Table,
+};
+
+use super::Outcome;
+
+const MASQUERADE: Table<'_> = Table::new(Family::Inet, "cni_plugins_masquerade")
+    .with_comment("Masquerading for plugins from github.com/containernetworking/plugins");
+const CHECKS: Chain<'_> = MASQUERADE.chain("masq_checks").with_comment(
+    "Masquerade traffic from certain IPs to any (non-multicast) IP outside their subnet",
+);
+const HOSTPORT: Table<'_> =
+    Table::new(Family::Ip, "cni_hostport").with_comment("CNI portmap plugin");
+const HOSTPORTS: Chain<'_> = HOSTPORT.chain("hostports");
+const MASQUERADING: Chain<'_> =
+    HOSTPORT.base_chain("masquerading", ChainType::Nat, Hook::Postrouting, 100);
+
+/// The comment of the floor's rules, as long as a container ID.
+const COMMENT: &str = "floorfloorfloorfloorfloorfloorfloorfloorfloorfloorfloorfloorfloo";
+
+/// Adds `rules`, and writes their handles down.
+fn add(batch: &mut Batch, rules: &[Rule<'_>], note: &str) -> Outcome {
+    batch.echo();
+    for rule in rules {
+        batch.add_rule(&rule.clone().comment(COMMENT));
+    }
+    let added = Nft::open()?.commit(batch)?;
+    let places: Vec<String> = added
+        .iter()
+        .map(|rule| format!("{} {}", rule.chain, rule.handle))
+        .collect();
+    Ok(fs::write(note, places.join("\n"))?)
+}
+
+/// Deletes what [`add`] has written down.
+fn delete(chains: &[Chain<'_>], note: &str) -> Outcome {
+    let mut batch = Batch::new();
+    for place in fs::read_to_string(note)?.lines() {
+        let (name, handle) = place.split_once(' ').ok_or("no handle")?;
+        let chain = chains.iter().find(|chain| chain.name == name);
+        batch.delete_rule(chain.ok_or("no such chain")?, handle.parse()?);
+    }
+    Nft::open()?.commit(&batch)?;
+    Ok(fs::remove_file(note)?)
+}
+
+/// What `ipMasq` makes for one address.
+pub(super) fn masquerade_add(note: &str, address: &str) -> Outcome {
+    let (address, network) = network(address)?;
+    let mut batch = Batch::new();
+    batch.add_table(&MASQUERADE).add_chain(&CHECKS);
+    let rule = CHECKS.rule().saddr(address).not_daddr(network);
+    add(&mut batch, &[rule.masquerade(NatFlags::NONE)], note)
+}
+
+pub(super) fn masquerade_del(note: &str) -> Outcome {
+    delete(&[CHECKS], note)
+}
+
+/// What portmap makes for one port of TCP.
+pub(super) fn portmap_add(note: &str, address: &str, port: &str) -> Outcome {
+    let (address, network) = network(address)?;
+    let mut batch = Batch::new();
+    batch
+        .add_table(&HOSTPORT)
+        .add_chain(&HOSTPORTS)
+        .add_chain(&MASQUERADING);
+    let mapping = HOSTPORTS.rule().dport(Protocol::Tcp, port.parse()?);
+    let near = MASQUERADING.rule().saddr(network).daddr(address);
+    let local = MASQUERADING.rule().saddr(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let rules = [
+        mapping.dnat(SocketAddr::new(address, 80)),
+        near.ct_status(CtStatus::DNAT).masquerade(NatFlags::NONE),
+        local.daddr(address).masquerade(NatFlags::NONE),
+    ];
+    add(&mut batch, &rules, note)
+}
+
+pub(super) fn portmap_del(note: &str) -> Outcome {
+    delete(&[HOSTPORTS, MASQUERADING], note)
+}
+
+/// An address, and the network that it is in.
+fn network(address: &str) -> Outcome<(IpAddr, (IpAddr, u8))> {
+    let (address, prefix) = address.split_once('/').ok_or("no prefix")?;
+    let (address, prefix): (Ipv4Addr, u8) = (address.parse()?, prefix.parse()?);
+    let mask = u32::MAX
+        .checked_shl(32 - u32::from(prefix))
+        .unwrap_or_default();
+    let network = Ipv4Addr::from(u32::from(address) & mask);
+    Ok((address.into(), (network.into(), prefix)))
+}
