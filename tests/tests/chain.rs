@@ -67,7 +67,7 @@ impl Chain {
             }),
             json!({"type": "bandwidth", "capabilities": {"bandwidth": true}, "runtimeConfig": {"bandwidth": rate}}),
             json!({"type": "firewall", "backend": self.backend, "ingressPolicy": "same-bridge"}),
-            json!({"type": "tuning", "sysctl": {"net.core.somaxconn": "500"}, "txQLen": 500}),
+            json!({"type": "tuning", "sysctl": {"net.core.somaxconn": "500"}}),
         ];
         if self.second {
             plugins.truncate(1);

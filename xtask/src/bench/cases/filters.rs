@@ -11,10 +11,13 @@ use super::{
 use crate::Outcome;
 
 /// The verbs that are compared. What is nftables' has a floor; what iptables does is upstream's form to begin with.
-fn steps(add: Option<Floor>, del: Option<Floor>) -> Vec<super::Step> {
+fn steps(chain: &[ChainLink], add: Option<Floor>, del: Option<Floor>) -> Vec<super::Step> {
+    let mut check = old("CHECK", None);
+    // The peer's looks for IPv6 where there is none.
+    check.peer = chain.iter().all(|link| link.plugin != "portmap");
     vec![
         old("ADD", add),
-        old("CHECK", None),
+        check,
         old("DEL", del),
         new("STATUS"),
         new("GC"),
@@ -120,9 +123,9 @@ fn case_with_floor(
     Case {
         name,
         needs: &[],
+        steps: steps(&chain, add, del),
         chain,
         prepare: |host: &Host, side: &Side| -> Outcome { prepare_bridge(host, side) },
-        steps: steps(add, del),
     }
 }
 
