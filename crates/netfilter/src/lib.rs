@@ -125,6 +125,7 @@ mod error;
 pub mod firewalld;
 pub mod iptables;
 pub mod nft;
+mod parting;
 mod process;
 
 pub use error::Error;

@@ -13,6 +13,9 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::{Error, Kind};
+use crate::parting::Held;
+
+mod pidfd;
 
 /// Between two looks at a process that closed its output and yet goes on.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -64,9 +67,16 @@ pub(crate) fn run(
         .spawn()
         .map_err(|error| Error::io("exec", error, what))?;
     let deadline = Instant::now() + patience;
-    let outcome = converse(&mut child, input.as_bytes(), deadline);
+    let pidfd = pidfd::open(child.id())
+        .inspect_err(|error| log::debug!("{what}: no descriptor of the process: {error}"))
+        .ok();
+    let outcome = converse(&mut child, pidfd.as_ref(), input.as_bytes(), deadline);
     let ended = match outcome {
-        Ok(Some(printed)) => wait(&mut child, deadline).map(|status| status.zip(Some(printed))),
+        Ok(Some((printed, held))) => {
+            let status = wait(&mut child, pidfd.as_ref(), deadline);
+            drop(held);
+            status.map(|status| status.zip(Some(printed)))
+        }
         Ok(None) => Ok(None),
         Err(error) => Err(error),
     };
@@ -92,16 +102,20 @@ fn text(bytes: Vec<u8>) -> String {
 }
 
 /// Feeds and reads until the command has closed its outputs; `None` if the
-/// deadline passed first.
+/// deadline passed first. What it printed, and its sockets.
 fn converse(
     child: &mut Child,
+    pidfd: Option<&OwnedFd>,
     mut input: &[u8],
     deadline: Instant,
-) -> io::Result<Option<[String; 2]>> {
+) -> io::Result<Option<([String; 2], Held)>> {
     let mut stdin = child.stdin.take().filter(|_| !input.is_empty());
+    let mut held = Held::default();
     // What prints before it reads everything must not block us, nor we it.
     if let Some(stdin) = &stdin {
         fcntl(stdin, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        // Of one page: that can be written to again when all has been read.
+        let _ = fcntl(stdin, FcntlArg::F_SETPIPE_SZ(1));
     }
     let mut outputs: [Option<(File, Vec<u8>)>; 2] = [
         child
@@ -120,17 +134,20 @@ fn converse(
         let Some(ready) = ready else {
             return Ok(None);
         };
-        if ready[0] {
+        if ready[0] && input.is_empty() {
+            // It has read everything, and so has open what it will work with.
+            if let Some(pidfd) = pidfd {
+                held = sockets(child.id(), pidfd.as_fd());
+            }
+            stdin = None;
+        } else if ready[0] {
             match stdin.as_mut().map(|stdin| stdin.write(input)) {
                 Some(Ok(count)) => input = input.get(count..).unwrap_or_default(),
                 Some(Err(error)) if is_transient(&error) => {}
                 // It ended without reading: what it printed says why.
-                Some(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => input = &[],
+                Some(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => stdin = None,
                 Some(Err(error)) => return Err(error),
                 None => {}
-            }
-            if input.is_empty() {
-                stdin = None;
             }
         }
         for (number, slot) in outputs.iter_mut().enumerate() {
@@ -140,7 +157,32 @@ fn converse(
         }
     }
     let [stdout, stderr] = done;
-    Ok(Some([text(stdout), text(stderr)]))
+    Ok(Some(([text(stdout), text(stderr)], held)))
+}
+
+/// References to the sockets of a process.
+///
+/// iptables of the nf_tables variant, when it ends, waits 10 ms and more for the kernel
+/// to free what it has deleted, unless somebody else has its socket open as well, see
+/// [`crate::parting`]. Where they cannot be had, it just takes longer.
+fn sockets(pid: u32, pidfd: BorrowedFd<'_>) -> Held {
+    let Ok(open) = std::fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return Held::default();
+    };
+    let is_socket = |entry: &std::fs::DirEntry| {
+        let target = std::fs::read_link(entry.path()).unwrap_or_default();
+        target.to_string_lossy().starts_with("socket:")
+    };
+    let numbers = open
+        .flatten()
+        .filter(is_socket)
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let taken = numbers.map(|number| pidfd::take(pidfd, number));
+    let taken: io::Result<Vec<OwnedFd>> = taken.collect();
+    Held(taken.unwrap_or_else(|error| {
+        log::debug!("cannot hold the sockets of process {pid}: {error}");
+        Vec::new()
+    }))
 }
 
 /// Reads what is there; whether that was the end.
@@ -185,9 +227,8 @@ fn wait_ready(
             which.push(number + 1);
         }
     }
-    let timeout = PollTimeout::try_from(left.as_millis()).unwrap_or(PollTimeout::MAX);
     let mut ready = [false; 3];
-    match poll(&mut fds, timeout) {
+    match poll(&mut fds, timeout(left)) {
         Ok(0) => return Ok(None),
         Ok(_) => {}
         Err(nix::errno::Errno::EINTR) => return Ok(Some(ready)),
@@ -199,16 +240,35 @@ fn wait_ready(
     Ok(Some(ready))
 }
 
-fn wait(child: &mut Child, deadline: Instant) -> io::Result<Option<ExitStatus>> {
+fn wait(
+    child: &mut Child,
+    pidfd: Option<&OwnedFd>,
+    deadline: Instant,
+) -> io::Result<Option<ExitStatus>> {
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
         }
-        if Instant::now() >= deadline {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
             return Ok(None);
         }
-        sleep(PAUSE);
+        match pidfd {
+            Some(pidfd) => {
+                let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+                match poll(&mut fds, timeout(left)) {
+                    Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+                    Err(errno) => return Err(errno.into()),
+                }
+            }
+            None => sleep(PAUSE),
+        }
     }
+}
+
+/// Rounded up, so that nobody looks again too early.
+fn timeout(left: Duration) -> PollTimeout {
+    PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX)
 }
 
 #[cfg(test)]
@@ -234,6 +294,27 @@ mod tests {
         assert_eq!(output.stderr, "done\n");
         let output = shell("exit 3", &input, LONG).unwrap();
         assert_eq!(output.status_text(), "exit status 3");
+    }
+
+    #[test]
+    fn sockets_are_held() {
+        let fds =
+            |pid: u32| std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
+        let (socket, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let mut child = Command::new("cat")
+            .stdin(Stdio::piped())
+            .stdout(OwnedFd::from(socket))
+            .spawn()
+            .unwrap();
+        let pidfd = pidfd::open(child.id()).unwrap();
+        let before = fds(std::process::id());
+        let held = sockets(child.id(), pidfd.as_fd());
+        assert_eq!(held.0.len(), 1);
+        drop(held);
+        assert_eq!(fds(std::process::id()), before);
+        drop(child.stdin.take());
+        let status = wait(&mut child, Some(&pidfd), Instant::now() + LONG);
+        assert!(status.unwrap().unwrap().success());
     }
 
     #[test]

@@ -285,9 +285,10 @@ fn without_permission_it_is_said() {
         for error in [client.probe(), client.commit(&batch).map(drop)] {
             let error = error.unwrap_err();
             assert!(error.is_permission(), "{error}");
-            assert_eq!(
-                error.to_string(),
-                "commit packet filters: operation not permitted; CAP_NET_ADMIN is needed"
+            let text = error.to_string();
+            assert!(
+                text.ends_with(": operation not permitted; CAP_NET_ADMIN is needed"),
+                "{text}"
             );
         }
         return;

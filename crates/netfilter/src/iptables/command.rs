@@ -193,7 +193,8 @@ impl Iptables {
     /// of one's own (see [`Change::own_chain`]), what leads to it, and rules that
     /// are shared by all and mostly there, they are written at once, on
     /// condition that it is so. Otherwise the table is read first, and written
-    /// only if anything is missing.
+    /// only if anything is missing. Where chains are only to be deleted, with the rules
+    /// that lead to them, and the rules are nf_tables', it is no process at all.
     ///
     /// # Errors
     /// What cannot be said in iptables, before any command is run; those of the
@@ -202,6 +203,11 @@ impl Iptables {
     pub fn apply(&self, change: &Change) -> Result<(), Error> {
         if let Some(problem) = change.problem() {
             return Err(Error::invalid(problem, self.family.command()));
+        }
+        if !is_table_in_legacy_use(self.family, change.table)
+            && super::native::apply(self.family, change)?
+        {
+            return Ok(());
         }
         if let Some(script) = blind(change) {
             match self.restore(&script) {
@@ -334,7 +340,7 @@ fn is_table_in_legacy_use(family: Family, table: Table) -> bool {
 }
 
 /// The table of nf_tables that the variant of this name keeps its rules in.
-fn nft_table(family: Family, table: Table) -> crate::nft::Table<'static> {
+pub(super) fn nft_table(family: Family, table: Table) -> crate::nft::Table<'static> {
     let family = match family {
         Family::V4 => crate::nft::Family::Ip,
         Family::V6 => crate::nft::Family::Ip6,

@@ -8,6 +8,7 @@
 
 mod change;
 mod command;
+mod native;
 mod plan;
 mod rule;
 mod saved;

@@ -1,15 +1,11 @@
 //! The conversation with the kernel: committing, checking, trying again.
 
 use std::cell::Cell;
-use std::io::IoSlice;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::libc::{EINVAL, ENOBUFS, ERESTART};
-use nix::sys::socket::{
-    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair,
-};
 use rtnl::netlink::{Attributes, Connection, Message, Messages, Outcome};
 
 use super::batch::{Batch, HEADER_LEN, NFGENMSG_LEN, describe, header};
@@ -17,6 +13,7 @@ use super::constants::*;
 use super::object::{Family, Table};
 use super::read::RuleInfo;
 use crate::error::{Culprit, Error, Kind};
+use crate::parting::leave;
 
 /// How long a reading or change is tried anew while others keep changing the
 /// rules.
@@ -42,32 +39,8 @@ pub struct Nft {
 
 impl Drop for Nft {
     fn drop(&mut self) {
-        self.parting = leave(&self.connection);
+        self.parting = leave(self.connection.as_fd());
     }
-}
-
-/// Has the kernel close a socket in its own time: when what is returned is closed,
-/// which must come after the socket itself.
-///
-/// What anybody removes is freed by a worker of the kernel after all processors have
-/// been seen to use it no more (`synchronize_rcu`), which takes 8 to 20 ms. Whoever
-/// closes a socket of nf_tables before waits for that (`nft_rcv_nl_event`), though
-/// the changes have been in force for long. So the last reference is given into a
-/// queue of a local socket that is reachable from nowhere but from itself, which the
-/// collector of such sockets (`unix_gc`) cleans up behind us. Where anything about
-/// this fails, the socket is closed as any other.
-fn leave(socket: &Connection) -> Option<(OwnedFd, OwnedFd)> {
-    let flags = SockFlag::SOCK_CLOEXEC;
-    let pair = socketpair(AddressFamily::Unix, SockType::Datagram, None, flags);
-    let (near, far) = pair.ok()?;
-    let files = [socket.as_fd().as_raw_fd(), far.as_raw_fd()];
-    let message = [ControlMessage::ScmRights(&files)];
-    let body = [IoSlice::new(&[0])];
-    let sent = sendmsg::<()>(near.as_raw_fd(), &body, &message, MsgFlags::empty(), None);
-    if let Err(errno) = sent {
-        log::debug!("cannot leave a socket to the kernel: {errno}");
-    }
-    Some((near, far))
 }
 
 impl Nft {
@@ -90,9 +63,31 @@ impl Nft {
     /// [`Error::is_unsupported`] if the kernel lacks it,
     /// [`Error::is_permission`] if `CAP_NET_ADMIN` is missing.
     pub fn probe(&self) -> Result<(), Error> {
+        // The kernel takes 10 ms and more to forget a change that was not to be made.
+        if self.has_tables()? {
+            return Ok(());
+        }
         let mut batch = Batch::new();
         batch.add_table(&Table::new(Family::Ip, "supports_nftables_test"));
         self.check(&batch)
+    }
+
+    /// Whether there is any table, of whichever family.
+    fn has_tables(&self) -> Result<bool, Error> {
+        let found = self.dump(
+            NFT_MSG_GETTABLE,
+            &header(0, 0),
+            |_, list: &mut Vec<()>, entries| {
+                entries.note(b"table");
+                list.push(());
+            },
+        );
+        match found {
+            Ok(list) => Ok(!list.is_empty()),
+            // How requests, unlike batches, are refused without nf_tables: the batch says so better.
+            Err(error) if error.is_unsupported() || error.errno() == Some(EINVAL) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// The number of the present rule set (`NFTA_GEN_ID`); each commit of

@@ -1,6 +1,6 @@
 //! Reading back what the kernel has.
 
-use rtnl::netlink::{Attributes, Builder};
+use rtnl::netlink::{Attribute, Attributes, Builder};
 
 use super::batch::{NFGENMSG_LEN, header};
 use super::client::Nft;
@@ -87,6 +87,28 @@ impl<'a> RuleView<'a> {
     pub fn does_as(&self, rule: &Rule<'_>) -> bool {
         let wanted = rule.expressions.clone().finish().unwrap_or_default();
         same_expressions(&wanted, self.expressions)
+    }
+
+    /// Whether the rule jumps or goes to a chain.
+    #[must_use]
+    pub fn leads_to(&self, chain: &str) -> bool {
+        let find = |list: Attributes<'a>, kind: u16| {
+            list.into_iter()
+                .find(|attribute| attribute.kind == kind)
+                .map(|attribute| attribute.nested())
+        };
+        // Other expressions have no verdicts in these places, or none with a chain.
+        let target = |expression: Attribute<'a>| {
+            let data = find(expression.nested(), NFTA_EXPR_DATA)?;
+            let value = find(data, NFTA_IMMEDIATE_DATA)?;
+            let verdict = find(value, NFTA_DATA_VERDICT)?;
+            let mut parts = verdict.into_iter();
+            parts.find(|part| part.kind == NFTA_VERDICT_CHAIN)
+        };
+        Attributes::new(self.expressions)
+            .into_iter()
+            .filter_map(target)
+            .any(|found| found.text() == chain)
     }
 
     /// Whether the rule compares anything with this very address, or translates

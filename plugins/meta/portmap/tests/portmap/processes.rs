@@ -62,14 +62,15 @@ fn iptables_executes_little() {
     let first = calls(&host, &container, "ADD", &config);
     assert!(first.len() <= 6, "{first:?}");
     let restores = ["iptables-restore", "ip6tables-restore"];
-    assert_eq!(calls(&host, &container, "DEL", &config), restores);
+    // The rules of the default variant are nf_tables' and can be deleted there.
+    assert_eq!(calls(&host, &container, "DEL", &config), [""; 0]);
     // The shared chains are there now.
     assert_eq!(calls(&host, &container, "ADD", &config), restores);
     let auto = merge(config.clone(), &json!({"backend": null}));
-    assert_eq!(calls(&host, &container, "DEL", &auto), restores);
+    assert_eq!(calls(&host, &container, "DEL", &auto), [""; 0]);
     assert_eq!(calls(&host, &container, "ADD", &auto), restores);
-    // Where it is not remembered, it is found out, by one reading at most.
+    // Where it is not remembered, it is found out.
     fs::remove_dir_all("/run/cni").unwrap();
-    assert_eq!(calls(&host, &container, "DEL", &auto), restores);
+    assert_eq!(calls(&host, &container, "DEL", &auto), [""; 0]);
     assert_eq!(calls(&host, &container, "DEL", &auto), [""; 0]);
 }
