@@ -212,6 +212,69 @@ fn chains_that_others_use() {
     });
 }
 
+/// What lets an address through goes, and nothing that is like it.
+#[test]
+fn rules_of_an_address() {
+    each(BOTH, |variant| {
+        let (address, other, width) = match variant.family {
+            Family::V4 => (ip("10.0.0.2"), ip("10.0.0.3"), 32),
+            Family::V6 => (ip("fd00::2"), ip("fd00::3"), 128),
+        };
+        let of = |address| {
+            let to = Rule::new().destination(address, width);
+            let from = Rule::new().source(address, width);
+            [to.related_or_established(), from].map(|rule| rule.jump("ACCEPT"))
+        };
+        let add = |address| {
+            let change = Change::new(Table::Filter).chain("SHARED");
+            of(address)
+                .into_iter()
+                .fold(change, |change, rule| change.append("SHARED", rule))
+        };
+        let delete = |address| {
+            of(address)
+                .into_iter()
+                .fold(Change::new(Table::Filter), |change, rule| {
+                    change.delete("SHARED", rule)
+                })
+        };
+        let counted = Counted::new(Path::new("/run/testkit"), variant);
+        let rules = || {
+            let saved = variant.iptables.read(Table::Filter).unwrap();
+            saved.rules_of("SHARED").count()
+        };
+        counted.runs(&add(other));
+        counted.runs(&add(address));
+        let runs = counted.runs(&delete(address));
+        assert_eq!(runs.is_empty(), variant.name == "nft", "{runs:?}");
+        assert_eq!(rules(), 2, "{}", variant.name);
+        // Of whoever has added them twice.
+        let text = address.to_string();
+        for _ in 0..2 {
+            variant.exec(&["-A", "SHARED", "-s", &text, "-j", "ACCEPT"]);
+        }
+        counted.runs(&delete(address));
+        assert_eq!(rules(), 2, "{}", variant.name);
+        // Alike, but not the same: others' business.
+        let states = ["-m", "conntrack", "--ctstate", "ESTABLISHED"];
+        variant.exec(
+            &[
+                &["-A", "SHARED", "-d", &text][..],
+                &states,
+                &["-j", "ACCEPT"],
+            ]
+            .concat(),
+        );
+        variant.exec(&["-A", "SHARED", "-s", &text, "-j", "DROP"]);
+        variant.exec(&["-A", "SHARED", "-s", &text, "-p", "tcp", "-j", "ACCEPT"]);
+        counted.runs(&add(address));
+        counted.runs(&delete(address));
+        assert_eq!(rules(), 5, "{}", variant.name);
+        counted.runs(&delete(address));
+        assert_eq!(rules(), 5, "{}", variant.name);
+    });
+}
+
 /// Commands that note that they were run, and do as the real ones.
 struct Counted {
     log: std::path::PathBuf,
@@ -219,9 +282,8 @@ struct Counted {
 }
 
 impl Counted {
-    fn new(host: &Host, variant: &Variant) -> Counted {
+    fn new(dir: &Path, variant: &Variant) -> Counted {
         use std::os::unix::fs::PermissionsExt;
-        let dir = host.dir();
         let log = dir.join("log");
         for suffix in ["", "-save", "-restore"] {
             let file = dir.join(format!("iptables{suffix}"));
@@ -258,7 +320,7 @@ fn one_process_does_in_the_usual_case() {
             family: Family::V4,
             iptables: Iptables::with_command(Family::V4, Path::new(&command)).unwrap(),
         };
-        let counted = Counted::new(&host, &variant);
+        let counted = Counted::new(host.dir(), &variant);
         let entry = Rule::new()
             .source(ip("10.0.0.2"), 32)
             .comment(COMMENT)
@@ -294,7 +356,7 @@ fn a_transaction_reads_and_writes_once() {
             family: Family::V4,
             iptables: Iptables::with_command(Family::V4, Path::new(&command)).unwrap(),
         };
-        let counted = Counted::new(&host, &variant);
+        let counted = Counted::new(host.dir(), &variant);
         let rule = || Rule::new().source(ip("10.0.0.2"), 32).jump("ACCEPT");
         let runs = || {
             let mut seen = Vec::new();

@@ -37,6 +37,12 @@ pub struct Nft {
     parting: Option<(OwnedFd, OwnedFd)>,
 }
 
+impl std::fmt::Debug for Nft {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Nft")
+    }
+}
+
 impl Drop for Nft {
     fn drop(&mut self) {
         self.parting = leave(self.connection.as_fd());

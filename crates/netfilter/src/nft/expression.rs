@@ -82,6 +82,15 @@ pub(crate) fn immediate(list: &mut Builder, register: u32, value: &[u8]) {
     });
 }
 
+/// A match of iptables (`xtables`), with its revision and its parameters as the kernel has them.
+pub(crate) fn xt_match(list: &mut Builder, name: &str, revision: u32, info: &[u8]) {
+    expression(list, "match", |data| {
+        data.text(NFTA_MATCH_NAME, name);
+        data.u32_be(NFTA_MATCH_REV, revision);
+        data.raw(NFTA_MATCH_INFO, info);
+    });
+}
+
 /// `code`: `NF_*` or `NFT_*`; the chain belongs to a jump or goto.
 pub(crate) fn verdict(list: &mut Builder, code: i32, chain: Option<&str>) {
     expression(list, "immediate", |data| {

@@ -122,13 +122,15 @@ impl Masquerade {
     ///
     /// # Errors
     /// Why it could not.
-    pub fn require(&self, call: &Call) -> anyhow::Result<()> {
+    pub fn require(&self, call: &Call) -> anyhow::Result<Ready> {
         match self.backend {
-            Some(Backend::Nftables) => return nftables::probe(),
+            Some(Backend::Nftables) => return nftables::Client::open().map(Ready::nftables),
             Some(Backend::Iptables) => iptables::require(self)?,
             None if iptables::require(self).is_ok() => {}
             None => {
-                return nftables::probe().context("ipMasq: there is no iptables, and no nftables");
+                return nftables::Client::open()
+                    .map(Ready::nftables)
+                    .context("ipMasq: there is no iptables, and no nftables");
             }
         }
         let who = Identity::of(call);
@@ -143,7 +145,7 @@ impl Masquerade {
             let refusal = Error::new(Code::INVALID_NETWORK_CONFIG, msg);
             return Err(refusal.with_details(details).into());
         }
-        Ok(())
+        Ok(Ready::default())
     }
 
     /// What it takes to make the rules for the addresses `ips`; `None` if it takes
@@ -155,6 +157,7 @@ impl Masquerade {
         &'p self,
         call: &'u Call,
         ips: &[IpConfig],
+        ready: Ready,
         mut notes: Notes,
         undo: &mut Undo<'u>,
     ) -> Option<Plan<'p>> {
@@ -174,6 +177,7 @@ impl Masquerade {
             masquerade: self,
             who: Identity::of(call),
             ips,
+            ready,
             notes,
         })
     }
@@ -222,12 +226,27 @@ impl Masquerade {
     }
 }
 
+/// What [`Masquerade::require`] has opened already.
+#[derive(Debug, Default)]
+pub struct Ready {
+    nftables: Option<nftables::Client>,
+}
+
+impl Ready {
+    fn nftables(client: nftables::Client) -> Ready {
+        Ready {
+            nftables: Some(client),
+        }
+    }
+}
+
 /// Rules that are to be made.
 #[derive(Debug)]
 pub struct Plan<'a> {
     masquerade: &'a Masquerade,
     who: Identity<'a>,
     ips: Vec<IpConfig>,
+    ready: Ready,
     notes: Notes,
 }
 
@@ -251,7 +270,12 @@ impl Plan<'_> {
 
     fn by_nftables(&mut self) -> anyhow::Result<()> {
         let ips: Vec<&IpConfig> = self.ips.iter().collect();
-        let handles = nftables::set_up(self.masquerade, &self.who, &ips)
+        let client = match self.ready.nftables.take() {
+            Some(client) => client,
+            None => nftables::Client::open()?,
+        };
+        let handles = client
+            .set_up(self.masquerade, &self.who, &ips)
             .with_context(|| failed("set up", Backend::Nftables))?;
         self.note(
             Backend::Nftables,

@@ -56,37 +56,65 @@ impl Masquerade {
     }
 }
 
-/// Adds the rules of all addresses in one transaction, with whatever they need, and
-/// returns their handles.
-pub(super) fn set_up(
-    masquerade: &Masquerade,
-    who: &Identity<'_>,
-    ips: &[&IpConfig],
-) -> Result<Vec<u64>, netfilter::Error> {
-    let nft = Nft::open()?;
-    let comment = who.nft_comment();
-    let add = |is_complete: bool| {
-        let mut batch = Batch::new();
-        if !is_complete {
-            add_common(&mut batch);
-        }
-        batch.echo();
-        for ip in ips {
-            for rule in masquerade.rules(ip, &comment) {
-                batch.add_rule(&rule);
+/// A conversation with the kernel, and what is there.
+#[derive(Debug)]
+pub(super) struct Client {
+    nft: Nft,
+    /// What leads to the rules of the addresses is there.
+    is_complete: bool,
+}
+
+impl Client {
+    /// Looks what there is, and whether the kernel would take what is not.
+    pub(super) fn open() -> anyhow::Result<Client> {
+        let open = || {
+            let nft = Nft::open()?;
+            // Without nf_tables, or the table, there are none.
+            let is_complete = nft
+                .rules(&POSTROUTING)
+                .is_ok_and(|there| is_complete(&there));
+            if !is_complete {
+                let mut batch = Batch::new();
+                batch.add_table(&TABLE);
+                nft.check(&batch)?;
             }
-        }
-        nft.commit(&batch)
-    };
-    // Upstream writes the common rules anew each time. Whoever deletes rules waits,
-    // when it closes its socket, until nobody can be using them any more.
-    let is_complete = is_complete(&nft.rules(&POSTROUTING)?);
-    let added = match add(is_complete) {
-        // Somebody has deleted the table meanwhile.
-        Err(e) if is_complete && e.is_not_found() => add(false)?,
-        added => added?,
-    };
-    Ok(added.iter().map(|rule| rule.handle).collect())
+            Ok(Client { nft, is_complete })
+        };
+        let opened: Result<Client, netfilter::Error> = open();
+        opened.context("ipMasq needs nftables in the kernel")
+    }
+
+    /// Adds the rules of all addresses in one transaction, with whatever they need, and
+    /// returns their handles.
+    pub(super) fn set_up(
+        &self,
+        masquerade: &Masquerade,
+        who: &Identity<'_>,
+        ips: &[&IpConfig],
+    ) -> Result<Vec<u64>, netfilter::Error> {
+        let comment = who.nft_comment();
+        let add = |is_complete: bool| {
+            let mut batch = Batch::new();
+            if !is_complete {
+                add_common(&mut batch);
+            }
+            batch.echo();
+            for ip in ips {
+                for rule in masquerade.rules(ip, &comment) {
+                    batch.add_rule(&rule);
+                }
+            }
+            self.nft.commit(&batch)
+        };
+        // Upstream writes the common rules anew each time. Whoever deletes rules waits,
+        // when it closes its socket, until nobody can be using them any more.
+        let added = match add(self.is_complete) {
+            // Somebody has deleted the table meanwhile.
+            Err(e) if self.is_complete && e.is_not_found() => add(false)?,
+            added => added?,
+        };
+        Ok(added.iter().map(|rule| rule.handle).collect())
+    }
 }
 
 fn add_common(batch: &mut Batch) {
@@ -190,21 +218,4 @@ pub(super) fn check(
         }
     }
     Ok(())
-}
-
-/// Whether the kernel has the table, or would take it.
-pub(super) fn probe() -> anyhow::Result<()> {
-    let probe = |nft: Nft| {
-        // Where the chain is, there is no need for a transaction that is not to be
-        // carried out, which takes much longer than one that is.
-        if nft.chain(&POSTROUTING)?.is_some() {
-            return Ok(());
-        }
-        let mut batch = Batch::new();
-        batch.add_table(&TABLE);
-        nft.check(&batch)
-    };
-    Nft::open()
-        .and_then(probe)
-        .context("ipMasq needs nftables in the kernel")
 }

@@ -5,22 +5,21 @@ use cni_core::{Call, Code, Error, json};
 use netfilter::nft::Nft;
 use plugin_kit::beside::beside;
 use plugin_kit::failures::Failures;
-use plugin_kit::masquerade::{self, Known};
+use plugin_kit::masquerade::{self, Known, Ready};
 use plugin_kit::{Notes, Undo, notes};
 use rtnl::Handle;
 
 /// Refuses what could not be done here, before anything is changed.
-pub(crate) fn require(call: &Call, config: &Config, has_ipam: bool) -> anyhow::Result<()> {
-    if let Some(masquerade) = config.masquerade.as_ref().filter(|_| has_ipam) {
-        masquerade.require(call)?;
-    }
+pub(crate) fn require(call: &Call, config: &Config, has_ipam: bool) -> anyhow::Result<Ready> {
+    let masquerade = config.masquerade.as_ref().filter(|_| has_ipam);
+    let ready = masquerade.map(|masquerade| masquerade.require(call));
     if config.mac_spoof_check {
         spoof_check::require(call)?;
     }
     if config.guard.is_wanted() {
         guard::probe()?;
     }
-    Ok(())
+    ready.transpose().map(Option::unwrap_or_default)
 }
 
 /// Whether a configuration asks for something by its key, by mistake maybe: DEL rather

@@ -44,14 +44,15 @@ impl Plugin for Bridge {
         let config = Config::load(call)?;
         let ipam = Ipam::of(call);
         refuse_inexpressible(call, ipam.is_some())?;
-        filters::require(call, &config, ipam.is_some())?;
+        // It does nothing until it is told what, and starts while we look about.
+        if let Some(ipam) = &ipam {
+            ipam.start(Command::Add);
+        }
+        let ready = filters::require(call, &config, ipam.is_some())?;
         let container = Container::open(call)?;
         veth::refuse_existing(&container, &call.if_name)?;
         let host = Handle::open().context("failed to talk to the host's kernel")?;
 
-        if let Some(ipam) = &ipam {
-            ipam.start(Command::Add);
-        }
         let mut undo = Undo::new();
         let (bridge, pair) = uplink::plug_in(&host, &container, call, &config, &mut undo)?;
         port::configure(&host, &bridge, &pair.host, &config)?;
@@ -80,7 +81,7 @@ impl Plugin for Bridge {
         ];
         let plan = match &config.masquerade {
             Some(masquerade) if ipam.is_some() => {
-                masquerade.plan(call, &result.ips, notes, &mut undo)
+                masquerade.plan(call, &result.ips, ready, notes, &mut undo)
             }
             _ => None,
         };

@@ -41,9 +41,8 @@ impl Plugin for Ptp {
         let container = Container::open(call)?;
         veth::refuse_existing(&container, &call.if_name)?;
         let host = Handle::open().context("failed to talk to the host's kernel")?;
-        if let Some(masquerade) = &config.masquerade {
-            masquerade.require(call)?;
-        }
+        let ready = config.masquerade.as_ref().map(|m| m.require(call));
+        let ready = ready.transpose()?.unwrap_or_default();
 
         let mut undo = Undo::new();
         let mut result = ipam.add()?;
@@ -66,7 +65,7 @@ impl Plugin for Ptp {
         container_end::configure(&container, &pair.container, &result)?;
         host_end::configure(&host, &pair.host, &result.ips)?;
         let wait = || host_end::wait_until_up(&host, &pair.host);
-        match masquerade_plan(&config, call, &result.ips, &mut undo)? {
+        match masquerade_plan(&config, call, &result.ips, ready, &mut undo)? {
             None => wait()?,
             Some(plan) => {
                 let (masqueraded, is_up) = beside(|| plan.carry_out(), wait);
@@ -144,6 +143,7 @@ fn masquerade_plan<'p, 'u: 'p>(
     config: &'p Config,
     call: &'u Call,
     ips: &[IpConfig],
+    ready: masquerade::Ready,
     undo: &mut Undo<'u>,
 ) -> anyhow::Result<Option<masquerade::Plan<'p>>> {
     let Some(masquerade) = &config.masquerade else {
@@ -159,7 +159,7 @@ fn masquerade_plan<'p, 'u: 'p>(
         Notes::of(call).remove();
         Ok(())
     });
-    Ok(masquerade.plan(call, ips, notes, undo))
+    Ok(masquerade.plan(call, ips, ready, notes, undo))
 }
 
 /// The MTU in bytes of both ends; `None` leaves it to the kernel, as does a host
