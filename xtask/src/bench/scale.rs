@@ -123,7 +123,7 @@ fn fill(host: &Host, case: &Case, form: &Form, size: u32) -> Outcome {
         container: container(host)?,
     };
     let link = &case.chain[0];
-    let plugin = Plugin::in_dir(&project::bin(), link.plugin);
+    let plugin = Plugin::in_dir(project::bin(), link.plugin);
     let config = (link.config)(&side);
     for run in [
         plugin.add(&side.container, &config),
@@ -144,10 +144,13 @@ fn container(host: &Host) -> Outcome<Container> {
         .map_err(|err| format!("container first: {err}"))
 }
 
+/// The time of one side, if it was measured.
+type Pick = fn(&Figures) -> Option<f64>;
+
 /// One row for each side and verb, of the figures of all sizes.
 fn gather(sizes: &[Vec<Figures>], most: Option<f64>) -> Vec<Row> {
     let mut rows = Vec::new();
-    let picks: [(&str, fn(&Figures) -> Option<f64>); 3] = [
+    let picks: [(&str, Pick); 3] = [
         ("ours", |figures| Some(figures.ours.median())),
         ("peer", |figures| figures.peer.as_ref().map(Sample::median)),
         ("bare", |figures| figures.floor),
@@ -201,10 +204,13 @@ pub(crate) fn shown(rows: &[Row]) -> String {
 pub(crate) fn judge(rows: &[Row]) -> Vec<Target> {
     let target = |row: &Row| {
         let most = row.most?;
+        let mut bare = rows.iter().filter(|other| other.side == "bare");
+        let bare = bare.find(|bare| (bare.case, bare.verb) == (row.case, row.verb));
+        let bare = bare.map(|bare| format!(" (the bare operation {:.2}x)", bare.growth()));
         Some(Target {
             what: format!("{} {} among 5,000", row.case, row.verb),
             wanted: format!("at most {most}x that among none"),
-            is: format!("{:.2}x", row.growth()),
+            is: format!("{:.2}x{}", row.growth(), bare.unwrap_or_default()),
             met: row.growth() <= most,
         })
     };
@@ -227,7 +233,7 @@ mod tests {
         let rows = [row("ours", 2.5, Some(2.0)), row("bare", 9.0, None)];
         let targets = judge(&rows);
         assert_eq!(targets.len(), 1);
-        assert!(!targets[0].met && targets[0].is == "2.50x");
+        assert!(!targets[0].met && targets[0].is == "2.50x (the bare operation 9.00x)");
         assert!(shown(&rows).contains("9.00x"));
         assert!(judge(&[row("ours", 2.0, Some(2.0))])[0].met);
     }
