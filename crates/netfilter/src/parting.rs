@@ -1,7 +1,7 @@
 //! Closing sockets of nf_tables without waiting.
 
 use std::io::IoSlice;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair,
@@ -38,7 +38,7 @@ pub(crate) struct Held(pub(crate) Vec<OwnedFd>);
 impl Drop for Held {
     fn drop(&mut self) {
         for socket in self.0.drain(..) {
-            let parting = leave(std::os::fd::AsFd::as_fd(&socket));
+            let parting = leave(socket.as_fd());
             drop(socket);
             drop(parting);
         }

@@ -133,6 +133,7 @@ impl<'c> Wanted<'c> {
             }
         }
         let mut names: Vec<&str> = self.rules.iter().map(|rule| rule.chain).collect();
+        names.sort_unstable();
         names.dedup();
         for name in names {
             let chain = table.chain(name);
