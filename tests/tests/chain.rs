@@ -2,6 +2,8 @@
 //! runtime calls it, the result of each handed to the next, backwards for DEL. And sbr where it fits: at the second
 //! interface of a container.
 
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,6 +11,9 @@ use std::time::Duration;
 use blackbox::{answer, state};
 use serde_json::{Value, json};
 use testkit::{Container, Host, Invocation, Node, Plugin, Run, bin_dir, peer_dir, run_all};
+
+/// Where the commands of the legacy variant have the names of the default one.
+const LEGACY: &str = "/run/testkit/legacy";
 
 const BACKENDS: [&str; 2] = ["iptables", "nftables"];
 
@@ -19,6 +24,8 @@ struct Chain {
     number: usize,
     /// The network of second interfaces, with sbr behind.
     second: bool,
+    /// With the legacy variant of iptables.
+    legacy: bool,
 }
 
 /// Whose binaries are called.
@@ -35,6 +42,7 @@ impl Chain {
             version: "1.1.0",
             number,
             second: false,
+            legacy: false,
         }
     }
 
@@ -84,6 +92,7 @@ impl Chain {
     }
 
     fn call(
+        &self,
         side: Side,
         verb: &str,
         id: &str,
@@ -104,6 +113,10 @@ impl Chain {
             Some(container) => call.netns(container.netns().display().to_string()),
             None => call,
         };
+        let call = match self.legacy {
+            true => call.env("PATH", format!("{LEGACY}:/usr/sbin:/usr/bin:/sbin:/bin")),
+            false => call,
+        };
         // Thirty of them run on two cores.
         call.config(config).deadline(Duration::from_secs(120))
     }
@@ -116,7 +129,7 @@ impl Chain {
             if let Some(result) = result.take() {
                 config["prevResult"] = result;
             }
-            let run = Chain::call(side, "ADD", container.id(), Some(container), &config);
+            let run = self.call(side, "ADD", container.id(), Some(container), &config);
             result = Some(run.run().expect_ok().json());
         }
         result.unwrap_or_default()
@@ -128,7 +141,8 @@ impl Chain {
         let plugins = self.plugins().into_iter().filter(is_sound);
         let calls = plugins.map(|mut config| {
             config["prevResult"] = result.clone();
-            Chain::call(side, "CHECK", container.id(), Some(container), &config).run()
+            self.call(side, "CHECK", container.id(), Some(container), &config)
+                .run()
         });
         calls.collect()
     }
@@ -139,7 +153,7 @@ impl Chain {
             if let Some(result) = result {
                 config["prevResult"] = result.clone();
             }
-            answer::silent(Chain::call(side, "DEL", id, netns, &config).run());
+            answer::silent(self.call(side, "DEL", id, netns, &config).run());
         }
     }
 
@@ -152,28 +166,54 @@ impl Chain {
     }
 }
 
+/// ADD, CHECK, and DEL twice; nothing is left.
+#[track_caller]
+fn comes_and_goes(host: &Host, chain: &Chain) {
+    chain.warm_up(host);
+    let container = host.container("c1");
+    let before = state::of(host);
+    for config in chain.plugins() {
+        answer::silent(chain.call(Side::Ours, "STATUS", "", None, &config).run());
+    }
+    let result = chain.add(Side::Ours, &container);
+    for run in chain.check(Side::Ours, &container, &result) {
+        answer::silent(run);
+    }
+    for gateway in ["10.60.0.1", "fd00:60::1"] {
+        assert!(container.can_reach(gateway.parse().expect("an address"), Duration::from_secs(5)));
+    }
+    for _ in 0..2 {
+        chain.del(Side::Ours, "c1", Some(&container), Some(&result));
+        state::assert_back(&before, host);
+    }
+}
+
 #[test]
 fn every_verb() {
     for backend in BACKENDS {
-        let host = Host::new();
-        let chain = Chain::new(backend, 1);
-        chain.warm_up(&host);
-        let container = host.container("c1");
-        let before = state::of(&host);
-        for config in chain.plugins() {
-            answer::silent(Chain::call(Side::Ours, "STATUS", "", None, &config).run());
-        }
-        let result = chain.add(Side::Ours, &container);
-        for run in chain.check(Side::Ours, &container, &result) {
-            answer::silent(run);
-        }
-        assert!(container.can_reach("10.60.0.1".parse().unwrap(), Duration::from_secs(5)));
-        assert!(container.can_reach("fd00:60::1".parse().unwrap(), Duration::from_secs(5)));
-        for _ in 0..2 {
-            chain.del(Side::Ours, "c1", Some(&container), Some(&result));
-            state::assert_back(&before, &host);
+        comes_and_goes(&Host::new(), &Chain::new(backend, 1));
+    }
+}
+
+#[test]
+fn every_verb_with_legacy_iptables() {
+    let host = Host::new();
+    fs::create_dir_all(LEGACY).unwrap();
+    for family in ["iptables", "ip6tables"] {
+        for suffix in ["", "-save", "-restore"] {
+            let real = format!("/usr/sbin/{family}-legacy{suffix}");
+            symlink(real, format!("{LEGACY}/{family}{suffix}")).unwrap();
         }
     }
+    let chain = Chain {
+        legacy: true,
+        ..Chain::new("iptables", 1)
+    };
+    comes_and_goes(&host, &chain);
+    // It was that variant indeed.
+    let saved = host.command(&["iptables-legacy-save", "-t", "nat"]);
+    assert!(saved.contains(":CNI-HOSTPORT-DNAT"), "{saved}");
+    assert!(host.command(&["nft", "list", "tables"]).is_empty());
 }
 
 /// What comes in at the second interface goes out there again, and all of it can be taken back.
@@ -256,7 +296,7 @@ fn gc_after_containers_have_died() {
             for mut config in chain(1).plugins() {
                 config["cni.dev/valid-attachments"] =
                     json!([{"containerID": "stays", "ifname": "eth0"}]);
-                answer::silent(Chain::call(Side::Ours, "GC", "", None, &config).run());
+                answer::silent(chain(1).call(Side::Ours, "GC", "", None, &config).run());
             }
             state::assert_back(&before, &host);
         }
@@ -345,9 +385,10 @@ fn thirty_at_once_beside_another_program() {
                 for step in 0..count {
                     let index = if backwards { count - 1 - step } else { step };
                     let calls = containers.iter().enumerate().map(|(number, container)| {
-                        let mut config = Chain::new(backend, number).plugins().swap_remove(index);
+                        let chain = Chain::new(backend, number);
+                        let mut config = chain.plugins().swap_remove(index);
                         config["prevResult"] = results[number].clone();
-                        Chain::call(Side::Ours, verb, container.id(), Some(container), &config)
+                        chain.call(Side::Ours, verb, container.id(), Some(container), &config)
                     });
                     for run in run_all(calls) {
                         answer::silent(run);
@@ -367,11 +408,12 @@ fn add_all(backend: &'static str, containers: &[Container]) -> Vec<Value> {
     let mut results = vec![Value::Null; containers.len()];
     for index in 0..Chain::new(backend, 0).plugins().len() {
         let calls = containers.iter().enumerate().map(|(number, container)| {
-            let mut config = Chain::new(backend, number).plugins().swap_remove(index);
+            let chain = Chain::new(backend, number);
+            let mut config = chain.plugins().swap_remove(index);
             if index > 0 {
                 config["prevResult"] = results[number].clone();
             }
-            Chain::call(Side::Ours, "ADD", container.id(), Some(container), &config)
+            chain.call(Side::Ours, "ADD", container.id(), Some(container), &config)
         });
         let calls: Vec<Invocation> = calls.collect();
         for (number, run) in run_all(calls).into_iter().enumerate() {

@@ -247,10 +247,15 @@ fn is_automatic(object: &Value) -> bool {
     address.starts_with("fe80:") || address == "ff00::/8" && object["protocol"] == "kernel"
 }
 
-/// Rules in their order, which matters; without comments, which hold the time.
+/// Rules in their order, which matters; without comments, which hold the time, and
+/// without what the chains of iptables have counted.
 fn numbered(text: &str) -> BTreeSet<String> {
     text.lines()
         .filter(|line| !line.trim().is_empty() && !line.starts_with('#'))
+        .map(|line| match line.starts_with(':') {
+            true => line.split(" [").next().unwrap_or(line),
+            false => line,
+        })
         .enumerate()
         .map(|(number, line)| format!("{number:04} {}", line.trim_end()))
         .collect()
