@@ -1,5 +1,6 @@
 //! What is measured: a table of cases. A plugin more is a case more.
 
+mod chained;
 pub(crate) mod filters;
 mod interfaces;
 
@@ -321,6 +322,7 @@ pub(crate) fn all() -> Vec<Case> {
         },
     ];
     cases.extend(interfaces::cases());
+    cases.extend(chained::cases());
     cases.extend(filters::cases());
     cases
 }
