@@ -7,7 +7,6 @@ use anyhow::{Context, anyhow, bail};
 use cni_core::Cidr;
 use cni_core::types::Attachment as ValidAttachment;
 use netfilter::iptables::{Change, Family, Iptables, Rule, Saved, Table};
-use netfilter::nft;
 use plugin_kit::names;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -226,7 +225,8 @@ pub(crate) fn delete(
     let what = || format!("could not teardown {} dnat", word(family));
     let chain = chain_of(attachment.network, attachment.container_id);
     let old = old_chain_of(attachment);
-    if !may_hold(family, &[&chain, &old]).with_context(what)? {
+    let may_be_there = |chain: &String| Iptables::may_have_chain(family, Table::Nat, chain);
+    if ![&chain, &old].into_iter().any(may_be_there) {
         return Ok(());
     }
     let change = match shared_by {
@@ -235,39 +235,6 @@ pub(crate) fn delete(
     };
     let commands = Iptables::find(family).with_context(what)?;
     commands.apply(&change).with_context(what)
-}
-
-/// Whether one of the chains exists, or cannot be told not to without a command.
-/// The legacy variant can only be asked by commands; rules of the other are
-/// nf_tables'.
-fn may_hold(family: Family, chains: &[&str]) -> Result<bool, netfilter::Error> {
-    if is_legacy_in_use(family) {
-        return Ok(true);
-    }
-    if !Iptables::is_table_in_use(family, Table::Nat) {
-        return Ok(false);
-    }
-    let of = match family {
-        Family::V4 => nft::Family::Ip,
-        Family::V6 => nft::Family::Ip6,
-    };
-    let client = nft::Nft::open()?;
-    let table = nft::Table::new(of, Table::Nat.as_str());
-    for chain in chains {
-        if client.chain(&table.chain(chain))?.is_some() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-fn is_legacy_in_use(family: Family) -> bool {
-    let names = match family {
-        Family::V4 => "/proc/thread-self/net/ip_tables_names",
-        Family::V6 => "/proc/thread-self/net/ip6_tables_names",
-    };
-    let nat = Table::Nat.as_str();
-    std::fs::read_to_string(names).is_ok_and(|names| names.lines().any(|name| name == nat))
 }
 
 /// Compares the rules of an attachment, and those that all share, with what they
@@ -352,7 +319,7 @@ pub(crate) fn collect(network: &str, valid: &[ValidAttachment]) -> anyhow::Resul
         .collect();
     let prefix = comment_of_network(network);
     for family in FAMILIES {
-        if !may_hold(family, &[DNAT])? {
+        if !Iptables::may_have_chain(family, Table::Nat, DNAT) {
             continue;
         }
         let commands = Iptables::find(family)?;

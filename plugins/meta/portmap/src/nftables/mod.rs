@@ -58,6 +58,16 @@ pub(crate) fn has_table(nft: &Nft, table: &Table<'_>) -> Result<bool, Error> {
     }
 }
 
+/// Whether one of these tables exists.
+fn has_any(nft: &Nft, tables: [Table<'_>; 2]) -> Result<bool, Error> {
+    for table in &tables {
+        if has_table(nft, table)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// `EINVAL` (`errno-base.h`).
 const EINVAL: i32 = 22;
 

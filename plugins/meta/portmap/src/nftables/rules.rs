@@ -1,7 +1,7 @@
 //! A rule for each mapping, in upstream's tables, chains and order: what one
 //! implementation adds, the other finds.
 
-use super::{Bases, FAMILIES, are, family, has_table, is_of};
+use super::{Bases, FAMILIES, are, family, has_any, has_table, is_of};
 use crate::attachment::{Attachment, note_of_network, socket};
 use crate::config::{Config, Mapping};
 use crate::record::Place;
@@ -338,12 +338,7 @@ fn catches_foreign(rule: &RuleInfo) -> bool {
 
 /// Whether the table of either family exists.
 pub(crate) fn in_use(nft: &Nft) -> Result<bool, Error> {
-    for family in FAMILIES {
-        if has_table(nft, &Objects::of(family).table)? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    has_any(nft, FAMILIES.map(|family| Objects::of(family).table))
 }
 
 /// Compares the rules of an attachment, and those that all share, with what they

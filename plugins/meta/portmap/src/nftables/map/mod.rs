@@ -5,7 +5,7 @@
 
 mod objects;
 
-use super::{FAMILIES, are, family, has_table};
+use super::{FAMILIES, are, family, has_any, has_table};
 use crate::attachment::{Attachment, note_of_network};
 use crate::config::{Config, Mapping};
 use anyhow::{Context, anyhow};
@@ -178,12 +178,7 @@ pub(crate) fn collect(network: &str, is_stale: &dyn Fn(&str, &str) -> bool) -> a
 
 /// Whether the table of either family exists.
 pub(crate) fn in_use(nft: &Nft) -> Result<bool, Error> {
-    for family in FAMILIES {
-        if has_table(nft, &Objects::of(family).table)? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    has_any(nft, FAMILIES.map(|family| Objects::of(family).table))
 }
 
 /// Compares the elements of an attachment, and the rules that all share, with what
