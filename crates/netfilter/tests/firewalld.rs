@@ -4,35 +4,13 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
-use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use netfilter::firewalld::Firewalld;
-use testkit::{Host, Node};
+use testkit::{Host, Node, Service};
 
 const SOCKET: &str = "/run/dbus/system_bus_socket";
-
-/// A process that ends with the test.
-struct Service(Child);
-
-impl Service {
-    fn start(words: &[&str]) -> Service {
-        let child = Command::new(words[0])
-            .args(&words[1..])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        Service(child.unwrap_or_else(|error| panic!("{words:?}: {error}")))
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 fn wait_for<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(60);

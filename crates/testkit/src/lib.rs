@@ -51,6 +51,7 @@ mod node;
 mod packets;
 mod plugin;
 mod run;
+mod service;
 mod snapshot;
 mod trial;
 mod user;
@@ -61,6 +62,7 @@ pub use node::{Node, reach};
 pub use packets::{Listener, filters, legacy_iptables, outside};
 pub use plugin::{Invocation, PEER_DIR, Plugin, bin_dir, peer_dir};
 pub use run::{ErrorReply, Run, Running, run_all};
+pub use service::Service;
 pub use snapshot::Snapshot;
 pub use trial::{
     SCRIPTED, ScriptedIpam, VERSIONS, del_from_anywhere, dual_stack, examples, fail_each_request,

@@ -3,30 +3,8 @@
 use crate::common::{config, firewall, records};
 use serde_json::{Value, json};
 use std::fs;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use testkit::{Container, Host, Node, Plugin};
-
-/// A process that ends with the test.
-struct Service(Child);
-
-impl Service {
-    fn start(words: &[&str]) -> Service {
-        let child = Command::new(words[0])
-            .args(&words[1..])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        Service(child.unwrap_or_else(|error| panic!("{words:?}: {error}")))
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use testkit::{Container, Host, Node, Plugin, Service};
 
 fn wait_for(what: &str, found: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(90);
