@@ -2,18 +2,15 @@
 //! runtime calls it, the result of each handed to the next, backwards for DEL. And sbr where it fits: at the second
 //! interface of a container.
 
-use std::fs;
-use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use blackbox::{answer, state};
 use serde_json::{Value, json};
-use testkit::{Container, Host, Invocation, Node, Plugin, Run, bin_dir, peer_dir, run_all};
-
-/// Where the commands of the legacy variant have the names of the default one.
-const LEGACY: &str = "/run/testkit/legacy";
+use testkit::{
+    Container, Host, Invocation, Node, Plugin, Run, bin_dir, legacy_iptables, peer_dir, run_all,
+};
 
 const BACKENDS: [&str; 2] = ["iptables", "nftables"];
 
@@ -24,8 +21,8 @@ struct Chain {
     number: usize,
     /// The network of second interfaces, with sbr behind.
     second: bool,
-    /// With the legacy variant of iptables.
-    legacy: bool,
+    /// Where its commands are looked for, if not where they mostly are.
+    path: Option<String>,
 }
 
 /// Whose binaries are called.
@@ -42,7 +39,7 @@ impl Chain {
             version: "1.1.0",
             number,
             second: false,
-            legacy: false,
+            path: None,
         }
     }
 
@@ -113,9 +110,9 @@ impl Chain {
             Some(container) => call.netns(container.netns().display().to_string()),
             None => call,
         };
-        let call = match self.legacy {
-            true => call.env("PATH", format!("{LEGACY}:/usr/sbin:/usr/bin:/sbin:/bin")),
-            false => call,
+        let call = match &self.path {
+            Some(path) => call.env("PATH", path),
+            None => call,
         };
         // Thirty of them run on two cores.
         call.config(config).deadline(Duration::from_secs(120))
@@ -198,15 +195,8 @@ fn every_verb() {
 #[test]
 fn every_verb_with_legacy_iptables() {
     let host = Host::new();
-    fs::create_dir_all(LEGACY).unwrap();
-    for family in ["iptables", "ip6tables"] {
-        for suffix in ["", "-save", "-restore"] {
-            let real = format!("/usr/sbin/{family}-legacy{suffix}");
-            symlink(real, format!("{LEGACY}/{family}{suffix}")).unwrap();
-        }
-    }
     let chain = Chain {
-        legacy: true,
+        path: Some(legacy_iptables(&host)),
         ..Chain::new("iptables", 1)
     };
     comes_and_goes(&host, &chain);
