@@ -1,6 +1,6 @@
 //! Applying an IPAM result to an interface of the container.
 
-use crate::{Container, settle, sysctl};
+use crate::{Container, sysctl, wait};
 use anyhow::{Context, anyhow, bail};
 use cni_core::quote::quote;
 use cni_core::{AddResult, Cidr, IpConfig, Route, errno};
@@ -63,7 +63,7 @@ pub fn apply(
     let mut usable = true;
     if detect_duplicates && ips.iter().any(|ip| !ip.address.is_ipv4()) {
         plan.run(&container.rtnl)?;
-        usable = settle::duplicates_detected(container, link).with_context(unsettled)?;
+        usable = wait::until_dad_completes(container, link).with_context(unsettled)?;
         plan = Plan::default();
     }
     for route in &result.routes {
@@ -76,7 +76,7 @@ pub fn apply(
     plan.run(&container.rtnl)?;
     if usable {
         let addresses = ips.iter().map(|ip| ip.address.addr());
-        settle::answering(&container.rtnl, addresses).with_context(unsettled)?;
+        wait::until_reachable(&container.rtnl, addresses).with_context(unsettled)?;
     }
     Ok(())
 }

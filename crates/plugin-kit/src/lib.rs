@@ -3,31 +3,30 @@
 //! a failed ADD.
 
 pub mod addressing;
-pub mod beside;
 pub mod chain;
 pub mod check;
 pub mod dns;
-pub mod extras;
 pub mod failures;
+mod filter_record;
 pub mod forwarding;
 pub mod ipam;
+pub mod join;
+pub mod link_options;
 pub mod mac;
 pub mod masquerade;
 pub mod names;
-pub mod notes;
 pub mod parent;
-pub mod settle;
-mod sha512;
 pub mod single;
 pub mod state;
 pub mod sysctl;
 pub mod undo;
 pub mod veth;
+pub mod wait;
 
+pub use filter_record::FilterRecord;
 pub use ipam::Ipam;
 pub use mac::MacAddress;
 pub use masquerade::Masquerade;
-pub use notes::Notes;
 pub use parent::Side;
 pub use undo::Undo;
 

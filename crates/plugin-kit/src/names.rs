@@ -1,7 +1,22 @@
-//! Names that nobody chose.
+//! Generated names: of interfaces, chains and comments.
 
-use crate::sha512;
 use rand::TryRng;
+use sha2::{Digest, Sha512};
+use std::fmt::Write as _;
+
+/// Digits of each of the two hashes of [`attachment_hash`].
+const HASH_DIGITS: usize = 16;
+
+/// Returns the first `digits` hexadecimal digits, at most 128, of the SHA-512 of `text`.
+fn sha512(text: &str, digits: usize) -> String {
+    let mut hex = String::with_capacity(128);
+    for byte in Sha512::digest(text) {
+        // Writing to a string does not fail.
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex.truncate(digits);
+    hex
+}
 
 /// A name for the host end of a veth pair, as upstream makes them: `veth` and
 /// eight hexadecimal digits.
@@ -15,21 +30,35 @@ pub fn random_veth() -> anyhow::Result<String> {
     Ok(format!("veth{number:08x}"))
 }
 
-/// A name of `length` bytes for something that belongs to an attachment: `prefix`, and
-/// as many digits as fit of the SHA-512 of network and container ID. Upstream finds
-/// what it has made by the same names.
+/// Returns a name of `length` bytes for something that belongs to an attachment:
+/// `prefix`, and as many digits as fit of the SHA-512 of network and container ID.
+/// Upstream finds what it created by the same names.
 #[must_use]
 pub fn of_attachment(prefix: &str, network: &str, container_id: &str, length: usize) -> String {
-    let mut name = prefix.to_owned();
-    name += &sha512::hex(format!("{network}{container_id}").as_bytes());
-    // Hexadecimal digits; and prefixes are the program's own.
-    name.truncate(length);
-    name
+    let digits = length.saturating_sub(prefix.len());
+    format!(
+        "{prefix}{}",
+        sha512(&format!("{network}{container_id}"), digits)
+    )
+}
+
+/// Returns what [`attachment_hash`] begins with for every attachment of `network`.
+#[must_use]
+pub fn network_prefix(network: &str) -> String {
+    format!("{}-", sha512(network, HASH_DIGITS))
+}
+
+/// Returns the identity of an attachment in the comments of upstream's nftables rules:
+/// a hash of the network, a dash, and a hash of interface and container.
+#[must_use]
+pub fn attachment_hash(network: &str, container_id: &str, if_name: &str) -> String {
+    let attachment = format!("{if_name}:{container_id}");
+    network_prefix(network) + &sha512(&attachment, HASH_DIGITS)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::of_attachment;
+    use super::{attachment_hash, of_attachment};
 
     #[test]
     fn attachments_have_the_names_upstream_gives_them() {
@@ -50,5 +79,13 @@ mod tests {
         ] {
             assert_eq!(of_attachment(prefix, network, id, name.len()), name);
         }
+    }
+
+    #[test]
+    fn attachments_have_the_hashes_upstream_gives_them() {
+        assert_eq!(
+            attachment_hash("unit-test", "one", "eth0"),
+            "6fd94d501e58f0aa-287fc69eff0574a2"
+        );
     }
 }

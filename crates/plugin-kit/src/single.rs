@@ -1,7 +1,7 @@
 //! What plugins share whose attachment is a single interface in the container.
 
-use crate::extras::LinkKeys;
-use crate::{Container, Ipam, addressing, check, extras, names, sysctl, veth};
+use crate::link_options::LinkOptions;
+use crate::{Container, Ipam, addressing, check, link_options, names, sysctl, veth};
 use crate::{Side, Undo};
 use anyhow::{Context, anyhow, bail};
 use cni_core::quote::quote;
@@ -20,7 +20,7 @@ pub struct Loaded<T> {
     /// The keys that every plugin has.
     pub common: NetConf,
     /// Settings of the link beyond upstream's.
-    pub keys: LinkKeys,
+    pub keys: LinkOptions,
     /// The plugin's own keys.
     pub own: T,
 }
@@ -144,7 +144,7 @@ pub fn set_up(container: &Container, link: &Link) -> anyhow::Result<()> {
 
 /// Makes `link` the interface of `result`, and every address its own.
 pub fn claim(call: &Call, link: &Link, result: &mut AddResult) {
-    result.interfaces = vec![extras::interface(call, link, call.sandbox())];
+    result.interfaces = vec![link_options::interface(call, link, call.sandbox())];
     for ip in &mut result.ips {
         ip.interface = Some(INTERFACE as i64);
     }

@@ -1,6 +1,6 @@
 //! veth pairs between the host and a container.
 
-use crate::extras::LinkKeys;
+use crate::link_options::LinkOptions;
 use crate::{Container, MacAddress, Undo, names};
 use anyhow::{Context, anyhow, bail};
 use cni_core::quote::quote;
@@ -59,7 +59,7 @@ pub fn create<'a>(
     spec: &VethSpec<'_>,
     undo: &mut Undo<'a>,
 ) -> anyhow::Result<VethPair> {
-    create_with(host, container, spec, LinkKeys::default(), undo)
+    create_with(host, container, spec, LinkOptions::default(), undo)
 }
 
 /// The same with `keys` applied to both ends.
@@ -70,7 +70,7 @@ pub fn create_with<'a>(
     host: &'a Handle,
     container: &Container,
     spec: &VethSpec<'_>,
-    keys: LinkKeys,
+    keys: LinkOptions,
     undo: &mut Undo<'a>,
 ) -> anyhow::Result<VethPair> {
     let (host_name, echo) = create_pair(host, container, spec, keys)?;
@@ -101,7 +101,7 @@ fn create_pair(
     host: &Handle,
     container: &Container,
     spec: &VethSpec<'_>,
-    keys: LinkKeys,
+    keys: LinkOptions,
 ) -> anyhow::Result<(String, Option<Link>)> {
     for _ in 0..NAME_ATTEMPTS {
         let host_name = names::random_veth()?;

@@ -7,7 +7,7 @@
 use cni_core::ns::Netns;
 use cni_core::{AddResult, Interface};
 use plugin_kit::veth::{self, VethPair, VethSpec};
-use plugin_kit::{Container, MacAddress, Undo, addressing, settle};
+use plugin_kit::{Container, MacAddress, Undo, addressing, wait};
 use rtnl::Handle;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -130,13 +130,13 @@ fn addresses_answer_when_apply_returns() {
         ]);
         let result = result(&["10.0.0.2/24", "fd00::2/64"]);
         addressing::apply(&container, &pair.container, &result, 0, false).unwrap();
-        settle::answering(&handle, ["fd00::1".parse().unwrap()].into_iter()).unwrap();
+        wait::until_reachable(&handle, ["fd00::1".parse().unwrap()].into_iter()).unwrap();
         // The ends work once the kernel has noticed their carriers.
         let until = Instant::now() + Duration::from_secs(2);
         let on_host = || Ok(Handle::subscribe_links()?);
         let inside = || Ok(container.netns.run(Handle::subscribe_links)??);
-        settle::operational(&handle, &pair.host, until, on_host).unwrap();
-        settle::operational(&container.rtnl, &pair.container, until, inside).unwrap();
+        wait::until_operational(&handle, &pair.host, until, on_host).unwrap();
+        wait::until_operational(&container.rtnl, &pair.container, until, inside).unwrap();
         let address: IpAddr = "fd00::2".parse().unwrap();
         assert!(
             host.can_reach(address, Duration::from_millis(300)),
@@ -151,7 +151,7 @@ fn an_address_that_does_not_answer_is_not_waited_for_for_ever() {
     let handle = Handle::open().unwrap();
     let waited = |address: &str| {
         let started = Instant::now();
-        settle::answering(&handle, [address.parse().unwrap()].into_iter()).unwrap();
+        wait::until_reachable(&handle, [address.parse().unwrap()].into_iter()).unwrap();
         started.elapsed()
     };
     assert!(

@@ -2,7 +2,7 @@
 //! address that leads to it.
 
 use super::{Identity, Masquerade};
-use crate::beside::beside;
+use crate::join::join;
 use anyhow::{Context, bail};
 use cni_core::{Cidr, IpConfig};
 use netfilter::iptables::{Change, Family, Iptables, Rule, Saved, Table};
@@ -114,7 +114,7 @@ pub(super) fn set_up(
     match FAMILIES.map(|family| !of_family(ips, family).is_empty()) {
         // A process each, which mostly waits for the kernel.
         [true, true] => {
-            let (v6, v4) = beside(|| set_up(Family::V6), || set_up(Family::V4));
+            let (v6, v4) = join(|| set_up(Family::V6), || set_up(Family::V4));
             v4.and(v6)
         }
         [true, false] => set_up(Family::V4),
@@ -144,7 +144,7 @@ pub(super) fn tear_down(who: &Identity<'_>, doomed: &Doomed<'_>) -> Result<(), n
     let tear_down = |family: Family| tear_down_family(who, doomed, family);
     match (v4, v6) {
         (true, true) => {
-            let (v6, v4) = beside(|| tear_down(Family::V6), || tear_down(Family::V4));
+            let (v6, v4) = join(|| tear_down(Family::V6), || tear_down(Family::V4));
             v4.and(v6)
         }
         (true, false) => tear_down(Family::V4),

@@ -9,7 +9,7 @@ mod config;
 mod iptables;
 mod nftables;
 
-use crate::notes::{self, Notes};
+use crate::FilterRecord;
 use crate::{Container, Undo, names};
 use anyhow::{Context, anyhow};
 use cni_core::quote::quote;
@@ -19,7 +19,7 @@ use netfilter::backend::Backend;
 use netfilter::nft::Nft;
 use std::net::IpAddr;
 
-/// What the notes of an attachment have it under.
+/// Topic of the filter record.
 const TOPIC: &str = "masquerade";
 
 const CHAIN_PREFIX: &str = "CNI-";
@@ -60,7 +60,7 @@ impl<'a> Identity<'a> {
         Identity {
             chain: names::of_attachment(CHAIN_PREFIX, network, &container_id, CHAIN_LENGTH),
             comment: Identity::comment_begin(network) + &quote(&container_id),
-            hash: notes::of_attachment(network, &container_id, &if_name),
+            hash: names::attachment_hash(network, &container_id, &if_name),
             network,
             container_id,
             if_name,
@@ -149,7 +149,7 @@ impl Masquerade {
     }
 
     /// What it takes to make the rules for the addresses `ips`; `None` if it takes
-    /// nothing. What an earlier attempt has left, as `notes` tell, must be gone.
+    /// nothing. Rules of an earlier attempt, known from `record`, must be gone.
     ///
     /// Nothing has been done yet, but when `undo` runs, nothing is left but shared tables
     /// and chains, however far the work has got.
@@ -158,27 +158,32 @@ impl Masquerade {
         call: &'u Call,
         ips: &[IpConfig],
         ready: Ready,
-        mut notes: Notes,
+        mut record: FilterRecord,
         undo: &mut Undo<'u>,
     ) -> Option<Plan<'p>> {
         let ips: Vec<IpConfig> = self.wanted(ips).into_iter().cloned().collect();
         if ips.is_empty() {
             return None;
         }
-        notes.begin();
+        record.begin();
         let known = Known {
             addresses: ips.iter().map(|ip| ip.address).collect(),
             container_gone: false,
         };
         undo.push("remove the masquerade rules", move || {
-            tear_down(Nft::open().ok().as_ref(), call, &Notes::of(call), &known)
+            tear_down(
+                Nft::open().ok().as_ref(),
+                call,
+                &FilterRecord::of(call),
+                &known,
+            )
         });
         Some(Plan {
             masquerade: self,
             who: Identity::of(call),
             ips,
             ready,
-            notes,
+            record,
         })
     }
 
@@ -196,8 +201,8 @@ impl Masquerade {
             return Ok(());
         }
         let who = Identity::of(call);
-        let notes = Notes::of(call);
-        let noted = Noted::of(&notes);
+        let record = FilterRecord::of(call);
+        let noted = Noted::of(&record);
         let backend = match (&noted, self.backend) {
             (Noted::Nftables(_), _) => Backend::Nftables,
             (Noted::Iptables(_), _) => Backend::Iptables,
@@ -247,11 +252,11 @@ pub struct Plan<'a> {
     who: Identity<'a>,
     ips: Vec<IpConfig>,
     ready: Ready,
-    notes: Notes,
+    record: FilterRecord,
 }
 
 impl Plan<'_> {
-    /// Makes them, and notes what was made.
+    /// Creates the rules and records them.
     ///
     /// # Errors
     /// When the kernel or iptables refuses.
@@ -295,7 +300,7 @@ impl Plan<'_> {
 
     fn note(&mut self, backend: Backend, mut words: Vec<String>) {
         words.insert(0, backend.as_str().to_owned());
-        self.notes.note(TOPIC, &words);
+        self.record.set(TOPIC, &words);
     }
 }
 
@@ -303,7 +308,7 @@ fn failed(what: &str, backend: Backend) -> String {
     format!("failed to {what} masquerade with {}", backend.as_str())
 }
 
-/// What the notes say of masquerade.
+/// What the record says of masquerade.
 enum Noted {
     Nothing,
     /// Handles of the rules.
@@ -313,8 +318,8 @@ enum Noted {
 }
 
 impl Noted {
-    fn of(notes: &Notes) -> Noted {
-        let words = notes.get(TOPIC).unwrap_or_default();
+    fn of(record: &FilterRecord) -> Noted {
+        let words = record.get(TOPIC).unwrap_or_default();
         let Some((backend, words)) = words.split_first() else {
             return Noted::Nothing;
         };
@@ -332,14 +337,14 @@ impl Noted {
 
 /// Whether an attachment is, or may be, masqueraded.
 #[must_use]
-pub fn concerns(call: &Call, notes: &Notes) -> bool {
-    config::is_asked_for(call) || notes.get(TOPIC).is_some()
+pub fn concerns(call: &Call, record: &FilterRecord) -> bool {
+    config::is_asked_for(call) || record.get(TOPIC).is_some()
 }
 
 /// What DEL knows of an attachment besides its names.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
-    /// Its addresses, as far as neither notes nor `prevResult` tell.
+    /// Its addresses, where neither the record nor `prevResult` tell.
     addresses: Vec<Cidr>,
     /// The whole container has gone, and all its attachments with it.
     container_gone: bool,
@@ -348,12 +353,12 @@ pub struct Known {
 impl Known {
     /// To be asked while the container's interface is there, if it is.
     #[must_use]
-    pub fn of(call: &Call, notes: &Notes) -> Known {
+    pub fn of(call: &Call, record: &FilterRecord) -> Known {
         let mut known = Known {
             addresses: Vec::new(),
             container_gone: call.netns.as_os_str().is_empty() || !call.netns.exists(),
         };
-        let is_told = !matches!(Noted::of(notes), Noted::Nothing)
+        let is_told = !matches!(Noted::of(record), Noted::Nothing)
             || matches!(call.prev_result(), Ok(Some(previous)) if !previous.ips.is_empty());
         if !is_told && let Ok(Some(container)) = Container::open_for_del(call) {
             known.addresses = live_addresses(&container, &call.if_name);
@@ -383,7 +388,7 @@ fn live_addresses(container: &Container, name: &str) -> Vec<Cidr> {
 pub fn tear_down(
     nft: Option<&Nft>,
     call: &Call,
-    notes: &Notes,
+    record: &FilterRecord,
     known: &Known,
 ) -> anyhow::Result<()> {
     let who = Identity::of(call);
@@ -398,7 +403,7 @@ pub fn tear_down(
     };
     // iptables first: its commands, and looks for its chains, would wait for what the
     // other has just deleted.
-    let (iptables, nftables) = match Noted::of(notes) {
+    let (iptables, nftables) = match Noted::of(record) {
         Noted::Nftables(handles) => (
             iptables::tear_down(&who, &doomed(&known.addresses, true)),
             by_nftables(&handles),
@@ -438,7 +443,7 @@ pub fn collect(call: &Call) -> anyhow::Result<()> {
     outcome(
         "collect",
         Nft::open()
-            .and_then(|nft| nftables::collect(&nft, &notes::of_network(&call.name), &hashes)),
+            .and_then(|nft| nftables::collect(&nft, &names::network_prefix(&call.name), &hashes)),
         iptables::collect(&Identity::comment_begin(&call.name), &identities),
     )
 }

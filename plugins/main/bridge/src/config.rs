@@ -4,7 +4,7 @@ use cni_core::quote::quote;
 use cni_core::skel::validate_if_name;
 use cni_core::{Call, Code, Dns, Error};
 use plugin_kit::dns::OwnDns;
-use plugin_kit::extras::{LinkKeys, Mtu};
+use plugin_kit::link_options::{LinkOptions, Mtu};
 use plugin_kit::mac::MacAddress;
 use plugin_kit::{Masquerade, single};
 use serde::Deserialize;
@@ -27,7 +27,7 @@ pub struct Config {
     /// MTU of a new bridge and of both veth ends. Upstream takes a negative one for none.
     pub mtu: Mtu,
     /// Further properties of both veth ends.
-    pub link_keys: LinkKeys,
+    pub link_keys: LinkOptions,
     /// Frames may leave by the port they came in.
     pub hairpin_mode: bool,
     /// The bridge itself is promiscuous.

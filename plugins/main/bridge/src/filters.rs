@@ -3,10 +3,10 @@
 use crate::{Config, guard, spoof_check};
 use cni_core::{Call, Code, Error, json};
 use netfilter::nft::Nft;
-use plugin_kit::beside::beside;
 use plugin_kit::failures::Failures;
+use plugin_kit::join::join;
 use plugin_kit::masquerade::{self, Known, Ready};
-use plugin_kit::{Notes, Undo, notes};
+use plugin_kit::{FilterRecord, Undo, names};
 use rtnl::Handle;
 
 /// Refuses what could not be done here, before anything is changed.
@@ -28,31 +28,31 @@ pub(crate) fn is_asked_for(call: &Call, key: &str) -> bool {
     json::get(&call.conf, key).is_some_and(|given| given.as_bool() != Some(false))
 }
 
-/// The notes about a new attachment. What an earlier one of its name has left goes.
-pub(crate) fn notes<'u>(call: &'u Call, undo: &mut Undo<'u>) -> anyhow::Result<Notes> {
-    let mut notes = Notes::of(call);
-    if notes.exist() {
+/// Returns the filter record of a new attachment, after deleting the rules that an earlier attachment of the same name left.
+pub(crate) fn new_record<'u>(call: &'u Call, undo: &mut Undo<'u>) -> anyhow::Result<FilterRecord> {
+    let mut record = FilterRecord::of(call);
+    if record.exists() {
         let left = Leaving {
             call,
-            notes,
+            record,
             masqueraded: Some(Known::default()),
             spoof_checked: true,
             guarded: true,
         };
         left.tear_down()?;
-        notes = Notes::of(call);
+        record = FilterRecord::of(call);
     }
-    undo.push("remove the notes", || {
-        Notes::of(call).remove();
+    undo.push("remove the filter record", || {
+        FilterRecord::of(call).remove();
         Ok(())
     });
-    Ok(notes)
+    Ok(record)
 }
 
 /// The filters of an attachment that is going, as far as it may have any.
 pub(crate) struct Leaving<'c> {
     call: &'c Call,
-    notes: Notes,
+    record: FilterRecord,
     masqueraded: Option<Known>,
     spoof_checked: bool,
     guarded: bool,
@@ -62,15 +62,15 @@ impl<'c> Leaving<'c> {
     /// To be made while the container's interface is there. `None` if the attachment
     /// has no filters.
     pub(crate) fn of(call: &'c Call) -> Option<Self> {
-        let notes = Notes::of(call);
+        let record = FilterRecord::of(call);
         let leaving = Leaving {
             call,
-            masqueraded: masquerade::concerns(call, &notes).then(|| Known::of(call, &notes)),
-            spoof_checked: spoof_check::concerns(call, &notes),
-            guarded: guard::concerns(call, &notes),
-            notes,
+            masqueraded: masquerade::concerns(call, &record).then(|| Known::of(call, &record)),
+            spoof_checked: spoof_check::concerns(call, &record),
+            guarded: guard::concerns(call, &record),
+            record,
         };
-        let any = leaving.notes.exist()
+        let any = leaving.record.exists()
             || leaving.masqueraded.is_some()
             || leaving.spoof_checked
             || leaving.guarded;
@@ -79,11 +79,11 @@ impl<'c> Leaving<'c> {
 
     /// Removes them while `unplug` is at work: both wait most of the time, until
     /// nobody can be using any more what they have removed.
-    pub(crate) fn tear_down_beside<T>(
+    pub(crate) fn tear_down_while<T>(
         self,
         unplug: impl FnOnce() -> (anyhow::Result<()>, T),
     ) -> (anyhow::Result<()>, T) {
-        let (unfiltered, (unplugged, rest)) = beside(|| self.tear_down(), unplug);
+        let (unfiltered, (unplugged, rest)) = join(|| self.tear_down(), unplug);
         let mut failures = Failures::default();
         failures.add(unplugged);
         failures.add(unfiltered);
@@ -92,24 +92,24 @@ impl<'c> Leaving<'c> {
 
     /// Removes them, each whatever became of the others.
     pub(crate) fn tear_down(mut self) -> anyhow::Result<()> {
-        let (call, notes) = (self.call, &self.notes);
+        let (call, record) = (self.call, &self.record);
         // One for all: closing it waits until nobody can be using any more what was
         // deleted.
         let nft = Nft::open().ok();
         let mut failures = Failures::default();
         if let Some(known) = &self.masqueraded {
-            failures.add(masquerade::tear_down(nft.as_ref(), call, notes, known));
+            failures.add(masquerade::tear_down(nft.as_ref(), call, record, known));
         }
         if let Some(nft) = &nft {
             if self.spoof_checked {
-                failures.add(spoof_check::tear_down(nft, call, notes));
+                failures.add(spoof_check::tear_down(nft, call, record));
             }
             if self.guarded {
-                failures.add(guard::tear_down(nft, call, notes));
+                failures.add(guard::tear_down(nft, call, record));
             }
         }
         failures.result()?;
-        self.notes.remove();
+        self.record.remove();
         Ok(())
     }
 }
@@ -121,9 +121,9 @@ pub(crate) fn collect(call: &Call) -> anyhow::Result<()> {
     };
     let hashes: Vec<String> = valid
         .iter()
-        .map(|a| notes::of_attachment(&call.name, &a.container_id, &a.if_name))
+        .map(|a| names::attachment_hash(&call.name, &a.container_id, &a.if_name))
         .collect();
-    let mut dead = Notes::of_others(&call.name, &valid);
+    let mut dead = FilterRecord::stale(&call.name, &valid);
     let mut failures = Failures::default();
     failures.add(masquerade::collect(call));
     failures.add(
@@ -131,9 +131,9 @@ pub(crate) fn collect(call: &Call) -> anyhow::Result<()> {
             .map_err(Into::into)
             .and_then(|host| spoof_check::collect(&host, &dead)),
     );
-    failures.add(guard::collect(&notes::of_network(&call.name), &hashes));
+    failures.add(guard::collect(&names::network_prefix(&call.name), &hashes));
     failures.result()?;
-    dead.iter_mut().for_each(Notes::remove);
+    dead.iter_mut().for_each(FilterRecord::remove);
     Ok(())
 }
 

@@ -5,8 +5,8 @@ use crate::{Config, uplink};
 use anyhow::{Context, anyhow, bail};
 use cni_core::quote::quote;
 use cni_core::{AddResult, Cidr, Code, Error, IpConfig, Route};
-use plugin_kit::extras::Mtu;
-use plugin_kit::{Undo, settle};
+use plugin_kit::link_options::Mtu;
+use plugin_kit::{Undo, wait};
 use rtnl::{
     Address, AddressSpec, Broadcast, Handle, IFA_F_NOPREFIXROUTE, Link, LinkChange, Request,
 };
@@ -146,7 +146,7 @@ pub(crate) fn assign<'a>(
         pin_mac(host, bridge).with_context(failed)?;
     }
     let fresh = gateways.iter().filter(|gateway| !task.has(**gateway));
-    settle::answering(host, fresh.map(Cidr::addr)).with_context(failed)?;
+    wait::until_reachable(host, fresh.map(Cidr::addr)).with_context(failed)?;
     Ok(vlan_gateway)
 }
 

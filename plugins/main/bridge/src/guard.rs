@@ -11,7 +11,7 @@ use netfilter::nft::{
     Batch, Chain, ChainType, Element, Family, Field, Hook, Nft, Protocol, Rule, RuleInfo, Set,
     Table, Type, Value,
 };
-use plugin_kit::{Notes, Undo, notes};
+use plugin_kit::{FilterRecord, Undo, names};
 use rtnl::Link;
 
 const TABLE: Table<'_> = Table::new(Family::Bridge, "cni_port_guard")
@@ -29,7 +29,7 @@ const DHCP_SERVER: u16 = 67;
 /// What servers send from (RFC 8415, section 7.2).
 const DHCPV6_SERVER: u16 = 547;
 
-/// What the notes of an attachment have it under: the port.
+/// Topic of the filter record: the name of the guarded port.
 const TOPIC: &str = "guard";
 
 /// Which guards are wanted.
@@ -107,14 +107,14 @@ impl Guard {
         self,
         call: &'u Call,
         port: &Link,
-        notes: &mut Notes,
+        record: &mut FilterRecord,
         undo: &mut Undo<'u>,
     ) -> anyhow::Result<()> {
-        notes.begin();
+        record.begin();
         undo.push("remove the guards of the port", move || {
-            tear_down(&Nft::open()?, call, &Notes::of(call))
+            tear_down(&Nft::open()?, call, &FilterRecord::of(call))
         });
-        let whose = notes::of_attachment(&call.name, &call.container_id, &call.if_name);
+        let whose = names::attachment_hash(&call.name, &call.container_id, &call.if_name);
         let add = |nft: &Nft, is_complete: bool| {
             let mut batch = Batch::new();
             if !is_complete {
@@ -137,7 +137,7 @@ impl Guard {
         Nft::open()
             .and_then(guard)
             .with_context(|| format!("failed to guard port {}", port.name))?;
-        notes.note(TOPIC, std::slice::from_ref(&port.name));
+        record.set(TOPIC, std::slice::from_ref(&port.name));
         Ok(())
     }
 
@@ -170,14 +170,14 @@ fn element(port: &str) -> Element<'static> {
 }
 
 /// Whether an attachment has, or may have, guards.
-pub(crate) fn concerns(call: &Call, notes: &Notes) -> bool {
-    is_asked_for(call, "raGuard") || is_asked_for(call, "dhcpGuard") || notes.get(TOPIC).is_some()
+pub(crate) fn concerns(call: &Call, record: &FilterRecord) -> bool {
+    is_asked_for(call, "raGuard") || is_asked_for(call, "dhcpGuard") || record.get(TOPIC).is_some()
 }
 
 /// Removes the guards of the attachment that `call` is about.
-pub(crate) fn tear_down(nft: &Nft, call: &Call, notes: &Notes) -> anyhow::Result<()> {
-    let whose = notes::of_attachment(&call.name, &call.container_id, &call.if_name);
-    let noted = notes.get(TOPIC);
+pub(crate) fn tear_down(nft: &Nft, call: &Call, record: &FilterRecord) -> anyhow::Result<()> {
+    let whose = names::attachment_hash(&call.name, &call.container_id, &call.if_name);
+    let noted = record.get(TOPIC);
     let port = noted.as_ref().and_then(|words| words.first());
     let done = match port {
         Some(port) => remove_port(nft, port),

@@ -20,9 +20,9 @@ pub use vlan::PortVlans;
 use anyhow::{Context, anyhow};
 use cni_core::quote::quote;
 use cni_core::{AddResult, Call, Code, Command, Error, Plugin};
-use plugin_kit::beside::beside;
-use plugin_kit::extras::interface;
 use plugin_kit::failures::Failures;
+use plugin_kit::join::join;
+use plugin_kit::link_options::interface;
 use plugin_kit::veth;
 use plugin_kit::{Container, Ipam, Undo, addressing, forwarding, refuse_inexpressible, sysctl};
 use rtnl::Handle;
@@ -56,15 +56,15 @@ impl Plugin for Bridge {
         let mut undo = Undo::new();
         let (bridge, pair) = uplink::plug_in(&host, &container, call, &config, &mut undo)?;
         port::configure(&host, &bridge, &pair.host, &config)?;
-        let mut notes = filters::notes(call, &mut undo)?;
+        let mut record = filters::new_record(call, &mut undo)?;
         // Before the container's end is up, so that no frame passes unlooked at.
         if config.mac_spoof_check {
-            spoof_check::set_up(call, &pair.host, &pair.container, &mut notes, &mut undo)?;
+            spoof_check::set_up(call, &pair.host, &pair.container, &mut record, &mut undo)?;
         }
         if config.guard.is_wanted() {
             config
                 .guard
-                .set_up(call, &pair.host, &mut notes, &mut undo)?;
+                .set_up(call, &pair.host, &mut record, &mut undo)?;
         }
 
         let mut result = AddResult::default();
@@ -81,7 +81,7 @@ impl Plugin for Bridge {
         ];
         let plan = match &config.masquerade {
             Some(masquerade) if ipam.is_some() => {
-                masquerade.plan(call, &result.ips, ready, notes, &mut undo)
+                masquerade.plan(call, &result.ips, ready, record, &mut undo)
             }
             _ => None,
         };
@@ -123,7 +123,7 @@ impl Plugin for Bridge {
             None => connect()?,
             Some(plan) => {
                 // Both wait most of the time.
-                let (masqueraded, connected) = beside(|| plan.carry_out(), connect);
+                let (masqueraded, connected) = join(|| plan.carry_out(), connect);
                 let bridge = connected?;
                 masqueraded?;
                 bridge
@@ -160,7 +160,7 @@ impl Plugin for Bridge {
         let release = || ipam.map_or(Ok(()), |ipam| ipam.del());
         let (unplugged, released) = match filters {
             None => (unplug(), release()),
-            Some(filters) => filters.tear_down_beside(|| (unplug(), release())),
+            Some(filters) => filters.tear_down_while(|| (unplug(), release())),
         };
         match (unplugged, released) {
             (Err(e), Err(also)) => Err(anyhow!(

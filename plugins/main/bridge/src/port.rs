@@ -5,7 +5,7 @@ use crate::vlan_gateway::VlanGateway;
 use anyhow::{Context, anyhow, bail};
 use cni_core::quote::quote;
 use plugin_kit::veth::VethPair;
-use plugin_kit::{Container, settle, sysctl};
+use plugin_kit::{Container, sysctl, wait};
 use rtnl::{Handle, Link, LinkChange, OperState, PortChange, Request};
 use std::time::{Duration, Instant};
 
@@ -107,7 +107,7 @@ pub(crate) fn wait_until_forwarding(
 ) -> anyhow::Result<Link> {
     let until = Instant::now() + DEADLINE;
     let on_host = || Ok(Handle::subscribe_links()?);
-    let port = settle::operational(host, &pair.host, until, on_host)?;
+    let port = wait::until_operational(host, &pair.host, until, on_host)?;
     if port.operstate != OperState::Up {
         bail!(
             "bridge port in error state: {} ({} of bridge {})",
@@ -116,17 +116,17 @@ pub(crate) fn wait_until_forwarding(
             quote(&bridge.name)
         );
     }
-    settle::operational(&container.rtnl, &pair.container, until, || {
+    wait::until_operational(&container.rtnl, &pair.container, until, || {
         Ok(container.run(Handle::subscribe_links)??)
     })?;
     for end in vlan_gateway.iter().flat_map(|gateway| gateway.ends()) {
-        settle::operational(host, end, until, on_host)?;
+        wait::until_operational(host, end, until, on_host)?;
     }
     // With its first working port a bridge comes up itself; until then the kernel drops
     // what the host sends by it. Where the spanning tree protocol runs this takes half
     // a minute, which is the administrator's wish.
     let bridge = match config.is_gateway {
-        true => settle::operational(host, bridge, until, on_host)?,
+        true => wait::until_operational(host, bridge, until, on_host)?,
         false => lookup(host, bridge)?,
     };
     require(&port, &bridge)?;

@@ -9,7 +9,7 @@ use cni_core::{Call, Code, Error};
 use netfilter::nft::{
     Batch, COMMENT_MAX, Chain, ChainType, Family, Hook, Nft, Policy, Rule, RuleInfo, Table,
 };
-use plugin_kit::{Notes, Undo};
+use plugin_kit::{FilterRecord, Undo};
 use rtnl::{Handle, Link};
 
 const TABLE: Table<'_> = Table::new(Family::Bridge, "nat");
@@ -18,7 +18,7 @@ const PREROUTING: Chain<'_> = TABLE
     .base_chain("PREROUTING", ChainType::Filter, Hook::Prerouting, -300)
     .with_policy(Policy::Accept);
 
-/// What the notes of an attachment have it under: handle and reference.
+/// Topic of the filter record: handle and reference.
 const TOPIC: &str = "macspoofchk";
 
 /// What the comments of the rules begin with.
@@ -97,15 +97,15 @@ pub(crate) fn set_up<'u>(
     call: &'u Call,
     port: &Link,
     inside: &Link,
-    notes: &mut Notes,
+    record: &mut FilterRecord,
     undo: &mut Undo<'u>,
 ) -> anyhow::Result<()> {
     let reference = reference(call);
     let names = Names::new(&reference);
     let mac = mac(inside)?;
-    notes.begin();
+    record.begin();
     undo.push("remove the spoof-check", move || {
-        tear_down(&Nft::open()?, call, &Notes::of(call))
+        tear_down(&Nft::open()?, call, &FilterRecord::of(call))
     });
     let added = Nft::open()
         .and_then(|nft| {
@@ -137,7 +137,7 @@ pub(crate) fn set_up<'u>(
         })
         .context("failed to setup spoof-check")?;
     let handle = added.first().map(|rule| rule.handle.to_string());
-    notes.note(TOPIC, &[handle.unwrap_or_default(), reference]);
+    record.set(TOPIC, &[handle.unwrap_or_default(), reference]);
     Ok(())
 }
 
@@ -154,13 +154,13 @@ fn jumps(nft: &Nft, names: &Names) -> Result<Vec<RuleInfo>, netfilter::Error> {
 }
 
 /// Whether an attachment has, or may have, a spoof-check.
-pub(crate) fn concerns(call: &Call, notes: &Notes) -> bool {
-    is_asked_for(call, "macspoofchk") || notes.get(TOPIC).is_some()
+pub(crate) fn concerns(call: &Call, record: &FilterRecord) -> bool {
+    is_asked_for(call, "macspoofchk") || record.get(TOPIC).is_some()
 }
 
 /// Removes the rules and chains of the attachment that `call` is about.
-pub(crate) fn tear_down(nft: &Nft, call: &Call, notes: &Notes) -> anyhow::Result<()> {
-    let words = notes.get(TOPIC).unwrap_or_default();
+pub(crate) fn tear_down(nft: &Nft, call: &Call, record: &FilterRecord) -> anyhow::Result<()> {
+    let words = record.get(TOPIC).unwrap_or_default();
     let handle = words.first().and_then(|word| word.parse().ok());
     match remove(nft, &reference(call), handle) {
         Err(e) if !e.is_unsupported() => Err(e).context("failed to teardown spoof-check"),
@@ -240,19 +240,19 @@ pub(crate) fn check(call: &Call, port: &Link, inside: &Link) -> anyhow::Result<(
     Ok(())
 }
 
-/// GC: removes what belongs to the attachments that `dead` are the notes of, and
+/// GC: deletes the rules of the attachments whose records are `dead`, and
 /// whatever is about a port that has gone: neither rules nor chains tell of which
 /// network they are.
-pub(crate) fn collect(host: &Handle, dead: &[Notes]) -> anyhow::Result<()> {
+pub(crate) fn collect(host: &Handle, dead: &[FilterRecord]) -> anyhow::Result<()> {
     match Nft::open().and_then(|nft| collect_with(&nft, host, dead)) {
         Err(e) if !e.is_unsupported() => Err(e).context("failed to collect spoof-checks"),
         _ => Ok(()),
     }
 }
 
-fn collect_with(nft: &Nft, host: &Handle, dead: &[Notes]) -> Result<(), netfilter::Error> {
-    for notes in dead {
-        if let Some([handle, reference]) = notes.get(TOPIC).as_deref() {
+fn collect_with(nft: &Nft, host: &Handle, dead: &[FilterRecord]) -> Result<(), netfilter::Error> {
+    for record in dead {
+        if let Some([handle, reference]) = record.get(TOPIC).as_deref() {
             remove(nft, reference, handle.parse().ok())?;
         }
     }

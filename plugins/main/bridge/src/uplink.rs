@@ -4,7 +4,7 @@ use crate::{Config, vlan};
 use anyhow::{Context, anyhow, bail};
 use cni_core::quote::quote;
 use cni_core::{Call, Code};
-use plugin_kit::extras::Mtu;
+use plugin_kit::link_options::Mtu;
 use plugin_kit::veth::{self, VethPair, VethSpec};
 use plugin_kit::{Container, MacAddress, Undo, parent, sysctl};
 use rtnl::{

@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 use cni_core::Call;
-use plugin_kit::extras::LinkKeys;
+use plugin_kit::link_options::LinkOptions;
 use plugin_kit::single;
 use serde::Deserialize;
 
@@ -10,7 +10,7 @@ use serde::Deserialize;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Settings of the link beyond upstream's.
-    pub keys: LinkKeys,
+    pub keys: LinkOptions,
 }
 
 /// The keys as they are written.

@@ -129,7 +129,7 @@ fn in_use(call: &Call, selector: &Selector) -> bool {
 
 /// The device as an interface of a result.
 fn kernel_interface(call: &Call, link: &Link, pci_address: Option<String>) -> Interface {
-    let mut interface = plugin_kit::extras::interface(call, link, call.sandbox());
+    let mut interface = plugin_kit::link_options::interface(call, link, call.sandbox());
     if call.version >= Version::V1_1_0 {
         interface.pci_id = pci_address.unwrap_or_default();
     }

@@ -3,7 +3,7 @@
 use anyhow::{anyhow, bail};
 use cni_core::quote::quote;
 use cni_core::{Call, Dns};
-use plugin_kit::extras::{LinkKeys, Mtu};
+use plugin_kit::link_options::{LinkOptions, Mtu};
 use plugin_kit::{MacAddress, single};
 use rtnl::MacvlanMode;
 use serde::Deserialize;
@@ -24,7 +24,7 @@ pub struct Config {
     /// Length of the broadcast queue in packets.
     pub bc_queue_len: Option<u32>,
     /// Settings of the link beyond upstream's.
-    pub keys: LinkKeys,
+    pub keys: LinkOptions,
     /// Name service of the result, whatever IPAM says.
     pub dns: Dns,
 }

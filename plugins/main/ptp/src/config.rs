@@ -2,7 +2,7 @@
 
 use cni_core::{Call, Code, Dns, Error};
 use plugin_kit::dns::OwnDns;
-use plugin_kit::extras::{LinkKeys, Mtu};
+use plugin_kit::link_options::{LinkOptions, Mtu};
 use plugin_kit::{Masquerade, single};
 use serde::Deserialize;
 
@@ -12,7 +12,7 @@ pub struct Config {
     /// MTU of both veth ends. Upstream takes a negative one for none.
     pub mtu: Mtu,
     /// Further properties of both veth ends.
-    pub link_keys: LinkKeys,
+    pub link_keys: LinkOptions,
     /// What containers send beyond their networks gets an address of the host's.
     pub masquerade: Option<Masquerade>,
     /// Replaces the IPAM result's name service when a member is given, an empty

@@ -13,12 +13,12 @@ pub use config::Config;
 use anyhow::Context;
 use cni_core::{AddResult, Call, Code, Command, Error, IpConfig, Plugin};
 use netfilter::nft::Nft;
-use plugin_kit::beside::beside;
-use plugin_kit::extras::{self, Mtu};
 use plugin_kit::failures::Failures;
+use plugin_kit::join::join;
+use plugin_kit::link_options::{self, Mtu};
 use plugin_kit::masquerade::Known;
 use plugin_kit::veth::{self, VethSpec};
-use plugin_kit::{Container, Ipam, Notes, Undo, forwarding, masquerade, parent, single};
+use plugin_kit::{Container, FilterRecord, Ipam, Undo, forwarding, masquerade, parent, single};
 use rtnl::Handle;
 
 /// The plugin.
@@ -55,8 +55,8 @@ impl Plugin for Ptp {
         };
         let pair = veth::create_with(&host, &container, &spec, config.link_keys, &mut undo)?;
         result.interfaces = vec![
-            extras::interface(call, &pair.host, String::new()),
-            extras::interface(call, &pair.container, call.sandbox()),
+            link_options::interface(call, &pair.host, String::new()),
+            link_options::interface(call, &pair.container, call.sandbox()),
         ];
         for ip in &mut result.ips {
             ip.interface = Some(CONTAINER_INTERFACE as i64);
@@ -68,7 +68,7 @@ impl Plugin for Ptp {
         match masquerade_plan(&config, call, &result.ips, ready, &mut undo)? {
             None => wait()?,
             Some(plan) => {
-                let (masqueraded, is_up) = beside(|| plan.carry_out(), wait);
+                let (masqueraded, is_up) = join(|| plan.carry_out(), wait);
                 is_up.and(masqueraded)?;
             }
         }
@@ -81,21 +81,21 @@ impl Plugin for Ptp {
     }
 
     fn del(&self, call: &Call) -> anyhow::Result<()> {
-        let mut notes = Notes::of(call);
-        let known = masquerade::concerns(call, &notes).then(|| Known::of(call, &notes));
+        let mut record = FilterRecord::of(call);
+        let known = masquerade::concerns(call, &record).then(|| Known::of(call, &record));
         let Some(known) = known else {
             return single::del(call);
         };
         // Both mostly wait, until nobody can be using what they have removed.
         let remove_rules = || {
             let nft = Nft::open().ok();
-            masquerade::tear_down(nft.as_ref(), call, &notes, &known)
+            masquerade::tear_down(nft.as_ref(), call, &record, &known)
         };
-        let (removed, unplugged) = beside(remove_rules, || single::del(call));
+        let (removed, unplugged) = join(remove_rules, || single::del(call));
         let mut failures = Failures::default();
         failures.add(unplugged);
         match removed {
-            Ok(()) => notes.remove(),
+            Ok(()) => record.remove(),
             failed => failures.add(failed),
         }
         failures.result()
@@ -111,11 +111,11 @@ impl Plugin for Ptp {
         failures.add(masquerade::collect(call));
         failures.result()?;
         let valid = call.valid_attachments()?;
-        for mut notes in valid
+        for mut record in valid
             .iter()
-            .flat_map(|valid| Notes::of_others(&call.name, valid))
+            .flat_map(|valid| FilterRecord::stale(&call.name, valid))
         {
-            notes.remove();
+            record.remove();
         }
         Ok(())
     }
@@ -149,17 +149,17 @@ fn masquerade_plan<'p, 'u: 'p>(
     let Some(masquerade) = &config.masquerade else {
         return Ok(None);
     };
-    let mut notes = Notes::of(call);
-    if notes.exist() {
+    let mut record = FilterRecord::of(call);
+    if record.exists() {
         let nft = Nft::open().ok();
-        masquerade::tear_down(nft.as_ref(), call, &notes, &Known::default())?;
-        notes.remove();
+        masquerade::tear_down(nft.as_ref(), call, &record, &Known::default())?;
+        record.remove();
     }
-    undo.push("remove the notes", || {
-        Notes::of(call).remove();
+    undo.push("remove the filter record", || {
+        FilterRecord::of(call).remove();
         Ok(())
     });
-    Ok(masquerade.plan(call, ips, ready, notes, undo))
+    Ok(masquerade.plan(call, ips, ready, record, undo))
 }
 
 /// The MTU in bytes of both ends; `None` leaves it to the kernel, as does a host

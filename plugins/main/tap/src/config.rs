@@ -3,7 +3,7 @@
 use cni_core::quote::quote;
 use cni_core::skel::validate_if_name;
 use cni_core::{Call, Code, Dns, Error};
-use plugin_kit::extras::{LinkKeys, Mtu};
+use plugin_kit::link_options::{LinkOptions, Mtu};
 use plugin_kit::{MacAddress, parent, single};
 use rtnl::{Handle, Link, LinkChange};
 use serde::Deserialize;
@@ -18,7 +18,7 @@ pub struct Config {
     /// MTU of the link.
     pub mtu: Mtu,
     /// Further properties of the link.
-    pub link_keys: LinkKeys,
+    pub link_keys: LinkOptions,
     /// Hardware address of the link.
     pub mac: Option<MacAddress>,
     /// The user who may open the link; `None` is every privileged one.

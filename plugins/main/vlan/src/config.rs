@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 use cni_core::{Call, Dns};
-use plugin_kit::extras::{LinkKeys, Mtu};
+use plugin_kit::link_options::{LinkOptions, Mtu};
 use plugin_kit::single;
 use serde::Deserialize;
 
@@ -21,7 +21,7 @@ pub struct Config {
     /// MTU of the interface.
     pub mtu: Mtu,
     /// Settings of the link beyond upstream's.
-    pub keys: LinkKeys,
+    pub keys: LinkOptions,
     /// Name service of the result, whatever IPAM says.
     pub dns: Dns,
 }

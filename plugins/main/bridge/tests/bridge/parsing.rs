@@ -4,7 +4,7 @@ use crate::common::merge;
 use cni_bridge::{Bridge, Config};
 use cni_core::skel::{self, Env, Outcome};
 use cni_core::{Call, Command, Version};
-use plugin_kit::extras::Mtu;
+use plugin_kit::link_options::Mtu;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};

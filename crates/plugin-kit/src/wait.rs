@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_micros(200);
 ///
 /// # Errors
 /// When the link does not exist.
-pub fn operational(
+pub fn until_operational(
     handle: &Handle,
     link: &Link,
     until: Instant,
@@ -55,7 +55,7 @@ pub fn operational(
 /// # Errors
 /// When an address turns out to be taken (`DADFAILED`), or the deadline passes
 /// on an operational link.
-pub fn duplicates_detected(container: &Container, link: &Link) -> anyhow::Result<bool> {
+pub fn until_dad_completes(container: &Container, link: &Link) -> anyhow::Result<bool> {
     let handle = &container.rtnl;
     // Opened in the container: events come from the socket's namespace.
     let mut events = container.run(Handle::subscribe_addresses)??;
@@ -102,7 +102,10 @@ pub fn duplicates_detected(container: &Container, link: &Link) -> anyhow::Result
 ///
 /// # Errors
 /// When the routes cannot be listed.
-pub fn answering(handle: &Handle, addresses: impl Iterator<Item = IpAddr>) -> anyhow::Result<()> {
+pub fn until_reachable(
+    handle: &Handle,
+    addresses: impl Iterator<Item = IpAddr>,
+) -> anyhow::Result<()> {
     let mut missing: Vec<IpAddr> = addresses.filter(IpAddr::is_ipv6).collect();
     let filter = RouteFilter {
         family: Some(Family::V6),

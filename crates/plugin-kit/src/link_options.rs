@@ -104,7 +104,7 @@ impl Mtu {
 /// Keys for the link a plugin makes. 0 is the same as not given.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct LinkKeys {
+pub struct LinkOptions {
     /// `txQueueLen`: length of the transmit queue in packets.
     pub tx_queue_len: u32,
     /// `numQueues`: number of transmit and of receive queues.
@@ -115,7 +115,7 @@ pub struct LinkKeys {
     pub gro_max_size: u32,
 }
 
-impl LinkKeys {
+impl LinkOptions {
     /// Asks for them at the link's birth.
     pub fn apply(&self, spec: &mut LinkSpec<'_>) {
         let given = |number: u32| (number != 0).then_some(number);

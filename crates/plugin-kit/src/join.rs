@@ -1,10 +1,10 @@
-//! Two things at once, where both of them mostly wait.
+//! Two steps at once, where both mostly wait for the kernel.
 
 use std::thread;
 
 /// Runs `aside` in a thread of its own, which shares the network namespace, while
-/// `main` runs in the calling one.
-pub fn beside<A: Send, M>(aside: impl FnOnce() -> A + Send, main: impl FnOnce() -> M) -> (A, M) {
+/// `main` runs on the calling thread, and returns both results.
+pub fn join<A: Send, M>(aside: impl FnOnce() -> A + Send, main: impl FnOnce() -> M) -> (A, M) {
     thread::scope(|scope| {
         let running = scope.spawn(aside);
         let main = main();
@@ -18,7 +18,7 @@ pub fn beside<A: Send, M>(aside: impl FnOnce() -> A + Send, main: impl FnOnce() 
 #[cfg(test)]
 mod tests {
     #[test]
-    fn both_are_done() {
-        assert_eq!(super::beside(|| 1, || 2), (1, 2));
+    fn both_results_are_returned() {
+        assert_eq!(super::join(|| 1, || 2), (1, 2));
     }
 }

@@ -1,11 +1,11 @@
 //! What an attachment has in the packet filters, written down for its DEL.
 //!
 //! The kernel does not find a rule by whose it is: without notes all rules of a
-//! chain have to be listed. Notes are never needed, and what they say is looked at
+//! chain have to be listed. FilterRecord are never needed, and what they say is looked at
 //! before it is believed: they may be lost, and another program may have changed
 //! the rules.
 
-use crate::sha512;
+use crate::names::{attachment_hash, network_prefix};
 use cni_core::{Call, types::Attachment};
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -14,67 +14,45 @@ use std::path::{Path, PathBuf};
 /// One file an attachment, gone with the next start of the machine as the rules are.
 const DIRECTORY: &str = "/run/cni/filters";
 
-/// Digits of each of the two hashes that an attachment is known by.
-const DIGITS: usize = 16;
-
-fn hash(text: &str) -> String {
-    let mut digits = sha512::hex(text.as_bytes());
-    digits.truncate(DIGITS);
-    digits
-}
-
-/// What everything begins with that belongs to an attachment of `network`.
-#[must_use]
-pub fn of_network(network: &str) -> String {
-    format!("{}-", hash(network))
-}
-
-/// An attachment as the comments of upstream's nftables rules begin with: a hash of
-/// the network, a dash, a hash of interface and container.
-#[must_use]
-pub fn of_attachment(network: &str, container_id: &str, if_name: &str) -> String {
-    of_network(network) + &hash(&format!("{if_name}:{container_id}"))
-}
-
 /// The notes about one attachment: lines of words, the first of which says what
 /// they are about.
 #[derive(Debug)]
-pub struct Notes {
+pub struct FilterRecord {
     file: PathBuf,
     text: Option<String>,
 }
 
-impl Notes {
+impl FilterRecord {
     /// Those about the attachment that `call` is about.
     #[must_use]
-    pub fn of(call: &Call) -> Notes {
-        let name = of_attachment(&call.name, &call.container_id, &call.if_name);
-        Notes::read(Path::new(DIRECTORY).join(name))
+    pub fn of(call: &Call) -> FilterRecord {
+        let name = attachment_hash(&call.name, &call.container_id, &call.if_name);
+        FilterRecord::read(Path::new(DIRECTORY).join(name))
     }
 
-    fn read(file: PathBuf) -> Notes {
+    fn read(file: PathBuf) -> FilterRecord {
         let text = fs::read_to_string(&file).ok();
-        Notes { file, text }
+        FilterRecord { file, text }
     }
 
     /// Those about attachments of `network` that are not among `valid`.
-    pub fn of_others(network: &str, valid: &[Attachment]) -> Vec<Notes> {
+    pub fn stale(network: &str, valid: &[Attachment]) -> Vec<FilterRecord> {
         let known: Vec<String> = valid
             .iter()
-            .map(|a| of_attachment(network, &a.container_id, &a.if_name))
+            .map(|a| attachment_hash(network, &a.container_id, &a.if_name))
             .collect();
-        let begin = of_network(network);
+        let begin = network_prefix(network);
         let files = fs::read_dir(DIRECTORY).into_iter().flatten().flatten();
         let names = files.filter_map(|file| file.file_name().into_string().ok());
         names
             .filter(|name| name.starts_with(&begin) && !known.contains(name))
-            .map(|name| Notes::read(Path::new(DIRECTORY).join(name)))
+            .map(|name| FilterRecord::read(Path::new(DIRECTORY).join(name)))
             .collect()
     }
 
     /// Whether anything was noted, if only that something was begun.
     #[must_use]
-    pub fn exist(&self) -> bool {
+    pub fn exists(&self) -> bool {
         self.text.is_some()
     }
 
@@ -97,8 +75,8 @@ impl Notes {
         self.text.get_or_insert_default();
     }
 
-    /// Notes `words` about `topic`.
-    pub fn note(&mut self, topic: &str, words: &[String]) {
+    /// FilterRecord `words` about `topic`.
+    pub fn set(&mut self, topic: &str, words: &[String]) {
         let line = format!("{topic} {}\n", words.join(" "));
         self.write(&line);
         *self.text.get_or_insert_default() += &line;
@@ -118,7 +96,7 @@ impl Notes {
 
     /// Takes the notes away: nothing is left that they are about.
     pub fn remove(&mut self) {
-        if self.exist() {
+        if self.exists() {
             let _ = fs::remove_file(&self.file);
             self.text = None;
         }
@@ -129,28 +107,20 @@ impl Notes {
 mod tests {
     use super::*;
 
-    fn notes(text: &str) -> Notes {
-        Notes {
+    fn record(text: &str) -> FilterRecord {
+        FilterRecord {
             file: PathBuf::new(),
             text: Some(text.to_owned()),
         }
     }
 
     #[test]
-    fn attachments_are_known_as_upstream_knows_them() {
-        assert_eq!(
-            of_attachment("unit-test", "one", "eth0"),
-            "6fd94d501e58f0aa-287fc69eff0574a2"
-        );
-    }
-
-    #[test]
     fn the_last_whole_line_of_a_topic_counts() {
-        let notes = notes("a 1 2\nb 3\na 4\na 5 6");
-        assert_eq!(notes.get("a"), Some(vec!["4"]));
-        assert_eq!(notes.get("b"), Some(vec!["3"]));
-        assert_eq!(notes.get("c"), None);
-        assert_eq!(self::notes("").get("a"), None);
-        assert!(self::notes("").exist());
+        let record = record("a 1 2\nb 3\na 4\na 5 6");
+        assert_eq!(record.get("a"), Some(vec!["4"]));
+        assert_eq!(record.get("b"), Some(vec!["3"]));
+        assert_eq!(record.get("c"), None);
+        assert_eq!(self::record("").get("a"), None);
+        assert!(self::record("").exists());
     }
 }
