@@ -32,10 +32,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("crates/plugin-kit", &["libcni"]),
     ("crates/libcni", &["plugin-kit", "rtnl", "netfilter"]),
-    (
-        "crates/testkit",
-        &["cni-core", "plugin-kit", "rtnl", "netfilter"],
-    ),
+    ("crates/testkit", &["plugin-kit"]),
 ];
 
 pub(crate) fn run(arguments: &[String]) -> Outcome {

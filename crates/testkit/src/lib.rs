@@ -44,18 +44,25 @@
     reason = "test support ends the test by panicking, see the crate docs"
 )]
 
+mod common_cases;
 mod host;
 mod mounts;
 mod needs;
 mod node;
 mod packets;
+#[cfg(feature = "parsing")]
+pub mod parsing;
 mod plugin;
 mod run;
 mod service;
 mod snapshot;
-mod trial;
+
 mod user;
 
+pub use common_cases::{
+    SCRIPTED, ScriptedIpam, VERSIONS, del_from_anywhere, dual_stack, examples, fail_each_request,
+    leases, merge, single_interface_in_every_version, state, wire,
+};
 pub use host::{Container, Host};
 pub use needs::{DEFER, Deferred, KERNEL, UML, has, needs, patience, physical_device};
 pub use node::{Node, reach};
@@ -64,8 +71,4 @@ pub use plugin::{Invocation, PEER_DIR, Plugin, bin_dir, peer_dir};
 pub use run::{ErrorReply, Run, Running, run_all};
 pub use service::Service;
 pub use snapshot::Snapshot;
-pub use trial::{
-    SCRIPTED, ScriptedIpam, VERSIONS, del_from_anywhere, dual_stack, examples, fail_each_request,
-    leases, merge, single_interface_in_every_version, state, wire,
-};
 pub use user::{become_root, is_root};

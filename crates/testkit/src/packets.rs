@@ -4,9 +4,9 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::common_cases::wire;
 use crate::host::{Container, Host};
 use crate::node::Node;
-use crate::trial::wire;
 
 /// How long a datagram may take; one that is not there by then was dropped.
 const PATIENCE: Duration = Duration::from_millis(500);

@@ -1,93 +1,22 @@
 //! No input makes the plugin panic.
 
-use cni_core::skel::{self, Env};
 use cni_tuning::Tuning;
-use proptest::collection::vec;
-use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::json;
+use testkit::parsing::survives_any_input;
 
-/// Every verb, for a container whose namespace does not exist, ends with one document
-/// or none.
-fn all_verbs(stdin: &[u8], args: &str) -> Result<(), TestCaseError> {
-    for verb in ["ADD", "DEL", "CHECK", "GC", "STATUS"] {
-        let env = Env {
-            command: verb.into(),
-            container_id: "c1".into(),
-            netns: "/nowhere/netns".into(),
-            if_name: "eth0".into(),
-            path: "/nowhere/plugins".into(),
-            args: args.into(),
-            ..Env::default()
-        };
-        let outcome = skel::run(&Tuning, &env, stdin);
-        if outcome.exit == 0 {
-            prop_assert!(verb != "ADD" && outcome.stdout.is_empty(), "{}", verb);
-        } else {
-            let error: Value = serde_json::from_str(&outcome.stdout).unwrap();
-            prop_assert!(
-                error["msg"].as_str().is_some_and(|msg| !msg.is_empty()),
-                "{}",
-                error
-            );
-        }
-    }
-    Ok(())
-}
-
-fn any_value() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
-        any::<f64>().prop_map(Value::from),
-        any::<String>().prop_map(Value::from),
-        Just(json!("02:00:00:00:00:0a")),
-    ];
-    leaf.prop_recursive(4, 32, 4, |inner| {
-        let key = prop_oneof![
-            "[a-z]{0,8}",
-            "(net)?[./a-z]{0,12}",
-            proptest::sample::select(KEYS).prop_map(str::to_owned)
-        ];
-        prop_oneof![
-            vec(inner.clone(), 0..4).prop_map(Value::from),
-            vec((key, inner), 0..4)
-                .prop_map(|members| Value::Object(members.into_iter().collect())),
-        ]
-    })
-}
-
-/// Never a directory that could exist.
-const KEYS: &[&str] = &[
-    "cniVersion",
-    "name",
-    "type",
-    "sysctl",
-    "mac",
-    "mtu",
-    "promisc",
-    "allmulti",
-    "txQLen",
-    "prevResult",
-    "runtimeConfig",
-    "args",
-    "cni",
-    "cni.dev/valid-attachments",
-];
-
-proptest! {
-    #[test]
-    fn arbitrary_bytes(stdin in vec(any::<u8>(), 0..200)) {
-        all_verbs(&stdin, "")?;
-    }
-
-    #[test]
-    fn confused_types(key in proptest::sample::select(KEYS), value in any_value(), args in "(MAC=)?[a-f0-9:;=]{0,20}") {
-        let mut config = json!({
-            "cniVersion": "1.1.0", "name": "net", "type": "tuning", "dataDir": "/nowhere/data",
-            "sysctl": {"net.core.somaxconn": "1"}, "mtu": 1400, "prevResult": {"cniVersion": "1.1.0"},
-        });
-        config[key] = value;
-        all_verbs(config.to_string().as_bytes(), &args)?;
-    }
+#[test]
+fn no_input_makes_it_panic() {
+    let config = json!({
+        "cniVersion": "1.1.0", "name": "net", "type": "tuning",
+        "sysctl": {"net.core.somaxconn": "1"}, "mac": "02:00:00:00:00:01", "mtu": 1400,
+        "promisc": true, "allmulti": true, "txQLen": 100,
+        "capabilities": {"mac": true}, "runtimeConfig": {"mac": "02:00:00:00:00:02"},
+        "args": {"cni": {"mac": "02:00:00:00:00:03"}},
+        "cni.dev/valid-attachments": [{"containerID": "c", "ifname": "eth0"}],
+        "prevResult": {
+            "cniVersion": "1.1.0",
+            "interfaces": [{"name": "eth0", "sandbox": "/nowhere/netns"}],
+        },
+    });
+    survives_any_input(&Tuning, "eth0", &config);
 }
