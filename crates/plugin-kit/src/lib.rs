@@ -16,7 +16,7 @@ pub mod mac;
 pub mod masquerade;
 pub mod names;
 pub mod parent;
-pub mod single;
+pub mod single_interface;
 pub mod state;
 pub mod sysctl;
 pub mod undo;

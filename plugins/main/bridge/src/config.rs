@@ -6,7 +6,7 @@ use cni_core::{Call, Code, Dns, Error};
 use plugin_kit::dns::OwnDns;
 use plugin_kit::link_options::{LinkOptions, Mtu};
 use plugin_kit::mac::MacAddress;
-use plugin_kit::{Masquerade, single};
+use plugin_kit::{Masquerade, single_interface};
 use serde::Deserialize;
 
 use crate::guard::Guard;
@@ -118,7 +118,7 @@ impl Config {
     /// # Errors
     /// When something asked for is malformed, contradictory, or not supported.
     pub fn load(call: &Call) -> anyhow::Result<Config> {
-        let loaded = single::load::<Raw>(call, "failed to load netconf")?;
+        let loaded = single_interface::load::<Raw>(call, "failed to load netconf")?;
         let raw = loaded.own;
         let mut mac = raw.args.cni.mac.clone();
         if !call.args.is_empty() {

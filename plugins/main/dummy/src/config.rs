@@ -3,7 +3,7 @@
 use anyhow::bail;
 use cni_core::Call;
 use plugin_kit::link_options::LinkOptions;
-use plugin_kit::single;
+use plugin_kit::single_interface;
 use serde::Deserialize;
 
 /// The configuration, validated.
@@ -24,7 +24,7 @@ impl Config {
     /// When a key has the wrong type, or there is no IPAM plugin: an interface that
     /// leads nowhere is of use for its addresses only.
     pub fn load(call: &Call) -> anyhow::Result<Config> {
-        let loaded = single::load::<Raw>(call, "failed to parse network config")?;
+        let loaded = single_interface::load::<Raw>(call, "failed to parse network config")?;
         if call.ipam_type().is_none() {
             bail!("dummy interface requires an IPAM configuration");
         }

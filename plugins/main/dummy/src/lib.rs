@@ -7,7 +7,7 @@ pub use config::Config;
 
 use anyhow::Context;
 use cni_core::{AddResult, Call, Command, Plugin};
-use plugin_kit::single::{self, Checked};
+use plugin_kit::single_interface::{self, InterfaceCheck};
 use plugin_kit::{Container, Ipam, Side, Undo};
 use rtnl::{LinkKind, LinkSpec};
 
@@ -15,7 +15,7 @@ use rtnl::{LinkKind, LinkSpec};
 #[derive(Debug)]
 pub struct Dummy;
 
-const CHECKED: Checked = Checked {
+const CHECKED: InterfaceCheck = InterfaceCheck {
     kind: Some("dummy"),
     prefix: "dummy: ",
     lower_case: false,
@@ -35,17 +35,18 @@ impl Plugin for Dummy {
         let mut undo = Undo::new();
         let mut spec = LinkSpec::new(call.if_name.clone(), LinkKind::Dummy);
         config.keys.apply(&mut spec);
-        let link = single::create(&container, &Side::open(&container, true)?, spec, &mut undo)?;
+        let link =
+            single_interface::create(&container, &Side::open(&container, true)?, spec, &mut undo)?;
         let mut result = ipam.add()?;
         undo.push("release the addresses", || ipam.del());
-        single::claim(call, &link, &mut result);
-        single::configure(&container, &link, &result)?;
+        single_interface::claim(call, &link, &mut result);
+        single_interface::configure(&container, &link, &result)?;
         undo.disarm();
         Ok(result)
     }
 
     fn del(&self, call: &Call) -> anyhow::Result<()> {
-        single::del(call)
+        single_interface::del(call)
     }
 
     fn check(&self, call: &Call) -> anyhow::Result<()> {
@@ -54,7 +55,7 @@ impl Plugin for Dummy {
     }
 
     fn gc(&self, call: &Call) -> anyhow::Result<()> {
-        single::gc(call)
+        single_interface::gc(call)
     }
 
     fn status(&self, call: &Call) -> anyhow::Result<()> {

@@ -3,10 +3,10 @@
 use crate::Config;
 use anyhow::{Context, bail};
 use cni_core::Call;
-use plugin_kit::single::Checked;
+use plugin_kit::single_interface::InterfaceCheck;
 use plugin_kit::{Container, Ipam};
 
-const CHECKED: Checked = Checked {
+const CHECKED: InterfaceCheck = InterfaceCheck {
     kind: None,
     prefix: "",
     lower_case: false,

@@ -4,7 +4,7 @@ use crate::{Selector, sysfs};
 use anyhow::{Context, bail};
 use cni_core::types::NetConf;
 use cni_core::{Call, Dns};
-use plugin_kit::single;
+use plugin_kit::single_interface;
 use rtnl::Link;
 use serde::Deserialize;
 
@@ -51,7 +51,7 @@ impl Config {
     /// When something asked for is malformed, no device is, or a PCI device has no
     /// driver.
     pub fn load(call: &Call) -> anyhow::Result<Config> {
-        let loaded = single::load::<Raw>(call, "failed to load netconf")?;
+        let loaded = single_interface::load::<Raw>(call, "failed to load netconf")?;
         match loaded.own.selector()? {
             Some(selector) => Config::of(selector, &loaded.own, loaded.common),
             None => {
@@ -66,7 +66,7 @@ impl Config {
     /// # Errors
     /// As for [`Config::load`].
     pub(crate) fn load_for_status(call: &Call) -> anyhow::Result<Option<Config>> {
-        let loaded = single::load::<Raw>(call, "failed to load netconf")?;
+        let loaded = single_interface::load::<Raw>(call, "failed to load netconf")?;
         let by_runtime = loaded.common.capabilities.get("deviceID") == Some(&true);
         match by_runtime {
             true => Ok(None),

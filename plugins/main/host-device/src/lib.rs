@@ -17,7 +17,7 @@ pub use selector::Selector;
 
 use anyhow::{Context, anyhow};
 use cni_core::{AddResult, Call, Command, Interface, Plugin, Version};
-use plugin_kit::{Container, Ipam, Undo, refuse_inexpressible, single};
+use plugin_kit::{Container, Ipam, Undo, refuse_inexpressible, single_interface};
 use record::{Key, Record};
 use rtnl::{Handle, Link};
 
@@ -71,7 +71,7 @@ impl Plugin for HostDevice {
         }
         result.interfaces = vec![interface];
         if let (Some(link), Some(_)) = (&moved, &ipam) {
-            single::configure(&container, link, &result)?;
+            single_interface::configure(&container, link, &result)?;
         }
         undo.disarm();
         Ok(result)
@@ -108,7 +108,7 @@ impl Plugin for HostDevice {
             && let Err(e) = config.selector.find(&Handle::open()?)
             && !in_use(call, &config.selector)
         {
-            return Err(single::not_available(
+            return Err(single_interface::not_available(
                 e.context("failed to find host device"),
             ));
         }

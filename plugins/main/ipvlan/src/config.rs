@@ -4,7 +4,7 @@ use anyhow::bail;
 use cni_core::quote::quote;
 use cni_core::{AddResult, Call, Dns};
 use plugin_kit::link_options::{LinkOptions, Mtu};
-use plugin_kit::single;
+use plugin_kit::single_interface;
 use rtnl::IpvlanMode;
 use serde::Deserialize;
 
@@ -42,7 +42,7 @@ impl Config {
     /// # Errors
     /// When something asked for is malformed or unknown.
     pub fn load(call: &Call) -> anyhow::Result<Config> {
-        let loaded = single::load::<Raw>(call, "failed to load netconf")?;
+        let loaded = single_interface::load::<Raw>(call, "failed to load netconf")?;
         let raw = loaded.own;
         Ok(Config {
             mode: mode(&raw.mode)?,

@@ -7,7 +7,7 @@ pub use config::Config;
 
 use anyhow::bail;
 use cni_core::{AddResult, Call, Command, Plugin};
-use plugin_kit::single::{self, Checked};
+use plugin_kit::single_interface::{self, InterfaceCheck};
 use plugin_kit::{Container, Ipam, Side, Undo, parent};
 use rtnl::{Handle, IpvlanFlag, KindInfo, Link, LinkKind, LinkSpec};
 
@@ -15,7 +15,7 @@ use rtnl::{Handle, IpvlanFlag, KindInfo, Link, LinkKind, LinkSpec};
 #[derive(Debug)]
 pub struct Ipvlan;
 
-const CHECKED: Checked = Checked {
+const CHECKED: InterfaceCheck = InterfaceCheck {
     kind: Some("ipvlan"),
     prefix: "",
     lower_case: false,
@@ -47,7 +47,7 @@ impl Plugin for Ipvlan {
         }
         let mut undo = Undo::new();
         let spec = link_spec(call, &config, side.handle(), &master)?;
-        let link = single::create(&container, &side, spec, &mut undo)?;
+        let link = single_interface::create(&container, &side, spec, &mut undo)?;
         let mut result = match &ipam {
             Some(ipam) => {
                 let result = ipam.add()?;
@@ -56,16 +56,16 @@ impl Plugin for Ipvlan {
             }
             None => previous.unwrap_or_default(),
         };
-        single::claim(call, &link, &mut result);
-        single::announce(&container, &link.name)?;
-        single::configure(&container, &link, &result)?;
+        single_interface::claim(call, &link, &mut result);
+        single_interface::announce(&container, &link.name)?;
+        single_interface::configure(&container, &link, &result)?;
         result.dns = config.dns;
         undo.disarm();
         Ok(result)
     }
 
     fn del(&self, call: &Call) -> anyhow::Result<()> {
-        single::del(call)
+        single_interface::del(call)
     }
 
     fn check(&self, call: &Call) -> anyhow::Result<()> {
@@ -79,7 +79,7 @@ impl Plugin for Ipvlan {
     }
 
     fn gc(&self, call: &Call) -> anyhow::Result<()> {
-        single::gc(call)
+        single_interface::gc(call)
     }
 
     fn status(&self, call: &Call) -> anyhow::Result<()> {
@@ -93,7 +93,7 @@ impl Plugin for Ipvlan {
                     parent::usable(&master)?;
                     config.mtu.on(&host, &master)
                 })
-                .map_err(single::not_available)?;
+                .map_err(single_interface::not_available)?;
         }
         Ipam::of(call).map_or(Ok(()), |ipam| ipam.status())
     }

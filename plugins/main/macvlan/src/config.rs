@@ -4,7 +4,7 @@ use anyhow::{anyhow, bail};
 use cni_core::quote::quote;
 use cni_core::{Call, Dns};
 use plugin_kit::link_options::{LinkOptions, Mtu};
-use plugin_kit::{MacAddress, single};
+use plugin_kit::{MacAddress, single_interface};
 use rtnl::MacvlanMode;
 use serde::Deserialize;
 
@@ -54,7 +54,7 @@ impl Config {
     /// # Errors
     /// When something asked for is malformed or unknown.
     pub fn load(call: &Call) -> anyhow::Result<Config> {
-        let loaded = single::load::<Raw>(call, "failed to load netconf")?;
+        let loaded = single_interface::load::<Raw>(call, "failed to load netconf")?;
         let raw = loaded.own;
         Ok(Config {
             mode: mode(&raw.mode)?,

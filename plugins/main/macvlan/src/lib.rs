@@ -7,7 +7,7 @@ pub use config::Config;
 
 use anyhow::bail;
 use cni_core::{AddResult, Call, Command, Plugin};
-use plugin_kit::single::{self, Checked};
+use plugin_kit::single_interface::{self, InterfaceCheck};
 use plugin_kit::{Container, Ipam, Side, Undo, parent, refuse_inexpressible};
 use rtnl::{Handle, KindInfo, Link, LinkKind, LinkSpec};
 
@@ -15,7 +15,7 @@ use rtnl::{Handle, KindInfo, Link, LinkKind, LinkSpec};
 #[derive(Debug)]
 pub struct Macvlan;
 
-const CHECKED: Checked = Checked {
+const CHECKED: InterfaceCheck = InterfaceCheck {
     kind: Some("macvlan"),
     prefix: "",
     lower_case: true,
@@ -41,16 +41,16 @@ impl Plugin for Macvlan {
         let mut spec = link_spec(call, &config, side.handle(), &master)?;
         // Without addresses to wait for, it is up from birth.
         spec.up = ipam.is_none();
-        let link = single::create(&container, &side, spec, &mut undo)?;
+        let link = single_interface::create(&container, &side, spec, &mut undo)?;
         let mut result = AddResult::default();
         if let Some(ipam) = &ipam {
             result = ipam.add()?;
             undo.push("release the addresses", || ipam.del());
         }
-        single::claim(call, &link, &mut result);
+        single_interface::claim(call, &link, &mut result);
         if ipam.is_some() {
-            single::announce(&container, &link.name)?;
-            single::configure(&container, &link, &result)?;
+            single_interface::announce(&container, &link.name)?;
+            single_interface::configure(&container, &link, &result)?;
         }
         result.dns = config.dns;
         undo.disarm();
@@ -58,7 +58,7 @@ impl Plugin for Macvlan {
     }
 
     fn del(&self, call: &Call) -> anyhow::Result<()> {
-        single::del(call)
+        single_interface::del(call)
     }
 
     fn check(&self, call: &Call) -> anyhow::Result<()> {
@@ -72,7 +72,7 @@ impl Plugin for Macvlan {
     }
 
     fn gc(&self, call: &Call) -> anyhow::Result<()> {
-        single::gc(call)
+        single_interface::gc(call)
     }
 
     fn status(&self, call: &Call) -> anyhow::Result<()> {
@@ -85,7 +85,7 @@ impl Plugin for Macvlan {
                     parent::usable(&master)?;
                     config.mtu.on(&host, &master)
                 })
-                .map_err(single::not_available)?;
+                .map_err(single_interface::not_available)?;
         }
         Ipam::of(call).map_or(Ok(()), |ipam| ipam.status())
     }

@@ -5,11 +5,11 @@ use anyhow::{Context, anyhow, bail};
 use cni_core::quote::quote;
 use cni_core::{AddResult, Call, Cidr, Interface, IpConfig};
 use plugin_kit::Container;
-use plugin_kit::single::Checked;
+use plugin_kit::single_interface::InterfaceCheck;
 use rtnl::{Family, Handle, Link, RouteFilter};
 use std::net::IpAddr;
 
-const CHECKED: Checked = Checked {
+const CHECKED: InterfaceCheck = InterfaceCheck {
     kind: None,
     prefix: "ptp: ",
     lower_case: false,

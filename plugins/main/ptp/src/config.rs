@@ -3,7 +3,7 @@
 use cni_core::{Call, Code, Dns, Error};
 use plugin_kit::dns::OwnDns;
 use plugin_kit::link_options::{LinkOptions, Mtu};
-use plugin_kit::{Masquerade, single};
+use plugin_kit::{Masquerade, single_interface};
 use serde::Deserialize;
 
 /// The configuration, validated.
@@ -36,7 +36,7 @@ impl Config {
     /// # Errors
     /// When something asked for is malformed.
     pub fn load(call: &Call) -> anyhow::Result<Config> {
-        let loaded = single::load::<Raw>(call, "failed to load netconf")?;
+        let loaded = single_interface::load::<Raw>(call, "failed to load netconf")?;
         let raw = loaded.own;
         Ok(Config {
             mtu: mtu(raw.mtu)?,

@@ -18,7 +18,9 @@ use plugin_kit::join::join;
 use plugin_kit::link_options::{self, Mtu};
 use plugin_kit::masquerade::Known;
 use plugin_kit::veth::{self, VethSpec};
-use plugin_kit::{Container, FilterRecord, Ipam, Undo, forwarding, masquerade, parent, single};
+use plugin_kit::{
+    Container, FilterRecord, Ipam, Undo, forwarding, masquerade, parent, single_interface,
+};
 use rtnl::Handle;
 
 /// The plugin.
@@ -84,14 +86,14 @@ impl Plugin for Ptp {
         let mut record = FilterRecord::of(call);
         let known = masquerade::concerns(call, &record).then(|| Known::of(call, &record));
         let Some(known) = known else {
-            return single::del(call);
+            return single_interface::del(call);
         };
         // Both mostly wait, until nobody can be using what they have removed.
         let remove_rules = || {
             let nft = Nft::open().ok();
             masquerade::tear_down(nft.as_ref(), call, &record, &known)
         };
-        let (removed, unplugged) = join(remove_rules, || single::del(call));
+        let (removed, unplugged) = join(remove_rules, || single_interface::del(call));
         let mut failures = Failures::default();
         failures.add(unplugged);
         match removed {
@@ -107,7 +109,7 @@ impl Plugin for Ptp {
 
     fn gc(&self, call: &Call) -> anyhow::Result<()> {
         let mut failures = Failures::default();
-        failures.add(single::gc(call));
+        failures.add(single_interface::gc(call));
         failures.add(masquerade::collect(call));
         failures.result()?;
         let valid = call.valid_attachments()?;

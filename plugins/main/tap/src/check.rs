@@ -3,10 +3,10 @@
 use crate::{Config, bridge};
 use anyhow::bail;
 use cni_core::Call;
-use plugin_kit::single::Checked;
+use plugin_kit::single_interface::InterfaceCheck;
 use rtnl::{KindInfo, Link, TunInfo};
 
-const CHECKED: Checked = Checked {
+const CHECKED: InterfaceCheck = InterfaceCheck {
     kind: Some("tun"),
     prefix: "",
     lower_case: false,

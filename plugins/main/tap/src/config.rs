@@ -4,7 +4,7 @@ use cni_core::quote::quote;
 use cni_core::skel::validate_if_name;
 use cni_core::{Call, Code, Dns, Error};
 use plugin_kit::link_options::{LinkOptions, Mtu};
-use plugin_kit::{MacAddress, parent, single};
+use plugin_kit::{MacAddress, parent, single_interface};
 use rtnl::{Handle, Link, LinkChange};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -63,7 +63,7 @@ impl Config {
     /// # Errors
     /// When something asked for is malformed or not supported.
     pub fn load(call: &Call) -> anyhow::Result<Config> {
-        let loaded = single::load::<Raw>(call, "failed to load netconf")?;
+        let loaded = single_interface::load::<Raw>(call, "failed to load netconf")?;
         let raw = loaded.own;
         // Of several the last: what is written down, the operator's, the runtime's.
         let mut mac = raw.mac;

@@ -15,7 +15,9 @@ pub use tun::TunSpec;
 use anyhow::{Context, anyhow};
 use cni_core::quote::quote;
 use cni_core::{AddResult, Call, Command, Plugin};
-use plugin_kit::{Container, Ipam, Undo, addressing, refuse_inexpressible, single, sysctl, veth};
+use plugin_kit::{
+    Container, Ipam, Undo, addressing, refuse_inexpressible, single_interface, sysctl, veth,
+};
 use rtnl::{Link, LinkChange, Request};
 
 /// The plugin.
@@ -50,10 +52,11 @@ impl Plugin for Tap {
             result = ipam.add()?;
             undo.push("release the addresses", || ipam.del());
         }
-        single::claim(call, &link, &mut result);
+        single_interface::claim(call, &link, &mut result);
         match ipam {
             Some(_) => configure(&container, &link, &result)?,
-            None => single::set_up(&container, &link).context("failed to set tap interface up")?,
+            None => single_interface::set_up(&container, &link)
+                .context("failed to set tap interface up")?,
         }
         result.dns = config.dns;
         undo.disarm();
@@ -61,7 +64,7 @@ impl Plugin for Tap {
     }
 
     fn del(&self, call: &Call) -> anyhow::Result<()> {
-        single::del(call)
+        single_interface::del(call)
     }
 
     fn check(&self, call: &Call) -> anyhow::Result<()> {
@@ -69,12 +72,12 @@ impl Plugin for Tap {
     }
 
     fn gc(&self, call: &Call) -> anyhow::Result<()> {
-        single::gc(call)
+        single_interface::gc(call)
     }
 
     fn status(&self, call: &Call) -> anyhow::Result<()> {
         Config::load(call)?;
-        tun::available().map_err(single::not_available)?;
+        tun::available().map_err(single_interface::not_available)?;
         Ipam::of(call).map_or(Ok(()), |ipam| ipam.status())
     }
 }

@@ -3,7 +3,7 @@
 use anyhow::bail;
 use cni_core::{Call, Dns};
 use plugin_kit::link_options::{LinkOptions, Mtu};
-use plugin_kit::single;
+use plugin_kit::single_interface;
 use serde::Deserialize;
 
 /// The largest VLAN ID; 4095 is reserved (IEEE 802.1Q, table 9-2).
@@ -42,7 +42,7 @@ impl Config {
     /// # Errors
     /// When something asked for is malformed, or a necessary key is missing.
     pub fn load(call: &Call) -> anyhow::Result<Config> {
-        let loaded = single::load::<Raw>(call, "failed to load netconf")?;
+        let loaded = single_interface::load::<Raw>(call, "failed to load netconf")?;
         let raw = loaded.own;
         if raw.master.is_empty() {
             bail!(

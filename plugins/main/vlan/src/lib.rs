@@ -7,7 +7,7 @@ pub use config::Config;
 
 use anyhow::{Context, anyhow, bail};
 use cni_core::{AddResult, Call, Command, Plugin};
-use plugin_kit::single::{self, Checked};
+use plugin_kit::single_interface::{self, InterfaceCheck};
 use plugin_kit::{Container, Ipam, Side, Undo, parent};
 use rtnl::{Handle, KindInfo, Link, LinkKind, LinkSpec};
 
@@ -15,7 +15,7 @@ use rtnl::{Handle, KindInfo, Link, LinkKind, LinkSpec};
 #[derive(Debug)]
 pub struct Vlan;
 
-const CHECKED: Checked = Checked {
+const CHECKED: InterfaceCheck = InterfaceCheck {
     kind: Some("vlan"),
     prefix: "vlan: ",
     lower_case: false,
@@ -36,21 +36,21 @@ impl Plugin for Vlan {
         ipam.start(Command::Add);
         let mut undo = Undo::new();
         let spec = link_spec(call, &config, side.handle(), &master)?;
-        let link = single::create(&container, &side, spec, &mut undo)?;
+        let link = single_interface::create(&container, &side, spec, &mut undo)?;
         // This plugin alone has its own code for a failure of IPAM, as upstream.
         let mut result = ipam
             .add()
             .map_err(|e| anyhow!("failed to execute IPAM delegate: {e:#}"))?;
         undo.push("release the addresses", || ipam.del());
-        single::claim(call, &link, &mut result);
-        single::configure(&container, &link, &result)?;
+        single_interface::claim(call, &link, &mut result);
+        single_interface::configure(&container, &link, &result)?;
         result.dns = config.dns;
         undo.disarm();
         Ok(result)
     }
 
     fn del(&self, call: &Call) -> anyhow::Result<()> {
-        single::del(call)
+        single_interface::del(call)
     }
 
     fn check(&self, call: &Call) -> anyhow::Result<()> {
@@ -64,7 +64,7 @@ impl Plugin for Vlan {
     }
 
     fn gc(&self, call: &Call) -> anyhow::Result<()> {
-        single::gc(call)
+        single_interface::gc(call)
     }
 
     fn status(&self, call: &Call) -> anyhow::Result<()> {
@@ -74,7 +74,7 @@ impl Plugin for Vlan {
             let host = Handle::open()?;
             parent::find(&host, &config.master)
                 .and_then(|master| config.mtu.on(&host, &master))
-                .map_err(single::not_available)?;
+                .map_err(single_interface::not_available)?;
         }
         ipam(call)?.status()
     }

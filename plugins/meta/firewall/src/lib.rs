@@ -13,7 +13,7 @@ pub use config::{Backend, Config, Policy};
 
 use attachment::{Attachment, required_result};
 use cni_core::{AddResult, Call, Plugin, Version};
-use plugin_kit::single::not_available;
+use plugin_kit::single_interface::not_available;
 use serving::Server;
 
 /// The plugin.

@@ -18,7 +18,7 @@ use backup::{Backup, Store};
 use cni_core::quote::quote;
 use cni_core::{AddResult, Call, Plugin, Version};
 use plugin_kit::chain::{self, note};
-use plugin_kit::{Container, Undo, check, single};
+use plugin_kit::{Container, Undo, check, single_interface};
 use rtnl::Link;
 use sysctl::{Change, Values};
 
@@ -103,7 +103,7 @@ impl Plugin for Tuning {
 
     fn status(&self, call: &Call) -> anyhow::Result<()> {
         let config = Config::load(call)?;
-        allowlist::refuse_others(&config.sysctls).map_err(single::not_available)
+        allowlist::refuse_others(&config.sysctls).map_err(single_interface::not_available)
     }
 }
 

@@ -212,7 +212,7 @@ pub fn not_available(why: impl std::fmt::Display) -> anyhow::Error {
 
 /// CHECK, with a plugin's own kind of link and words.
 #[derive(Clone, Copy, Debug)]
-pub struct Checked {
+pub struct InterfaceCheck {
     /// The kind that the kernel must name, if it names one.
     pub kind: Option<&'static str>,
     /// What some of the texts begin with.
@@ -221,7 +221,7 @@ pub struct Checked {
     pub lower_case: bool,
 }
 
-impl Checked {
+impl InterfaceCheck {
     /// Compares prevResult with the kernel: IPAM, the interface, what `own` looks
     /// at, addresses, routes.
     ///
@@ -301,14 +301,14 @@ mod tests {
 
     #[test]
     fn plugins_have_their_own_words() {
-        let vlan = Checked {
+        let vlan = InterfaceCheck {
             kind: Some("vlan"),
             prefix: "vlan: ",
             lower_case: false,
         };
         assert_eq!(vlan.say("Required"), "vlan: Required");
         assert_eq!(vlan.in_case("Error: x"), "Error: x");
-        let macvlan = Checked {
+        let macvlan = InterfaceCheck {
             kind: Some("macvlan"),
             prefix: "",
             lower_case: true,
