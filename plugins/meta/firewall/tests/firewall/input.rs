@@ -1,8 +1,8 @@
 //! What cannot be meant is refused before anything is changed.
 
-use crate::common::{bridged, config, firewall};
+use crate::common::{bridged, config, filter_tables, firewall, mentions};
 use serde_json::{Value, json};
-use testkit::Host;
+use testkit::{Host, Node};
 
 #[test]
 fn refused_before_anything_is_changed() {
@@ -34,16 +34,6 @@ fn refused_before_anything_is_changed() {
             json!({"backend": []}),
             999,
             "failed to load netconf: backend: expected a string",
-        ),
-        (
-            json!({"backend": "iptable"}),
-            7,
-            "unrecognized backend \"iptable\"; it must be \"iptables\", \"firewalld\" or \"nftables\"",
-        ),
-        (
-            json!({"backend": "NFTables"}),
-            7,
-            "unrecognized backend \"NFTables\"",
         ),
         (
             json!({"FirewalldZone": {}}),
@@ -152,10 +142,62 @@ fn status() {
     status(json!({"backend": "firewalld"}))
         .expect_error(50)
         .mentions("firewalld does not run");
-    status(json!({"backend": "anything"}))
-        .expect_error(7)
-        .mentions("unrecognized backend");
     status(json!({"ingressPolicy": "x"}))
         .expect_error(999)
         .mentions("unknown ingress policy");
+}
+
+/// Upstream takes an unknown name for none: a network that works must go on working.
+#[test]
+fn an_unknown_backend_is_chosen_automatically_with_a_warning() {
+    for backend in ["iptable", "NFTables"] {
+        let host = Host::new();
+        let c1 = host.container("c1");
+        let unknown = config(json!({"backend": backend}));
+        let warning = format!(
+            "firewall: unrecognized backend \"{backend}\", choosing one automatically; \
+             set it to \"iptables\", \"firewalld\" or \"nftables\", or remove it\n"
+        );
+        let run = firewall().add(&c1, &unknown).expect_ok();
+        assert_eq!(run.stderr_text(), warning);
+        let automatic = Host::new();
+        let other = automatic.container("c1");
+        firewall().add(&other, &config(json!({}))).expect_ok();
+        assert_eq!(filter_tables(&host), filter_tables(&automatic));
+        let run = firewall().status(&unknown).expect_ok();
+        assert_eq!(run.stderr_text(), warning);
+        firewall().check(&c1, &unknown).expect_ok();
+        let run = firewall().del(&c1, &unknown).expect_ok();
+        assert_eq!(run.stderr_text(), "");
+        assert!(!mentions(&host, "10.1.0.2"));
+    }
+}
+
+/// Programs match on upstream's text; what we add to it is in the details.
+#[test]
+fn messages_are_those_of_upstream() {
+    let host = Host::new();
+    let c1 = host.container("c1");
+    let error = |extra: Value, verb: &str| {
+        let call = firewall().command(verb).container(&c1);
+        let error = call.config(&config(extra)).run().expect_error(999);
+        (error.msg, error.details)
+    };
+    for verb in ["ADD", "CHECK"] {
+        let (msg, details) = error(json!({"ingressPolicy": "closed"}), verb);
+        assert_eq!(msg, "unknown ingress policy: \"closed\"");
+        assert!(details.contains("\"same-bridge\""), "{details}");
+    }
+    firewall()
+        .add(&c1, &config(json!({"backend": "iptables"})))
+        .expect_ok();
+    let words = ["iptables", "-F", "CNI-FORWARD"];
+    host.command(&words);
+    let (msg, details) = error(json!({"backend": "iptables"}), "CHECK");
+    let rule = "-m comment --comment CNI firewall plugin admin overrides -j CNI-ADMIN";
+    assert_eq!(msg, format!("expected CNI-FORWARD rule [{rule}] not found"));
+    assert!(
+        details.contains("chain CNI-FORWARD of table filter"),
+        "{details}"
+    );
 }

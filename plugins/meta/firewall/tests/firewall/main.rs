@@ -2,6 +2,7 @@
 //! containers of the tests' own. One program, so that it is linked once.
 #![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
 
+mod addresses;
 mod check;
 mod common;
 mod crowd;
