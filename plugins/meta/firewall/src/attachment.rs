@@ -4,7 +4,7 @@
 use crate::config::{Config, Policy};
 use anyhow::{Context, bail};
 use cni_core::quote::quote;
-use cni_core::{AddResult, Call, IpConfig};
+use cni_core::{AddResult, Call};
 use std::net::IpAddr;
 
 /// Whose attachment it is, and what is known of it.
@@ -50,10 +50,9 @@ impl Attachment {
         config: &Config,
         result: &AddResult,
     ) -> anyhow::Result<Attachment> {
-        let ips = result.ips.iter().filter(|ip| !is_of_host(result, ip));
         Ok(Attachment {
             owner: Owner::of(call),
-            addresses: sorted(ips),
+            addresses: addresses(result),
             bridge: bridge(config.policy, result)?,
         })
     }
@@ -66,23 +65,14 @@ pub(crate) fn required_result(call: &Call) -> anyhow::Result<AddResult> {
         .context("missing prevResult from earlier plugin")
 }
 
-/// All addresses of a result; DEL goes by them, whoever made the rules.
-pub(crate) fn all_addresses(result: &AddResult) -> Vec<IpAddr> {
-    sorted(result.ips.iter())
-}
-
-fn sorted<'r>(ips: impl Iterator<Item = &'r IpConfig>) -> Vec<IpAddr> {
-    let mut addresses: Vec<IpAddr> = ips.map(|ip| ip.address.addr()).collect();
+/// Returns all addresses of a result, each once, IPv4 first. As upstream does, they
+/// are taken whichever interface they are listed for: not every main plugin says
+/// which of its interfaces are the container's.
+pub(crate) fn addresses(result: &AddResult) -> Vec<IpAddr> {
+    let mut addresses: Vec<IpAddr> = result.ips.iter().map(|ip| ip.address.addr()).collect();
     addresses.sort_unstable();
     addresses.dedup();
     addresses
-}
-
-/// Whether an address is that of an interface of the host, such as a gateway's.
-fn is_of_host(result: &AddResult, ip: &IpConfig) -> bool {
-    let number = ip.interface.and_then(|number| usize::try_from(number).ok());
-    let interface = number.and_then(|number| result.interfaces.get(number));
-    interface.is_some_and(|interface| interface.sandbox.is_empty())
 }
 
 /// The bridge plugin puts its bridge first. An interface of the container in that
@@ -109,38 +99,12 @@ mod tests {
     use super::*;
     use cni_core::Interface;
 
-    fn ip(address: &str, interface: Option<i64>) -> IpConfig {
-        let mut ip = IpConfig::new(address.parse().unwrap());
-        ip.interface = interface;
-        ip
-    }
-
     fn interface(name: &str, sandbox: &str) -> Interface {
         Interface {
             name: name.to_owned(),
             sandbox: sandbox.to_owned(),
             ..Interface::default()
         }
-    }
-
-    #[test]
-    fn addresses_of_the_host_are_its_own() {
-        let result = AddResult {
-            interfaces: vec![interface("cni0", ""), interface("eth0", "/ns")],
-            ips: vec![
-                ip("fd00::2/64", Some(1)),
-                ip("10.0.0.1/24", Some(0)),
-                ip("10.0.0.2/24", Some(1)),
-                ip("10.0.0.2/16", None),
-                ip("10.0.0.3/24", Some(9)),
-                ip("10.0.0.4/24", Some(-1)),
-            ],
-            ..AddResult::default()
-        };
-        let own = result.ips.iter().filter(|ip| !is_of_host(&result, ip));
-        let text: Vec<String> = sorted(own).iter().map(IpAddr::to_string).collect();
-        assert_eq!(text, ["10.0.0.2", "10.0.0.3", "10.0.0.4", "fd00::2"]);
-        assert_eq!(all_addresses(&result).len(), 5);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! DEL and GC: finding what was made, whoever made it and however far it got.
 
-use crate::attachment::{Owner, all_addresses};
+use crate::attachment::{Owner, addresses};
 use crate::config::{Backend, Config, Policy};
 use crate::record::{Claim, Record, note};
 use crate::serving::{firewalld_if_any, source};
@@ -23,7 +23,7 @@ pub(crate) fn del(call: &Call) -> anyhow::Result<()> {
         note(&format!("going on without prevResult: {error}"));
         None
     });
-    let told = result.as_ref().map(all_addresses).unwrap_or_default();
+    let told = result.as_ref().map(addresses).unwrap_or_default();
     let mut addresses = told.clone();
     if result.is_none() {
         let own = Record::all().into_iter();

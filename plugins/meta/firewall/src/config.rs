@@ -1,6 +1,7 @@
 //! What may be asked of the firewall plugin.
 
-use anyhow::{Context, bail};
+use crate::record::note;
+use anyhow::Context;
 use cni_core::quote::quote;
 use cni_core::{Call, Code, Error};
 use serde::Deserialize;
@@ -57,19 +58,21 @@ impl Config {
     /// Decodes and validates the configuration of `call`.
     ///
     /// # Errors
-    /// When a value has the wrong type, the backend or the policy is unknown, or the
-    /// chain cannot be the administrator's.
+    /// When a value has the wrong type, the policy is unknown, or the chain cannot be
+    /// the administrator's. An unknown backend is not an error, as with upstream: it
+    /// logs a warning and stands for [`Backend::Auto`].
     pub fn load(call: &Call) -> anyhow::Result<Config> {
         let raw = Raw::load(call)?;
-        let Some(backend) = Backend::from_name(&raw.backend) else {
-            return Err(unknown_backend(&raw.backend).into());
-        };
-        let Some(policy) = Policy::from_name(&raw.ingress_policy) else {
-            bail!(
-                "unknown ingress policy: {}; it must be \"open\", \"same-bridge\" or \"isolated\"",
-                quote(&raw.ingress_policy)
-            );
-        };
+        let policy = Policy::from_name(&raw.ingress_policy)
+            .ok_or_else(|| unknown_policy(&raw.ingress_policy))?;
+        let backend = Backend::from_name(&raw.backend).unwrap_or_else(|| {
+            note(&format!(
+                "unrecognized backend {}, choosing one automatically; \
+                 set it to \"iptables\", \"firewalld\" or \"nftables\", or remove it",
+                quote(&raw.backend)
+            ));
+            Backend::Auto
+        });
         let config = raw.with(backend, policy);
         refuse_bad_chain(&config.admin_chain)?;
         Ok(config)
@@ -109,8 +112,7 @@ fn or(given: String, default: &str) -> String {
 }
 
 impl Backend {
-    /// The backend of a name; without one it is chosen. Upstream takes any other name
-    /// for none: a slip of the pen would then be found when packets are.
+    /// Returns the backend of this name, [`Backend::Auto`] for an empty one.
     fn from_name(name: &str) -> Option<Backend> {
         match name {
             "" => Some(Backend::Auto),
@@ -122,15 +124,10 @@ impl Backend {
     }
 }
 
-fn unknown_backend(name: &str) -> Error {
-    Error::new(
-        Code::INVALID_NETWORK_CONFIG,
-        format!(
-            "unrecognized backend {}; it must be \"iptables\", \"firewalld\" or \"nftables\", \
-             or left out to have one chosen",
-            quote(name)
-        ),
-    )
+fn unknown_policy(name: &str) -> Error {
+    let msg = format!("unknown ingress policy: {}", quote(name));
+    Error::new(Code::INTERNAL, msg)
+        .with_details("ingressPolicy must be \"open\", \"same-bridge\" or \"isolated\"")
 }
 
 impl Policy {

@@ -5,6 +5,7 @@ use crate::attachment::Attachment;
 use crate::config::{Config, Policy};
 use crate::record::{Record, note};
 use anyhow::{anyhow, bail};
+use cni_core::{Code, Error as CniError};
 use netfilter::Error;
 use netfilter::iptables::{Change, Family, Iptables, Rule, Saved, Table};
 use std::net::IpAddr;
@@ -394,10 +395,13 @@ fn require(saved: &Saved, chain: &str, rule: &Rule, whose: &str) -> anyhow::Resu
     if saved.has_rule(chain, rule) {
         return Ok(());
     }
-    bail!(
-        "expected {whose}rule [{}] not found in chain {chain} of table filter",
+    let msg = format!(
+        "expected {whose}rule [{}] not found",
         rule.words().join(" ")
-    )
+    );
+    Err(CniError::new(Code::INTERNAL, msg)
+        .with_details(format!("it is not in chain {chain} of table filter"))
+        .into())
 }
 
 /// Releases of upstream before `isolated` have other comments, which are as good.
