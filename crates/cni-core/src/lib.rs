@@ -9,7 +9,6 @@
 mod arena;
 pub mod args;
 pub mod cidr;
-pub mod errno;
 pub mod error;
 pub mod invoke;
 pub mod json;
@@ -21,6 +20,7 @@ pub mod version;
 
 pub use arena::Arena;
 pub use cidr::Cidr;
+pub use errno_text as errno;
 pub use error::{Code, Error};
 pub use skel::{Call, Command, Plugin};
 pub use types::{AddResult, Dns, Interface, IpConfig, Route};

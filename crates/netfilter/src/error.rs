@@ -222,7 +222,7 @@ impl fmt::Display for Error {
                 text,
                 culprit,
             } => {
-                write!(f, "{what}: {}", netlink::errno_text(*errno))?;
+                write!(f, "{what}: {}", errno_text::text(*errno))?;
                 if !text.is_empty() {
                     write!(f, ": {text}")?;
                 }
@@ -268,7 +268,7 @@ impl fmt::Display for Error {
                 write!(f, "{what}: no answer after {} s", waited.as_secs())?;
             }
             Kind::Io { call, error } => match error.raw_os_error() {
-                Some(errno) => write!(f, "{what}: {call}: {}", netlink::errno_text(errno))?,
+                Some(errno) => write!(f, "{what}: {call}: {}", errno_text::text(errno))?,
                 None => write!(f, "{what}: {call}: {error}")?,
             },
             Kind::Bus { name, text } if text.is_empty() => write!(f, "{what}: {name}")?,

@@ -151,7 +151,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
             Kind::Kernel { errno, text } => {
-                errno::write_text(f, *errno)?;
+                f.write_str(&errno_text::text(*errno))?;
                 if text.is_empty() {
                     return Ok(());
                 }
@@ -159,7 +159,7 @@ impl fmt::Display for Error {
             }
             Kind::Socket { errno, call } => {
                 write!(f, "netlink {call}: ")?;
-                errno::write_text(f, *errno)
+                f.write_str(&errno_text::text(*errno))
             }
             Kind::LinkNotFound => f.write_str("Link not found"),
             Kind::Timeout { seconds } => {

@@ -14,7 +14,6 @@ use crate::socket::Socket;
 use crate::wire::message;
 
 pub use self::dump::Dumped;
-pub use crate::errno::text as errno_text;
 pub use crate::error::Error;
 #[cfg(feature = "fault-injection")]
 pub use crate::fault::strike as injected_fault;
