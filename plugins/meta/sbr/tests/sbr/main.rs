@@ -7,6 +7,7 @@ mod check;
 mod common;
 mod del;
 mod interop;
+mod multipath;
 mod page;
 mod parsing;
 mod rollback;
