@@ -3,12 +3,13 @@
 
 use std::net::IpAddr;
 
+use crate::address::Family;
 use crate::error::Error;
 use crate::handle::Handle;
 use crate::request::Request;
 use crate::route::Exclusivity;
-use crate::route_list::{Route, RouteFilter};
-use crate::wire::attr::{align, u16_at, u32_at};
+use crate::route_list::{NextHop, Route, RouteFilter, next_hops};
+use crate::wire::attr::{align, u32_at};
 use crate::wire::*;
 
 /// `RTNH_F_ONLINK`: the one flag of a next hop that is asked for. The others tell of
@@ -59,6 +60,56 @@ impl RouteCopy {
             // Everything was an attribute before.
             body: body.finish().unwrap_or_default(),
         }
+    }
+
+    /// Splits a multipath route into the part whose next hops are on the link `index` and
+    /// the part whose next hops are not. Other routes, and those whose next hops are all
+    /// of one kind, are returned whole.
+    ///
+    /// Only IPv6 routes are split: the kernel stores each next hop as a route of its own
+    /// (`fib6_siblings`), which can be added and deleted without the others. The next
+    /// hops of an IPv4 route, and those of a next hop object (`RTA_NH_ID`), exist only
+    /// together.
+    #[must_use]
+    pub fn split_by_link(self, index: u32) -> Vec<RouteCopy> {
+        let is_split = self.route.family == Family::V6
+            && self.route.uses_link(index)
+            && self.route.hops.iter().any(|hop| hop.oif != index);
+        if !is_split {
+            return vec![self];
+        }
+        let parts = [
+            self.with_next_hops(|hop| hop.oif != index),
+            self.with_next_hops(|hop| hop.oif == index),
+        ];
+        match parts {
+            [Some(others), Some(own)] => vec![others, own],
+            _ => vec![self],
+        }
+    }
+
+    /// The same route with only the next hops that `keep` selects. `None` if the
+    /// message has no next hops, because it names a next hop object.
+    fn with_next_hops(&self, keep: impl Fn(&NextHop) -> bool) -> Option<RouteCopy> {
+        let mut body = Builder::with_raw_header(self.body.get(..RTMSG_LEN)?);
+        let mut has_hops = false;
+        for attribute in Attributes::after(&self.body, RTMSG_LEN) {
+            if attribute.kind != RTA_MULTIPATH {
+                put(&mut body, attribute.kind, attribute.value);
+                continue;
+            }
+            let mut kept = Vec::with_capacity(attribute.value.len());
+            for hop in next_hops(attribute.value) {
+                if NextHop::decode(hop).is_some_and(|hop| keep(&hop)) {
+                    kept.extend_from_slice(hop);
+                    kept.resize(align(kept.len()), 0);
+                }
+            }
+            has_hops = !kept.is_empty();
+            body.raw(RTA_MULTIPATH, &kept);
+        }
+        let body = body.finish().ok().filter(|_| has_hops)?;
+        RouteCopy::decode(&body)
     }
 
     /// As bytes, for this machine until its next start.
@@ -151,16 +202,14 @@ fn put(body: &mut Builder, kind: u16, value: &[u8]) {
 
 /// `RTA_MULTIPATH` without the state of the next hops.
 fn stateless(hops: &[u8]) -> Vec<u8> {
-    let mut hops = hops.to_vec();
-    let mut at = 0;
-    while let Some(len) = u16_at(&hops, at) {
-        if usize::from(len) < RTNEXTHOP_LEN || at + RTNEXTHOP_LEN > hops.len() {
-            break;
-        }
-        hops[at + HOP_FLAGS] &= RTNH_F_ONLINK;
-        at += align(len.into());
+    let mut copy = Vec::with_capacity(hops.len());
+    for hop in next_hops(hops) {
+        let start = copy.len();
+        copy.extend_from_slice(hop);
+        copy[start + HOP_FLAGS] &= RTNH_F_ONLINK;
+        copy.resize(align(copy.len()), 0);
     }
-    hops
+    copy
 }
 
 impl<'fd> Request<'fd> {

@@ -120,7 +120,11 @@ impl Route {
                 RTA_PRIORITY => route.priority = attribute.u32().unwrap_or(0),
                 RTA_PREFSRC => route.src = attribute.ip(),
                 RTA_TABLE => route.table = attribute.u32().unwrap_or(route.table),
-                RTA_MULTIPATH => route.hops = hops(attribute.value),
+                RTA_MULTIPATH => {
+                    route.hops = next_hops(attribute.value)
+                        .filter_map(NextHop::decode)
+                        .collect();
+                }
                 RTA_METRICS => {
                     for metric in attribute.nested() {
                         match metric.kind {
@@ -149,28 +153,30 @@ fn gateway(attribute: Attribute<'_>) -> Option<IpAddr> {
     }
 }
 
-/// Reads `RTA_MULTIPATH`: `struct rtnexthop` after `struct rtnexthop`, each
-/// with attributes.
-fn hops(mut bytes: &[u8]) -> Vec<NextHop> {
-    let mut hops = Vec::new();
-    while let (Some(len), Some(oif)) = (u16_at(bytes, 0), u32_at(bytes, 4)) {
-        let len = usize::from(len);
-        let Some(hop) = bytes.get(..len).filter(|hop| hop.len() >= RTNEXTHOP_LEN) else {
-            break;
-        };
+/// The `struct rtnexthop`s of `RTA_MULTIPATH`, each with its attributes.
+pub(crate) fn next_hops(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let len = usize::from(u16_at(bytes, 0)?);
+        let hop = bytes.get(..len).filter(|hop| hop.len() >= RTNEXTHOP_LEN)?;
+        bytes = bytes.get(align(len)..).unwrap_or_default();
+        Some(hop)
+    })
+}
+
+impl NextHop {
+    /// Reads a `struct rtnexthop` and its attributes.
+    pub(crate) fn decode(hop: &[u8]) -> Option<NextHop> {
         let gateway = Attributes::after(hop, RTNEXTHOP_LEN)
             .filter(|attribute| matches!(attribute.kind, RTA_GATEWAY | RTA_VIA))
             .find_map(gateway);
-        hops.push(NextHop {
+        Some(NextHop {
             gateway,
-            oif,
+            oif: u32_at(hop, 4)?,
             // The kernel counts from 0.
-            weight: u16::from(hop[3]) + 1,
-            flags: hop[2],
-        });
-        bytes = bytes.get(align(len)..).unwrap_or_default();
+            weight: u16::from(*hop.get(3)?) + 1,
+            flags: *hop.get(2)?,
+        })
     }
-    hops
 }
 
 impl RouteFilter {

@@ -26,10 +26,15 @@ impl Tables {
     /// When the kernel does not tell.
     pub(crate) fn read(handle: &Handle, index: u32) -> anyhow::Result<Tables> {
         let rules = handle.rules(&RuleFilter::default());
-        let routes = handle.route_copies(&RouteFilter::default());
+        let routes = handle
+            .route_copies(&RouteFilter::default())
+            .context("failed to list all routes")?;
+        // Two IPv6 routes that differ only in their next hop are one multipath route to
+        // the kernel. The next hops on the interface are handled apart from the others.
+        let routes = routes.into_iter().flat_map(|r| r.split_by_link(index));
         Ok(Tables {
             rules: rules.context("failed to list all rules")?,
-            routes: routes.context("failed to list all routes")?,
+            routes: routes.collect(),
             index,
         })
     }
