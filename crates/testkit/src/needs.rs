@@ -25,6 +25,9 @@ pub const UML: &str = "uml";
 /// A network device with a driver: it survives its namespace, and goes home to the machine's.
 const PHYSICAL_DEVICE: &str = "physical-device";
 
+/// A kernel that was booted with `ipv6.disable=1`: it knows no address, route or rule of that family.
+const NO_IPV6: &str = "no-ipv6";
+
 /// What a test may need, and the commands that succeed, in an empty network namespace, where it is there.
 const FEATURES: &[(&str, &[&str])] = &[
     (
@@ -54,6 +57,7 @@ const FEATURES: &[(&str, &[&str])] = &[
         ],
     ),
     ("netkit", &["ip link add n0 type netkit"]),
+    (NO_IPV6, &["test ! -e /proc/net/if_inet6"]),
     (
         "vlan",
         &[
@@ -66,7 +70,8 @@ const FEATURES: &[(&str, &[&str])] = &[
 
 /// Says, as the first thing that a test does, what it needs of the kernel: `vlan`, `ipvlan`, `dummy`, `vrf`,
 /// `netkit`, `ifb` (kinds of links), `fq`, `fq_codel` (queues), `bridge-vlan-filtering`, `matchall` (the packet
-/// classifier), and `physical-device` (see [`physical_device`]).
+/// classifier), `no-ipv6` (a kernel booted with `ipv6.disable=1`), and `physical-device` (see
+/// [`physical_device`]).
 ///
 /// Returns where the kernel has it all. Where it has not, the test ends here: under `cargo xtask test`, which
 /// names a file in [`DEFER`], it is noted there and neither passes nor fails, but is run again on another
@@ -246,9 +251,16 @@ impl Deferred {
 
     /// Whether it may not share its machine with another test.
     pub fn is_exclusive(&self) -> bool {
-        self.missing
-            .iter()
-            .any(|feature| feature == PHYSICAL_DEVICE)
+        self.lacks(PHYSICAL_DEVICE)
+    }
+
+    /// Whether it needs a kernel that was booted without IPv6.
+    pub fn is_without_ipv6(&self) -> bool {
+        self.lacks(NO_IPV6)
+    }
+
+    fn lacks(&self, feature: &str) -> bool {
+        self.missing.iter().any(|missing| missing == feature)
     }
 
     /// The line that stands for it in a file.

@@ -43,6 +43,7 @@ pub(super) fn run(
     let machine = Machine {
         memory: 512,
         device: false,
+        ipv6: true,
         deadline: Duration::from_secs(1200),
         silence: Duration::from_secs(600),
     };

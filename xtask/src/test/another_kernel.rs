@@ -32,7 +32,17 @@ const LIST: &str = "deferred";
 pub(super) fn run(tests: &[Deferred]) -> Outcome<Pass> {
     let release = uml::provide()?;
     let processors = thread::available_parallelism().map_or(1, usize::from);
-    let hands = deal(tests, tests.len().div_ceil(TESTS_A_MACHINE).min(processors));
+    // Whether a kernel has IPv6 is decided when it boots.
+    let (without, with): (Vec<_>, Vec<_>) =
+        tests.iter().cloned().partition(Deferred::is_without_ipv6);
+    let hands: Vec<Hand> = [(with, true), (without, false)]
+        .into_iter()
+        .flat_map(|(tests, ipv6)| {
+            let hands = tests.len().div_ceil(TESTS_A_MACHINE).min(processors);
+            let hands = deal(&tests, hands).into_iter();
+            hands.map(move |tests| Hand { tests, ipv6 })
+        })
+        .collect();
     println!(
         "\ntests that need another kernel: {}, on User Mode Linux {release}, machines: {}",
         tests.len(),
@@ -47,18 +57,26 @@ pub(super) fn run(tests: &[Deferred]) -> Outcome<Pass> {
     Ok(pass.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
+/// What one machine runs.
+struct Hand {
+    tests: Vec<Deferred>,
+    /// Whether its kernel has IPv6.
+    ipv6: bool,
+}
+
 /// The tests in so many hands. Neighbours, which are alike, go to different ones.
 fn deal(tests: &[Deferred], hands: usize) -> Vec<Vec<Deferred>> {
     let every = |first| tests.iter().skip(first).step_by(hands).cloned().collect();
     (0..hands).map(every).collect()
 }
 
-fn on_one_machine(tests: &[Deferred], pass: &Mutex<Pass>) {
+fn on_one_machine(Hand { tests, ipv6 }: &Hand, pass: &Mutex<Pass>) {
     // Whoever panicked with it in hand has noted whole lines.
     let pass = || pass.lock().unwrap_or_else(PoisonError::into_inner);
     let machine = Machine {
         memory: 1024,
         device: true,
+        ipv6: *ipv6,
         deadline: Duration::from_secs(2400),
         silence: SILENCE,
     };

@@ -59,6 +59,8 @@ pub(crate) struct Machine {
     pub(crate) memory: u32,
     /// Whether it has a network device with a driver, `eth0`, which leads nowhere.
     pub(crate) device: bool,
+    /// Whether the kernel has IPv6; without it boots with `ipv6.disable=1`.
+    pub(crate) ipv6: bool,
     /// How long all may take.
     pub(crate) deadline: Duration,
     /// How long it may say nothing.
@@ -70,6 +72,7 @@ impl Default for Machine {
         Machine {
             memory: 512,
             device: false,
+            ipv6: true,
             deadline: Duration::from_secs(600),
             silence: Duration::from_secs(120),
         }
@@ -247,6 +250,9 @@ impl Machine {
             .stdin(Stdio::null());
         if self.device {
             command.arg("eth0=mcast");
+        }
+        if !self.ipv6 {
+            command.arg("ipv6.disable=1");
         }
         let shown = commands::shown(&command);
         let explain = |err: io::Error| format!("cannot run {shown}: {err}");

@@ -1,6 +1,7 @@
 //! Loading kernel modules as modprobe(8) does, from where Debian has those of User Mode Linux.
 
 use std::collections::BTreeMap;
+use std::ffi::CString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -47,17 +48,31 @@ pub(super) fn load(name: &str) -> Outcome {
     if files.is_empty() {
         return Err(format!("no module {name} in {}", dir.display()));
     }
+    let command_line = fs::read_to_string("/proc/cmdline").unwrap_or_default();
     for file in files {
-        insert(&dir.join(file))?;
+        insert(&dir.join(file), &parameters(file, &command_line))?;
     }
     Ok(())
 }
 
-fn insert(path: &Path) -> Outcome {
-    let file = File::open(path).map_err(|err| format!("{}: {err}", path.display()))?;
-    match finit_module(&file, c"", ModuleInitFlags::empty()) {
+/// The parameters of a module on the kernel's command line: `disable=1` of `ipv6.disable=1` for `ipv6.ko`.
+fn parameters(file: &str, command_line: &str) -> String {
+    let name = module_name(file).unwrap_or_default();
+    let words = command_line.split_whitespace();
+    let own = words.filter_map(|word| {
+        let (module, parameter) = word.split_once('.')?;
+        (normal(module) == name).then_some(parameter)
+    });
+    own.collect::<Vec<_>>().join(" ")
+}
+
+fn insert(path: &Path, parameters: &str) -> Outcome {
+    let fail = |why: &dyn std::fmt::Display| format!("load {}: {why}", path.display());
+    let file = File::open(path).map_err(|err| fail(&err))?;
+    let parameters = CString::new(parameters).map_err(|err| fail(&err))?;
+    match finit_module(&file, &parameters, ModuleInitFlags::empty()) {
         Ok(()) | Err(Errno::EEXIST) => Ok(()),
-        Err(err) => Err(format!("load {}: {err}", path.display())),
+        Err(err) => Err(fail(&err)),
     }
 }
 
@@ -73,14 +88,18 @@ fn normal(name: &str) -> String {
     name.replace('-', "_")
 }
 
+/// `ip_b` of `kernel/a/ip-b.ko.xz`.
+fn module_name(file: &str) -> Option<String> {
+    file.rsplit('/').next()?.split('.').next().map(normal)
+}
+
 impl<'a> Modules<'a> {
     /// Reads `modules.dep` and `modules.alias`.
     fn new(dependencies: &'a str, aliases: &'a str) -> Modules<'a> {
         let files = dependencies.lines().filter_map(|line| {
             let (file, needs) = line.split_once(':')?;
-            let name = file.rsplit('/').next()?.split('.').next()?;
             let files = std::iter::once(file).chain(needs.split_whitespace());
-            Some((normal(name), files.collect()))
+            Some((module_name(file)?, files.collect()))
         });
         let aliases = aliases.lines().filter_map(|line| {
             let mut words = line.strip_prefix("alias ")?.split_whitespace();
@@ -136,5 +155,17 @@ mod tests {
         );
         assert_eq!(modules.find("ip-b"), ["kernel/a/ip_b.ko.xz"]);
         assert_eq!(modules.find("netdev-eth7"), [""; 0]);
+    }
+
+    #[test]
+    fn parameters_come_from_the_command_line() {
+        let line = "root=/dev/root ipv6.disable=1 quiet ip-b.x=2 ip_b.y=3\n";
+        for (file, expected) in [
+            ("kernel/net/ipv6/ipv6.ko", "disable=1"),
+            ("kernel/a/ip_b.ko.xz", "x=2 y=3"),
+            ("kernel/a/root.ko", ""),
+        ] {
+            assert_eq!(parameters(file, line), expected, "{file}");
+        }
     }
 }
