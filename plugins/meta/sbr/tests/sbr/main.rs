@@ -14,3 +14,4 @@ mod rollback;
 mod routes;
 mod traffic;
 mod versions;
+mod without_ipv6;
