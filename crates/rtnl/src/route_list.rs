@@ -231,7 +231,8 @@ impl Handle {
     }
 
     /// The route that a packet of this host to `address` takes: the kernel's own
-    /// decision, with all rules and tables. `None` if there is none.
+    /// decision, with all rules and tables. `None` if there is none, or the kernel lacks
+    /// the address family.
     ///
     /// # Errors
     /// The kernel's refusal.
@@ -253,7 +254,13 @@ impl Handle {
             Err(error)
                 if matches!(
                     error.errno(),
-                    Some(libc::ENETUNREACH | libc::EHOSTUNREACH | errno::ESRCH)
+                    Some(
+                        libc::ENETUNREACH
+                            | libc::EHOSTUNREACH
+                            | errno::ESRCH
+                            | errno::EOPNOTSUPP
+                            | errno::EAFNOSUPPORT
+                    )
                 ) =>
             {
                 Ok(None)
@@ -276,7 +283,10 @@ impl Handle {
         let list = self
             .connection()
             .dump(RTM_GETROUTE, &body, WHAT, |message, routes| {
-                if message.kind == RTM_NEWROUTE {
+                // A kernel without the family answers with the routes of all others
+                // (`rtnetlink_rcv_msg` falls back to `PF_UNSPEC`).
+                let of_family = message.body.first() == Some(&family.number());
+                if message.kind == RTM_NEWROUTE && of_family {
                     routes.extend(read(message.body));
                 }
             });
