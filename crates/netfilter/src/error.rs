@@ -101,6 +101,21 @@ impl Error {
         Error::new(Kind::Io { call, error }, what)
     }
 
+    /// A refusal of the kernel; `text` is that of the extended acknowledgement.
+    pub(crate) fn kernel(
+        errno: i32,
+        text: String,
+        culprit: Culprit,
+        what: impl Into<String>,
+    ) -> Error {
+        let kind = Kind::Kernel {
+            errno,
+            text,
+            culprit,
+        };
+        Error::new(kind, what)
+    }
+
     pub(crate) fn kind(&self) -> &Kind {
         &self.0.kind
     }
@@ -148,7 +163,7 @@ impl Error {
     #[must_use]
     pub fn is_permission(&self) -> bool {
         match self.kind() {
-            Kind::Command { stderr, .. } => crate::iptables::is_denied(stderr),
+            Kind::Command { stderr, .. } => is_denied(stderr),
             _ => matches!(self.errno(), Some(libc::EPERM | libc::EACCES)),
         }
     }
@@ -197,6 +212,17 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// Returns whether the standard error of iptables says that a permission is missing.
+pub(crate) fn is_denied(stderr: &str) -> bool {
+    [
+        "Permission denied",
+        "must be root",
+        "Operation not permitted",
+    ]
+    .iter()
+    .any(|words| stderr.contains(words))
 }
 
 fn no_support(errno: i32) -> bool {

@@ -121,11 +121,11 @@
 
 pub mod backend;
 pub mod conntrack;
+mod deferred_close;
 mod error;
 pub mod firewalld;
 pub mod iptables;
 pub mod nft;
-mod parting;
 mod process;
 
 pub use error::Error;

@@ -13,7 +13,6 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::{Error, Kind};
-use crate::parting::Held;
 
 mod pidfd;
 
@@ -70,12 +69,10 @@ pub(crate) fn run(
     let pidfd = pidfd::open(child.id())
         .inspect_err(|error| log::debug!("{what}: no descriptor of the process: {error}"))
         .ok();
-    let outcome = converse(&mut child, pidfd.as_ref(), input.as_bytes(), deadline);
+    let outcome = converse(&mut child, input.as_bytes(), deadline);
     let ended = match outcome {
-        Ok(Some((printed, held))) => {
-            let status = wait(&mut child, pidfd.as_ref(), deadline);
-            drop(held);
-            status.map(|status| status.zip(Some(printed)))
+        Ok(Some(printed)) => {
+            wait(&mut child, pidfd.as_ref(), deadline).map(|status| status.zip(Some(printed)))
         }
         Ok(None) => Ok(None),
         Err(error) => Err(error),
@@ -102,20 +99,16 @@ fn text(bytes: Vec<u8>) -> String {
 }
 
 /// Feeds and reads until the command has closed its outputs; `None` if the
-/// deadline passed first. What it printed, and its sockets.
+/// deadline passed first.
 fn converse(
     child: &mut Child,
-    pidfd: Option<&OwnedFd>,
     mut input: &[u8],
     deadline: Instant,
-) -> io::Result<Option<([String; 2], Held)>> {
+) -> io::Result<Option<[String; 2]>> {
     let mut stdin = child.stdin.take().filter(|_| !input.is_empty());
-    let mut held = Held::default();
     // What prints before it reads everything must not block us, nor we it.
     if let Some(stdin) = &stdin {
         fcntl(stdin, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        // Of one page: that can be written to again when all has been read.
-        let _ = fcntl(stdin, FcntlArg::F_SETPIPE_SZ(1));
     }
     let mut outputs: [Option<(File, Vec<u8>)>; 2] = [
         child
@@ -134,15 +127,14 @@ fn converse(
         let Some(ready) = ready else {
             return Ok(None);
         };
-        if ready[0] && input.is_empty() {
-            // It has read everything, and so has open what it will work with.
-            if let Some(pidfd) = pidfd {
-                held = sockets(child.id(), pidfd.as_fd());
-            }
-            stdin = None;
-        } else if ready[0] {
+        if ready[0] {
             match stdin.as_mut().map(|stdin| stdin.write(input)) {
-                Some(Ok(count)) => input = input.get(count..).unwrap_or_default(),
+                Some(Ok(count)) => {
+                    input = input.get(count..).unwrap_or_default();
+                    if input.is_empty() {
+                        stdin = None;
+                    }
+                }
                 Some(Err(error)) if is_transient(&error) => {}
                 // It ended without reading: what it printed says why.
                 Some(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => stdin = None,
@@ -157,32 +149,7 @@ fn converse(
         }
     }
     let [stdout, stderr] = done;
-    Ok(Some(([text(stdout), text(stderr)], held)))
-}
-
-/// References to the sockets of a process.
-///
-/// iptables of the nf_tables variant, when it ends, waits 10 ms and more for the kernel
-/// to free what it has deleted, unless somebody else has its socket open as well, see
-/// [`crate::parting`]. Where they cannot be had, it just takes longer.
-fn sockets(pid: u32, pidfd: BorrowedFd<'_>) -> Held {
-    let Ok(open) = std::fs::read_dir(format!("/proc/{pid}/fd")) else {
-        return Held::default();
-    };
-    let is_socket = |entry: &std::fs::DirEntry| {
-        let target = std::fs::read_link(entry.path()).unwrap_or_default();
-        target.to_string_lossy().starts_with("socket:")
-    };
-    let numbers = open
-        .flatten()
-        .filter(is_socket)
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let taken = numbers.map(|number| pidfd::take(pidfd, number));
-    let taken: io::Result<Vec<OwnedFd>> = taken.collect();
-    Held(taken.unwrap_or_else(|error| {
-        log::debug!("cannot hold the sockets of process {pid}: {error}");
-        Vec::new()
-    }))
+    Ok(Some([text(stdout), text(stderr)]))
 }
 
 /// Reads what is there; whether that was the end.
@@ -294,27 +261,6 @@ mod tests {
         assert_eq!(output.stderr, "done\n");
         let output = shell("exit 3", &input, LONG).unwrap();
         assert_eq!(output.status_text(), "exit status 3");
-    }
-
-    #[test]
-    fn sockets_are_held() {
-        let fds =
-            |pid: u32| std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
-        let (socket, _other) = std::os::unix::net::UnixStream::pair().unwrap();
-        let mut child = Command::new("cat")
-            .stdin(Stdio::piped())
-            .stdout(OwnedFd::from(socket))
-            .spawn()
-            .unwrap();
-        let pidfd = pidfd::open(child.id()).unwrap();
-        let before = fds(std::process::id());
-        let held = sockets(child.id(), pidfd.as_fd());
-        assert_eq!(held.0.len(), 1);
-        drop(held);
-        assert_eq!(fds(std::process::id()), before);
-        drop(child.stdin.take());
-        let status = wait(&mut child, Some(&pidfd), Instant::now() + LONG);
-        assert!(status.unwrap().unwrap().success());
     }
 
     #[test]

@@ -56,7 +56,6 @@ fn changes() {
     };
     // Reading and checking do not count.
     client.probe().unwrap();
-    client.generation().unwrap();
     let change = Change::new(iptables::Table::Nat)
         .own_chain("own")
         .append("own", Rule::new().jump("ACCEPT"));

@@ -133,7 +133,6 @@ add rule inet cni_plugins_masquerade masq_checks ip6 saddr == 2001:db8::2 ip6 da
             (ChainType::Nat, Hook::Postrouting, 100)
         );
         assert_eq!(base.policy, Some(Policy::Accept));
-        assert_eq!(client.chains(&MASQUERADE).unwrap().len(), 2);
     });
 }
 
@@ -341,7 +340,8 @@ fn spoof_check() {
         batch.flush_chain(&own).flush_chain(&mac);
         batch.delete_chain(&own).delete_chain(&mac);
         client.commit(&batch).unwrap();
-        assert_eq!(client.chains(&NAT).unwrap().len(), 1);
+        assert_eq!(client.chain(&own).unwrap(), None);
+        assert_eq!(client.chain(&mac).unwrap(), None);
     });
 }
 

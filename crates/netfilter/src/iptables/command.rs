@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use super::change::Change;
 use super::plan::{blind, plan};
+use super::presence::is_table_in_legacy_use;
 use super::rule::Rule;
 use super::saved::Saved;
 use super::{Family, Table};
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, is_denied};
 use crate::process::{self, Output};
 
 /// How long the lock of iptables is waited for, unless said otherwise.
@@ -110,32 +111,6 @@ impl Iptables {
     #[must_use]
     pub fn family(&self) -> Family {
         self.family
-    }
-
-    /// Whether anybody has used a table of iptables of this family in the
-    /// present network namespace. Runs no command, and does not bring the table
-    /// about as each command would: where it says no, there is nothing to be
-    /// deleted.
-    #[must_use]
-    pub fn is_table_in_use(family: Family, table: Table) -> bool {
-        is_table_in_legacy_use(family, table)
-            || in_nf_tables(|nft| nft.has_table(&nft_table(family, table)))
-    }
-
-    /// Whether a chain may exist in the present network namespace. Runs no command:
-    /// of the nf_tables variant it is known, of the legacy variant only whether
-    /// its table is used at all.
-    #[must_use]
-    pub fn may_have_chain(family: Family, table: Table, name: &str) -> bool {
-        is_table_in_legacy_use(family, table) || Iptables::has_nft_chain(family, table, name)
-    }
-
-    /// Whether a chain exists in the present network namespace in the tables of
-    /// the nf_tables variant. Runs no command.
-    #[must_use]
-    pub fn has_nft_chain(family: Family, table: Table, name: &str) -> bool {
-        let table = nft_table(family, table);
-        in_nf_tables(|nft| Ok(nft.chain(&table.chain(name))?.is_some()))
     }
 
     /// Whether the command works: lists the first rule of a built-in chain, as
@@ -330,35 +305,6 @@ impl Iptables {
     }
 }
 
-fn is_table_in_legacy_use(family: Family, table: Table) -> bool {
-    let names = match family {
-        Family::V4 => "ip_tables_names",
-        Family::V6 => "ip6_tables_names",
-    };
-    let names = std::fs::read_to_string(format!("/proc/thread-self/net/{names}"));
-    names.is_ok_and(|names| names.lines().any(|name| name == table.as_str()))
-}
-
-/// The table of nf_tables that the variant of this name keeps its rules in.
-pub(super) fn nft_table(family: Family, table: Table) -> crate::nft::Table<'static> {
-    let family = match family {
-        Family::V4 => crate::nft::Family::Ip,
-        Family::V6 => crate::nft::Family::Ip6,
-    };
-    crate::nft::Table::new(family, table.as_str())
-}
-
-fn in_nf_tables(is_there: impl FnOnce(&crate::nft::Nft) -> Result<bool, Error>) -> bool {
-    crate::nft::Nft::open()
-        .and_then(|nft| is_there(&nft))
-        .unwrap_or_else(|error| {
-            // Without nf_tables there is only the legacy variant, which is asked
-            // for itself; whatever else it is, the commands will tell.
-            log::debug!("{error}");
-            !error.is_unsupported() && error.errno() != Some(nix::libc::EINVAL)
-        })
-}
-
 fn missing(command: &str) -> Error {
     Error::new(
         Kind::MissingCommand {
@@ -366,17 +312,6 @@ fn missing(command: &str) -> Error {
         },
         command,
     )
-}
-
-/// How iptables says that it may not.
-pub(crate) fn is_denied(stderr: &str) -> bool {
-    [
-        "Permission denied",
-        "must be root",
-        "Operation not permitted",
-    ]
-    .iter()
-    .any(|words| stderr.contains(words))
 }
 
 /// How the versions and variants of iptables say that there is no such rule or

@@ -10,6 +10,7 @@ mod change;
 mod command;
 mod native;
 mod plan;
+mod presence;
 mod rule;
 mod saved;
 mod words;
@@ -19,7 +20,6 @@ mod tests;
 
 pub use change::Change;
 pub use command::Iptables;
-pub(crate) use command::is_denied;
 pub use rule::Rule;
 pub use saved::{Saved, SavedRule};
 

@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use super::change::{Change, Wish};
-use super::command::nft_table;
+use super::presence::nft_table;
 use super::{Family, Rule};
 use crate::error::Error;
 use crate::nft::{self, Batch, Nft, RuleView};
@@ -62,8 +62,7 @@ pub(super) fn apply(family: Family, change: &Change) -> Result<bool, Error> {
     match done {
         // A rule leads there that is nowhere where it was looked for.
         Err(error) if error.is_busy() => Ok(false),
-        // Without nf_tables, as requests are refused then.
-        Err(error) if error.is_unsupported() || error.errno() == Some(nix::libc::EINVAL) => {
+        Err(error) if error.is_unsupported() => {
             log::debug!("without nf_tables: {error}");
             Ok(false)
         }
@@ -142,9 +141,9 @@ impl<'c> Wanted<'c> {
             }
             let here = || self.rules.iter().filter(|rule| rule.chain == name);
             let wanted: Vec<nft::Rule<'_>> = here().map(|rule| rule.in_nft(&chain)).collect();
-            let about = |rule: &RuleView<'_>| here().any(|doomed| rule.names(doomed.address));
+            let about = |rule: &RuleView<'_>| here().any(|doomed| rule.has_address(doomed.address));
             for rule in nft.find_rules(&chain, about)? {
-                if !wanted.iter().any(|wanted| rule.does_as(wanted)) {
+                if !wanted.iter().any(|wanted| rule.same_as(wanted)) {
                     return Ok(false);
                 }
                 batch.delete_rule(&chain, rule.handle);
@@ -156,9 +155,13 @@ impl<'c> Wanted<'c> {
 
 impl DoomedChain<'_> {
     fn plan(&self, nft: &Nft, table: &nft::Table<'_>, batch: &mut Batch) -> Result<bool, Error> {
-        let leads = |rule: &RuleView<'_>| rule.leads_to(self.name);
+        let leads = |rule: &RuleView<'_>| rule.jumps_to(self.name);
         let goes = |rule: &RuleView<'_>| {
-            self.anyway || self.addresses.iter().any(|address| rule.names(*address))
+            self.anyway
+                || self
+                    .addresses
+                    .iter()
+                    .any(|address| rule.has_address(*address))
         };
         for from in &self.from {
             let from = table.chain(from);

@@ -1,34 +1,29 @@
-//! Changes that happen together or not at all.
+//! Batches: changes that the kernel applies in one transaction.
 
 use rtnl::netlink::{
-    Attributes, Builder, Message, Messages, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_ECHO,
-    NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, write_message,
+    Builder, Message, Messages, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_ECHO, NLM_F_REQUEST,
+    write_message,
 };
 
 use super::constants::*;
+use super::element::Element;
+use super::message::{describe, header};
 use super::object::{Chain, Family, Table};
 use super::rule::Rule;
-use super::set::{Element, Set};
+use super::set::Set;
 use super::userdata;
 
-/// Bytes of elements in one message: the attribute around them has a 16-bit
-/// length.
+/// Bytes of elements per message: the length of the attribute around them is 16 bits.
 const ELEMENTS_MAX: usize = 32 * 1024;
 
-/// `sizeof(struct nlmsghdr)`.
-pub(crate) const HEADER_LEN: usize = 16;
-/// `sizeof(struct nfgenmsg)`.
-pub(crate) const NFGENMSG_LEN: usize = 4;
-
-/// Several changes, carried out in their order as one: other processes, and
-/// packets, see all of them or none.
+/// Changes that the kernel applies in order and in one transaction: all or none.
 ///
-/// It is built without a socket, and committed with
-/// [`Nft::commit`](super::Nft::commit). Building never fails; the first thing
-/// that cannot be meant is reported by the commit, before anything is sent.
+/// A batch is built without a socket and committed by
+/// [`Nft::commit`](super::Nft::commit). Building never fails; the commit reports the
+/// first invalid change before anything is sent.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
-    /// Finished messages, numbered from 0.
+    /// Complete messages, numbered from 0.
     bytes: Vec<u8>,
     count: u32,
     sets: u32,
@@ -37,16 +32,16 @@ pub struct Batch {
     problem: Option<(String, String)>,
 }
 
-/// Making things. What exists already is left as it is, except where stated.
+/// Adding. Objects that exist are left unchanged, unless stated otherwise.
 impl Batch {
-    /// An empty batch.
+    /// Returns an empty batch.
     #[must_use]
     pub fn new() -> Batch {
         Batch::default()
     }
 
-    /// Makes the commit return the rules that are added from here on, with the
-    /// handles that the kernel gave them.
+    /// Makes the commit return the rules that are added after this call, with their
+    /// handles (`NLM_F_ECHO`).
     pub fn echo(&mut self) -> &mut Batch {
         self.echo = true;
         self
@@ -65,20 +60,11 @@ impl Batch {
         })
     }
 
-    /// Creates a chain unless it exists. One that exists with another type,
-    /// hook or priority is an error (`EEXIST`, in old kernels `EBUSY`); its
-    /// policy is changed if one is given.
+    /// Creates a chain unless it exists. A chain of this name with another type, hook or
+    /// priority is an error (`EEXIST`, in old kernels `EBUSY`). Sets the policy if one is
+    /// given.
     pub fn add_chain(&mut self, chain: &Chain<'_>) -> &mut Batch {
-        self.new_chain(chain, NLM_F_CREATE)
-    }
-
-    /// Creates a chain that must not exist (`EEXIST`).
-    pub fn create_chain(&mut self, chain: &Chain<'_>) -> &mut Batch {
-        self.new_chain(chain, NLM_F_CREATE | NLM_F_EXCL)
-    }
-
-    fn new_chain(&mut self, chain: &Chain<'_>, flags: u16) -> &mut Batch {
-        self.message(NFT_MSG_NEWCHAIN, flags, chain.table.family, |body| {
+        self.message(NFT_MSG_NEWCHAIN, NLM_F_CREATE, chain.table.family, |body| {
             body.text(NFTA_CHAIN_TABLE, chain.table.name);
             body.text(NFTA_CHAIN_NAME, chain.name);
             if let Some(base) = chain.base {
@@ -100,44 +86,22 @@ impl Batch {
         })
     }
 
-    /// Adds a rule behind the others of its chain.
+    /// Appends a rule to its chain.
     pub fn add_rule(&mut self, rule: &Rule<'_>) -> &mut Batch {
-        self.new_rule(rule, NLM_F_CREATE | NLM_F_APPEND, None)
+        self.new_rule(rule, NLM_F_CREATE | NLM_F_APPEND)
     }
 
-    /// Adds a rule before the others of its chain.
+    /// Inserts a rule at the beginning of its chain.
     pub fn insert_rule(&mut self, rule: &Rule<'_>) -> &mut Batch {
-        self.new_rule(rule, NLM_F_CREATE, None)
+        self.new_rule(rule, NLM_F_CREATE)
     }
 
-    /// Adds a rule right behind the one with this handle.
-    pub fn add_rule_after(&mut self, rule: &Rule<'_>, handle: u64) -> &mut Batch {
-        let at = Some((NFTA_RULE_POSITION, handle));
-        self.new_rule(rule, NLM_F_CREATE | NLM_F_APPEND, at)
-    }
-
-    /// Adds a rule right before the one with this handle.
-    pub fn insert_rule_before(&mut self, rule: &Rule<'_>, handle: u64) -> &mut Batch {
-        let at = Some((NFTA_RULE_POSITION, handle));
-        self.new_rule(rule, NLM_F_CREATE, at)
-    }
-
-    /// Puts a rule in the place of the one with this handle. Whether it keeps
-    /// the handle is the kernel's affair: [`Batch::echo`] tells.
-    pub fn replace_rule(&mut self, rule: &Rule<'_>, handle: u64) -> &mut Batch {
-        let at = Some((NFTA_RULE_HANDLE, handle));
-        self.new_rule(rule, NLM_F_REPLACE, at)
-    }
-
-    fn new_rule(&mut self, rule: &Rule<'_>, flags: u16, at: Option<(u16, u64)>) -> &mut Batch {
+    fn new_rule(&mut self, rule: &Rule<'_>, flags: u16) -> &mut Batch {
         let chain = rule.chain;
         let echo = if self.echo { NLM_F_ECHO } else { 0 };
         self.message(NFT_MSG_NEWRULE, flags | echo, chain.table.family, |body| {
             body.text(NFTA_RULE_TABLE, chain.table.name);
             body.text(NFTA_RULE_CHAIN, chain.name);
-            if let Some((attribute, handle)) = at {
-                body.u64_be(attribute, handle);
-            }
             body.nested(NFTA_RULE_EXPRESSIONS, |list| list.append(&rule.expressions));
             if !rule.userdata.is_empty() {
                 body.raw(NFTA_RULE_USERDATA, &rule.userdata);
@@ -145,14 +109,14 @@ impl Batch {
             rule.problem.clone().map_or(Ok(()), Err)
         });
         if self.echo {
-            // What the kernel sends back is the request and its own overhead.
+            // The kernel echoes the request with some overhead.
             self.echoes += rule.expressions.len() + 1024;
         }
         self
     }
 
-    /// Creates a set or map unless it exists. One that exists with other types
-    /// is an error (`EEXIST`) in newer kernels.
+    /// Creates a set or map unless it exists. A set of this name with other types is an
+    /// error (`EEXIST`) in newer kernels.
     pub fn add_set(&mut self, set: &Set<'_>) -> &mut Batch {
         self.sets += 1;
         let number = self.sets;
@@ -164,24 +128,14 @@ impl Batch {
         })
     }
 
-    /// Adds elements. One that exists is left if its data are the same, and is
-    /// an error otherwise (`EEXIST`, in old kernels `EBUSY`).
+    /// Adds elements. An element that exists with other data is an error (`EEXIST`, in old
+    /// kernels `EBUSY`).
     pub fn add_elements<'e>(
         &mut self,
         set: &Set<'_>,
         elements: impl IntoIterator<Item = Element<'e>>,
     ) -> &mut Batch {
         self.elements(NFT_MSG_NEWSETELEM, NLM_F_CREATE, set, elements)
-    }
-
-    /// Adds elements that must not exist (`EEXIST`).
-    pub fn create_elements<'e>(
-        &mut self,
-        set: &Set<'_>,
-        elements: impl IntoIterator<Item = Element<'e>>,
-    ) -> &mut Batch {
-        let flags = NLM_F_CREATE | NLM_F_EXCL;
-        self.elements(NFT_MSG_NEWSETELEM, flags, set, elements)
     }
 
     fn elements<'e>(
@@ -192,9 +146,9 @@ impl Batch {
         elements: impl IntoIterator<Item = Element<'e>>,
     ) -> &mut Batch {
         let mut list = Builder::default();
-        let bare = kind == NFT_MSG_DELSETELEM;
+        let key_only = kind == NFT_MSG_DELSETELEM;
         for element in elements {
-            if let Some(problem) = element.problem(set, bare) {
+            if let Some(problem) = element.problem(set, key_only) {
                 let what = format!(
                     "elements of set {} {} {}",
                     set.table.family.as_str(),
@@ -226,18 +180,10 @@ impl Batch {
     }
 }
 
-/// Removing things. What does not exist is an error (`ENOENT`), and so is what
-/// something else refers to (`EBUSY`).
+/// Deleting. A missing object is an error (`ENOENT`), and so is one that is referenced
+/// (`EBUSY`).
 impl Batch {
-    /// Deletes a table and all that is in it.
-    pub fn delete_table(&mut self, table: &Table<'_>) -> &mut Batch {
-        self.message(NFT_MSG_DELTABLE, 0, table.family, |body| {
-            body.text(NFTA_TABLE_NAME, table.name);
-            Ok(())
-        })
-    }
-
-    /// Deletes a chain. It must be empty: [`Batch::flush_chain`] comes before.
+    /// Deletes a chain, which must be empty; see [`Batch::flush_chain`].
     pub fn delete_chain(&mut self, chain: &Chain<'_>) -> &mut Batch {
         self.message(NFT_MSG_DELCHAIN, 0, chain.table.family, |body| {
             body.text(NFTA_CHAIN_TABLE, chain.table.name);
@@ -246,7 +192,7 @@ impl Batch {
         })
     }
 
-    /// Deletes the rules of a chain. The chain must exist, maybe by this batch.
+    /// Deletes the rules of a chain. The chain must exist, or be added by this batch.
     pub fn flush_chain(&mut self, chain: &Chain<'_>) -> &mut Batch {
         self.delete_rules(chain, None)
     }
@@ -267,15 +213,6 @@ impl Batch {
         })
     }
 
-    /// Deletes a set or map and its elements.
-    pub fn delete_set(&mut self, set: &Set<'_>) -> &mut Batch {
-        self.message(NFT_MSG_DELSET, 0, set.table.family, |body| {
-            body.text(NFTA_SET_TABLE, set.table.name);
-            body.text(NFTA_SET_NAME, set.name);
-            Ok(())
-        })
-    }
-
     /// Deletes elements by their keys.
     pub fn delete_elements<'e>(
         &mut self,
@@ -284,36 +221,27 @@ impl Batch {
     ) -> &mut Batch {
         self.elements(NFT_MSG_DELSETELEM, 0, set, elements)
     }
-
-    /// Deletes all elements of a set or map.
-    pub fn flush_set(&mut self, set: &Set<'_>) -> &mut Batch {
-        self.message(NFT_MSG_DELSETELEM, 0, set.table.family, |body| {
-            body.text(NFTA_SET_ELEM_LIST_TABLE, set.table.name);
-            body.text(NFTA_SET_ELEM_LIST_SET, set.name);
-            Ok(())
-        })
-    }
 }
 
 impl Batch {
-    /// Whether nothing is to be changed.
+    /// Returns whether the batch has no changes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// Number of changes.
+    /// Returns the number of changes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.count as usize
     }
 
-    /// Room that the answers take until they are read.
+    /// Returns the space that echoed rules need in the receive buffer, in bytes.
     pub(crate) fn echo_bytes(&self) -> usize {
         self.echoes
     }
 
-    /// What cannot be meant: where it is, and what it is.
+    /// Returns the first invalid change: its description and the reason.
     pub(crate) fn problem(&self) -> Option<&(String, String)> {
         self.problem.as_ref()
     }
@@ -340,16 +268,17 @@ impl Batch {
         self
     }
 
-    /// The datagram: the changes, numbered from `first` + 1 on, between the
-    /// marks of a batch. The last change asks for an acknowledgement. Without
-    /// the `end` mark the kernel checks the changes and makes none of them.
+    /// Returns the datagram: the begin message with sequence number `first`, the changes
+    /// with the following numbers, and the end message. The last change requests an
+    /// acknowledgement. Without the `end` message the kernel checks the changes and does
+    /// not apply them.
     pub(crate) fn encode(&self, first: u32, generation: Option<u32>, end: bool) -> Vec<u8> {
         let mut datagram = Vec::with_capacity(self.bytes.len() + 64);
         let mut begin = Builder::with_raw_header(&header(0, NFNL_SUBSYS_NFTABLES));
         if let Some(generation) = generation {
             begin.u32_be(NFNL_BATCH_GENID, generation);
         }
-        // A number is no attribute that could be too long.
+        // Fails only for attributes that are too long.
         let begin = begin.finish().unwrap_or_default();
         write_message(
             &mut datagram,
@@ -384,7 +313,7 @@ impl Batch {
         datagram
     }
 
-    /// The change of this number, from 0 on.
+    /// Returns a change by its number, counted from 0.
     pub(crate) fn change(&self, number: u32) -> Option<Message<'_>> {
         Messages::new(&self.bytes).find(|message| message.sequence == number)
     }
@@ -400,61 +329,4 @@ fn write_comment(
         body.raw(attribute, &userdata::comment(kind, comment)?);
     }
     Ok(())
-}
-
-/// `struct nfgenmsg`.
-pub(crate) fn header(family: u8, resource: u16) -> [u8; NFGENMSG_LEN] {
-    let [high, low] = resource.to_be_bytes();
-    [family, 0, high, low]
-}
-
-/// What a message asks for, in words, for errors.
-pub(crate) fn describe(kind: u16, body: &[u8]) -> String {
-    let verb = match kind {
-        NFT_MSG_NEWTABLE => "add table",
-        NFT_MSG_GETTABLE => "look up table",
-        NFT_MSG_DELTABLE => "delete table",
-        NFT_MSG_NEWCHAIN => "add chain",
-        NFT_MSG_GETCHAIN => "look up chain",
-        NFT_MSG_DELCHAIN => "delete chain",
-        NFT_MSG_NEWRULE => "add rule to chain",
-        NFT_MSG_GETRULE => "list rules of chain",
-        NFT_MSG_DELRULE => "delete rule of chain",
-        NFT_MSG_NEWSET => "add set",
-        NFT_MSG_DELSET => "delete set",
-        NFT_MSG_NEWSETELEM => "add elements to set",
-        NFT_MSG_GETSETELEM => "list elements of set",
-        NFT_MSG_DELSETELEM => "delete elements of set",
-        _ => "nf_tables request",
-    };
-    let mut words = verb.to_owned();
-    let mut add = |word: &str| {
-        words.push(' ');
-        words.push_str(word);
-    };
-    if let Some(family) = body.first().and_then(|n| Family::from_number(*n)) {
-        add(family.as_str());
-    }
-    // The table's name is the first attribute of all of them, and the name in
-    // the table the second, but for chains.
-    let name = match kind {
-        NFT_MSG_NEWCHAIN | NFT_MSG_GETCHAIN | NFT_MSG_DELCHAIN => NFTA_CHAIN_NAME,
-        NFT_MSG_NEWTABLE | NFT_MSG_GETTABLE | NFT_MSG_DELTABLE => u16::MAX,
-        _ => NFTA_RULE_CHAIN,
-    };
-    for attribute in Attributes::after(body, NFGENMSG_LEN) {
-        match (kind, attribute.kind) {
-            (_, NFTA_TABLE_NAME) => add(&attribute.text()),
-            (_, number) if number == name => add(&attribute.text()),
-            (NFT_MSG_NEWRULE, NFTA_RULE_USERDATA) => {
-                let comment = userdata::find_comment(NFTNL_UDATA_RULE_COMMENT, attribute.value);
-                add(&format!("comment {:?}", comment.unwrap_or_default()));
-            }
-            (NFT_MSG_DELRULE, NFTA_RULE_HANDLE) => {
-                add(&format!("handle {}", attribute.u64_be().unwrap_or(0)));
-            }
-            _ => {}
-        }
-    }
-    words
 }

@@ -1,40 +1,41 @@
-//! The conversation with the kernel: committing, checking, trying again.
+//! The nf_tables socket: committing batches, dumps, and retries.
 
 use std::cell::Cell;
 use std::os::fd::{AsFd, OwnedFd};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use nix::libc::{EINVAL, ENOBUFS, ERESTART};
-use rtnl::netlink::{Attributes, Connection, Message, Messages, Outcome};
+use nix::libc::{EINVAL, ENOBUFS, EOPNOTSUPP, ERESTART};
+use rtnl::netlink::{Attributes, Connection, Message};
 
-use super::batch::{Batch, HEADER_LEN, NFGENMSG_LEN, describe, header};
+use super::answers::Answers;
+use super::batch::Batch;
 use super::constants::*;
+use super::info::RuleInfo;
+use super::message::{NFGENMSG_LEN, describe, header};
 use super::object::{Family, Table};
-use super::read::RuleInfo;
+use crate::deferred_close::defer_close;
 use crate::error::{Culprit, Error, Kind};
-use crate::parting::leave;
 
-/// How long a reading or change is tried anew while others keep changing the
-/// rules.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long reads and changes are retried while other processes change rules.
+const RETRY_TIME: Duration = Duration::from_secs(30);
 
-/// So often, and so long, a transaction is tried at the very generation of its
-/// reading.
+/// For so many attempts, and so long, a transaction requires that nothing has changed
+/// since it read the rules (`NFNL_BATCH_GENID`).
 const STRICT_ATTEMPTS: u32 = 2;
 const STRICT_TIME: Duration = Duration::from_millis(50);
 
-/// Between two attempts, so that whoever changes the rules gets on.
+/// Pause between attempts, so that other processes make progress.
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// A netlink socket for nf_tables.
 ///
-/// It belongs to the network namespace that was the calling thread's when it
-/// was opened, and stays with it wherever the thread goes afterwards.
+/// It belongs to the network namespace in which the calling thread opened it, wherever
+/// the thread goes afterwards.
 pub struct Nft {
     pub(crate) connection: Connection,
-    /// Where the last reference to the connection is, see [`leave`]; closed after it.
-    parting: Option<(OwnedFd, OwnedFd)>,
+    /// Holds the last reference to the socket, see [`defer_close`]; dropped after it.
+    deferred: Option<(OwnedFd, OwnedFd)>,
 }
 
 impl std::fmt::Debug for Nft {
@@ -45,12 +46,12 @@ impl std::fmt::Debug for Nft {
 
 impl Drop for Nft {
     fn drop(&mut self) {
-        self.parting = leave(self.connection.as_fd());
+        self.deferred = defer_close(self.connection.as_fd());
     }
 }
 
 impl Nft {
-    /// Opens a socket in the present network namespace of the calling thread.
+    /// Opens a socket in the current network namespace of the calling thread.
     ///
     /// # Errors
     /// Those of `socket(2)`; [`Error::is_unsupported`] if the kernel has no
@@ -58,18 +59,17 @@ impl Nft {
     pub fn open() -> Result<Nft, Error> {
         Ok(Nft {
             connection: Connection::open(NETLINK_NETFILTER)?,
-            parting: None,
+            deferred: None,
         })
     }
 
-    /// Whether nf_tables can be used here: whether the kernel would let us
-    /// create a table.
+    /// Checks whether nf_tables is usable: whether the kernel would create a table.
     ///
     /// # Errors
     /// [`Error::is_unsupported`] if the kernel lacks it,
     /// [`Error::is_permission`] if `CAP_NET_ADMIN` is missing.
     pub fn probe(&self) -> Result<(), Error> {
-        // The kernel takes 10 ms and more to forget a change that was not to be made.
+        // Checking a batch takes 10 ms and more: its abort waits for an RCU grace period.
         if self.has_tables()? {
             return Ok(());
         }
@@ -78,30 +78,27 @@ impl Nft {
         self.check(&batch)
     }
 
-    /// Whether there is any table, of whichever family.
+    /// Returns whether there is a table of any family.
     fn has_tables(&self) -> Result<bool, Error> {
         let found = self.dump(
             NFT_MSG_GETTABLE,
             &header(0, 0),
             |_, list: &mut Vec<()>, entries| {
-                entries.note(b"table");
+                entries.add(b"table");
                 list.push(());
             },
         );
         match found {
             Ok(list) => Ok(!list.is_empty()),
-            // How requests, unlike batches, are refused without nf_tables: the batch says so better.
-            Err(error) if error.is_unsupported() || error.errno() == Some(EINVAL) => Ok(false),
+            // The error of the batch is more specific.
+            Err(error) if error.is_unsupported() => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    /// The number of the present rule set (`NFTA_GEN_ID`); each commit of
-    /// anyone in this namespace brings another.
-    ///
-    /// # Errors
-    /// [`Error::is_unsupported`] if the kernel lacks nf_tables.
-    pub fn generation(&self) -> Result<u32, Error> {
+    /// Returns the generation of the rule set (`NFTA_GEN_ID`), which changes with each
+    /// commit in the namespace.
+    fn generation(&self) -> Result<u32, Error> {
         const WHAT: &str = "get the generation of the rule set";
         let answer = self
             .connection
@@ -110,34 +107,25 @@ impl Nft {
                     .find(|attribute| attribute.kind == NFTA_GEN_ID)?
                     .u32_be()
             });
-        match answer {
-            Ok(Some(generation)) => Ok(generation),
-            Ok(None) => Err(Error::new(
-                Kind::Malformed {
-                    problem: "no generation",
-                },
-                WHAT,
-            )),
-            // How requests, unlike batches, are refused without nf_tables.
-            Err(error) if error.errno() == Some(EINVAL) => Err(unsupported(WHAT)),
-            Err(error) => Err(error.into()),
-        }
+        let malformed = Kind::Malformed {
+            problem: "no generation",
+        };
+        answer
+            .map_err(|error| refusal(error, WHAT))?
+            .ok_or_else(|| Error::new(malformed, WHAT))
     }
 
-    /// Carries out all changes of a batch, or none. Returns the rules that it
-    /// added after [`Batch::echo`], in their order.
-    ///
-    /// Nothing is sent if the batch is empty.
+    /// Applies all changes of a batch, or none. Returns the rules that were added after
+    /// [`Batch::echo`], in order. Sends nothing if the batch is empty.
     ///
     /// # Errors
-    /// What cannot be meant, and the first refusal of the kernel, naming the
-    /// change and the thing it is about. After a timeout the changes may have
-    /// been made or not.
+    /// An invalid change; the first refusal of the kernel, naming the change and its
+    /// object. After a timeout it is unknown whether the changes were applied.
     pub fn commit(&self, batch: &Batch) -> Result<Vec<RuleInfo>, Error> {
         self.send(batch, None, true)
     }
 
-    /// Asks the kernel whether it would carry out a batch. Nothing is changed.
+    /// Lets the kernel check a batch without applying it.
     ///
     /// # Errors
     /// As [`Nft::commit`].
@@ -145,19 +133,17 @@ impl Nft {
         self.send(batch, None, false).map(|_| ())
     }
 
-    /// Reads and changes as one: `build` looks at what there is and returns
-    /// what to change about it. If anything was changed by another process
-    /// meanwhile, it is called again.
+    /// Reads and changes in one transaction: `build` reads the rules and returns the
+    /// changes. If another process has changed rules meanwhile, `build` is called again.
     ///
-    /// Where others change rules all the time (each commit in the namespace
-    /// counts, whatever it is about), later attempts only demand that what the
-    /// batch names is still there: a rule that is to be deleted by its handle,
-    /// say. That is enough for batches that delete by handle and add things of
-    /// their own.
+    /// Every commit in the namespace counts as a change. Where other processes commit all
+    /// the time, later attempts only require that the objects in the batch still exist, for
+    /// example a rule to be deleted by its handle. That is sufficient for batches that
+    /// delete by handle and add objects of their own.
     ///
     /// # Errors
-    /// Those of `build`, and as [`Nft::commit`]; a timeout if the rules kept
-    /// changing for 30 seconds.
+    /// Those of `build` and of [`Nft::commit`]; a timeout if the rules kept changing for 30
+    /// seconds.
     pub fn transaction(
         &self,
         mut build: impl FnMut(&Nft) -> Result<Batch, Error>,
@@ -177,7 +163,7 @@ impl Nft {
             if !again {
                 return outcome;
             }
-            if begin.elapsed() > PATIENCE {
+            if begin.elapsed() > RETRY_TIME {
                 let waited = begin.elapsed();
                 return Err(Error::new(
                     Kind::Changing { waited },
@@ -208,7 +194,7 @@ impl Nft {
             return Err(error.into());
         }
         let first = self.connection.next_sequence();
-        // The numbers of the changes are used up, too.
+        // Reserve the sequence numbers of the changes.
         for _ in 0..=batch.len() {
             self.connection.next_sequence();
         }
@@ -218,16 +204,15 @@ impl Nft {
         }
         self.connection.send_datagram(&datagram, WHAT)?;
         let mut answers = Answers::new(first, batch);
+        let mut overrun = false;
         while !answers.complete {
             match self
                 .connection
                 .receive(WHAT, |datagram| answers.read(datagram))
             {
                 Ok(()) => {}
-                // Too many answers; those that are kept come now.
-                Err(error) if error.errno() == Some(ENOBUFS) && !answers.overrun => {
-                    answers.overrun = true;
-                }
+                // The receive buffer overflowed; the answers in it can still be read.
+                Err(error) if error.errno() == Some(ENOBUFS) && !overrun => overrun = true,
                 Err(error) => return Err(answers.failure.unwrap_or_else(|| error.into())),
             }
         }
@@ -237,13 +222,12 @@ impl Nft {
         }
     }
 
-    /// Reads a list; `read` adds what it wants of each message, and notes which
-    /// entry it was.
+    /// Dumps a list. `read` pushes what it needs of each message to the list, and adds
+    /// the entry's identity to the [`Entries`].
     ///
-    /// The kernel reports a list as changed if anything at all was changed in
-    /// the namespace while it was read, and a long one might never be read in
-    /// peace. Such a list is read again until it comes undisturbed, or twice in
-    /// a row with the same entries.
+    /// The kernel reports a dump as interrupted if anything was changed in the namespace
+    /// meanwhile, so a long dump might never succeed. Therefore a dump is repeated until it
+    /// is not interrupted, or has the same entries twice in a row.
     pub(crate) fn dump<T: PartialEq>(
         &self,
         kind: u16,
@@ -267,7 +251,7 @@ impl Nft {
             if !dumped.interrupted || before.as_ref() == Some(&now) {
                 return Ok(now.0);
             }
-            if begin.elapsed() > PATIENCE {
+            if begin.elapsed() > RETRY_TIME {
                 let waited = begin.elapsed();
                 return Err(Error::new(Kind::Changing { waited }, what));
             }
@@ -275,7 +259,7 @@ impl Nft {
         }
     }
 
-    /// Asks for one thing; `None` if it does not exist.
+    /// Reads one object, `None` if it does not exist.
     pub(crate) fn get<T>(
         &self,
         kind: u16,
@@ -297,7 +281,7 @@ impl Nft {
     }
 }
 
-/// Which entries a list had, and in which order: their count and a hash (FNV-1a).
+/// Fingerprint of a list: the number of entries and a hash (FNV-1a) of their identities.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Entries {
     count: u64,
@@ -305,8 +289,8 @@ pub(crate) struct Entries {
 }
 
 impl Entries {
-    /// Notes an entry by what tells it from the others.
-    pub(crate) fn note(&mut self, identity: &[u8]) {
+    /// Adds an entry by its identity: handle, name or key.
+    pub(crate) fn add(&mut self, identity: &[u8]) {
         self.count += 1;
         for byte in identity {
             self.hash = (self.hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
@@ -314,136 +298,13 @@ impl Entries {
     }
 }
 
-/// The refusal of a request for reading.
+/// Returns the error of a refused read. A kernel without nf_tables refuses reads with
+/// `EINVAL` and batches with `EOPNOTSUPP` (`nfnetlink_rcv_msg`, `nfnetlink_rcv_batch`).
 fn refusal(error: rtnl::netlink::Error, what: &str) -> Error {
+    let text = error.ext_ack().to_owned();
     match error.errno() {
-        Some(errno) => kernel(errno, error.ext_ack().to_owned(), Culprit::Unknown, what),
+        Some(EINVAL) if text.is_empty() => Error::kernel(EOPNOTSUPP, text, Culprit::Unknown, what),
+        Some(errno) => Error::kernel(errno, text, Culprit::Unknown, what),
         None => error.into(),
-    }
-}
-
-fn kernel(errno: i32, text: String, culprit: Culprit, what: &str) -> Error {
-    Error::new(
-        Kind::Kernel {
-            errno,
-            text,
-            culprit,
-        },
-        what,
-    )
-}
-
-fn unsupported(what: &str) -> Error {
-    let errno = nix::libc::EOPNOTSUPP;
-    kernel(errno, String::new(), Culprit::Unknown, what)
-}
-
-/// What the kernel has answered to a batch so far.
-///
-/// It works a batch off while it is being sent: first come the rules that were
-/// asked to be echoed, then refusals and the acknowledgement of the last
-/// change, in the order of the changes. A refusal of the batch as a whole bears
-/// the number of its begin, and can come in place of the others.
-struct Answers<'b> {
-    batch: &'b Batch,
-    /// Number of the begin of the batch; the changes follow.
-    first: u32,
-    complete: bool,
-    overrun: bool,
-    failure: Option<Error>,
-    rules: Vec<RuleInfo>,
-}
-
-impl<'b> Answers<'b> {
-    fn new(first: u32, batch: &'b Batch) -> Answers<'b> {
-        Answers {
-            batch,
-            first,
-            complete: false,
-            overrun: false,
-            failure: None,
-            rules: Vec::new(),
-        }
-    }
-
-    fn read(&mut self, datagram: &[u8]) {
-        for message in Messages::new(datagram) {
-            // Answers to nothing of this batch are left over from one that
-            // timed out.
-            let number = message.sequence.wrapping_sub(self.first);
-            let count = u32::try_from(self.batch.len()).unwrap_or(u32::MAX);
-            if number > count {
-                continue;
-            }
-            match message.outcome() {
-                Some(outcome) => {
-                    self.complete |= number == 0 || number == count;
-                    self.outcome(number, outcome);
-                }
-                None if message.kind == NFT_MSG_NEWRULE => {
-                    self.rules.extend(RuleInfo::decode(message.body));
-                }
-                None => {}
-            }
-        }
-    }
-
-    fn outcome(&mut self, number: u32, outcome: Outcome) {
-        // Later refusals mostly are consequences of the first one.
-        if outcome.errno == 0 || self.failure.is_some() {
-            return;
-        }
-        let change = number.checked_sub(1).and_then(|n| self.batch.change(n));
-        self.failure = Some(match change {
-            Some(change) => {
-                let culprit = outcome
-                    .offset
-                    .map_or(Culprit::Unknown, |offset| culprit(&change, offset));
-                let what = describe(change.kind, change.body);
-                kernel(outcome.errno, outcome.text, culprit, &what)
-            }
-            None => kernel(
-                outcome.errno,
-                outcome.text,
-                Culprit::Unknown,
-                "commit packet filters",
-            ),
-        });
-    }
-}
-
-/// What is at `offset`, from the begin of its header, of a change.
-fn culprit(change: &Message<'_>, offset: u32) -> Culprit {
-    const NESTED: u16 = 0x8000;
-    let start = (offset as usize).checked_sub(HEADER_LEN);
-    let Some(bytes) = start.and_then(|start| change.body.get(start..)) else {
-        return Culprit::Unknown;
-    };
-    let is_nested = match bytes {
-        [_, _, low, high, ..] => u16::from_ne_bytes([*low, *high]) & NESTED != 0,
-        _ => false,
-    };
-    let Some(attribute) = Attributes::new(bytes).next() else {
-        return Culprit::Unknown;
-    };
-    if is_nested {
-        // An expression of a rule: its name comes first.
-        let mut inner = attribute.nested();
-        return match inner.next() {
-            Some(name) if name.kind == NFTA_EXPR_NAME && change.kind == NFT_MSG_NEWRULE => {
-                Culprit::Expression(name.text())
-            }
-            _ => Culprit::Unknown,
-        };
-    }
-    let Some((0, name)) = attribute.value.split_last() else {
-        return Culprit::Unknown;
-    };
-    if name.is_empty() || !name.iter().all(|byte| byte.is_ascii_graphic()) {
-        return Culprit::Unknown;
-    }
-    match (change.kind, attribute.kind) {
-        (NFT_MSG_NEWCHAIN, NFTA_CHAIN_TYPE) => Culprit::ChainType(attribute.text()),
-        _ => Culprit::Name(attribute.text()),
     }
 }

@@ -48,7 +48,6 @@ pub(crate) const NFTA_RULE_TABLE: u16 = 1;
 pub(crate) const NFTA_RULE_CHAIN: u16 = 2;
 pub(crate) const NFTA_RULE_HANDLE: u16 = 3;
 pub(crate) const NFTA_RULE_EXPRESSIONS: u16 = 4;
-pub(crate) const NFTA_RULE_POSITION: u16 = 6;
 pub(crate) const NFTA_RULE_USERDATA: u16 = 7;
 
 pub(crate) const NFTA_SET_TABLE: u16 = 1;
@@ -144,13 +143,8 @@ pub(crate) const NFT_LOOKUP_F_INV: u32 = 1;
 
 pub(crate) const NFTA_CT_DREG: u16 = 1;
 pub(crate) const NFTA_CT_KEY: u16 = 2;
-pub(crate) const NFTA_CT_DIRECTION: u16 = 3;
 pub(crate) const NFT_CT_STATE: u32 = 0;
 pub(crate) const NFT_CT_STATUS: u32 = 2;
-pub(crate) const NFT_CT_PROTO_DST: u32 = 12;
-pub(crate) const NFT_CT_DST_IP: u32 = 20;
-pub(crate) const NFT_CT_DST_IP6: u32 = 22;
-pub(crate) const IP_CT_DIR_ORIGINAL: u8 = 0;
 
 pub(crate) const NFTA_FIB_DREG: u16 = 1;
 pub(crate) const NFTA_FIB_RESULT: u16 = 2;

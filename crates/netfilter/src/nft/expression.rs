@@ -1,12 +1,12 @@
-//! The expressions that rules are made of, one function each. A rule is run
-//! expression by expression: loads fill a register, comparisons of one end the
-//! rule if they do not hold.
+//! Expressions, the instructions that rules consist of, one function each. The kernel
+//! executes a rule expression by expression: loads write a register, and a comparison
+//! that is false ends the rule.
 
 use rtnl::netlink::Builder;
 
 use super::constants::*;
 
-/// Appends an expression to the list of a rule.
+/// Appends an expression to a rule's list.
 fn expression(list: &mut Builder, name: &str, data: impl FnOnce(&mut Builder)) {
     list.nested(NFTA_LIST_ELEM, |element| {
         element.text(NFTA_EXPR_NAME, name);
@@ -30,18 +30,14 @@ pub(crate) fn payload(list: &mut Builder, base: u32, offset: u32, len: u32, regi
     });
 }
 
-/// `direction`: that of the connection whose value is meant (`IP_CT_DIR_*`).
-pub(crate) fn ct(list: &mut Builder, key: u32, direction: Option<u8>, register: u32) {
+pub(crate) fn ct(list: &mut Builder, key: u32, register: u32) {
     expression(list, "ct", |data| {
         data.u32_be(NFTA_CT_DREG, register);
         data.u32_be(NFTA_CT_KEY, key);
-        if let Some(direction) = direction {
-            data.u8(NFTA_CT_DIRECTION, direction);
-        }
     });
 }
 
-/// The type of route (`RTN_*`) to the destination address.
+/// Loads the type of the route to the destination address (`RTN_*`).
 pub(crate) fn fib_daddr_type(list: &mut Builder, register: u32) {
     expression(list, "fib", |data| {
         data.u32_be(NFTA_FIB_DREG, register);
@@ -58,17 +54,17 @@ pub(crate) fn cmp(list: &mut Builder, register: u32, operation: u32, value: &[u8
     });
 }
 
-/// Leaves only the bits of `mask` in a register.
+/// Masks a register with `mask`.
 pub(crate) fn mask(list: &mut Builder, register: u32, mask: &[u8]) {
     expression(list, "bitwise", |data| {
         data.u32_be(NFTA_BITWISE_SREG, register);
         data.u32_be(NFTA_BITWISE_DREG, register);
-        // A mask is as long as an address at most.
+        // At most as long as an IPv6 address.
         data.u32_be(NFTA_BITWISE_LEN, u32::try_from(mask.len()).unwrap_or(0));
         data.nested(NFTA_BITWISE_MASK, |inner| inner.raw(NFTA_DATA_VALUE, mask));
-        let nothing = vec![0; mask.len()];
+        let zeros = vec![0; mask.len()];
         data.nested(NFTA_BITWISE_XOR, |inner| {
-            inner.raw(NFTA_DATA_VALUE, &nothing);
+            inner.raw(NFTA_DATA_VALUE, &zeros);
         });
     });
 }
@@ -82,7 +78,7 @@ pub(crate) fn immediate(list: &mut Builder, register: u32, value: &[u8]) {
     });
 }
 
-/// A match of iptables (`xtables`), with its revision and its parameters as the kernel has them.
+/// A match of iptables (xtables) with its revision and binary parameters.
 pub(crate) fn xt_match(list: &mut Builder, name: &str, revision: u32, info: &[u8]) {
     expression(list, "match", |data| {
         data.text(NFTA_MATCH_NAME, name);
@@ -91,7 +87,7 @@ pub(crate) fn xt_match(list: &mut Builder, name: &str, revision: u32, info: &[u8
     });
 }
 
-/// `code`: `NF_*` or `NFT_*`; the chain belongs to a jump or goto.
+/// A verdict. `code` is `NF_*` or `NFT_*`; `chain` is the target of a jump or goto.
 pub(crate) fn verdict(list: &mut Builder, code: i32, chain: Option<&str>) {
     expression(list, "immediate", |data| {
         data.u32_be(NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
@@ -101,7 +97,7 @@ pub(crate) fn verdict(list: &mut Builder, code: i32, chain: Option<&str>) {
     });
 }
 
-/// A verdict as data, of a rule or of an element of a verdict map.
+/// The data of a verdict, in a rule or in a verdict map's element.
 pub(crate) fn verdict_data(data: &mut Builder, code: i32, chain: Option<&str>) {
     data.nested(NFTA_DATA_VERDICT, |inner| {
         inner.u32_be(NFTA_VERDICT_CODE, code.cast_unsigned());
@@ -111,7 +107,8 @@ pub(crate) fn verdict_data(data: &mut Builder, code: i32, chain: Option<&str>) {
     });
 }
 
-/// `to`: where the data of a map goes; the verdict register for a verdict map.
+/// Looks a key up in a set. `to` is the register for the data of a map; for a verdict
+/// map the verdict register.
 pub(crate) fn lookup(list: &mut Builder, set: &str, from: u32, to: Option<u32>, inverted: bool) {
     expression(list, "lookup", |data| {
         data.text(NFTA_LOOKUP_SET, set);
@@ -132,7 +129,8 @@ pub(crate) fn counter(list: &mut Builder) {
     });
 }
 
-/// `kind`: `NFT_NAT_*`; `family`: `NFPROTO_*` of the address in its register.
+/// NAT. `kind` is `NFT_NAT_*`; `address` and `port` are registers; `family` is the
+/// address's `NFPROTO_*`.
 pub(crate) fn nat(
     list: &mut Builder,
     kind: u32,

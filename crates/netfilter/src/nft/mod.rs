@@ -1,20 +1,26 @@
-//! nf_tables, spoken natively: no `nft` is executed, or needed, but for what a
-//! user says in its words ([`run_script`]).
+//! nf_tables over netlink. `nft` is not executed, except for matches in the user's
+//! own nft syntax ([`run_script`]).
 //!
-//! [`Table`], [`Chain`] and [`Set`] are plain values that name kernel objects; a
-//! [`Rule`] is built from its chain, and all of them go into a [`Batch`]. An
-//! [`Nft`] commits batches and reads what there is.
+//! [`Table`], [`Chain`] and [`Set`] are plain values that name kernel objects. A
+//! [`Rule`] is built from its chain. All of them go into a [`Batch`], which an
+//! [`Nft`] socket commits. [`Nft`] also reads the kernel's rules.
 
+mod answers;
 mod batch;
 mod client;
 mod constants;
+mod element;
 mod expression;
-mod load;
+mod field;
+mod info;
+mod matches;
+mod message;
 mod object;
 mod read;
 mod rule;
 mod script;
 mod set;
+mod statements;
 mod userdata;
 mod value;
 
@@ -23,10 +29,14 @@ mod tests;
 
 pub use batch::Batch;
 pub use client::Nft;
+pub use element::{Element, ElementInfo, Verdict, merge_networks};
+pub use field::Field;
+pub use info::{ChainInfo, RuleInfo, RuleView};
+pub use matches::{CtState, CtStatus};
 pub use object::{Base, Chain, ChainType, Family, Hook, Policy, Table};
-pub use read::{ChainInfo, RuleInfo, RuleView};
-pub use rule::{CtState, CtStatus, NatFlags, Rule};
+pub use rule::Rule;
 pub use script::run_script;
-pub use set::{Element, ElementInfo, Set, Verdict, merge_networks};
+pub use set::Set;
+pub use statements::NatFlags;
 pub use userdata::{COMMENT_MAX, NOTE_MAX};
-pub use value::{Field, Prefix, Protocol, Type, Value};
+pub use value::{Prefix, Protocol, Type, Value};

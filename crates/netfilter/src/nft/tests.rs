@@ -3,9 +3,9 @@
 use proptest::prelude::*;
 use rtnl::netlink::{Attributes, Builder, Messages};
 
-use super::batch::{describe, header};
 use super::constants::*;
-use super::read::decode_elements;
+use super::element::decode_elements;
+use super::message::{describe, header};
 use super::*;
 
 const TABLE: Table<'_> = Table::new(Family::Inet, "t");
@@ -131,10 +131,10 @@ fn a_rule_is_compared_with_what_was_read() {
     let read = RuleInfo::decode(&rule_message(&rule)).unwrap();
     assert_eq!((read.handle, read.chain.as_str()), (5, "c"));
     assert_eq!(read.comment.as_deref(), Some("x"));
-    assert!(read.does_as(&rule));
-    assert!(!read.does_as(&rule.clone().accept()));
-    assert!(!read.does_as(&CHAIN.rule().counter()));
-    assert!(!read.does_as(&CHAIN.rule()));
+    assert!(read.same_as(&rule));
+    assert!(!read.same_as(&rule.clone().accept()));
+    assert!(!read.same_as(&CHAIN.rule().counter()));
+    assert!(!read.same_as(&CHAIN.rule()));
 }
 
 proptest! {
@@ -144,7 +144,7 @@ proptest! {
         let _ = decode_elements(&bytes);
         let _ = describe(NFT_MSG_NEWRULE, &bytes);
         if let Some(rule) = RuleInfo::decode(&bytes) {
-            let _ = rule.does_as(&some_rule());
+            let _ = rule.same_as(&some_rule());
         }
     }
 
@@ -157,7 +157,7 @@ proptest! {
             bytes[place] = byte;
         }
         if let Some(rule) = RuleInfo::decode(&bytes) {
-            let _ = rule.does_as(&some_rule());
+            let _ = rule.same_as(&some_rule());
         }
         let _ = describe(NFT_MSG_NEWRULE, &bytes);
     }

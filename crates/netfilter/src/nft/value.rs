@@ -1,25 +1,27 @@
-//! What rules compare and sets hold: addresses, ports, names.
+//! Values that rules compare and sets hold: addresses, ports, interface names.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// `IFNAMSIZ` (`linux/if.h`), the zero at the end included.
+use super::constants::{NFPROTO_IPV4, NFPROTO_IPV6};
+
+/// `IFNAMSIZ` (`linux/if.h`), with the terminating zero.
 pub(crate) const IFNAMSIZ: usize = 16;
 
-/// A protocol above IP, by its number (`IPPROTO_*`, `in.h`).
+/// A transport protocol, by its number (`IPPROTO_*`, `in.h`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Protocol {
-    /// 6.
+    /// TCP.
     Tcp = 6,
-    /// 17.
+    /// UDP.
     Udp = 17,
-    /// 58, the control messages of IPv6.
+    /// ICMPv6.
     Icmpv6 = 58,
-    /// 132.
+    /// SCTP.
     Sctp = 132,
 }
 
-/// A network: an address and the length of its prefix.
+/// A network: its first address and its prefix length.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Prefix {
     address: IpAddr,
@@ -27,8 +29,8 @@ pub struct Prefix {
 }
 
 impl Prefix {
-    /// The network that `address` is in; its host bits are cleared. A length
-    /// beyond the family's counts as the family's.
+    /// Returns the network of `address`, host bits cleared. A prefix length above
+    /// the family's maximum is reduced to it.
     #[must_use]
     pub fn new(address: IpAddr, len: u8) -> Prefix {
         let len = len.min(width(address));
@@ -45,19 +47,19 @@ impl Prefix {
         Prefix { address, len }
     }
 
-    /// Its first address.
+    /// Returns the first address.
     #[must_use]
     pub fn address(self) -> IpAddr {
         self.address
     }
 
-    /// The length of the prefix in bits.
+    /// Returns the prefix length in bits.
     #[must_use]
     pub fn prefix_len(self) -> u8 {
         self.len
     }
 
-    /// Its last address.
+    /// Returns the last address.
     #[must_use]
     pub fn last(self) -> IpAddr {
         match self.address {
@@ -72,17 +74,11 @@ impl Prefix {
         }
     }
 
-    /// Whether it is one address.
-    #[must_use]
-    pub fn is_host(self) -> bool {
-        self.len == width(self.address)
-    }
-
     pub(crate) fn bytes(self) -> Vec<u8> {
         octets(self.address)
     }
 
-    /// The mask in network byte order.
+    /// Returns the netmask in network byte order.
     pub(crate) fn mask(self) -> Vec<u8> {
         let ones = Prefix::new(
             match self.address {
@@ -95,7 +91,7 @@ impl Prefix {
     }
 }
 
-/// One address is the network of itself.
+/// An address becomes the network of this single address.
 impl From<IpAddr> for Prefix {
     fn from(address: IpAddr) -> Prefix {
         Prefix::new(address, width(address))
@@ -108,9 +104,17 @@ impl From<(IpAddr, u8)> for Prefix {
     }
 }
 
-/// The length of an address of this family, in bits.
+/// Returns the length of an address of this family in bits.
 fn width(address: IpAddr) -> u8 {
     if address.is_ipv4() { 32 } else { 128 }
+}
+
+/// Returns `NFPROTO_IPV4` or `NFPROTO_IPV6`.
+pub(crate) fn nfproto(address: IpAddr) -> u8 {
+    match address {
+        IpAddr::V4(_) => NFPROTO_IPV4,
+        IpAddr::V6(_) => NFPROTO_IPV6,
+    }
 }
 
 pub(crate) fn octets(address: IpAddr) -> Vec<u8> {
@@ -120,34 +124,8 @@ pub(crate) fn octets(address: IpAddr) -> Vec<u8> {
     }
 }
 
-/// A part of a packet or of what is known of it, as the key of a lookup in a
-/// set or map.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Field {
-    /// Source address of IPv4.
-    Ipv4Saddr,
-    /// Destination address of IPv4.
-    Ipv4Daddr,
-    /// Source address of IPv6.
-    Ipv6Saddr,
-    /// Destination address of IPv6.
-    Ipv6Daddr,
-    /// Protocol above IP.
-    L4Proto,
-    /// Source port, of any protocol that has them at this place.
-    Sport,
-    /// Destination port, likewise.
-    Dport,
-    /// Name of the interface that the packet came in by.
-    Iifname,
-    /// Name of the interface that it goes out by.
-    Oifname,
-    /// Source address of Ethernet.
-    EtherSaddr,
-}
-
-/// The sort of value in a set, or in a part of its key or data; the numbers are
-/// those by which `nft` knows them (`include/datatype.h` of nftables).
+/// The data type of a set's key or data, or of a part of them. Numbered as in nftables
+/// (`include/datatype.h`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Type {
     /// An IPv4 address.
@@ -160,7 +138,7 @@ pub enum Type {
     Protocol,
     /// A port.
     Port,
-    /// The name of an interface.
+    /// An interface name.
     Interface,
 }
 
@@ -176,7 +154,7 @@ impl Type {
         }
     }
 
-    /// In bytes.
+    /// Returns the length in bytes.
     pub(crate) fn len(self) -> usize {
         match self {
             Type::Ipv4Addr => 4,
@@ -189,7 +167,7 @@ impl Type {
     }
 }
 
-/// A value, as (part of) the key or data of a set's element.
+/// A value, as (part of) the key or data of a set element.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Value<'a> {
     /// An address of either family.
@@ -198,23 +176,22 @@ pub enum Value<'a> {
     Port(u16),
     /// A protocol.
     Protocol(Protocol),
-    /// The name of an interface, 15 bytes at most.
+    /// An interface name, at most 15 bytes.
     Interface(&'a str),
     /// An Ethernet address.
     Ether([u8; 6]),
 }
 
 impl Value<'_> {
-    /// Address and port of a socket address, as the data of a map for
+    /// Returns address and port of a socket address, as map data for
     /// [`Rule::dnat_map`](super::Rule::dnat_map).
     #[must_use]
     pub fn socket(address: SocketAddr) -> [Value<'static>; 2] {
         [Value::Address(address.ip()), Value::Port(address.port())]
     }
 
-    /// Of which type it is.
-    #[must_use]
-    pub fn type_of(&self) -> Type {
+    /// Returns the type of the value.
+    pub(crate) fn type_of(&self) -> Type {
         match self {
             Value::Address(IpAddr::V4(_)) => Type::Ipv4Addr,
             Value::Address(IpAddr::V6(_)) => Type::Ipv6Addr,
@@ -236,14 +213,14 @@ impl Value<'_> {
     }
 }
 
-/// The name of an interface as the kernel compares it: filled up with zeros.
+/// Returns an interface name as the kernel compares it: padded with zeros.
 pub(crate) fn interface(name: &str) -> Vec<u8> {
     let mut bytes = name.as_bytes().to_vec();
     bytes.resize(IFNAMSIZ, 0);
     bytes
 }
 
-/// Why it cannot be the name of an interface, if so.
+/// Returns why `name` is not a valid interface name, `None` if it is one.
 pub(crate) fn bad_interface(name: &str) -> Option<String> {
     let bad = name.is_empty() || name.len() >= IFNAMSIZ || name.as_bytes().contains(&0);
     bad.then(|| {
@@ -254,7 +231,7 @@ pub(crate) fn bad_interface(name: &str) -> Option<String> {
     })
 }
 
-/// Values one behind the other, each but an only one filled up to registers.
+/// Concatenates values. If there are several, each is padded to a multiple of 4 bytes.
 pub(crate) fn concat(values: &[Value<'_>]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for value in values {
@@ -280,7 +257,7 @@ mod tests {
         assert_eq!(prefix("10.1.2.3", 0), prefix("0.0.0.0", 0));
         assert_eq!(prefix("fd00::1", 64), prefix("fd00::", 64));
         assert_eq!(prefix("fd00::1", 0), prefix("::", 0));
-        assert!(prefix("10.1.2.3", 99).is_host());
+        assert_eq!(prefix("10.1.2.3", 99), prefix("10.1.2.3", 32));
         assert_eq!(prefix("fd00::1", 128).bytes().len(), 16);
     }
 

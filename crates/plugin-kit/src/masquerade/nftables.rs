@@ -132,7 +132,7 @@ fn is_complete(present: &[RuleInfo]) -> bool {
         && present
             .iter()
             .zip(&wanted)
-            .all(|(rule, wanted)| rule.does_as(wanted))
+            .all(|(rule, wanted)| rule.same_as(wanted))
 }
 
 /// The rules that begin their comment with `hash`: those of the handles that were
@@ -207,7 +207,7 @@ pub(super) fn check(
     let comment = who.nft_comment();
     for ip in ips {
         for wanted in masquerade.rules(ip, &comment) {
-            if !present.iter().any(|rule| rule.does_as(&wanted)) {
+            if !present.iter().any(|rule| rule.same_as(&wanted)) {
                 bail!(
                     "masquerade of {} not found in chain {} of nftables table {}",
                     ip.address,

@@ -70,7 +70,7 @@ fn is_complete(present: &[RuleInfo]) -> bool {
         && present
             .iter()
             .zip(&wanted)
-            .all(|(rule, wanted)| rule.does_as(wanted))
+            .all(|(rule, wanted)| rule.same_as(wanted))
 }
 
 /// Whether the kernel has the table, or would take it.

@@ -213,7 +213,7 @@ pub(crate) fn check(call: &Call, port: &Link, inside: &Link) -> anyhow::Result<(
     let [port_chain, mac_chain] = names.chains();
     let [to_port, to_mac, own, other] = &wanted;
     let present = jumps(&nft, &names)?;
-    if !present.iter().any(|rule| rule.does_as(to_port)) {
+    if !present.iter().any(|rule| rule.same_as(to_port)) {
         bail!(
             "spoof-check of interface {} not found in chain {} of the bridge's nftables table nat",
             port.name,
@@ -226,7 +226,7 @@ pub(crate) fn check(call: &Call, port: &Link, inside: &Link) -> anyhow::Result<(
             && present
                 .iter()
                 .zip(wanted)
-                .all(|(rule, wanted)| rule.does_as(wanted));
+                .all(|(rule, wanted)| rule.same_as(wanted));
         if !same {
             bail!(
                 "spoof-check of interface {}: chain {} of the bridge's nftables table nat is not \

@@ -129,7 +129,7 @@ fn in_order(present: &[RuleInfo], rules: &[Rule<'_>]) -> bool {
     let mut rest = present.iter();
     rules
         .iter()
-        .all(|rule| rest.any(|found| found.does_as(rule)))
+        .all(|rule| rest.any(|found| found.same_as(rule)))
 }
 
 /// Whether the jump to the administrator's chain comes before the rules that accept.
@@ -137,15 +137,15 @@ fn is_ahead(present: &[RuleInfo], jump: &Rule<'_>) -> bool {
     let accepting = container_rules();
     let first = present
         .iter()
-        .find(|found| found.does_as(jump) || accepting.iter().any(|rule| found.does_as(rule)));
-    first.is_some_and(|found| found.does_as(jump)) || {
+        .find(|found| found.same_as(jump) || accepting.iter().any(|rule| found.same_as(rule)));
+    first.is_some_and(|found| found.same_as(jump)) || {
         // Nothing accepts yet: the jump may be anywhere.
-        first.is_none() && present.iter().any(|found| found.does_as(jump))
+        first.is_none() && present.iter().any(|found| found.same_as(jump))
     }
 }
 
 fn delete_all(batch: &mut Batch, present: &[RuleInfo], rule: &Rule<'_>) {
-    for found in present.iter().filter(|found| found.does_as(rule)) {
+    for found in present.iter().filter(|found| found.same_as(rule)) {
         batch.delete_rule(&TABLE.chain(&found.chain), found.handle);
     }
 }

@@ -74,7 +74,7 @@ const EINVAL: i32 = 22;
 /// Whether a chain holds these rules, and no others.
 fn are(there: &[RuleInfo], rules: &[Rule<'_>]) -> bool {
     let mut pairs = there.iter().zip(rules);
-    there.len() == rules.len() && pairs.all(|(found, rule)| found.does_as(rule))
+    there.len() == rules.len() && pairs.all(|(found, rule)| found.same_as(rule))
 }
 
 /// Whether something labelled so belongs to an attachment.
@@ -88,6 +88,6 @@ fn is_of(rule: &RuleView<'_>, attachment: &Attachment<'_>, addresses: &[IpAddr])
     }
     match rule.note {
         Some(note) => note == attachment.note().as_bytes(),
-        None => addresses.is_empty() || addresses.iter().any(|address| rule.names(*address)),
+        None => addresses.is_empty() || addresses.iter().any(|address| rule.has_address(*address)),
     }
 }

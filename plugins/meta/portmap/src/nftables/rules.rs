@@ -376,7 +376,7 @@ fn check_target(
     let foreign = there.iter().all(|rule| rule.note.is_none());
     let plain = without_conditions(config);
     for (mapping, rule) in objects.mappings(config, target)? {
-        let found = there.iter().any(|found| found.does_as(&rule))
+        let found = there.iter().any(|found| found.same_as(&rule))
             || foreign && is_among(&there, mapping, &objects.mappings(&plain, target)?);
         if !found {
             bail!(
@@ -393,7 +393,7 @@ fn check_target(
     for (what, rule) in objects.masquerades(config, target) {
         let found = there
             .iter()
-            .any(|found| found.does_as(&rule) || found.note.is_none() && found.does_as(&upstream));
+            .any(|found| found.same_as(&rule) || found.note.is_none() && found.same_as(&upstream));
         if !found {
             bail!(
                 "missing hostport rules in \"masquerading\" chain of {place}: \
@@ -415,7 +415,7 @@ fn check_target(
                 if (found.kind, found.hook) == (wanted.kind, wanted.hook))
         });
         // Upstream's may have conditions in front.
-        let leads = there.iter().any(|found| found.does_as(&rule)) || foreign && !there.is_empty();
+        let leads = there.iter().any(|found| found.same_as(&rule)) || foreign && !there.is_empty();
         if !is_base || !leads {
             bail!(
                 "{} chain of {place} does not lead to the mappings",
@@ -425,7 +425,7 @@ fn check_target(
     }
     let there = nft.rules(&objects.hostports_all)?;
     for rule in objects.dispatch() {
-        if !there.iter().any(|found| found.does_as(&rule)) {
+        if !there.iter().any(|found| found.same_as(&rule)) {
             bail!("\"hostports_all\" chain of {place} does not lead to the mappings");
         }
     }
@@ -435,7 +435,7 @@ fn check_target(
 fn is_among(there: &[RuleInfo], mapping: &Mapping, rules: &[(&Mapping, Rule<'static>)]) -> bool {
     rules
         .iter()
-        .any(|(of, rule)| *of == mapping && there.iter().any(|found| found.does_as(rule)))
+        .any(|(of, rule)| *of == mapping && there.iter().any(|found| found.same_as(rule)))
 }
 
 fn without_conditions(config: &Config) -> Config {

@@ -231,7 +231,7 @@ pub(crate) fn check(
         rules.push(objects.network_rule(target.prefix()));
         if !rules
             .iter()
-            .all(|rule| there.iter().any(|found| found.does_as(rule)))
+            .all(|rule| there.iter().any(|found| found.same_as(rule)))
         {
             return Err(anyhow!(
                 "\"clients\" chain of {place} is not as it ought to be"

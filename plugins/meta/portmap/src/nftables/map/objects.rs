@@ -192,12 +192,12 @@ impl Objects {
             nft.rules(&self.clients)?
         };
         for rule in self.client_rules() {
-            if !there.iter().any(|found| found.does_as(&rule)) {
+            if !there.iter().any(|found| found.same_as(&rule)) {
                 batch.add_rule(&rule);
             }
         }
         let rule = self.network_rule(len);
-        if !there.iter().any(|found| found.does_as(&rule)) {
+        if !there.iter().any(|found| found.same_as(&rule)) {
             batch.add_set(&self.networks(&network)).add_rule(&rule);
         }
         Ok(())
@@ -280,7 +280,7 @@ impl Objects {
         let rules = nft.rules(&self.clients)?;
         let lens = (0..=128).filter(|len| {
             let rule = self.network_rule(*len);
-            rules.iter().any(|found| found.does_as(&rule))
+            rules.iter().any(|found| found.same_as(&rule))
         });
         names.extend(lens.map(from_network));
         let mut found = Vec::new();
