@@ -1,6 +1,6 @@
 //! Beside the peer's binaries: what one has added, the other checks and deletes.
 
-use crate::common::{attribute, bridge, dual, host_end, layer2, leases, run_on, vlans_of};
+use crate::common::{attribute, bridge, dual, host_end, layer2, leases, merge, run_on, vlans_of};
 use serde_json::{Value, json};
 use testkit::{Host, Node, Plugin, needs};
 
@@ -104,6 +104,127 @@ fn vlans_from_the_peer_to_us() {
 fn vlans_from_us_to_the_peer() {
     needs(&["bridge-vlan-filtering"]);
     handed_over_in_vlans(&bridge(), &Plugin::peer("bridge"));
+}
+
+/// A pod that the peer added, whatever its release made of the keys, passes CHECK; drift of what it did set does not.
+#[track_caller]
+fn checked_after_the_peer(config: &Value, drift: Option<(&str, &str)>) {
+    let host = Host::new();
+    let container = host.container("c1");
+    let run = Plugin::peer("bridge").add(&container, config).expect_ok();
+    bridge().check(&container, &run.with_prev()).expect_ok();
+    if let Some((command, words)) = drift {
+        let veth = host_end(&run);
+        run_on(&host, &command.replace("VETH", &veth));
+        bridge()
+            .check(&container, &run.with_prev())
+            .expect_error(999)
+            .mentions(&words.replace("VETH", &veth));
+    }
+}
+
+#[test]
+fn each_key_of_a_pod_of_the_peer_is_checked_as_far_as_the_peer_sets_it() {
+    for (keys, drift) in [
+        (
+            json!({}),
+            Some(("ip link set VETH nomaster", "is not its port")),
+        ),
+        (
+            json!({"isGateway": true}),
+            Some(("ip addr flush dev cni0", "gateway address 10.1.0.1/24")),
+        ),
+        (
+            json!({"isDefaultGateway": true, "forceAddress": true}),
+            None,
+        ),
+        (
+            json!({"mtu": 1400}),
+            Some((
+                "ip link set VETH mtu 1300",
+                "Tuning configured MTU of VETH is 1400",
+            )),
+        ),
+        (json!({"mtu": -1}), None),
+        (
+            json!({"hairpinMode": true}),
+            Some((
+                "ip link set VETH type bridge_slave hairpin off",
+                "has hairpin mode false",
+            )),
+        ),
+        (
+            json!({"promiscMode": true}),
+            Some(("ip link set cni0 promisc off", "Promisc Mode")),
+        ),
+        (json!({"enabledad": true}), None),
+        (json!({"portIsolation": true}), None),
+        (json!({"preserveDefaultVlan": true}), None),
+        (
+            json!({"ipMasq": true}),
+            Some(("iptables -t nat -F POSTROUTING", "POSTROUTING")),
+        ),
+        (json!({"ipMasq": true, "ipMasqBackend": "iptables"}), None),
+        // The peer's release does not know the key, and makes rules of iptables.
+        (
+            json!({"ipMasq": true, "ipMasqBackend": "nftables"}),
+            Some(("iptables -t nat -F POSTROUTING", "POSTROUTING")),
+        ),
+        (
+            json!({"macspoofchk": true}),
+            Some(("nft flush chain bridge nat PREROUTING", "spoof-check")),
+        ),
+        (json!({"args": {"cni": {"mac": "02:00:00:00:00:07"}}}), None),
+        (json!({"runtimeConfig": {"mac": "02:00:00:00:00:07"}}), None),
+        (json!({"dns": {"nameservers": ["10.1.0.1"]}}), None),
+        // Keys of ours.
+        (json!({"raGuard": true, "dhcpGuard": true}), None),
+        (
+            json!({"txQueueLen": 77, "numQueues": 3, "gsoMaxSize": 30000, "groMaxSize": 30000}),
+            None,
+        ),
+    ] {
+        let mut config = dual(json!({"cniVersion": "1.0.0"}));
+        config = merge(config, keys);
+        checked_after_the_peer(&config, drift);
+    }
+}
+
+#[test]
+fn a_pod_of_the_peer_without_addresses_is_checked() {
+    for keys in [
+        json!({}),
+        json!({"isGateway": true, "mtu": 1400, "ipMasq": true}),
+        json!({"disableContainerInterface": true, "portIsolation": true}),
+    ] {
+        let config = merge(layer2(json!({"cniVersion": "1.0.0"})), keys);
+        let drift = ("ip link set VETH down", "Interface VETH is down");
+        checked_after_the_peer(&config, Some(drift));
+    }
+}
+
+#[test]
+fn vlans_of_a_pod_of_the_peer_are_checked_as_far_as_the_peer_sets_them() {
+    needs(&["bridge-vlan-filtering"]);
+    for (keys, drift) in [
+        (
+            json!({"vlan": 100}),
+            Some(("bridge vlan del dev VETH vid 100", "has no native vlan")),
+        ),
+        (json!({"vlan": 100, "preserveDefaultVlan": true}), None),
+        // The peer's release does not know the key.
+        (json!({"vlanTrunk": [{"id": 5}]}), None),
+        (
+            json!({"vlan": 100, "vlanTrunk": [{"id": 5}]}),
+            Some(("bridge vlan del dev VETH vid 100", "has no native vlan")),
+        ),
+    ] {
+        let config = merge(
+            dual(json!({"cniVersion": "1.0.0", "isGateway": true})),
+            keys,
+        );
+        checked_after_the_peer(&config, drift);
+    }
 }
 
 /// What the peer adds to a trunk of ours, and the other way round, by one bridge.
