@@ -206,9 +206,9 @@ impl Masquerade {
         let backend = match (&noted, self.backend) {
             (Noted::Nftables(_), _) => Backend::Nftables,
             (Noted::Iptables(_), _) => Backend::Iptables,
-            (Noted::Nothing, Some(backend)) => backend,
-            (Noted::Nothing, None) if nftables::is_there(&who) => Backend::Nftables,
-            (Noted::Nothing, None) => Backend::Iptables,
+            // Upstream added the pod, and its older releases ignore `ipMasqBackend`.
+            (Noted::Nothing, _) if nftables::is_there(&who) => Backend::Nftables,
+            (Noted::Nothing, _) => Backend::Iptables,
         };
         match (backend, noted) {
             (Backend::Iptables, _) => iptables::check(self, &who, &ips),

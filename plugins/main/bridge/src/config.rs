@@ -27,7 +27,7 @@ pub struct Config {
     /// MTU of a new bridge and of both veth ends. Upstream takes a negative one for none.
     pub mtu: Mtu,
     /// Further properties of both veth ends.
-    pub link_keys: LinkOptions,
+    pub link_options: LinkOptions,
     /// Frames may leave by the port they came in.
     pub hairpin_mode: bool,
     /// The bridge itself is promiscuous.
@@ -154,7 +154,7 @@ impl Config {
             is_default_gateway: raw.is_default_gateway,
             force_address: raw.force_address,
             mtu: mtu(raw.mtu)?,
-            link_keys: loaded.keys,
+            link_options: loaded.keys,
             hairpin_mode: raw.hairpin_mode,
             promisc_mode: raw.promisc_mode,
             enable_dad: raw.enabledad,
@@ -173,6 +173,12 @@ impl Config {
             },
             dns: raw.dns.given(),
         })
+    }
+
+    /// The name of the host's interface in the VLAN of `vlan`; `None` without `vlan`,
+    /// where the bridge itself has the gateway addresses.
+    pub(crate) fn vlan_gateway_name(&self) -> Option<String> {
+        self.vlans.as_ref()?.gateway_name(&self.bridge)
     }
 }
 

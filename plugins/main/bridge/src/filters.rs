@@ -1,13 +1,13 @@
 //! The packet filters of an attachment: masquerade, spoof-check, guards.
 
 use crate::{Config, guard, spoof_check};
-use cni_core::{Call, Code, Error, json};
+use cni_core::{Call, Code, Error, IpConfig, json};
 use netfilter::nft::Nft;
 use plugin_kit::failures::Failures;
 use plugin_kit::join::join;
 use plugin_kit::masquerade::{self, Known, Ready};
 use plugin_kit::{FilterRecord, Undo, names};
-use rtnl::Handle;
+use rtnl::{Handle, Link};
 
 /// Refuses what could not be done here, before anything is changed.
 pub(crate) fn require(call: &Call, config: &Config, has_ipam: bool) -> anyhow::Result<Ready> {
@@ -112,6 +112,27 @@ impl<'c> Leaving<'c> {
         self.record.remove();
         Ok(())
     }
+}
+
+/// CHECK: compares the filters with the configuration. Upstream knows no guards.
+pub(crate) fn check(
+    call: &Call,
+    config: &Config,
+    ips: &[&IpConfig],
+    port: &Link,
+    inside: &Link,
+    of_upstream: bool,
+) -> anyhow::Result<()> {
+    if let Some(masquerade) = &config.masquerade {
+        masquerade.check(call, ips.iter().copied())?;
+    }
+    if config.mac_spoof_check {
+        spoof_check::check(call, port, inside)?;
+    }
+    if config.guard.is_wanted() && !of_upstream {
+        config.guard.check(port)?;
+    }
+    Ok(())
 }
 
 /// GC: removes those of all attachments of the network that are no longer valid.

@@ -158,10 +158,7 @@ fn vlan_gateway<'a>(
     config: &Config,
     undo: &mut Undo<'a>,
 ) -> anyhow::Result<Option<VlanGateway>> {
-    let Some(vlans) = &config.vlans else {
-        return Ok(None);
-    };
-    let Some(name) = vlans.gateway_name(&bridge.name) else {
+    let (Some(vlans), Some(name)) = (&config.vlans, config.vlan_gateway_name()) else {
         return Ok(None);
     };
     let mtu = match config.mtu {

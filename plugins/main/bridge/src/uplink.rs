@@ -33,7 +33,7 @@ pub(crate) fn plug_in<'a>(
             mac: config.mac,
             master: Some(bridge.index),
         };
-        match veth::create_with(host, container, &spec, config.link_keys, undo) {
+        match veth::create_with(host, container, &spec, config.link_options, undo) {
             Ok(pair) => return Ok((bridge, pair)),
             Err(_) if attempt < ATTEMPTS && is_gone(host, &bridge) => attempt += 1,
             Err(e) => return Err(e),

@@ -27,6 +27,8 @@ pub struct PortVlans {
     trunk: BTreeSet<u16>,
     /// The port stays in the VLAN that the bridge puts new ports in.
     preserve_default: bool,
+    /// `vlanTrunk` names the native one too; upstream then tags it.
+    native_in_trunk: bool,
 }
 
 /// The VLANs that the keys ask for; `None` if none of them does.
@@ -54,14 +56,13 @@ pub(crate) fn validated(
         0 => Some(TRUNK_NATIVE),
         vlan => Some(vlan),
     };
-    if let Some(native) = native {
-        trunk.remove(&native);
-    }
+    let native_in_trunk = native.is_some_and(|native| trunk.remove(&native));
     Ok(Some(PortVlans {
         vlan,
         native,
         trunk,
         preserve_default,
+        native_in_trunk,
     }))
 }
 
@@ -124,11 +125,21 @@ impl PortVlans {
         requests
     }
 
-    /// How the memberships of a port of `bridge` differ from these, in words that go
-    /// on after the port's name. That of the bridge's default VLAN is not minded:
-    /// older releases of upstream leave it.
-    pub(crate) fn difference(&self, bridge: &Link, present: &[PortVlan]) -> Option<String> {
+    /// How the memberships of a port of `bridge` differ from these, as a predicate whose
+    /// subject is the port. The bridge's default VLAN is ignored: older releases of
+    /// upstream leave ports in it.
+    ///
+    /// Of a port `of_upstream` the trunk is ignored too, which these releases do not know.
+    pub(crate) fn difference(
+        &self,
+        bridge: &Link,
+        present: &[PortVlan],
+        of_upstream: bool,
+    ) -> Option<String> {
         let native = self.native?;
+        if of_upstream && (self.vlan == 0 || self.native_in_trunk) {
+            return None;
+        }
         let pvid = present.iter().find(|vlan| vlan.pvid).map(|vlan| vlan.id);
         if pvid != Some(native) {
             return Some(match pvid {
@@ -149,7 +160,7 @@ impl PortVlans {
             }
         }
         let is_there = |id: u16| present.iter().any(|vlan| vlan.id == id);
-        let missing = self.trunk.iter().find(|id| !is_there(**id));
+        let missing = self.trunk.iter().find(|id| !of_upstream && !is_there(**id));
         missing.map(|id| format!("is not in vlan {id} of its trunk"))
     }
 }
@@ -322,11 +333,36 @@ mod tests {
                 Some("is in vlan 9, which is not configured"),
             ),
         ] {
-            let difference = trunk.difference(&bridge(1), &members(present));
+            let difference = trunk.difference(&bridge(1), &members(present), false);
             assert_eq!(difference.as_deref(), words, "{present:?}");
         }
         let none = vlans(0, &[], false);
-        assert_eq!(none.difference(&bridge(1), &members(&[(9, "pu")])), None);
+        assert_eq!(
+            none.difference(&bridge(1), &members(&[(9, "pu")]), false),
+            None
+        );
+    }
+
+    #[test]
+    fn differences_of_a_port_of_upstream() {
+        let difference = |vlans: &PortVlans, present: &[(u16, &str)]| {
+            vlans.difference(&bridge(1), &members(present), true)
+        };
+        let trunk = vlans(5, &[(7, 8)], false);
+        assert_eq!(difference(&trunk, &[(1, "u"), (5, "pu")]), None);
+        assert_eq!(difference(&trunk, &[(5, "pu"), (7, ""), (8, "")]), None);
+        let drift = difference(&trunk, &[(1, "pu"), (7, ""), (8, "")]);
+        let expected = "has the native vlan 1, configured is 5";
+        assert_eq!(drift.as_deref(), Some(expected));
+        let drift = difference(&trunk, &[(5, "pu"), (9, "")]);
+        let expected = "is in vlan 9, which is not configured";
+        assert_eq!(drift.as_deref(), Some(expected));
+        // Upstream's newer releases tag the native one.
+        assert_eq!(
+            difference(&vlans(5, &[(5, 6)], false), &[(5, ""), (6, "")]),
+            None
+        );
+        assert_eq!(difference(&vlans(0, &[(7, 8)], false), &[(1, "pu")]), None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! CHECK after each single piece of drift fails and names it.
 
-use crate::common::{bridge, dual, host_end, layer2, leases, make_veth};
+use crate::common::{bridge, dual, host_end, layer2, leases, make_veth, run_on};
 use serde_json::{Value, json};
 use testkit::{Container, Host, Node, Run};
 
@@ -272,20 +272,20 @@ fn promiscuous_mode_lost() {
 }
 
 #[test]
-fn hairpin_mode_gained() {
+fn what_the_configuration_does_not_ask_for() {
     let attached = Attached::new(json!({}));
     let veth = attached.veth.as_str();
-    attached.host.command(&[
-        "ip",
-        "link",
-        "set",
-        veth,
-        "type",
-        "bridge_slave",
-        "hairpin",
-        "on",
-    ]);
-    attached.names("has hairpin mode true, configured is false");
+    for command in [
+        // As kubelet does with `hairpinMode: hairpin-veth`.
+        format!("ip link set {veth} type bridge_slave hairpin on isolated on"),
+        format!("ip link set {veth} mtu 1400"),
+        "ip link set cni0 promisc on".to_owned(),
+    ] {
+        run_on(&attached.host, &command);
+    }
+    run_on(&attached.container, "ip link set eth0 mtu 1400");
+    let config = attached.run.with_prev();
+    bridge().check(&attached.container, &config).expect_ok();
 }
 
 #[test]

@@ -110,7 +110,7 @@ fn the_complete_configuration_is_understood() {
     assert_eq!(config.bridge, "cni0");
     assert!(config.is_gateway && config.is_default_gateway && config.promisc_mode);
     assert_eq!(config.mtu, Mtu::Bytes(1500));
-    assert_eq!(config.link_keys.gro_max_size, 40000);
+    assert_eq!(config.link_options.gro_max_size, 40000);
     assert!(config.vlans.is_some() && config.port_isolation);
     assert!(config.masquerade.is_some() && config.mac_spoof_check);
     assert!(config.guard.ra && config.guard.dhcp);
