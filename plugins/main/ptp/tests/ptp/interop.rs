@@ -1,8 +1,8 @@
 //! Beside the peer's binaries: what one has added, the other checks and deletes.
 
-use crate::common::{dual, ptp, reaches};
+use crate::common::{dual, host_end, ptp, reaches};
 use serde_json::{Value, json};
-use testkit::{Host, Node, Plugin, leases};
+use testkit::{Host, Node, Plugin, leases, merge};
 
 fn config(version: &str) -> Value {
     let mut config = dual(json!({
@@ -44,6 +44,61 @@ fn from_the_peer_to_us() {
 #[test]
 fn from_us_to_the_peer() {
     handed_over(&ptp(), &Plugin::peer("ptp"));
+}
+
+/// A pod that the peer added, whatever its release made of the keys, passes CHECK; drift of what it did set does not.
+#[test]
+fn each_key_of_a_pod_of_the_peer_is_checked_as_far_as_the_peer_sets_it() {
+    let masqueraded = ("iptables -t nat -F POSTROUTING", "POSTROUTING");
+    for (keys, (drift, words)) in [
+        (
+            json!({}),
+            ("ip link set VETH down", "Interface VETH is down"),
+        ),
+        (
+            json!({"mtu": 1400}),
+            (
+                "ip link set VETH mtu 1300",
+                "configured MTU of VETH is 1400",
+            ),
+        ),
+        (
+            json!({"mtu": -1}),
+            (
+                "ip addr flush dev VETH",
+                "gateway address 10.1.0.1 is not on",
+            ),
+        ),
+        (json!({"ipMasq": true}), masqueraded),
+        // The peer's release does not know the key, and makes rules of iptables.
+        (
+            json!({"ipMasq": true, "ipMasqBackend": "nftables"}),
+            masqueraded,
+        ),
+        (
+            json!({"txQueueLen": 77, "numQueues": 3, "gsoMaxSize": 30000, "groMaxSize": 30000}),
+            (
+                "ip route del 10.1.0.2 dev VETH",
+                "the route to 10.1.0.2/32 by interface VETH is missing",
+            ),
+        ),
+    ] {
+        let host = Host::new();
+        let container = host.container("c1");
+        let mut config = dual(merge(json!({"cniVersion": "1.0.0"}), &keys));
+        // The peer repeats MTU and MSS in its result, and does not set them.
+        config["ipam"]["routes"] =
+            json!([{"dst": "10.50.0.0/16", "gw": "10.1.0.1", "mtu": 1300, "advmss": 1200}]);
+        let run = Plugin::peer("ptp").add(&container, &config).expect_ok();
+        ptp().check(&container, &run.with_prev()).expect_ok();
+        let veth = host_end(&run);
+        let drift = drift.replace("VETH", &veth);
+        host.command(&drift.split(' ').collect::<Vec<_>>());
+        ptp()
+            .check(&container, &run.with_prev())
+            .expect_error(999)
+            .mentions(&words.replace("VETH", &veth));
+    }
 }
 
 /// Result and kernel state after ADD, without what differs from one ADD to the next.
