@@ -1,11 +1,11 @@
-//! CHECK: is the attachment still as ADD made it?
+//! CHECK: compares prevResult and the configuration with the kernel's state.
 
 use crate::{Config, gateway, required_ipam};
 use anyhow::{Context, anyhow, bail};
 use cni_core::quote::quote;
 use cni_core::{AddResult, Call, Cidr, Interface, IpConfig};
-use plugin_kit::Container;
 use plugin_kit::single_interface::InterfaceCheck;
+use plugin_kit::{Container, check};
 use rtnl::{Family, Handle, Link, RouteFilter};
 use std::net::IpAddr;
 
@@ -15,17 +15,18 @@ const CHECKED: InterfaceCheck = InterfaceCheck {
     lower_case: false,
 };
 
-/// Compares prevResult with the kernel's state, part by part.
+/// Compares part by part, and fails at the first difference.
 pub(crate) fn run(call: &Call) -> anyhow::Result<()> {
     let config = Config::load(call)?;
     required_ipam(call)?;
     CHECKED.check(call, |container, recorded, inside| {
-        let name = &inside.name;
         if !inside.is_kind("veth") {
-            bail!("Error: Container interface {name} not of type veth/p2p");
+            bail!(
+                "Error: Container interface {} not of type veth/p2p",
+                inside.name
+            );
         }
         config.mtu.check(recorded, inside)?;
-        config.link_keys.check(inside)?;
         let result = call.prev_result()?.unwrap_or_default();
         let ips = ips_of(&result, recorded);
         routes_through(container, inside, &ips)?;
@@ -35,16 +36,20 @@ pub(crate) fn run(call: &Call) -> anyhow::Result<()> {
             bail!("Interface {} is down", outside.name);
         }
         config.mtu.check(recorded, &outside)?;
-        config.link_keys.check(&outside)?;
-        leads_to_container(&host, &outside, &ips)?;
-        if let Some(masquerade) = &config.masquerade {
-            masquerade.check(call, ips.iter().copied())?;
+        if !check::is_pair_of_upstream(&outside) {
+            config.link_options.check(inside)?;
+            config.link_options.check(&outside)?;
         }
-        Ok(())
+        leads_to_container(&host, &outside, &ips)?;
+        match &config.masquerade {
+            Some(masquerade) => masquerade.check(call, ips),
+            None => Ok(()),
+        }
     })
 }
 
-/// The addresses of the container's end. Others of the chain belong to others.
+/// The addresses of the container's end. Those of other interfaces are left to the
+/// plugins of the chain that made them.
 fn ips_of<'r>(result: &'r AddResult, interface: &Interface) -> Vec<&'r IpConfig> {
     let of_interface = |number: i64| {
         let number = usize::try_from(number).ok();
@@ -95,7 +100,7 @@ fn host_end<'r>(
                 quote(&link.name)
             )
         })?;
-    plugin_kit::check::mac(recorded, &link)?;
+    check::mac(recorded, &link)?;
     Ok((recorded, link))
 }
 

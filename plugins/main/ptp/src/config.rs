@@ -12,7 +12,7 @@ pub struct Config {
     /// MTU of both veth ends. Upstream takes a negative one for none.
     pub mtu: Mtu,
     /// Further properties of both veth ends.
-    pub link_keys: LinkOptions,
+    pub link_options: LinkOptions,
     /// What containers send beyond their networks gets an address of the host's.
     pub masquerade: Option<Masquerade>,
     /// Replaces the IPAM result's name service when a member is given, an empty
@@ -40,7 +40,7 @@ impl Config {
         let raw = loaded.own;
         Ok(Config {
             mtu: mtu(raw.mtu)?,
-            link_keys: loaded.keys,
+            link_options: loaded.keys,
             masquerade: Masquerade::load(call, "failed to load netconf")?,
             dns: raw.dns.given(),
         })

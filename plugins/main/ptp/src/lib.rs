@@ -55,7 +55,7 @@ impl Plugin for Ptp {
             mtu: mtu(&host, config.mtu)?,
             ..VethSpec::default()
         };
-        let pair = veth::create_with(&host, &container, &spec, config.link_keys, &mut undo)?;
+        let pair = veth::create_with(&host, &container, &spec, config.link_options, &mut undo)?;
         result.interfaces = vec![
             link_options::interface(call, &pair.host, String::new()),
             link_options::interface(call, &pair.container, call.sandbox()),
