@@ -1,9 +1,10 @@
 //! Which sysctls the operator of the host allows.
 
-use crate::pattern::Pattern;
+use crate::regexp::Regexp;
 use crate::sysctl::Sysctl;
 use anyhow::{anyhow, bail};
 use cni_core::errno;
+use cni_core::quote::quote;
 use std::fs;
 use std::io::ErrorKind;
 
@@ -32,9 +33,9 @@ pub(crate) fn refuse_others(sysctls: &[Sysctl]) -> anyhow::Result<()> {
     };
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let lines: Vec<&str> = lines.into_iter().filter(|line| !line.is_empty()).collect();
-    let mut patterns: Vec<Pattern> = Vec::with_capacity(lines.len());
+    let mut expressions: Vec<Regexp> = Vec::with_capacity(lines.len());
     for sysctl in sysctls {
-        if !allowed(&sysctl.key, &lines, &mut patterns)? {
+        if !allowed(&sysctl.key, &lines, &mut expressions)? {
             bail!(
                 "Sysctl {} is not allowed. Only the following sysctls are allowed: [{}]",
                 sysctl.key,
@@ -47,14 +48,18 @@ pub(crate) fn refuse_others(sysctls: &[Sysctl]) -> anyhow::Result<()> {
 
 /// Lines are read as they are reached: a faulty one behind the one that matches does
 /// no harm.
-fn allowed(key: &str, lines: &[&str], patterns: &mut Vec<Pattern>) -> anyhow::Result<bool> {
+fn allowed(key: &str, lines: &[&str], expressions: &mut Vec<Regexp>) -> anyhow::Result<bool> {
     for (number, line) in lines.iter().enumerate() {
-        if patterns.len() == number {
-            let pattern = Pattern::new(line)
-                .map_err(|e| anyhow!("{FILE}: {line} is no regular expression: {e}"))?;
-            patterns.push(pattern);
+        if expressions.len() == number {
+            let expression = Regexp::new(line).map_err(|e| {
+                anyhow!(
+                    "{FILE}: {} is not a supported regular expression: {e}",
+                    quote(line)
+                )
+            })?;
+            expressions.push(expression);
         }
-        if patterns[number].finds(key) {
+        if expressions[number].is_match(key) {
             return Ok(true);
         }
     }

@@ -6,7 +6,7 @@ mod backup;
 mod config;
 mod duplicates;
 mod link;
-mod pattern;
+mod regexp;
 mod sysctl;
 
 pub use config::Config;
