@@ -1,82 +1,15 @@
-//! A bridge whose IPAM plugin is a script: how failures and answers of a delegate come through, and that nothing
-//! stays behind.
+//! Errors and results of delegates.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use blackbox::{answer, networks, state};
-use serde_json::{Value, json};
-use testkit::{Container, ErrorReply, Host, Invocation, Node, Plugin, Run};
+use blackbox::{answer, state};
+use serde_json::json;
+use testkit::{Node, Run};
 
-/// A host with a directory of scripts as plugins.
-struct Stage {
-    host: Host,
-    container: Container,
-    plugins: PathBuf,
-}
+use crate::{GOOD, Stage};
 
-/// Answers as a good IPAM plugin does.
-const GOOD: &str = r#"cat >/dev/null
-[ "$CNI_COMMAND" = ADD ] || exit 0
-echo '{"cniVersion":"1.0.0","ips":[{"address":"10.40.0.2/24","gateway":"10.40.0.1"}]}'"#;
-
-impl Stage {
-    /// `script` is the IPAM plugin; before it runs, each call is noted as `verb.<n>`, its input and environment
-    /// beside it.
-    fn new(script: &str) -> Stage {
-        let host = Host::new();
-        let plugins = host.dir().join("plugins");
-        fs::create_dir(&plugins).expect("make a directory");
-        let noted = host.dir().join("calls");
-        fs::create_dir(&noted).expect("make a directory");
-        let program = plugins.join("scripted");
-        let text = format!(
-            "#!/bin/sh\nn=$(ls {dir} | wc -l)\necho $CNI_COMMAND >{dir}/$n\n{script}\n",
-            dir = noted.display()
-        );
-        fs::write(&program, text).expect("write the script");
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755))
-            .expect("make it executable");
-        let container = host.container("c1");
-        Stage {
-            host,
-            container,
-            plugins,
-        }
-    }
-
-    fn config() -> Value {
-        let mut config = networks::bridged("1.1.0", &[]);
-        config["ipam"] = json!({"type": "scripted"});
-        config
-    }
-
-    fn call(&self, verb: &str) -> Invocation {
-        let call = Plugin::new("bridge").command(verb).path(&self.plugins);
-        call.container(&self.container).config(&Stage::config())
-    }
-
-    /// The verbs the script was called with, in order.
-    fn verbs(&self) -> Vec<String> {
-        let dir = self.host.dir().join("calls");
-        let count = fs::read_dir(&dir).expect("read the calls").count();
-        let read = |n| fs::read_to_string(dir.join(format!("{n}"))).expect("a call");
-        (0..count).map(|n| read(n).trim().to_owned()).collect()
-    }
-
-    /// ADD fails with `code`; nothing but what the script itself notes is changed.
-    #[track_caller]
-    fn refused(&self, code: u64) -> ErrorReply {
-        let before = state::of(&self.host);
-        let error = answer::refusal(self.call("ADD").run(), code);
-        before.assert_same(&state::of(&self.host));
-        error
-    }
-}
-
-/// Code, text and details are the delegate's own, not wrapped: runtimes act on them.
+/// Code, text and details are the delegate's own, not wrapped: runtimes act on them. The details also name it.
 #[test]
 fn errors_pass_through_as_they_are() {
     for (object, code, msg, details) in [
@@ -84,7 +17,7 @@ fn errors_pass_through_as_they_are() {
             r#"{"code":11,"msg":"come back later","details":"pool is locked"}"#,
             11,
             "come back later",
-            "pool is locked",
+            "pool is locked; ",
         ),
         (
             r#"{"cniVersion":"1.0.0","code":7,"msg":"no such pool"}"#,
@@ -104,7 +37,8 @@ fn errors_pass_through_as_they_are() {
         for exit in [1, 2, 255] {
             let stage = Stage::new(&format!("cat >/dev/null\necho '{object}'\nexit {exit}"));
             let error = stage.refused(code);
-            assert_eq!((error.msg.as_str(), error.details.as_str()), (msg, details));
+            assert_eq!(error.msg, msg);
+            assert_eq!(error.details, format!("{details}{}", stage.delegate()));
             // Nothing was handed out, so nothing is given back: it may belong to a living attachment.
             assert_eq!(stage.verbs(), ["ADD"]);
         }
@@ -123,15 +57,12 @@ fn errors_of_other_verbs_pass_through() {
     let attached = state::of(&stage.host);
     for verb in ["CHECK", "STATUS", "GC"] {
         let error = answer::refusal(stage.call(verb).config(&added.with_prev()).run(), 11);
-        assert_eq!(error.text(), "not now");
+        assert_eq!(error.msg, "not now");
         attached.assert_same(&state::of(&stage.host));
     }
     // DEL removes the interface all the same, and can be repeated until the addresses are given back too.
     for _ in 0..2 {
-        assert_eq!(
-            answer::refusal(stage.call("DEL").run(), 11).text(),
-            "not now"
-        );
+        assert_eq!(answer::refusal(stage.call("DEL").run(), 11).msg, "not now");
         assert!(stage.container.link("eth0").is_none());
         assert!(state::veths(&stage.host).is_empty());
     }
@@ -342,7 +273,7 @@ exec </dev/null
             "CNI_IFNAME=eth0".into(),
             format!("CNI_NETNS={}", stage.container.netns().display()),
             "CNI_ARGS=IgnoreUnknown=1;POOL=x".into(),
-            format!("CNI_PATH={}", stage.plugins.display()),
+            format!("CNI_PATH={}", stage.path()),
             "SOMETHING_ELSE=passed on".into(),
         ] {
             assert!(
@@ -417,7 +348,7 @@ fn delegates_may_answer_in_any_version() {
 fn odd_delegates_do_not_hang_the_caller() {
     let reads_nothing = GOOD.replacen("cat >/dev/null\n", "", 1);
     let stage = Stage::new(&reads_nothing);
-    let mut config = Stage::config();
+    let mut config = stage.config();
     config["padding"] = json!("x".repeat(1 << 20));
     let started = Instant::now();
     let run: Run = stage.call("ADD").config(&config).run();
