@@ -1,8 +1,7 @@
 //! The IPAM plugin that an interface plugin delegates to.
 
 use anyhow::anyhow;
-use cni_core::invoke::{self, Delegate, delegate_check, delegate_gc, delegate_status};
-use cni_core::types::ResultError;
+use cni_core::invoke::{self, Delegate};
 use cni_core::{AddResult, Call, Command};
 use std::cell::RefCell;
 
@@ -59,15 +58,14 @@ impl<'a> Ipam<'a> {
     /// release would take it away from that one.
     ///
     /// # Errors
-    /// The IPAM plugin's own, or a result that is unreadable or without addresses.
-    /// In these two cases it has allocated, and the allocation is released.
+    /// The IPAM plugin's own, see [`Delegate::add`], or a result without addresses, which
+    /// is released.
     pub fn add(&self) -> anyhow::Result<AddResult> {
-        let unusable = match self.delegate(Command::Add).and_then(Delegate::add) {
-            Ok(result) if !result.ips.is_empty() => return Ok(result),
-            Ok(_) => anyhow!("IPAM plugin returned missing IP config"),
-            Err(error) if error.is::<ResultError>() => error,
-            Err(error) => return Err(error),
-        };
+        let result = self.delegate(Command::Add)?.add()?;
+        if !result.ips.is_empty() {
+            return Ok(result);
+        }
+        let unusable = anyhow!("IPAM plugin returned missing IP config");
         match self.del() {
             Ok(()) => Err(unusable),
             Err(also) => Err(anyhow!("{unusable:#}; releasing it failed too: {also:#}")),
@@ -79,8 +77,7 @@ impl<'a> Ipam<'a> {
     /// # Errors
     /// The IPAM plugin's own.
     pub fn del(&self) -> anyhow::Result<()> {
-        self.delegate(Command::Del)?.finish()?;
-        Ok(())
+        self.delegate(Command::Del)?.finish()
     }
 
     /// Checks the allocation.
@@ -88,7 +85,7 @@ impl<'a> Ipam<'a> {
     /// # Errors
     /// The IPAM plugin's own.
     pub fn check(&self) -> anyhow::Result<()> {
-        delegate_check(self.call, &self.kind)
+        invoke::delegate(self.call, &self.kind, Command::Check)
     }
 
     /// Releases what belongs to no living attachment.
@@ -96,7 +93,7 @@ impl<'a> Ipam<'a> {
     /// # Errors
     /// The IPAM plugin's own.
     pub fn gc(&self) -> anyhow::Result<()> {
-        delegate_gc(self.call, &self.kind)
+        invoke::delegate(self.call, &self.kind, Command::Gc)
     }
 
     /// Whether an allocation could be served.
@@ -104,6 +101,6 @@ impl<'a> Ipam<'a> {
     /// # Errors
     /// The IPAM plugin's own.
     pub fn status(&self) -> anyhow::Result<()> {
-        delegate_status(self.call, &self.kind)
+        invoke::delegate(self.call, &self.kind, Command::Status)
     }
 }

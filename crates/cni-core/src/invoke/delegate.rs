@@ -3,59 +3,49 @@
 //! The delegate gets the caller's whole environment and its standard input byte
 //! for byte; only `CNI_COMMAND` is the verb's.
 
-use super::exec::{Invocation, Started};
-use super::find::{find_in_path, split_path};
-use crate::{AddResult, Call, Command, Error};
+use super::exec::{self, Failure};
+use super::failure::first_line;
+use super::find::{FindError, find_in_path, split_path};
+use crate::types::ResultError;
+use crate::{AddResult, Call, Code, Command, Error};
+use child_process::Running;
 use std::ffi::OsStr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-/// No delegate may hang its caller for ever. The longest legitimate one is a
-/// DHCP client at the end of its retransmissions, about three and a half minutes.
-const DEADLINE: Duration = Duration::from_secs(300);
+/// Time for a verb of a delegate.
+const TIME: Duration = Duration::from_secs(90);
 
-/// ADD by the plugin `delegate`.
+/// Time for a verb of `dhcp`: its longest exchange with a server (`resendtimeout`,
+/// 208 s) and 10 s for everything else.
+const DHCP_TIME: Duration = Duration::from_secs(218);
+
+/// Time to undo the ADD of a delegate that was killed.
+const UNDO_TIME: Duration = Duration::from_secs(10);
+
+/// Finds the executable of the plugin `delegate` in the call's `CNI_PATH`.
 ///
 /// # Errors
-/// When it is not found, fails (its own error object, code kept), or prints
-/// something that is no result.
+/// See [`FindError`].
+pub fn find(call: &Call, delegate: &str) -> Result<PathBuf, FindError> {
+    find_in_path(delegate, &split_path(&call.path))
+}
+
+/// Carries out `verb` by the plugin `delegate`. For ADD, which has a result, use
+/// [`delegate_add`].
+///
+/// # Errors
+/// When it is not found or fails.
+pub fn delegate(call: &Call, delegate: &str, verb: Command) -> anyhow::Result<()> {
+    start(call, delegate, verb)?.finish()
+}
+
+/// Carries out ADD by the plugin `delegate`, see [`Delegate::add`].
+///
+/// # Errors
+/// When it is not found or fails, or its result cannot be read.
 pub fn delegate_add(call: &Call, delegate: &str) -> anyhow::Result<AddResult> {
     start(call, delegate, Command::Add)?.add()
-}
-
-/// DEL by the plugin `delegate`.
-///
-/// # Errors
-/// When it is not found or fails.
-pub fn delegate_del(call: &Call, delegate: &str) -> anyhow::Result<()> {
-    delegate_verb(call, delegate, Command::Del).map(drop)
-}
-
-/// CHECK by the plugin `delegate`.
-///
-/// # Errors
-/// When it is not found or fails.
-pub fn delegate_check(call: &Call, delegate: &str) -> anyhow::Result<()> {
-    delegate_verb(call, delegate, Command::Check).map(drop)
-}
-
-/// GC by the plugin `delegate`.
-///
-/// # Errors
-/// When it is not found or fails.
-pub fn delegate_gc(call: &Call, delegate: &str) -> anyhow::Result<()> {
-    delegate_verb(call, delegate, Command::Gc).map(drop)
-}
-
-/// STATUS of the plugin `delegate`.
-///
-/// # Errors
-/// When it is not found or fails.
-pub fn delegate_status(call: &Call, delegate: &str) -> anyhow::Result<()> {
-    delegate_verb(call, delegate, Command::Status).map(drop)
-}
-
-fn delegate_verb(call: &Call, delegate: &str, verb: Command) -> anyhow::Result<Vec<u8>> {
-    Ok(start(call, delegate, verb)?.finish()?)
 }
 
 /// A delegate that has been started for one verb and waits for its configuration,
@@ -63,26 +53,61 @@ fn delegate_verb(call: &Call, delegate: &str, verb: Command) -> anyhow::Result<V
 #[derive(Debug)]
 pub struct Delegate<'a> {
     call: &'a Call,
-    started: Started,
+    kind: String,
+    path: PathBuf,
+    running: Running,
 }
 
 impl Delegate<'_> {
-    /// Has it carry out its verb, and returns what it printed.
+    /// Has it carry out its verb.
     ///
     /// # Errors
-    /// When it fails.
-    pub fn finish(self) -> Result<Vec<u8>, Error> {
-        self.started.finish(&self.call.stdin)
+    /// Its own error object, with its code and message; the details name it. An error
+    /// in upstream's words if it dies without one. When it writes more than 8 MiB or
+    /// does not finish in time (90 s, `dhcp` 218 s), it is killed.
+    pub fn finish(self) -> anyhow::Result<()> {
+        let name = self.name();
+        match exec::finish(self.running, &self.call.stdin, time(self.call, &self.kind)) {
+            Ok(_) => Ok(()),
+            Err(failure) => Err(named(failure.error, &name).into()),
+        }
     }
 
-    /// The same for ADD, with its result.
+    /// Has it carry out ADD, and returns its result.
     ///
     /// # Errors
-    /// When it fails, or prints something that is no result.
+    /// As [`Delegate::finish`], and when it succeeds without printing a result. If what
+    /// it has done is unknown, because it was killed or its result cannot be read, its
+    /// DEL is called.
     pub fn add(self) -> anyhow::Result<AddResult> {
-        let version = self.call.version;
-        let stdout = self.finish()?;
-        Ok(AddResult::from_plugin_output(version.as_str(), &stdout)?)
+        let (call, kind, name) = (self.call, self.kind.clone(), self.name());
+        let version = call.version.as_str();
+        let error = match exec::finish(self.running, &call.stdin, time(call, &kind)) {
+            Ok(stdout) => match AddResult::from_plugin_output(version, &stdout) {
+                Ok(result) => return Ok(result),
+                Err(e) => unreadable_result(&e, &stdout),
+            },
+            Err(failure) if !failure.was_killed => return Err(named(failure.error, &name).into()),
+            Err(failure) => failure.error,
+        };
+        let error = named(error, &name);
+        let undone = start(call, &kind, Command::Del).and_then(|del| {
+            let time = UNDO_TIME.min(time(call, &kind));
+            exec::finish(del.running, &call.stdin, time)
+                .map_err(|Failure { error, .. }| error.into())
+        });
+        Err(match undone {
+            Ok(_) => error.into(),
+            Err(undo) => {
+                let text = format!("undoing it failed too: {undo:#}");
+                with_more_details(error, &text).into()
+            }
+        })
+    }
+
+    /// How error texts name it.
+    fn name(&self) -> String {
+        format!("{} ({})", self.kind, self.path.display())
     }
 }
 
@@ -91,7 +116,7 @@ impl Delegate<'_> {
 /// # Errors
 /// When it is not found or cannot be executed.
 pub fn start<'a>(call: &'a Call, delegate: &str, verb: Command) -> anyhow::Result<Delegate<'a>> {
-    let path = find_in_path(delegate, &split_path(&call.path))?;
+    let path = find(call, delegate)?;
     let netns_override = if call.netns_override { "1" } else { "" };
     // A call need not come from the process's environment, so all of it is set.
     let env: [(&str, &OsStr); 7] = [
@@ -103,13 +128,52 @@ pub fn start<'a>(call: &'a Call, delegate: &str, verb: Command) -> anyhow::Resul
         ("CNI_PATH", &call.path),
         ("CNI_NETNS_OVERRIDE", netns_override.as_ref()),
     ];
-    let invocation = Invocation {
-        path: &path,
-        env: &env,
-        stdin: &call.stdin,
-        trace: None,
-        deadline: Some(DEADLINE),
+    Ok(Delegate {
+        call,
+        kind: delegate.to_owned(),
+        running: exec::start(&path, &env)?,
+        path,
+    })
+}
+
+/// Time that the plugin `kind` may take. An interface plugin, which waits for its own
+/// IPAM plugin, has time to undo what it did if that one is killed.
+fn time(call: &Call, kind: &str) -> Duration {
+    let alone = |kind: &str| match kind {
+        "dhcp" => DHCP_TIME,
+        _ => test_time().unwrap_or(TIME),
     };
-    let started = invocation.start()?;
-    Ok(Delegate { call, started })
+    match call.ipam_type() {
+        Some(ipam) if ipam != kind => alone(&ipam) + 2 * UNDO_TIME,
+        _ => alone(kind),
+    }
+}
+
+/// Tests with debug binaries need not wait 90 s.
+fn test_time() -> Option<Duration> {
+    if !cfg!(debug_assertions) {
+        return None;
+    }
+    let millis = std::env::var("CNI_TEST_DELEGATE_MILLIS").ok()?;
+    millis.parse().ok().map(Duration::from_millis)
+}
+
+fn unreadable_result(reason: &ResultError, stdout: &[u8]) -> Error {
+    let error = Error::new(Code::INTERNAL, reason.to_string());
+    match first_line(stdout) {
+        Some(line) => error.with_details(format!("its output begins with {line}")),
+        None => error.with_details("it printed no result"),
+    }
+}
+
+fn named(error: Error, name: &str) -> Error {
+    with_more_details(error, &format!("delegate: {name}"))
+}
+
+fn with_more_details(error: Error, more: &str) -> Error {
+    let details = match error.details.is_empty() {
+        true => more.to_owned(),
+        false => format!("{}; {more}", error.details),
+    };
+    error.with_details(details)
 }

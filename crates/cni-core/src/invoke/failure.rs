@@ -1,11 +1,14 @@
-//! Making sense of a plugin that failed.
+//! Decodes the failure of a plugin.
 
 use crate::quote::quote;
 use crate::{Code, Error, json};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
-/// How a process ended, in the words runtimes know.
+/// Bytes of a plugin's output that an error text may show.
+const SHOWN: usize = 1024;
+
+/// How a process ended, in upstream's words.
 pub(super) fn exit_text(status: ExitStatus) -> String {
     match status.signal() {
         Some(signal) => {
@@ -43,14 +46,14 @@ fn signal_name(signal: i32) -> String {
     name.into()
 }
 
-/// The error of a plugin that did not exit with 0: what it printed if that is an
-/// error object, else everything there is to know about its end.
+/// The error of a plugin that did not exit with 0: the error object that it printed,
+/// else an error in upstream's words from its output and `exec_error`.
 pub(super) fn decode(stdout: &[u8], stderr: &[u8], exec_error: &str) -> Error {
     let synthesised = |msg: String| Error::new(Code::UNKNOWN, msg);
     if stdout.is_empty() {
         return synthesised(match stderr.is_empty() {
             true => format!("netplugin failed with no error message: {exec_error}"),
-            false => format!("netplugin failed: {}: {exec_error}", quote(stderr)),
+            false => format!("netplugin failed: {}: {exec_error}", shown(stderr)),
         });
     }
     match decode_object(stdout) {
@@ -61,9 +64,26 @@ pub(super) fn decode(stdout: &[u8], stderr: &[u8], exec_error: &str) -> Error {
         Ok(error) => error,
         Err(detail) => synthesised(format!(
             "netplugin failed but error parsing its diagnostic message {}: {detail}",
-            quote(stdout)
+            shown(stdout)
         )),
     }
+}
+
+/// The beginning of an output, quoted, with its length if that is not all.
+fn shown(output: &[u8]) -> String {
+    match output.get(..SHOWN) {
+        Some(start) if output.len() > SHOWN => {
+            format!("{}... ({} bytes)", quote(start), output.len())
+        }
+        _ => quote(output),
+    }
+}
+
+/// The first line of an output that is not blank, quoted.
+pub(super) fn first_line(output: &[u8]) -> Option<String> {
+    let mut lines = output.split(|byte| *byte == b'\n');
+    let line = lines.find(|line| !line.trim_ascii().is_empty())?;
+    Some(shown(line))
 }
 
 fn decode_object(stdout: &[u8]) -> Result<Error, json::Error> {

@@ -45,7 +45,7 @@ impl fmt::Display for FindError {
 impl std::error::Error for FindError {}
 
 /// Splits `CNI_PATH`; the empty string is the empty list.
-pub fn split_path(list: &OsStr) -> Vec<PathBuf> {
+pub(super) fn split_path(list: &OsStr) -> Vec<PathBuf> {
     match list.is_empty() {
         true => Vec::new(),
         false => std::env::split_paths(list).collect(),
@@ -61,7 +61,7 @@ pub fn split_path(list: &OsStr) -> Vec<PathBuf> {
 ///
 /// # Errors
 /// See [`FindError`].
-pub fn find_in_path(name: &str, paths: &[PathBuf]) -> Result<PathBuf, FindError> {
+pub(super) fn find_in_path(name: &str, paths: &[PathBuf]) -> Result<PathBuf, FindError> {
     if name.is_empty() {
         return Err(FindError::NoName);
     }

@@ -1,5 +1,5 @@
-//! Running other plugins: finding them, executing them, understanding their
-//! failures, and delegating a verb to one of them.
+//! Runs other plugins: finds them, delegates a verb to them, and decodes their
+//! failures.
 
 mod delegate;
 mod exec;
@@ -8,8 +8,5 @@ mod find;
 #[cfg(test)]
 mod tests;
 
-pub use delegate::{
-    Delegate, delegate_add, delegate_check, delegate_del, delegate_gc, delegate_status, start,
-};
-pub use exec::{Invocation, Started, TraceContext};
-pub use find::{FindError, find_in_path, split_path};
+pub use delegate::{Delegate, delegate, delegate_add, find, start};
+pub use find::FindError;

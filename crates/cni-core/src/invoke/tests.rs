@@ -1,11 +1,16 @@
-//! Against real child processes: small shell scripts standing in for plugins.
+//! Shell scripts as plugins.
 
+use super::exec::{self, Failure};
+use super::find::{find_in_path, split_path};
 use super::*;
 use crate::{Code, Error};
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+/// Longer than any test takes.
+const LONG: Duration = Duration::from_secs(60);
 
 /// Writes an executable script `name` into `dir`.
 fn script(dir: &Path, name: &str, body: &str) -> PathBuf {
@@ -18,17 +23,19 @@ fn script(dir: &Path, name: &str, body: &str) -> PathBuf {
     path
 }
 
+fn finish(path: &Path, stdin: &[u8], time: Duration) -> Result<Vec<u8>, Failure> {
+    let fail = |error| Failure {
+        error,
+        was_killed: false,
+    };
+    let running = exec::start(path, &[]).map_err(fail)?;
+    exec::finish(running, stdin, time)
+}
+
 fn run(body: &str, stdin: &[u8]) -> Result<Vec<u8>, Error> {
     let dir = tempfile::tempdir().unwrap();
     let path = script(dir.path(), "plugin", body);
-    Invocation {
-        path: &path,
-        env: &[],
-        stdin,
-        trace: None,
-        deadline: None,
-    }
-    .run()
+    finish(&path, stdin, LONG).map_err(|failure| failure.error)
 }
 
 fn msg(body: &str) -> String {
@@ -90,16 +97,6 @@ fn output_is_returned_and_input_delivered() {
 }
 
 #[test]
-fn large_input_and_output_do_not_block_each_other() {
-    let big = vec![b'x'; 3 << 20];
-    assert_eq!(run("cat", &big).unwrap(), big);
-    // A plugin that never reads its input is fine.
-    assert_eq!(run("echo done", &big).unwrap(), b"done\n");
-    let err = run("head -c 200000 /dev/zero | tr '\\0' . >&2; exit 3", &big).unwrap_err();
-    assert!(err.msg.ends_with(": exit status 3"));
-}
-
-#[test]
 fn failures_are_decoded_as_runtimes_expect() {
     assert_eq!(
         msg("exit 1"),
@@ -134,19 +131,53 @@ fn failures_are_decoded_as_runtimes_expect() {
 }
 
 #[test]
+fn long_outputs_are_shortened_in_errors() {
+    let text = msg("head -c 5000 /dev/zero | tr '\\0' x >&2; exit 1");
+    assert!(
+        text.ends_with("xxx\"... (5000 bytes): exit status 1"),
+        "{text}"
+    );
+    assert!(text.len() < 1200);
+}
+
+#[test]
+fn limits_say_what_was_exceeded_and_show_the_first_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let expect = |body: &str, time: Duration, msg: &str, details: &str| {
+        let failure = finish(&script(dir.path(), "plugin", body), b"", time).unwrap_err();
+        let error = Error::new(Code::UNKNOWN, msg).with_details(details);
+        assert_eq!(failure.error, error);
+        assert!(failure.was_killed);
+    };
+    let flood = "netplugin failed: killed because it wrote more than 8 MiB to standard";
+    expect(
+        "echo; echo a; exec yes",
+        LONG,
+        &format!("{flood} output"),
+        r#"its output begins with "a""#,
+    );
+    expect(
+        "exec yes >&2",
+        LONG,
+        &format!("{flood} error"),
+        r#"its output begins with "y""#,
+    );
+    let late = "netplugin failed: killed because it had not finished after 100ms";
+    expect(
+        "exec sleep 60",
+        Duration::from_millis(100),
+        late,
+        "it wrote nothing",
+    );
+}
+
+#[test]
 fn start_failures_name_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("plugin");
-    let invocation = Invocation {
-        path: &path,
-        env: &[],
-        stdin: b"",
-        trace: None,
-        deadline: None,
-    };
     let expect = |cause: &str| {
         assert_eq!(
-            invocation.run().unwrap_err().msg,
+            exec::start(&path, &[]).unwrap_err().msg,
             format!(
                 "netplugin failed with no error message: fork/exec {}: {cause}",
                 path.display()
@@ -156,93 +187,6 @@ fn start_failures_name_the_file() {
     expect("no such file or directory");
     std::fs::write(&path, "").unwrap();
     expect("permission denied");
-}
-
-#[test]
-fn a_deadline_ends_a_plugin_and_does_not_wait_for_its_children() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = script(dir.path(), "plugin", "sleep 60 & wait");
-    let deadline = Some(Duration::from_millis(100));
-    let before = Instant::now();
-    let error = Invocation {
-        path: &path,
-        env: &[],
-        stdin: b"",
-        trace: None,
-        deadline,
-    }
-    .run()
-    .unwrap_err();
-    assert_eq!(
-        error.msg,
-        "netplugin failed with no error message: signal: killed"
-    );
-    assert!(
-        before.elapsed() < Duration::from_secs(30),
-        "waited for the grandchild"
-    );
-}
-
-#[test]
-fn one_that_is_started_ahead_waits_for_its_configuration() {
-    let dir = tempfile::tempdir().unwrap();
-    let did = dir.path().join("did");
-    let is_up = dir.path().join("pid");
-    let text = format!(
-        "echo $$ >{0}~; mv {0}~ {0}; read conf; echo $conf | tee {1}",
-        is_up.display(),
-        did.display()
-    );
-    let path = script(dir.path(), "plugin", &text);
-    let invocation = Invocation {
-        path: &path,
-        env: &[],
-        stdin: b"",
-        trace: None,
-        deadline: Some(Duration::from_secs(60)),
-    };
-    let pid = || loop {
-        if let Ok(pid) = std::fs::read_to_string(&is_up) {
-            std::fs::remove_file(&is_up).unwrap();
-            break format!("/proc/{}", pid.trim());
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    };
-    let given_up = invocation.start().unwrap();
-    let process = pid();
-    drop(given_up);
-    assert!(!Path::new(&process).exists(), "left running");
-
-    let started = invocation.start().unwrap();
-    pid();
-    assert!(!did.exists(), "acted without a configuration");
-    assert_eq!(started.finish(b"conf\n").unwrap(), b"conf\n");
-    assert!(did.exists());
-}
-
-#[test]
-fn environment_is_inherited_and_overridden() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = script(
-        dir.path(),
-        "plugin",
-        "echo $CNI_COMMAND $TRACEPARENT ${TRACESTATE-none}; test -n \"$PATH\"",
-    );
-    let trace = TraceContext {
-        traceparent: "00-ab-cd-01".into(),
-        ..TraceContext::default()
-    };
-    let invocation = Invocation {
-        path: &path,
-        env: &[
-            ("CNI_COMMAND", OsStr::new("CHECK")),
-            ("TRACESTATE", OsStr::new("stale")),
-        ],
-        stdin: b"",
-        trace: Some(&trace),
-        deadline: None,
-    };
-    assert_eq!(invocation.run().unwrap(), b"CHECK 00-ab-cd-01 none\n");
 }
 
 mod delegate {
@@ -286,14 +230,15 @@ mod delegate {
             expected.extend_from_slice(&call.stdin);
             assert_eq!(std::fs::read(&seen).unwrap(), expected);
         };
+        let run = |verb| delegate(&call, "ipam", verb).unwrap();
         expect("ADD");
-        delegate_del(&call, "ipam").unwrap();
+        run(Command::Del);
         expect("DEL");
-        delegate_check(&call, "ipam").unwrap();
+        run(Command::Check);
         expect("CHECK");
-        delegate_gc(&call, "ipam").unwrap();
+        run(Command::Gc);
         expect("GC");
-        delegate_status(&call, "ipam").unwrap();
+        run(Command::Status);
         expect("STATUS");
     }
 
@@ -308,19 +253,48 @@ mod delegate {
         script(dir.path(), "mute", "");
         let call = call(dir.path());
         let error = delegate_add(&call, "busy").unwrap_err().context("wrapped");
+        let name = format!("delegate: busy ({}/busy)", dir.path().display());
         assert_eq!(
             Error::from_chain(&error),
-            Error::new(Code::TRY_AGAIN_LATER, "later")
+            Error::new(Code::TRY_AGAIN_LATER, "later").with_details(name)
         );
         let error = delegate_add(&call, "mute").unwrap_err().to_string();
         assert!(
             error.starts_with("failed to unmarshal raw result: "),
             "{error}"
         );
-        delegate_del(&call, "mute").unwrap();
+        delegate(&call, "mute", Command::Del).unwrap();
         assert_eq!(
             delegate_add(&call, "../mute").unwrap_err().to_string(),
             "invalid plugin name: ../mute"
         );
+    }
+
+    #[test]
+    fn one_that_is_started_ahead_waits_for_its_configuration() {
+        let dir = tempfile::tempdir().unwrap();
+        let (did, is_up) = (dir.path().join("did"), dir.path().join("pid"));
+        let text = format!(
+            "echo $$ >{0}~; mv {0}~ {0}; cat >{1}",
+            is_up.display(),
+            did.display()
+        );
+        script(dir.path(), "ipam", &text);
+        let call = call(dir.path());
+        let start = || {
+            let started = start(&call, "ipam", Command::Del).unwrap();
+            while !is_up.exists() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            let pid = std::fs::read_to_string(&is_up).unwrap();
+            std::fs::remove_file(&is_up).unwrap();
+            (started, Path::new("/proc").join(pid.trim()))
+        };
+        let (given_up, process) = start();
+        drop(given_up);
+        assert!(!process.exists(), "left running");
+        let (started, _) = start();
+        started.finish().unwrap();
+        assert_eq!(std::fs::read(&did).unwrap(), call.stdin);
     }
 }

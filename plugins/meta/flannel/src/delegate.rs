@@ -6,7 +6,7 @@ mod tests;
 use crate::config::Config;
 use crate::subnet_env::SubnetEnv;
 use anyhow::{Context, anyhow};
-use cni_core::{Call, Cidr, Route, json};
+use cni_core::{Call, Cidr, Command, Route, invoke, json};
 use serde_json::{Map, Value};
 
 /// A plugin and what it is to be given.
@@ -97,6 +97,14 @@ impl Delegate {
     /// The configuration, compact and with its keys sorted.
     pub(crate) fn text(&self) -> String {
         json::to_string(&sorted(self.conf.clone().into()))
+    }
+
+    /// Has it carry out `verb`.
+    ///
+    /// # Errors
+    /// The delegate's own.
+    pub(crate) fn run(&self, call: &Call, verb: Command) -> anyhow::Result<()> {
+        invoke::delegate(&self.call(call), &self.kind, verb)
     }
 
     /// `call` with the delegate's configuration in place of flannel's.

@@ -11,12 +11,9 @@ pub use config::Config;
 pub use subnet_env::SubnetEnv;
 
 use anyhow::{Context, anyhow, bail};
-use cni_core::invoke::{
-    delegate_add, delegate_check, delegate_del, delegate_gc, delegate_status, find_in_path,
-    split_path,
-};
+use cni_core::invoke::{self, delegate_add};
 use cni_core::quote::quote;
-use cni_core::{AddResult, Call, Code, Error, Plugin};
+use cni_core::{AddResult, Call, Code, Command, Error, Plugin};
 use delegate::Delegate;
 use state::{State, Stored};
 
@@ -38,7 +35,7 @@ impl Plugin for Flannel {
         let delegate = Delegate::generate(call, &config, Some(&subnets))?;
         // Without these two no delegate can do anything, and nothing is to be kept.
         has_netns(call)?;
-        find_in_path(&delegate.kind, &split_path(&call.path)).context("failed to delegate add")?;
+        invoke::find(call, &delegate.kind).context("failed to delegate add")?;
         let state = State::of(call, &config.data_dir);
         state.write(&delegate.text())?;
         delegate_add(&delegate.call(call), &delegate.kind).context("failed to delegate add")
@@ -59,7 +56,9 @@ impl Plugin for Flannel {
                     .with_context(|| format!("{} cannot be read", state.describe()))?
             }
         };
-        delegate_del(&delegate.call(call), &delegate.kind).context("failed to delegate del")?;
+        delegate
+            .run(call, Command::Del)
+            .context("failed to delegate del")?;
         state.remove()
     }
 
@@ -74,7 +73,9 @@ impl Plugin for Flannel {
             );
         };
         let delegate = delegate.with_prev_result(call);
-        delegate_check(&delegate.call(call), &delegate.kind).context("failed to delegate check")
+        delegate
+            .run(call, Command::Check)
+            .context("failed to delegate check")
     }
 
     /// The delegate first: if it fails, the state is there for another DEL or GC.
@@ -85,7 +86,9 @@ impl Plugin for Flannel {
         let config = Config::load(call)?;
         let subnets = SubnetEnv::load(&config.subnet_file).ok();
         let delegate = Delegate::generate(call, &config, subnets.as_ref())?.with_attachments(call);
-        delegate_gc(&delegate.call(call), &delegate.kind).context("failed to delegate gc")?;
+        delegate
+            .run(call, Command::Gc)
+            .context("failed to delegate gc")?;
         state::collect(&config.data_dir, &call.name, &valid)
     }
 
@@ -93,9 +96,8 @@ impl Plugin for Flannel {
         let config = Config::load(call)?;
         let subnets = SubnetEnv::load(&config.subnet_file).map_err(not_available)?;
         let delegate = Delegate::generate(call, &config, Some(&subnets))?;
-        find_in_path(&delegate.kind, &split_path(&call.path))
-            .map_err(|e| not_available(anyhow!(e)))?;
-        delegate_status(&delegate.call(call), &delegate.kind)
+        invoke::find(call, &delegate.kind).map_err(|e| not_available(anyhow!(e)))?;
+        delegate.run(call, Command::Status)
     }
 }
 
