@@ -55,7 +55,7 @@ fn gc_and_status_hand_down_what_ipam_says() {
     );
     for verb in ["GC", "STATUS"] {
         let error = call(&host, verb).config(&config).run().expect_error(51);
-        assert_eq!(error.text(), "limited");
+        assert_eq!(error.msg, "limited");
     }
 }
 

@@ -145,7 +145,13 @@ fn an_ipam_that_fails_keeps_its_code_and_the_link_is_gone_all_the_same() {
         "#!/bin/sh\necho '{\"code\": 11, \"msg\": \"busy\", \"details\": \"later\"}'\nexit 1\n";
     host.write("scripted", failing);
     let del = || call(&host, "DEL").container(&container).config(&config);
-    assert_eq!(del().run().expect_error(11).text(), "busy; later");
+    let error = del().run().expect_error(11);
+    assert!(
+        error
+            .text()
+            .starts_with("busy; later; delegate: scripted ("),
+        "{error:?}"
+    );
     assert_eq!(container.link_names(), ["lo"]);
 
     // Both halves fail: both are told.
