@@ -55,6 +55,10 @@ pub(crate) enum Kind {
     Timeout {
         waited: Duration,
     },
+    /// A command printed more than `limit` bytes.
+    TooMuchOutput {
+        limit: usize,
+    },
     Io {
         call: &'static str,
         error: std::io::Error,
@@ -292,6 +296,9 @@ impl fmt::Display for Error {
             )?,
             Kind::Timeout { waited } => {
                 write!(f, "{what}: no answer after {} s", waited.as_secs())?;
+            }
+            Kind::TooMuchOutput { limit } => {
+                write!(f, "{what}: more than {} MiB of output", limit >> 20)?;
             }
             Kind::Io { call, error } => match error.raw_os_error() {
                 Some(errno) => write!(f, "{what}: {call}: {}", errno_text::text(errno))?,

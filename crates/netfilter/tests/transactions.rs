@@ -161,9 +161,7 @@ fn errors_name_the_change_and_nothing_is_done() {
         batch.add_rule(&CHAIN.rule().dnat_map(&[], &PORTS));
     });
     assert!(
-        error
-            .to_string()
-            .contains("other fields than are looked up"),
+        error.to_string().contains("other types than the fields"),
         "{error}"
     );
     // What no kernel has stands for what an old one lacks.
@@ -189,7 +187,7 @@ fn errors_name_the_change_and_nothing_is_done() {
 }
 
 #[test]
-fn what_cannot_be_meant_is_not_sent() {
+fn an_invalid_change_is_not_sent() {
     in_namespace(|| {
         let client = client();
         let rule = || CHAIN.rule();
@@ -205,7 +203,7 @@ fn what_cannot_be_meant_is_not_sent() {
             (one_family.rule().saddr(ip6), "both families"),
             (
                 rule().dport(Protocol::Tcp, 1).sport(Protocol::Udp, 1),
-                "two protocols",
+                "two transport protocols",
             ),
             (rule().ether_saddr([0; 6]), "outside of a bridge"),
         ] {

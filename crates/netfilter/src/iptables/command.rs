@@ -265,11 +265,9 @@ impl Iptables {
 
     fn run(&self, command: &Path, arguments: &[&str], input: &str) -> Result<Output, Error> {
         let what = command.to_string_lossy();
-        // The words that errors are recognised by are not translated.
         let mut process = Command::new(command);
-        process.args(arguments).env("LC_ALL", "C");
-        let patience = self.lock_wait + COMMAND_TIME;
-        process::run(&mut process, input, patience, &what)
+        process.args(arguments);
+        process::run(process, input, self.lock_wait + COMMAND_TIME, &what)
     }
 
     fn failure(&self, command: &Path, arguments: &[&str], output: &Output) -> Error {

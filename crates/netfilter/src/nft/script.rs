@@ -30,8 +30,8 @@ pub fn run_script(script: &str) -> Result<(), Error> {
         return Err(Error::new(Kind::MissingCommand { command }, "nft"));
     };
     let mut command = Command::new(nft);
-    command.args(["-f", "-"]).env("LC_ALL", "C");
-    let output = process::run(&mut command, script, PATIENCE, "nft -f -")?;
+    command.args(["-f", "-"]);
+    let output = process::run(command, script, PATIENCE, "nft -f -")?;
     if output.status.success() {
         return Ok(());
     }
