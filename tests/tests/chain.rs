@@ -154,6 +154,15 @@ impl Chain {
         }
     }
 
+    /// GC with no valid attachment.
+    #[track_caller]
+    fn collect_all(&self) {
+        for mut config in self.plugins() {
+            config["cni.dev/valid-attachments"] = json!([]);
+            answer::silent(self.call(Side::Ours, "GC", "", None, &config).run());
+        }
+    }
+
     /// What stays by design is there: bridge, tables, chains that all share.
     #[track_caller]
     fn warm_up(&self, host: &Host) {
@@ -204,6 +213,38 @@ fn every_verb_with_legacy_iptables() {
     let saved = host.command(&["iptables-legacy-save", "-t", "nat"]);
     assert!(saved.contains(":CNI-HOSTPORT-DNAT"), "{saved}");
     assert!(host.command(&["nft", "list", "tables"]).is_empty());
+}
+
+/// `iptables` was switched from one variant to the other after ADD, in either direction. DEL and GC delete the rules
+/// of both.
+#[test]
+fn the_iptables_variant_changes_after_add() {
+    let host = Host::new();
+    let legacy = Chain {
+        path: Some(legacy_iptables(&host)),
+        ..Chain::new("iptables", 1)
+    };
+    let nft = Chain::new("iptables", 1);
+    legacy.warm_up(&host);
+    nft.warm_up(&host);
+    let before = state::of(&host);
+    for (added_by, deleted_by) in [(&legacy, &nft), (&nft, &legacy)] {
+        let container = host.container("c1");
+        let result = added_by.add(Side::Ours, &container);
+        deleted_by.del(Side::Ours, "c1", Some(&container), Some(&result));
+        state::assert_back(&before, &host);
+
+        let result = added_by.add(Side::Ours, &container);
+        drop(container);
+        deleted_by.del(Side::Ours, "c1", None, Some(&result));
+        state::assert_back(&before, &host);
+
+        let container = host.container("c2");
+        added_by.add(Side::Ours, &container);
+        drop(container);
+        deleted_by.collect_all();
+        state::assert_back(&before, &host);
+    }
 }
 
 /// What comes in at the second interface goes out there again, and all of it can be taken back.
