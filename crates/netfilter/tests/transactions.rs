@@ -9,8 +9,8 @@ use std::thread;
 
 use common::{in_namespace, nft, run};
 use netfilter::nft::{
-    Batch, Chain, ChainType, Element, Family, Hook, NatFlags, Nft, Protocol, Set, Table, Type,
-    Value, run_script,
+    Batch, Chain, ChainType, Element, Family, Hook, NatFlags, Nft, NftCommand, Protocol, Set,
+    Table, Type, Value,
 };
 use nix::sched::{CloneFlags, setns};
 
@@ -238,17 +238,20 @@ fn an_invalid_change_is_not_sent() {
 fn scripts_of_nft() {
     in_namespace(|| {
         let client = client();
-        run_script("add rule inet t c ip saddr { 10.0.0.1, 10.0.0.3 } accept comment \"x\"")
-            .unwrap();
-        assert_eq!(
-            client.rules(&CHAIN).unwrap()[0].comment.as_deref(),
-            Some("x")
-        );
-        let error = run_script("flush chain inet t c\nadd rule inet t c nonsense").unwrap_err();
+        let nft = NftCommand::find().unwrap();
+        let rule = "add rule inet t c ip saddr { 10.0.0.1, 10.0.0.3 } accept comment \"x\"";
+        let handles = nft.add_rules(rule).unwrap();
+        let added = &client.rules(&CHAIN).unwrap()[0];
+        assert_eq!(added.comment.as_deref(), Some("x"));
+        assert_eq!(handles, [added.handle]);
+        assert!(added.ends_with(&CHAIN.rule().accept()));
+        assert!(!added.ends_with(&CHAIN.rule().drop()));
+        let script = "flush chain inet t c\nadd rule inet t c nonsense";
+        let error = nft.add_rules(script).unwrap_err();
         assert!(
             error
                 .to_string()
-                .starts_with("running [nft -f -]: exit status 1: "),
+                .starts_with("running [nft --echo --handle --file -]: exit status 1: "),
             "{error}"
         );
         assert_eq!(client.rules(&CHAIN).unwrap().len(), 1);

@@ -131,7 +131,21 @@ impl RuleInfo {
     #[must_use]
     pub fn same_as(&self, rule: &Rule<'_>) -> bool {
         let wanted = rule.expressions.clone().finish().unwrap_or_default();
-        same_expressions(&wanted, &self.expressions)
+        same_expressions(&wanted, Attributes::new(&self.expressions))
+    }
+
+    /// Returns whether the rule ends with the expressions of `rule`, compared as by
+    /// [`RuleInfo::same_as`].
+    #[must_use]
+    pub fn ends_with(&self, rule: &Rule<'_>) -> bool {
+        let wanted = rule.expressions.clone().finish().unwrap_or_default();
+        let count = |list: &[u8]| Attributes::new(list).count();
+        let mut found = Attributes::new(&self.expressions);
+        let Some(before) = count(&self.expressions).checked_sub(count(&wanted)) else {
+            return false;
+        };
+        found.by_ref().take(before).for_each(drop);
+        same_expressions(&wanted, found)
     }
 
     /// Returns the interface name of the first `iifname` match, `None` without one.
@@ -173,8 +187,7 @@ impl RuleInfo {
 
 /// Returns whether each expression has the same name, and all attributes that are
 /// wanted: kernels add attributes with default values.
-fn same_expressions(wanted: &[u8], found: &[u8]) -> bool {
-    let mut found = Attributes::new(found);
+fn same_expressions(wanted: &[u8], mut found: Attributes<'_>) -> bool {
     for expression in Attributes::new(wanted) {
         let Some(other) = found.next() else {
             return false;

@@ -1,5 +1,5 @@
 //! nf_tables over netlink. `nft` is not executed, except for matches in the user's
-//! own nft syntax ([`run_script`]).
+//! own nft syntax ([`NftCommand`]).
 //!
 //! [`Table`], [`Chain`] and [`Set`] are plain values that name kernel objects. A
 //! [`Rule`] is built from its chain. All of them go into a [`Batch`], which an
@@ -35,7 +35,7 @@ pub use info::{ChainInfo, RuleInfo, RuleView};
 pub use matches::{CtState, CtStatus};
 pub use object::{Base, Chain, ChainType, Family, Hook, Policy, Table};
 pub use rule::Rule;
-pub use script::run_script;
+pub use script::{NftCommand, is_statement_part};
 pub use set::Set;
 pub use statements::NatFlags;
 pub use userdata::{COMMENT_MAX, NOTE_MAX};
