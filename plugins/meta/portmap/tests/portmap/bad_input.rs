@@ -38,12 +38,12 @@ fn cases() -> Vec<(Value, &'static str)> {
         ),
         (
             mapping(json!({"protocol": "icmp"})),
-            "Invalid protocol: \"icmp\": runtimeConfig.portMappings[1].protocol",
+            "runtimeConfig.portMappings[1].protocol must be",
         ),
         (mapping(json!({"protocol": null})), "Invalid protocol: \"\""),
         (
             mapping(json!({"hostIP": "192.0.2"})),
-            "Invalid host IP: \"192.0.2\": runtimeConfig.portMappings[1].hostIP",
+            "runtimeConfig.portMappings[1].hostIP must be an IP address",
         ),
         (
             mapping(json!({"hostIP": "fe80::1%eth0"})),
@@ -65,7 +65,7 @@ fn cases() -> Vec<(Value, &'static str)> {
         ),
         (
             json!({"rules": "map", "conditionsV6": ["iifname", "x"]}),
-            "conditionsV6 cannot be had together",
+            "conditionsV6 cannot be combined with",
         ),
         (
             json!({"markMasqBit": 32}),
@@ -89,12 +89,8 @@ fn cases() -> Vec<(Value, &'static str)> {
             "iptables backend was requested but configuration contains nftables-specific options [conditionsV4]",
         ),
         (
-            json!({"conditionsV4": ["ip", "saddr", "10.0.0.0/8"]}),
-            "iptables backend was requested but configuration contains nftables-specific options [conditionsV4]",
-        ),
-        (
-            json!({"backend": "nftables", "conditionsV4": ["tcp", "sport", "5"]}),
-            "conditionsV4: \"tcp\" is no match",
+            json!({"conditionsV4": ["-s", "10.0.0.0/8"], "conditionsV6": ["ip6", "saddr", "::1"]}),
+            "iptables backend was requested but configuration contains nftables-specific options [conditionsV6]",
         ),
         (
             json!({"conditionsV4": "x"}),
@@ -102,7 +98,7 @@ fn cases() -> Vec<(Value, &'static str)> {
         ),
         (
             json!({"externalSetMarkChain": "has blank"}),
-            "externalSetMarkChain \"has blank\" is no name of a chain",
+            "externalSetMarkChain \"has blank\" is not a valid chain name",
         ),
         (
             json!({"backend": "iptables", "conditionsV4": ["-s", "a\nb"]}),
@@ -136,6 +132,51 @@ fn nothing_is_changed() {
         );
         assert!(diff.is_empty(), "{extra}\n{diff}");
     }
+}
+
+/// Programs match on upstream's text; what we add to it is in the details.
+#[test]
+fn messages_are_those_of_upstream() {
+    let host = Host::new();
+    let container = host.container("c1");
+    for (verb, prefix) in [("ADD", "failed to parse config: "), ("CHECK", "")] {
+        for (extra, msg, details) in [
+            (
+                mapping(json!({"hostPort": 0})),
+                "Invalid host port number: 0",
+                "runtimeConfig.portMappings[1].hostPort must be 1 to 65535",
+            ),
+            (
+                mapping(json!({"containerPort": -1})),
+                "Invalid container port number: -1",
+                "runtimeConfig.portMappings[1].containerPort must be 1 to 65535",
+            ),
+            (
+                json!({"markMasqBit": 32}),
+                "MasqMarkBit must be between 0 and 31",
+                "",
+            ),
+            (
+                json!({"prevResult": {"cniVersion": "1.0.0", "ips": 3}}),
+                "could not parse prevResult: could not parse prevResult: \
+                 ips: expected an array, got number",
+                "",
+            ),
+        ] {
+            let config = merge(config(&container, &web(), &json!({})), &extra);
+            let call = portmap().command(verb).container(&container);
+            let error = call.config(&config).run().expect_error(999);
+            assert_eq!(error.msg, format!("{prefix}{msg}"));
+            assert_eq!(error.details, details);
+        }
+    }
+    let config = config(&container, &web(), &json!({"backend": "nftables"}));
+    let error = portmap().check(&container, &config).expect_error(999);
+    assert_eq!(error.msg, "missing hostport rules in \"hostports\" chain");
+    assert_eq!(
+        error.details,
+        "no rule for tcp port 8080 that leads to 10.1.0.2:80 in table ip cni_hostport"
+    );
 }
 
 #[test]

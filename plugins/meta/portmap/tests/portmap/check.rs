@@ -91,19 +91,19 @@ fn nftables() {
         ),
         (
             "flush|chain|ip|cni_hostport|hostports_all",
-            "\"hostports_all\" chain",
+            "chain \"hostports_all\"",
         ),
         (
             "flush|chain|ip|cni_hostport|prerouting",
-            "\"prerouting\" chain of table ip cni_hostport does not lead",
+            "chain \"prerouting\" of table ip cni_hostport does not jump",
         ),
         (
             "flush|chain|ip6|cni_hostport|output",
-            "\"output\" chain of table ip6 cni_hostport does not lead",
+            "chain \"output\" of table ip6 cni_hostport does not jump",
         ),
         (
             "add|rule|ip|cni_hostport|prerouting|jump|hostports",
-            "catches what is not sent to this host",
+            "maps packets that are not for this host",
         ),
         ("delete|table|ip|cni_hostport", "missing hostport rules"),
     ] {
