@@ -1,32 +1,42 @@
-//! `conditionsV4` and `conditionsV6`: what a connection must match besides.
+//! `conditionsV4` and `conditionsV6`: additional matches of a mapping.
 //!
-//! With iptables they are words for iptables, whatever those mean. Of nftables'
-//! language, as no `nft` is there to be asked, the matches are understood that tell
-//! connections apart by interface and address.
+//! For iptables they are arguments, passed on as they are. For nftables, plain
+//! comparisons of interface names and addresses are encoded here, which needs no
+//! `nft`. Everything else (sets, ranges, `ct state`, named sets, …) is left to the
+//! `nft` command: its language is too large to be repeated.
 
-use anyhow::{Context, bail};
-use cni_core::Cidr;
+use anyhow::bail;
 use cni_core::quote::quote;
+use cni_core::{Cidr, cidr};
 use netfilter::backend::Backend;
-use netfilter::nft::{Prefix, Rule};
+use netfilter::nft::{Prefix, Rule, is_statement_part};
 
-/// A match of nftables.
+/// The conditions of one address family in the language of nftables.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Condition {
-    what: What,
-    inverted: bool,
+pub enum Conditions {
+    /// Comparisons that are encoded natively; there may be none.
+    Comparisons(Vec<Comparison>),
+    /// A part of a statement for the `nft` command.
+    Script(String),
+}
+
+/// A comparison of one field with one value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Comparison {
+    field: Field,
+    is_negated: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum What {
+enum Field {
     InInterface(String),
     OutInterface(String),
     Source(Cidr),
     Destination(Cidr),
 }
 
-/// Whose language the words are in, told as upstream tells it: by the first
-/// character. `None` if they are in no one's.
+/// Returns the backend whose language the words are in, told as upstream does by the
+/// first character; `None` for no words or an empty first one.
 pub(crate) fn language(words: &[String]) -> Option<Backend> {
     match words.first()?.chars().next()? {
         '-' | '!' => Some(Backend::Iptables),
@@ -34,81 +44,80 @@ pub(crate) fn language(words: &[String]) -> Option<Backend> {
     }
 }
 
-/// Reads matches of nftables: `iifname "eth0"`, `ip saddr != 10.0.0.0/8`, several of
-/// them one behind the other.
+/// Parses conditions in the language of nftables: the words, joined with spaces.
 ///
 /// # Errors
-/// For a word that is none of these.
-pub(crate) fn parse(words: &[String], ipv4: bool) -> anyhow::Result<Vec<Condition>> {
-    let mut words = words
-        .iter()
-        .flat_map(|word| word.split_ascii_whitespace())
-        .peekable();
-    let mut conditions = Vec::new();
+/// For a character that would end the statement.
+pub(crate) fn parse(words: &[String], ipv4: bool) -> anyhow::Result<Conditions> {
+    let text = words.join(" ");
+    if !is_statement_part(&text) {
+        bail!(
+            "{} cannot be part of a rule: remove control characters, \";\", \"#\" and \"\\\"",
+            quote(&text)
+        );
+    }
+    Ok(match comparisons(&text, ipv4) {
+        Some(comparisons) => Conditions::Comparisons(comparisons),
+        None => Conditions::Script(text),
+    })
+}
+
+/// Reads text that consists of nothing but comparisons, such as
+/// `iifname "eth0" ip saddr != 10.0.0.0/8`.
+fn comparisons(text: &str, ipv4: bool) -> Option<Vec<Comparison>> {
+    let family = if ipv4 { "ip" } else { "ip6" };
+    let mut words = text.split_ascii_whitespace().peekable();
+    let mut comparisons = Vec::new();
     while let Some(word) = words.next() {
-        let keyword = match word {
-            "meta" | "ip" | "ip6" => words.next().unwrap_or_default(),
-            other => other,
+        let (header, keyword) = match word {
+            "iifname" | "oifname" => ("meta", word),
+            header => (header, words.next()?),
         };
-        let inverted = words.next_if(|next| matches!(*next, "!=" | "==")) == Some("!=");
-        let mut value = || {
-            words
-                .next()
-                .map(|value| value.trim_matches('"'))
-                .with_context(|| format!("a value is missing behind {}", quote(keyword)))
+        let operator = words.next_if(|next| matches!(*next, "!=" | "=="));
+        let value = words.next()?.trim_matches('"');
+        let field = match (header, keyword) {
+            ("meta", "iifname") => Field::InInterface(interface(value)?),
+            ("meta", "oifname") => Field::OutInterface(interface(value)?),
+            (header, "saddr") if header == family => Field::Source(network(value, ipv4)?),
+            (header, "daddr") if header == family => Field::Destination(network(value, ipv4)?),
+            _ => return None,
         };
-        let family = if ipv4 { "ip" } else { "ip6" };
-        let what = match (word, keyword) {
-            (_, "iifname") if word != "ip" && word != "ip6" => {
-                What::InInterface(interface(value()?)?)
-            }
-            (_, "oifname") if word != "ip" && word != "ip6" => {
-                What::OutInterface(interface(value()?)?)
-            }
-            (header, "saddr") if header == family => What::Source(network(value()?, ipv4)?),
-            (header, "daddr") if header == family => What::Destination(network(value()?, ipv4)?),
-            _ => bail!(
-                "{} is no match that is known here: iifname, oifname, {family} saddr and \
-                 {family} daddr are, each with == or != and one value",
-                quote(word)
-            ),
-        };
-        conditions.push(Condition { what, inverted });
+        comparisons.push(Comparison {
+            field,
+            is_negated: operator == Some("!="),
+        });
     }
-    Ok(conditions)
+    Some(comparisons)
 }
 
-fn interface(name: &str) -> anyhow::Result<String> {
-    if name.is_empty() || name.len() > 15 || name.contains(['*', '{', '$', '@', '/']) {
-        bail!("{} is no name of an interface", quote(name));
-    }
-    Ok(name.to_owned())
+/// A complete interface name: no wildcard, set or variable.
+fn interface(name: &str) -> Option<String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let is_name = (1..16).contains(&name.len()) && name.bytes().all(is_plain);
+    is_name.then(|| name.to_owned())
 }
 
-fn network(text: &str, ipv4: bool) -> anyhow::Result<Cidr> {
-    let network: Cidr = match text.contains('/') {
-        true => text.parse()?,
-        false => Cidr::host(cni_core::cidr::parse_ip(text)?),
+fn network(text: &str, ipv4: bool) -> Option<Cidr> {
+    let network = match text.contains('/') {
+        true => text.parse().ok()?,
+        false => Cidr::host(cidr::parse_ip(text).ok()?),
     };
-    if network.is_ipv4() != ipv4 {
-        bail!("{} is an address of the other family", quote(text));
-    }
-    Ok(network)
+    (network.is_ipv4() == ipv4).then_some(network)
 }
 
-impl Condition {
+impl Comparison {
     /// Appends the match to a rule.
     pub(crate) fn apply<'r>(&self, rule: Rule<'r>) -> Rule<'r> {
         let prefix = |network: &Cidr| Prefix::new(network.addr(), network.prefix());
-        match (&self.what, self.inverted) {
-            (What::InInterface(name), false) => rule.iifname(name),
-            (What::InInterface(name), true) => rule.not_iifname(name),
-            (What::OutInterface(name), false) => rule.oifname(name),
-            (What::OutInterface(name), true) => rule.not_oifname(name),
-            (What::Source(network), false) => rule.saddr(prefix(network)),
-            (What::Source(network), true) => rule.not_saddr(prefix(network)),
-            (What::Destination(network), false) => rule.daddr(prefix(network)),
-            (What::Destination(network), true) => rule.not_daddr(prefix(network)),
+        match (&self.field, self.is_negated) {
+            (Field::InInterface(name), false) => rule.iifname(name),
+            (Field::InInterface(name), true) => rule.not_iifname(name),
+            (Field::OutInterface(name), false) => rule.oifname(name),
+            (Field::OutInterface(name), true) => rule.not_oifname(name),
+            (Field::Source(network), false) => rule.saddr(prefix(network)),
+            (Field::Source(network), true) => rule.not_saddr(prefix(network)),
+            (Field::Destination(network), false) => rule.daddr(prefix(network)),
+            (Field::Destination(network), true) => rule.not_daddr(prefix(network)),
         }
     }
 }
@@ -117,34 +126,52 @@ impl Condition {
 mod tests {
     use super::*;
 
-    fn read(words: &[&str], ipv4: bool) -> Result<usize, String> {
+    fn read(words: &[&str], ipv4: bool) -> Conditions {
         let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        parse(&words, ipv4)
-            .map(|list| list.len())
-            .map_err(|e| format!("{e:#}"))
+        parse(&words, ipv4).unwrap()
     }
 
     #[test]
-    fn matches_are_read_in_words_or_whole() {
-        assert_eq!(read(&[], true), Ok(0));
-        assert_eq!(read(&["iifname", "eth0"], true), Ok(1));
-        assert_eq!(read(&["meta iifname != \"eth0\""], true), Ok(1));
+    fn plain_comparisons_are_native() {
+        let count = |words: &[&str], ipv4| match read(words, ipv4) {
+            Conditions::Comparisons(list) => list.len(),
+            Conditions::Script(text) => panic!("{text}"),
+        };
+        assert_eq!(count(&[], true), 0);
+        assert_eq!(count(&["iifname", "eth0"], true), 1);
+        assert_eq!(count(&["meta iifname != \"eth0\""], true), 1);
         let two = ["ip", "saddr", "!=", "10.0.0.0/8", "oifname", "==", "eth0"];
-        assert_eq!(read(&two, true), Ok(2));
-        assert_eq!(read(&["ip6 daddr fd00::/8"], false), Ok(1));
-        for (words, error) in [
-            ("ip saddr 10.0.0.0/8", "is no match"),
-            ("ip6 saddr 10.0.0.0/8", "other family"),
-            ("ip6 saddr", "a value is missing"),
-            ("ip6 saddr x", "invalid"),
-            ("ip6", "is no match"),
-            ("tcp dport 5", "is no match"),
-            ("iifname eth*", "no name"),
-            ("ip6 iifname eth0", "is no match"),
-            ("iifname { eth0, eth1 }", "no name"),
+        assert_eq!(count(&two, true), 2);
+        assert_eq!(count(&["ip6 daddr fd00::/8"], false), 1);
+    }
+
+    #[test]
+    fn everything_else_is_left_to_nft() {
+        for text in [
+            "ip saddr 10.0.0.0/8",
+            "ip6 saddr 10.0.0.0/8",
+            "ip6 saddr",
+            "ip6 saddr x",
+            "ip6 saddr { ::1 }",
+            "ip6 saddr ::1-::5",
+            "ip6 saddr @set",
+            "ip6",
+            "tcp dport 5",
+            "ip6 iifname eth0",
+            "iifname eth*",
+            "iifname { eth0, eth1 }",
+            "iifname eth0 ct state new",
         ] {
-            let text = read(&[words], false).unwrap_err();
-            assert!(text.contains(error), "{words}: {text}");
+            let expected = Conditions::Script(text.to_owned());
+            let words: Vec<&str> = text.split(' ').collect();
+            assert_eq!(read(&words, false), expected);
+        }
+    }
+
+    #[test]
+    fn a_statement_cannot_be_ended() {
+        for text in ["ip saddr ::1; flush ruleset", "# x", "a\nb"] {
+            assert!(parse(&[text.to_owned()], true).is_err(), "{text}");
         }
     }
 

@@ -1,9 +1,9 @@
 //! What may be asked of the portmap plugin.
 
-use crate::conditions::{self, Condition};
+use crate::conditions::{self, Conditions};
 use anyhow::{Context, anyhow, bail};
 use cni_core::quote::quote;
-use cni_core::{Call, cidr, json};
+use cni_core::{Call, Code, Error, cidr, json};
 use netfilter::backend::Backend;
 use netfilter::nft;
 use serde::Deserialize;
@@ -13,7 +13,8 @@ use std::net::IpAddr;
 /// The configuration, validated.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// `backend`; `None` leaves the choice to the plugin.
+    /// `backend`, or else the one that other keys ask for; `None` leaves the choice to
+    /// the plugin.
     pub backend: Option<Backend>,
     /// `rules`: the form of the rules in nftables.
     pub form: Form,
@@ -157,13 +158,10 @@ impl Config {
         let raw: Raw = call
             .config()
             .context("failed to parse network configuration")?;
-        let backend = match &raw.backend {
-            None => None,
-            Some(name) => Some(
-                Backend::from_name(name)
-                    .ok_or_else(|| anyhow!("unrecognized backend {}", quote(name)))?,
-            ),
+        let named = |name| {
+            Backend::from_name(name).ok_or_else(|| anyhow!("unrecognized backend {}", quote(name)))
         };
+        let backend = raw.backend.as_deref().map(named).transpose()?;
         let form = match raw.rules.as_deref() {
             None | Some("rules") => Form::Rules,
             Some("map") => Form::Map,
@@ -179,8 +177,8 @@ impl Config {
             && !is_chain_name(name)
         {
             bail!(
-                "externalSetMarkChain {} is no name of a chain: 1 to {CHAIN_MAX} characters, \
-                 no blanks",
+                "externalSetMarkChain {} is not a valid chain name: \
+                 use 1 to {CHAIN_MAX} printable characters without blanks",
                 quote(name)
             );
         }
@@ -188,7 +186,7 @@ impl Config {
         let bit = u32::try_from(bit).ok().filter(|bit| *bit < 32);
         let bit = bit.context("MasqMarkBit must be between 0 and 31")?;
         let mappings = raw.runtime_config.port_mappings.iter().enumerate();
-        let config = Config {
+        let mut config = Config {
             backend,
             form,
             snat: raw.snat.unwrap_or(true),
@@ -202,6 +200,7 @@ impl Config {
                 .collect::<anyhow::Result<_>>()?,
         };
         config.validate_form()?;
+        config.backend = config.backend.or_else(|| config.implied_backend());
         if let Some(backend) = config.backend {
             config.fits(backend)?;
         }
@@ -220,7 +219,7 @@ impl Config {
             ("conditionsV6", &self.conditions_v6),
         ] {
             if !conditions.is_empty() {
-                bail!("{key} cannot be had together with \"rules\": \"map\"");
+                bail!("{key} cannot be combined with \"rules\": \"map\"");
             }
         }
         Ok(())
@@ -230,20 +229,16 @@ impl Config {
     ///
     /// # Errors
     /// With the keys that are.
-    pub fn fits(&self, backend: Backend) -> anyhow::Result<()> {
+    fn fits(&self, backend: Backend) -> anyhow::Result<()> {
         let other = match backend {
             Backend::Iptables => Backend::Nftables,
             Backend::Nftables => Backend::Iptables,
         };
-        let chain = self.set_mark_chain.as_ref().map(|_| Backend::Iptables);
-        let foreign: Vec<&str> = [
-            ("externalSetMarkChain", chain),
-            ("conditionsV4", conditions::language(&self.conditions_v4)),
-            ("conditionsV6", conditions::language(&self.conditions_v6)),
-        ]
-        .into_iter()
-        .filter_map(|(key, of)| (of == Some(other)).then_some(key))
-        .collect();
+        let foreign: Vec<&str> = self
+            .specific_options()
+            .into_iter()
+            .filter_map(|(key, of)| (of == Some(other)).then_some(key))
+            .collect();
         if !foreign.is_empty() {
             bail!(
                 "{} backend was requested but configuration contains {}-specific options [{}]",
@@ -259,6 +254,24 @@ impl Config {
         Ok(())
     }
 
+    /// The keys that only one backend has, each with that backend if it is used.
+    fn specific_options(&self) -> [(&'static str, Option<Backend>); 3] {
+        let chain = self.set_mark_chain.as_ref().map(|_| Backend::Iptables);
+        [
+            ("externalSetMarkChain", chain),
+            ("conditionsV4", conditions::language(&self.conditions_v4)),
+            ("conditionsV6", conditions::language(&self.conditions_v6)),
+        ]
+    }
+
+    /// Returns the backend that other keys ask for.
+    fn implied_backend(&self) -> Option<Backend> {
+        match self.form {
+            Form::Map => Some(Backend::Nftables),
+            Form::Rules => self.specific_options().into_iter().find_map(|(_, of)| of),
+        }
+    }
+
     /// The conditions of a family as words.
     #[must_use]
     pub fn conditions(&self, ipv4: bool) -> &[String] {
@@ -271,10 +284,20 @@ impl Config {
     /// The conditions of a family in the language of nftables.
     ///
     /// # Errors
-    /// For words that mean nothing here.
-    pub fn nft_conditions(&self, ipv4: bool) -> anyhow::Result<Vec<Condition>> {
+    /// For words that cannot be part of a rule.
+    pub fn nft_conditions(&self, ipv4: bool) -> anyhow::Result<Conditions> {
         let key = if ipv4 { "conditionsV4" } else { "conditionsV6" };
-        conditions::parse(self.conditions(ipv4), ipv4).with_context(|| key.to_owned())
+        conditions::parse(self.conditions(ipv4), ipv4).context(key)
+    }
+
+    /// Returns whether conditions are left to the `nft` command.
+    ///
+    /// # Errors
+    /// For words that cannot be part of a rule.
+    pub fn needs_nft_command(&self) -> anyhow::Result<bool> {
+        let [v4, v6] = [true, false].map(|ipv4| self.nft_conditions(ipv4));
+        let is_script = |conditions| matches!(conditions, Conditions::Script(_));
+        Ok(is_script(v4?) || is_script(v6?))
     }
 
     /// The mappings for containers' addresses of a family.
@@ -297,27 +320,25 @@ fn mapping(number: usize, raw: &RawMapping) -> anyhow::Result<Mapping> {
     let key = |name: &str| format!("runtimeConfig.portMappings[{number}].{name}");
     let port = |value: i64, what: &str, name: &str| match u16::try_from(value) {
         Ok(port) if port > 0 => Ok(port),
-        _ => Err(anyhow!(
-            "Invalid {what} port number: {value}: {} must be 1 to 65535",
-            key(name)
+        _ => Err(invalid(
+            format!("Invalid {what} port number: {value}"),
+            format!("{} must be 1 to 65535", key(name)),
         )),
     };
     let container_port = port(raw.container_port, "container", "containerPort")?;
     let host_port = port(raw.host_port, "host", "hostPort")?;
     let protocol = Protocol::from_name(&raw.protocol).ok_or_else(|| {
-        anyhow!(
-            "Invalid protocol: {}: {} must be \"tcp\", \"udp\" or \"sctp\"",
-            quote(&raw.protocol),
-            key("protocol")
+        invalid(
+            format!("Invalid protocol: {}", quote(&raw.protocol)),
+            format!("{} must be \"tcp\", \"udp\" or \"sctp\"", key("protocol")),
         )
     })?;
     let host_ip = match raw.host_ip.as_str() {
         "" => None,
         text => Some(cidr::parse_ip(text).map_err(|_| {
-            anyhow!(
-                "Invalid host IP: {}: {} must be an address",
-                quote(text),
-                key("hostIP")
+            invalid(
+                format!("Invalid host IP: {}", quote(text)),
+                format!("{} must be an IP address", key("hostIP")),
             )
         })?),
     };
@@ -327,6 +348,11 @@ fn mapping(number: usize, raw: &RawMapping) -> anyhow::Result<Mapping> {
         protocol,
         host_ip,
     })
+}
+
+/// Upstream's message, and what is more to say as details.
+fn invalid(msg: String, details: String) -> anyhow::Error {
+    Error::new(Code::INTERNAL, msg).with_details(details).into()
 }
 
 /// What a DEL needs: the mappings as far as they make sense. `None` if there are
@@ -343,7 +369,21 @@ pub(crate) fn mappings_to_delete(conf: &Value) -> Option<Vec<Mapping>> {
     Some(read.collect())
 }
 
-/// The backend that a configuration names, if it is one.
+/// Returns the backend that a configuration asks for, as far as it can be understood.
 pub(crate) fn backend_to_delete(conf: &Value) -> Option<Backend> {
-    Backend::from_name(json::get(conf, "backend")?.as_str()?)
+    match json::get(conf, "backend").and_then(Value::as_str) {
+        Some(name) => Backend::from_name(name),
+        None => conditions_to_delete(conf)
+            .iter()
+            .find_map(|words| conditions::language(words)),
+    }
+}
+
+/// `conditionsV4` and `conditionsV6`, as far as they are words.
+pub(crate) fn conditions_to_delete(conf: &Value) -> [Vec<String>; 2] {
+    ["conditionsV4", "conditionsV6"].map(|key| {
+        let words = json::get(conf, key).and_then(Value::as_array);
+        let words = words.into_iter().flatten().filter_map(Value::as_str);
+        words.map(str::to_owned).collect()
+    })
 }

@@ -7,6 +7,7 @@ use anyhow::{Context, anyhow, bail};
 use cni_core::Cidr;
 use cni_core::types::Attachment as ValidAttachment;
 use netfilter::iptables::{Change, Family, Iptables, Rule, Saved, Table};
+use plugin_kit::chain::note;
 use plugin_kit::names;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -67,10 +68,11 @@ fn comment_of_network(network: &str) -> String {
 /// Rules with the chains they belong to.
 type Rules = Vec<(&'static str, Rule)>;
 
-/// What all containers share. The first of them comes first in its chain, since
-/// masquerading that others do would pre-empt it.
-fn marking_rules(config: &Config) -> Rules {
-    if !config.snat || config.set_mark_chain.is_some() {
+/// The rules that mark and masquerade, shared by all containers; none if a chain of
+/// somebody else marks. The jump from POSTROUTING is inserted at the top, because
+/// another masquerade rule before it would take the connections.
+fn marking_rules(config: &Config, external: Option<&str>) -> Rules {
+    if !config.snat || external.is_some() {
         return Vec::new();
     }
     let mark = config.mark;
@@ -119,9 +121,10 @@ fn sent_to(mapping: &Mapping) -> Rule {
     }
 }
 
-/// The rules of the container's chain.
-fn mapping_rules(config: &Config, target: Cidr) -> Vec<Rule> {
-    let mark = config.set_mark_chain.as_deref().unwrap_or(SET_MARK);
+/// The rules of the container's chain. `external`: the chain that marks in place of
+/// `CNI-HOSTPORT-SETMARK`.
+fn mapping_rules(config: &Config, target: Cidr, external: Option<&str>) -> Vec<Rule> {
+    let mark = external.unwrap_or(SET_MARK);
     let mut rules = Vec::new();
     for mapping in config.mappings_for(target.is_ipv4()) {
         if config.snat {
@@ -142,9 +145,15 @@ fn mapping_rules(config: &Config, target: Cidr) -> Vec<Rule> {
 
 /// `shared`: the container is in the network a second time, and the chain is for
 /// both; what is in it already comes first.
-fn addition(attachment: &Attachment<'_>, config: &Config, target: Cidr, shared: bool) -> Change {
+fn addition(
+    attachment: &Attachment<'_>,
+    config: &Config,
+    target: Cidr,
+    shared: bool,
+    external: Option<&str>,
+) -> Change {
     let mut change = Change::new(Table::Nat);
-    for (chain, rule) in marking_rules(config) {
+    for (chain, rule) in marking_rules(config, external) {
         change = match chain {
             "POSTROUTING" => change.insert(chain, rule),
             chain => change.chain(chain).append(chain, rule),
@@ -159,7 +168,7 @@ fn addition(attachment: &Attachment<'_>, config: &Config, target: Cidr, shared: 
         false => change.own_chain(&chain).delete_jumps(DNAT, &chain),
         true => change.chain(&chain),
     };
-    for rule in mapping_rules(config, target) {
+    for rule in mapping_rules(config, target, external) {
         change = change.append(&chain, rule);
     }
     let conditions = config.conditions(target.is_ipv4());
@@ -199,7 +208,8 @@ fn removal(attachment: &Attachment<'_>, mappings: &[Mapping], conditions: &[Stri
         .delete_old_chain(&old_chain_of(attachment))
 }
 
-/// Adds the rules of an attachment for one address, in place of those that it had.
+/// Adds the rules of an attachment for one address, in place of those that it had. If
+/// `externalSetMarkChain` does not exist, the plugin's own chain marks.
 pub(crate) fn add(
     attachment: &Attachment<'_>,
     config: &Config,
@@ -207,9 +217,24 @@ pub(crate) fn add(
     shared: bool,
 ) -> anyhow::Result<()> {
     let commands = Iptables::find(family(target.is_ipv4())).context("failed to open iptables")?;
-    commands
-        .apply(&addition(attachment, config, target, shared))
-        .context("unable to setup DNAT")
+    let apply = |external| commands.apply(&addition(attachment, config, target, shared, external));
+    let external = config.set_mark_chain.as_deref();
+    let is_missing = |chain: &str| {
+        let saved = commands.read(Table::Nat);
+        saved.is_ok_and(|saved| !saved.has_chain(chain))
+    };
+    match (apply(external), external) {
+        (Err(_), Some(chain)) if is_missing(chain) => {
+            note(&format!(
+                "externalSetMarkChain {chain} does not exist in table nat of {}; \
+                 {SET_MARK} marks connections instead",
+                word(family(target.is_ipv4()))
+            ));
+            apply(None)
+        }
+        (outcome, _) => outcome,
+    }
+    .context("unable to setup DNAT")
 }
 
 /// Removes the rules of an attachment of one family. Runs nothing where there are
@@ -269,7 +294,10 @@ fn check_target(
     }
     let missing =
         |chain: &str, rule: &Rule| anyhow!("rule [{rule}] in chain {chain} not found in table nat");
-    for rule in mapping_rules(config, target) {
+    // Without the external chain, ADD has had the plugin's own chain mark.
+    let marks_itself = saved.rules_of(&chain).any(|rule| rule.jumps_to(SET_MARK));
+    let external = config.set_mark_chain.as_deref().filter(|_| !marks_itself);
+    for rule in mapping_rules(config, target, external) {
         if !saved.has_rule(&chain, &rule) {
             return Err(missing(&chain, &rule));
         }
@@ -285,19 +313,21 @@ fn check_target(
             return Err(missing(DNAT, &rule));
         }
     }
-    for (chain, rule) in marking_rules(config).into_iter().chain(entrances()) {
+    let marking = marking_rules(config, external);
+    let marks = !marking.is_empty();
+    for (chain, rule) in marking.into_iter().chain(entrances()) {
         if !saved.has_rule(chain, &rule) {
             return Err(missing(chain, &rule));
         }
     }
-    check_order(&saved, config)
+    match marks {
+        true => check_order(&saved),
+        false => Ok(()),
+    }
 }
 
-/// Masquerading by others in front would hide the marked connections.
-fn check_order(saved: &Saved, config: &Config) -> anyhow::Result<()> {
-    if !config.snat || config.set_mark_chain.is_some() {
-        return Ok(());
-    }
+/// Another masquerade rule before the jump would take the marked connections.
+fn check_order(saved: &Saved) -> anyhow::Result<()> {
     let mut before = saved
         .rules_of("POSTROUTING")
         .take_while(|rule| !rule.jumps_to(MASQUERADE));

@@ -11,15 +11,17 @@ mod record;
 mod removal;
 mod stale;
 
-pub use conditions::Condition;
+pub use conditions::{Comparison, Conditions};
 pub use config::{Config, Form, Mapping, Protocol};
 
 use anyhow::Context;
 use attachment::{Attachment, targets};
-use cni_core::{AddResult, Call, Cidr, Code, Error, Plugin};
+use cni_core::{AddResult, Call, Cidr, Error, Plugin};
 use netfilter::backend::Backend;
 use netfilter::iptables::{Family, Iptables};
+use netfilter::nft::NftCommand;
 use plugin_kit::Undo;
+use plugin_kit::single_interface::not_available;
 use record::{Record, Whereabouts};
 
 /// The plugin.
@@ -32,9 +34,9 @@ impl Plugin for Portmap {
     }
 
     fn add(&self, call: &Call) -> anyhow::Result<AddResult> {
-        let config = Config::load(call).context("failed to parse config")?;
+        let config = Config::load(call).map_err(in_config)?;
         let result = prev_result(call)
-            .context("failed to parse config")?
+            .map_err(in_config)?
             .context("must be called as chained plugin")?;
         let targets = targets(&result, &call.if_name);
         if config.mappings.is_empty() || targets.is_empty() {
@@ -86,7 +88,7 @@ impl Plugin for Portmap {
             attachment,
             mappings: &mappings,
             targets: &targets.unwrap_or_default(),
-            conditions: removal::conditions(&call.conf),
+            conditions: config::conditions_to_delete(&call.conf),
             is_iptables_optional: config::backend_to_delete(&call.conf) == Some(Backend::Nftables),
         };
         removal.run(remembered)?;
@@ -107,10 +109,8 @@ impl Plugin for Portmap {
             (_, Some(backend)) => backend,
             (Some(Whereabouts::Iptables { .. }), _) => Backend::Iptables,
             (Some(Whereabouts::Rules(_) | Whereabouts::Map), _) => Backend::Nftables,
-            _ if config.form == Form::Map => Backend::Nftables,
             _ => Backend::choose(),
         };
-        config.fits(backend)?;
         match (backend, config.form) {
             (Backend::Iptables, _) => iptables::check(&attachment, &config, &targets)?,
             (_, Form::Rules) => nftables::rules::check(&attachment, &config, &targets)?,
@@ -131,25 +131,29 @@ impl Plugin for Portmap {
 
     fn status(&self, call: &Call) -> anyhow::Result<()> {
         let config = Config::load(call)?;
-        let backend = match (config.backend, config.form) {
-            (Some(backend), _) => backend,
-            (None, Form::Map) => Backend::Nftables,
-            (None, Form::Rules) => Backend::choose(),
-        };
-        config.fits(backend)?;
+        let backend = config.backend.unwrap_or_else(Backend::choose);
         backend.usable().map_err(|error| {
-            let msg = format!("{} cannot be used: {error}", backend.as_str());
-            Error::new(Code::PLUGIN_NOT_AVAILABLE, msg).into()
-        })
+            not_available(format!("{} cannot be used: {error}", backend.as_str()))
+        })?;
+        match backend == Backend::Nftables && config.needs_nft_command()? {
+            true => NftCommand::find()
+                .map(drop)
+                .map_err(|error| not_available(format!("the conditions cannot be used: {error}"))),
+            false => Ok(()),
+        }
     }
 }
 
 /// The result of the plugins in front.
 fn prev_result(call: &Call) -> anyhow::Result<Option<AddResult>> {
-    // Programs match on the doubled words.
-    call.prev_result()
-        .context("could not parse prevResult")
-        .context("could not parse prevResult")
+    call.prev_result().context("could not parse prevResult")
+}
+
+/// Prefixes the message as upstream does; the code and the details stay.
+fn in_config(error: anyhow::Error) -> anyhow::Error {
+    let mut error = Error::from_chain(&error);
+    error.msg = format!("failed to parse config: {}", error.msg);
+    error.into()
 }
 
 /// Adds the rules by the backend that is configured, or else by the one that works.
@@ -159,19 +163,15 @@ fn add_rules(
     targets: &[Cidr],
     old: Option<&Whereabouts>,
 ) -> anyhow::Result<Whereabouts> {
-    let by_nftables = || {
-        config.fits(Backend::Nftables)?;
-        add_to_nftables(attachment, config, targets, old)
-    };
-    match (config.backend, config.form) {
-        (Some(Backend::Nftables), _) | (None, Form::Map) => by_nftables(),
-        (Some(Backend::Iptables), _) => add_to_iptables(attachment, config, targets),
-        // Whether iptables works is seen by working with it: to ask would take as long.
-        (None, Form::Rules) => {
+    let by_nftables = || add_to_nftables(attachment, config, targets, old);
+    match config.backend {
+        Some(Backend::Nftables) => by_nftables(),
+        Some(Backend::Iptables) => add_to_iptables(attachment, config, targets),
+        // Whether iptables works is seen by using it: to ask first would take as long.
+        None => {
             if Iptables::find(Family::V4).is_err() && Backend::choose() == Backend::Nftables {
                 return by_nftables();
             }
-            config.fits(Backend::Iptables)?;
             add_to_iptables(attachment, config, targets).or_else(|error| match Backend::choose() {
                 Backend::Iptables => Err(error),
                 Backend::Nftables => by_nftables(),

@@ -5,13 +5,12 @@ use crate::attachment::Attachment;
 use crate::config::{Config, Mapping};
 use crate::iptables;
 use crate::nftables::{map, rules};
-use crate::record::{self, Record, Whereabouts};
+use crate::record::{self, Place, Record, Whereabouts};
 use anyhow::anyhow;
+use cni_core::Cidr;
 use cni_core::types::Attachment as ValidAttachment;
-use cni_core::{Cidr, json};
 use netfilter::iptables::Family;
 use netfilter::nft::Nft;
-use serde_json::Value;
 use std::net::IpAddr;
 
 /// What is known of the attachment whose rules are to go.
@@ -24,15 +23,6 @@ pub(crate) struct Removal<'a> {
     pub(crate) conditions: [Vec<String>; 2],
     /// Whether rules of iptables are out of the question if iptables is.
     pub(crate) is_iptables_optional: bool,
-}
-
-/// `conditionsV4` and `conditionsV6`, as far as they are words.
-pub(crate) fn conditions(conf: &Value) -> [Vec<String>; 2] {
-    ["conditionsV4", "conditionsV6"].map(|key| {
-        let words = json::get(conf, key).and_then(Value::as_array);
-        let words = words.into_iter().flatten().filter_map(Value::as_str);
-        words.map(str::to_owned).collect()
-    })
 }
 
 impl<'a> Removal<'a> {
@@ -137,9 +127,19 @@ pub(crate) fn collect(network: &str, valid: &[ValidAttachment]) -> anyhow::Resul
             .iter()
             .any(|valid| valid.container_id == id && valid.if_name == if_name)
     };
+    let remembered = record::remembered(network);
+    let stale: Vec<Attachment<'_>> = remembered
+        .iter()
+        .filter(|(id, if_name)| is_stale(id, if_name))
+        .map(|(container_id, if_name)| Attachment {
+            network,
+            container_id,
+            if_name,
+        })
+        .collect();
     let (rules_there, map_there) = tables_there()?;
     let from_rules = match rules_there {
-        true => rules::collect(network, &is_stale),
+        true => rules::collect(network, &is_stale, &recorded_rules(&stale)),
         false => Ok(()),
     };
     let from_map = match map_there {
@@ -147,15 +147,17 @@ pub(crate) fn collect(network: &str, valid: &[ValidAttachment]) -> anyhow::Resul
         false => Ok(()),
     };
     all([from_rules, from_map, iptables::collect(network, valid)])?;
-    for (id, if_name) in record::remembered(network) {
-        if is_stale(&id, &if_name) {
-            let attachment = Attachment {
-                network,
-                container_id: &id,
-                if_name: &if_name,
-            };
-            Record::of(&attachment).remove();
-        }
+    for attachment in &stale {
+        Record::of(attachment).remove();
     }
     Ok(())
+}
+
+/// Returns the attachments whose records name rules of nftables, with these.
+fn recorded_rules<'a>(attachments: &[Attachment<'a>]) -> Vec<(Attachment<'a>, Vec<Place>)> {
+    let read = |attachment: &Attachment<'a>| match Record::of(attachment).read()? {
+        Whereabouts::Rules(places) => Some((*attachment, places)),
+        _ => None,
+    };
+    attachments.iter().filter_map(read).collect()
 }

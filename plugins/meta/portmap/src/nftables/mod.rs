@@ -7,7 +7,7 @@ pub(crate) mod rules;
 
 use crate::attachment::Attachment;
 use netfilter::Error;
-use netfilter::nft::{Chain, ChainType, Family, Hook, Nft, Rule, RuleInfo, RuleView, Table};
+use netfilter::nft::{Batch, Chain, ChainType, Family, Hook, Nft, Rule, RuleInfo, RuleView, Table};
 use std::net::IpAddr;
 
 /// The families of tables, the one of IPv4 first.
@@ -71,10 +71,31 @@ fn has_any(nft: &Nft, tables: [Table<'_>; 2]) -> Result<bool, Error> {
 /// `EINVAL` (`errno-base.h`).
 const EINVAL: i32 = 22;
 
-/// Whether a chain holds these rules, and no others.
-fn are(there: &[RuleInfo], rules: &[Rule<'_>]) -> bool {
-    let mut pairs = there.iter().zip(rules);
-    there.len() == rules.len() && pairs.all(|(found, rule)| found.same_as(rule))
+/// Returns whether a chain holds exactly these rules.
+fn rules_are(present: &[RuleInfo], rules: &[Rule<'_>]) -> bool {
+    let mut pairs = present.iter().zip(rules);
+    present.len() == rules.len() && pairs.all(|(found, rule)| found.same_as(rule))
+}
+
+/// Replaces the rules of a chain unless it holds exactly these.
+fn write_chain(
+    nft: &Nft,
+    batch: &mut Batch,
+    chain: &Chain<'_>,
+    rules: &[Rule<'_>],
+) -> Result<(), Error> {
+    let present = nft.rules(chain)?;
+    if rules_are(&present, rules) {
+        return Ok(());
+    }
+    batch.add_chain(chain);
+    if !present.is_empty() {
+        batch.flush_chain(chain);
+    }
+    for rule in rules {
+        batch.add_rule(rule);
+    }
+    Ok(())
 }
 
 /// Whether something labelled so belongs to an attachment.

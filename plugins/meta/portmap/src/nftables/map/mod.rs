@@ -5,7 +5,7 @@
 
 mod objects;
 
-use super::{FAMILIES, are, family, has_any, has_table};
+use super::{FAMILIES, family, has_any, has_table, rules_are};
 use crate::attachment::{Attachment, note_of_network};
 use crate::config::{Config, Mapping};
 use anyhow::{Context, anyhow};
@@ -219,7 +219,7 @@ pub(crate) fn check(
         }
         for (chain, rules) in &objects.fixed_rules() {
             let there = nft.rules(chain)?;
-            if !are(&there, rules) {
+            if !rules_are(&there, rules) {
                 return Err(anyhow!(
                     "{} chain of {place} is not as it ought to be",
                     quote(chain.name)

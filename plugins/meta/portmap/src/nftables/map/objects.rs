@@ -1,6 +1,6 @@
 //! The table of maps: its sets, chains and rules, and the elements of an attachment.
 
-use super::super::{Bases, are, has_table};
+use super::super::{Bases, has_table, write_chain};
 use crate::attachment::socket;
 use crate::config::{Config, Mapping};
 use cni_core::Cidr;
@@ -156,9 +156,7 @@ impl Objects {
 
     /// What is missing of the table, of what is nobody's in particular.
     pub(super) fn write_base(&self, nft: &Nft, batch: &mut Batch, len: u8) -> Result<(), Error> {
-        let is_new = !has_table(nft, &self.table)?;
-        let network = from_network(len);
-        if is_new {
+        if !has_table(nft, &self.table)? {
             batch.add_table(&self.table);
             for set in [
                 &self.by_address,
@@ -171,26 +169,9 @@ impl Objects {
             batch.add_chain(&self.clients);
         }
         for (chain, rules) in &self.fixed_rules() {
-            let there = if is_new {
-                Vec::new()
-            } else {
-                nft.rules(chain)?
-            };
-            if !are(&there, rules) {
-                batch.add_chain(chain);
-                if !there.is_empty() {
-                    batch.flush_chain(chain);
-                }
-                for rule in rules {
-                    batch.add_rule(rule);
-                }
-            }
+            write_chain(nft, batch, chain, rules)?;
         }
-        let there = if is_new {
-            Vec::new()
-        } else {
-            nft.rules(&self.clients)?
-        };
+        let there = nft.rules(&self.clients)?;
         for rule in self.client_rules() {
             if !there.iter().any(|found| found.same_as(&rule)) {
                 batch.add_rule(&rule);
@@ -198,7 +179,8 @@ impl Objects {
         }
         let rule = self.network_rule(len);
         if !there.iter().any(|found| found.same_as(&rule)) {
-            batch.add_set(&self.networks(&network)).add_rule(&rule);
+            let name = from_network(len);
+            batch.add_set(&self.networks(&name)).add_rule(&rule);
         }
         Ok(())
     }

@@ -1,167 +1,30 @@
-//! A rule for each mapping, in upstream's tables, chains and order: what one
-//! implementation adds, the other finds.
+//! A rule for each mapping, in upstream's tables, chains and order, so that either
+//! implementation finds what the other one added.
 
-use super::{Bases, FAMILIES, are, family, has_any, has_table, is_of};
-use crate::attachment::{Attachment, note_of_network, socket};
-use crate::config::{Config, Mapping};
+mod check;
+mod objects;
+
+pub(crate) use check::check;
+
+use super::{FAMILIES, family, has_any, has_table, is_of};
+use crate::attachment::{Attachment, note_of_network};
+use crate::conditions::Conditions;
+use crate::config::Config;
 use crate::record::Place;
-use anyhow::{Context, bail};
+use anyhow::Context;
 use cni_core::Cidr;
-use cni_core::quote::quote;
 use netfilter::Error;
-use netfilter::nft::{
-    Batch, Chain, CtStatus, Family, NatFlags, Nft, Rule, RuleInfo, RuleView, Table,
-};
-use std::net::{IpAddr, Ipv4Addr};
+use netfilter::nft::{Batch, Chain, Nft, NftCommand, Rule, RuleInfo, RuleView};
+use objects::Objects;
+use plugin_kit::Undo;
+use std::net::IpAddr;
 
-/// The objects of one family.
-struct Objects {
-    table: Table<'static>,
-    /// All mappings.
-    hostports: Chain<'static>,
-    /// Where upstream 1.6 to 1.8 put those with an address of the host.
-    hostip_hostports: Chain<'static>,
-    /// Leads to both.
-    hostports_all: Chain<'static>,
-    bases: Bases,
-}
+const CANNOT_ADD: &str = "unable to set up nftables rules for port mappings";
 
-impl Objects {
-    const fn of(family: Family) -> Objects {
-        let table = Table::new(family, "cni_hostport").with_comment("CNI portmap plugin");
-        Objects {
-            table,
-            hostports: table.chain("hostports"),
-            hostip_hostports: table.chain("hostip_hostports"),
-            hostports_all: table.chain("hostports_all"),
-            bases: Bases::of(table),
-        }
-    }
-
-    /// The chains that hold the rules of attachments.
-    fn chains(&self) -> [Chain<'static>; 3] {
-        [
-            self.hostports,
-            self.hostip_hostports,
-            self.bases.masquerading,
-        ]
-    }
-
-    /// What is behind the hooks: only what is sent to this host itself may be
-    /// caught.
-    fn entrances(&self) -> [Rule<'static>; 2] {
-        let all = self.hostports_all.name;
-        [self.bases.prerouting, self.bases.output]
-            .map(|chain| chain.rule().daddr_is_local().jump(all))
-    }
-
-    fn dispatch(&self) -> [Rule<'static>; 2] {
-        [self.hostip_hostports, self.hostports]
-            .map(|chain| self.hostports_all.rule().jump(chain.name))
-    }
-
-    /// The table and everything in it that is nobody's in particular, but for what
-    /// is there. Chains that are as they ought to be are not written anew: the kernel
-    /// takes its time to free what was in them.
-    fn write_base(&self, nft: &Nft, batch: &mut Batch, snat: bool) -> Result<(), Error> {
-        batch.add_table(&self.table);
-        batch.add_chain(&self.hostports);
-        batch.add_chain(&self.hostip_hostports);
-        let [prerouting, output] = self.entrances();
-        let fixed: [(Chain<'_>, &[Rule<'_>]); 3] = [
-            (self.hostports_all, &self.dispatch()),
-            (self.bases.prerouting, &[prerouting]),
-            (self.bases.output, &[output]),
-        ];
-        for (chain, rules) in fixed {
-            let there = nft.rules(&chain)?;
-            if !are(&there, rules) {
-                batch.add_chain(&chain);
-                if !there.is_empty() {
-                    batch.flush_chain(&chain);
-                }
-                for rule in rules {
-                    batch.add_rule(rule);
-                }
-            }
-        }
-        if snat {
-            batch.add_chain(&self.bases.masquerading);
-        }
-        Ok(())
-    }
-
-    /// A rule for each mapping of the family, in their order.
-    fn mappings<'c>(
-        &self,
-        config: &'c Config,
-        target: Cidr,
-    ) -> anyhow::Result<Vec<(&'c Mapping, Rule<'static>)>> {
-        let ipv4 = target.is_ipv4();
-        let conditions = config.nft_conditions(ipv4)?;
-        let rules = config.mappings_for(ipv4).map(|mapping| {
-            let mut rule = self.hostports.rule();
-            for condition in &conditions {
-                rule = condition.apply(rule);
-            }
-            if let Some(host) = mapping.destination() {
-                rule = rule.daddr(host);
-            }
-            let rule = rule
-                .dport(mapping.protocol.nft(), mapping.host_port)
-                .dnat(socket(target, mapping));
-            (mapping, rule)
-        });
-        Ok(rules.collect())
-    }
-
-    /// The rules that masquerade, each with what it is for.
-    ///
-    /// Where upstream compares the source with the container's own address, these
-    /// do with its network: an answer to a neighbour would not pass this host, which
-    /// has to undo the mapping. And they leave alone what was not mapped.
-    fn masquerades(&self, config: &Config, target: Cidr) -> Vec<(&'static str, Rule<'static>)> {
-        if !config.snat {
-            return Vec::new();
-        }
-        let chain = self.bases.masquerading;
-        let address = target.addr();
-        let finish = |rule: Rule<'static>| rule.masquerade(NatFlags::NONE);
-        if config.masq_all {
-            let rule = chain.rule().daddr(address).ct_status(CtStatus::DNAT);
-            return vec![("all clients", finish(rule))];
-        }
-        let network = (target.network(), target.prefix());
-        let near = chain.rule().saddr(network).daddr(address);
-        let mut rules = vec![(
-            "clients of the container's network",
-            finish(near.ct_status(CtStatus::DNAT)),
-        )];
-        if target.is_ipv4() {
-            let local = chain.rule().saddr(IpAddr::V4(Ipv4Addr::LOCALHOST));
-            rules.push(("clients on localhost", finish(local.daddr(address))));
-        }
-        rules
-    }
-
-    /// As upstream writes the first of them.
-    fn foreign_masquerade(&self, config: &Config, target: Cidr) -> Rule<'static> {
-        let address = target.addr();
-        let source = match config.masq_all {
-            true => (address, 0),
-            false => (address, target_width(target)),
-        };
-        let rule = self.bases.masquerading.rule().saddr(source).daddr(address);
-        rule.masquerade(NatFlags::NONE)
-    }
-}
-
-fn target_width(target: Cidr) -> u8 {
-    if target.is_ipv4() { 32 } else { 128 }
-}
-
-/// Adds the rules of an attachment, in one transaction for both families, and
-/// removes those that it had. Returns where they are.
+/// Adds the rules of an attachment and removes its old ones, in one transaction for
+/// both families; rules with conditions in the language of `nft` are added before, in
+/// a transaction of `nft`. Returns where they are. `old`: where its old ones are, if
+/// it has any.
 pub(crate) fn add(
     attachment: &Attachment<'_>,
     config: &Config,
@@ -169,17 +32,16 @@ pub(crate) fn add(
     old: Option<&[Place]>,
 ) -> anyhow::Result<Vec<Place>> {
     let nft = Nft::open()?;
-    let mut additions = Vec::new();
-    let addresses: Vec<IpAddr> = targets.iter().map(Cidr::addr).collect();
-    let note = attachment.note();
-    let label = |rule: Rule<'static>| rule.comment(attachment.container_id).note(note.as_bytes());
-    for target in targets {
-        let objects = Objects::of(family(target.is_ipv4()));
-        let mappings = objects.mappings(config, *target)?;
-        additions.extend(mappings.into_iter().map(|(_, rule)| label(rule)));
-        let masquerades = objects.masquerades(config, *target);
-        additions.extend(masquerades.into_iter().map(|(_, rule)| label(rule)));
+    let by_command = add_by_command(attachment, config, targets)?;
+    let mut undo = Undo::new();
+    if !by_command.is_empty() {
+        undo.push("remove the rules that nft added", || {
+            nft.transaction(|_| Ok(deletion(&located(&by_command))))?;
+            Ok(())
+        });
     }
+    let rules = native_rules(attachment, config, targets)?;
+    let addresses: Vec<IpAddr> = targets.iter().map(Cidr::addr).collect();
     let added = nft.transaction(|nft| {
         let mut batch = Batch::new();
         for target in targets {
@@ -187,21 +49,76 @@ pub(crate) fn add(
             objects.write_base(nft, &mut batch, config.snat)?;
         }
         if let Some(old) = old {
-            delete_found(&mut batch, &find(nft, attachment, &addresses, old)?);
+            let mut found = find(nft, attachment, &addresses, old)?;
+            let new = located(&by_command);
+            found.retain(|rule| !new.contains(rule));
+            delete_found(&mut batch, &found);
         }
         batch.echo();
-        for rule in &additions {
+        for rule in &rules {
             batch.add_rule(rule);
         }
         Ok(batch)
     });
-    let added = added.context("unable to set up nftables rules for port mappings")?;
-    let places = added.into_iter().zip(&additions);
+    let added = added.context(CANNOT_ADD)?;
+    undo.disarm();
+    let native = added.into_iter().zip(&rules).map(|(added, rule)| Place {
+        family: rule.chain().table.family,
+        chain: added.chain,
+        handle: added.handle,
+    });
+    Ok(by_command.iter().cloned().chain(native).collect())
+}
+
+/// The rules that are encoded here.
+fn native_rules(
+    attachment: &Attachment<'_>,
+    config: &Config,
+    targets: &[Cidr],
+) -> anyhow::Result<Vec<Rule<'static>>> {
+    let note = attachment.note();
+    let label = |rule: Rule<'static>| rule.comment(attachment.container_id).note(note.as_bytes());
+    let mut rules = Vec::new();
+    for target in targets {
+        let objects = Objects::of(family(target.is_ipv4()));
+        if let Conditions::Comparisons(list) = config.nft_conditions(target.is_ipv4())? {
+            let mappings = objects.mapping_rules(config, &list, *target);
+            rules.extend(mappings.into_iter().map(|(_, rule)| label(rule)));
+        }
+        let masquerades = objects.masquerade_rules(config, *target);
+        rules.extend(masquerades.into_iter().map(|(_, rule)| label(rule)));
+    }
+    Ok(rules)
+}
+
+/// Has `nft` add the mappings whose conditions are in its language, and returns where
+/// they are.
+fn add_by_command(
+    attachment: &Attachment<'_>,
+    config: &Config,
+    targets: &[Cidr],
+) -> anyhow::Result<Vec<Place>> {
+    let mut script = String::new();
+    let mut chains = Vec::new();
+    for target in targets {
+        let objects = Objects::of(family(target.is_ipv4()));
+        if let Conditions::Script(words) = config.nft_conditions(target.is_ipv4())? {
+            script += &objects.mapping_script(config, &words, *target, attachment.container_id);
+            let mappings = config.mappings_for(target.is_ipv4());
+            chains.extend(mappings.map(|_| objects.hostports));
+        }
+    }
+    if chains.is_empty() {
+        return Ok(Vec::new());
+    }
+    let handles = NftCommand::find().and_then(|nft| nft.add_rules(&script));
+    let handles = handles.context(CANNOT_ADD)?;
+    let places = chains.into_iter().zip(handles);
     Ok(places
-        .map(|(added, rule)| Place {
-            family: rule.chain().table.family,
-            chain: added.chain,
-            handle: added.handle,
+        .map(|(chain, handle)| Place {
+            family: chain.table.family,
+            chain: chain.name.to_owned(),
+            handle,
         })
         .collect())
 }
@@ -225,8 +142,13 @@ pub(crate) fn delete(
 }
 
 /// Removes the rules of a network's attachments that `is_stale` names by container
-/// ID and interface.
-pub(crate) fn collect(network: &str, is_stale: &dyn Fn(&str, &str) -> bool) -> anyhow::Result<()> {
+/// ID and interface. `recorded`: stale attachments with the places of their rules,
+/// some of which may have no note.
+pub(crate) fn collect(
+    network: &str,
+    is_stale: &dyn Fn(&str, &str) -> bool,
+    recorded: &[(Attachment<'_>, Vec<Place>)],
+) -> anyhow::Result<()> {
     let nft = Nft::open()?;
     let prefix = note_of_network(network);
     let stale = |rule: &RuleView<'_>| {
@@ -237,7 +159,14 @@ pub(crate) fn collect(network: &str, is_stale: &dyn Fn(&str, &str) -> bool) -> a
     nft.transaction(|nft| {
         let mut batch = Batch::new();
         mend(nft, &mut batch)?;
-        delete_found(&mut batch, &scan(nft, &stale)?);
+        let mut found = scan(nft, &stale)?;
+        for (attachment, places) in recorded {
+            for place in places {
+                let rule = rule_at(nft, attachment, place)?;
+                found.extend(rule.filter(|rule| !found.contains(rule)));
+            }
+        }
+        delete_found(&mut batch, &found);
         Ok(batch)
     })
     .context("error deleting nftables rules")?;
@@ -250,6 +179,25 @@ fn delete_found(batch: &mut Batch, found: &Found) {
     for (chain, handle) in found {
         batch.delete_rule(chain, *handle);
     }
+}
+
+fn deletion(found: &Found) -> Batch {
+    let mut batch = Batch::new();
+    delete_found(&mut batch, found);
+    batch
+}
+
+/// The rules at these places.
+fn located(places: &[Place]) -> Found {
+    places
+        .iter()
+        .filter_map(|place| Some((chain_of(place)?, place.handle)))
+        .collect()
+}
+
+fn chain_of(place: &Place) -> Option<Chain<'static>> {
+    let chains = Objects::of(place.family).attachment_chains();
+    chains.into_iter().find(|chain| chain.name == place.chain)
 }
 
 /// The rules of an attachment: those remembered, if all of them are still there and
@@ -268,29 +216,33 @@ fn find(
     scan(nft, &|rule| is_of(rule, attachment, addresses))
 }
 
+/// Returns the rules at these places if all of them are there and the attachment's.
 fn verify(
     nft: &Nft,
     attachment: &Attachment<'_>,
     places: &[Place],
 ) -> Result<Option<Found>, Error> {
+    let found = places.iter().map(|place| rule_at(nft, attachment, place));
+    found.collect()
+}
+
+/// Returns the rule at a place if it is there and the attachment's.
+fn rule_at(
+    nft: &Nft,
+    attachment: &Attachment<'_>,
+    place: &Place,
+) -> Result<Option<(Chain<'static>, u64)>, Error> {
+    let Some(chain) = chain_of(place) else {
+        return Ok(None);
+    };
     let note = attachment.note();
-    let mut found = Vec::new();
-    for place in places {
-        let chains = Objects::of(place.family).chains();
-        let Some(chain) = chains.into_iter().find(|chain| chain.name == place.chain) else {
-            return Ok(None);
-        };
-        match nft.rule(&chain, place.handle)? {
-            Some(rule)
-                if rule.comment.as_deref() == Some(attachment.container_id)
-                    && rule.note.as_deref() == Some(note.as_bytes()) =>
-            {
-                found.push((chain, place.handle));
-            }
-            _ => return Ok(None),
-        }
-    }
-    Ok(Some(found))
+    // Rules that nft added have no note.
+    let is_own = |rule: RuleInfo| {
+        rule.comment.as_deref() == Some(attachment.container_id)
+            && rule.note.is_none_or(|found| found == note.as_bytes())
+    };
+    let rule = nft.rule(&chain, place.handle)?;
+    Ok(rule.is_some_and(is_own).then_some((chain, place.handle)))
 }
 
 /// All rules of attachments for which `wanted` says yes.
@@ -301,7 +253,7 @@ fn scan(nft: &Nft, wanted: &dyn Fn(&RuleView<'_>) -> bool) -> Result<Found, Erro
         if !has_table(nft, &objects.table)? {
             continue;
         }
-        for chain in objects.chains() {
+        for chain in objects.attachment_chains() {
             let rules = nft.find_rules(&chain, wanted)?;
             found.extend(rules.iter().map(|rule| (chain, rule.handle)));
         }
@@ -339,109 +291,4 @@ fn catches_foreign(rule: &RuleInfo) -> bool {
 /// Whether the table of either family exists.
 pub(crate) fn in_use(nft: &Nft) -> Result<bool, Error> {
     has_any(nft, FAMILIES.map(|family| Objects::of(family).table))
-}
-
-/// Compares the rules of an attachment, and those that all share, with what they
-/// ought to be.
-pub(crate) fn check(
-    attachment: &Attachment<'_>,
-    config: &Config,
-    targets: &[Cidr],
-) -> anyhow::Result<()> {
-    let nft = Nft::open()?;
-    for target in targets {
-        check_target(&nft, attachment, config, *target)?;
-    }
-    Ok(())
-}
-
-fn check_target(
-    nft: &Nft,
-    attachment: &Attachment<'_>,
-    config: &Config,
-    target: Cidr,
-) -> anyhow::Result<()> {
-    let objects = Objects::of(family(target.is_ipv4()));
-    let place = format!(
-        "table {} {}",
-        objects.table.family.as_str(),
-        objects.table.name
-    );
-    let own = |chain: &Chain<'_>| {
-        nft.find_rules(chain, |rule| is_of(rule, attachment, &[]))
-            .map_err(anyhow::Error::from)
-    };
-    let there = own(&objects.hostports)?;
-    // Those of upstream have the conditions behind the hooks.
-    let foreign = there.iter().all(|rule| rule.note.is_none());
-    let plain = without_conditions(config);
-    for (mapping, rule) in objects.mappings(config, target)? {
-        let found = there.iter().any(|found| found.same_as(&rule))
-            || foreign && is_among(&there, mapping, &objects.mappings(&plain, target)?);
-        if !found {
-            bail!(
-                "missing hostport rules in \"hostports\" chain of {place}: \
-                 no rule for {} port {} that leads to {}",
-                mapping.protocol.as_str(),
-                mapping.host_port,
-                socket(target, mapping)
-            );
-        }
-    }
-    let there = own(&objects.bases.masquerading)?;
-    let upstream = objects.foreign_masquerade(config, target);
-    for (what, rule) in objects.masquerades(config, target) {
-        let found = there
-            .iter()
-            .any(|found| found.same_as(&rule) || found.note.is_none() && found.same_as(&upstream));
-        if !found {
-            bail!(
-                "missing hostport rules in \"masquerading\" chain of {place}: \
-                 no rule that masquerades {what}"
-            );
-        }
-    }
-    for rule in objects.entrances() {
-        let chain = rule.chain();
-        let there = nft.rules(&chain)?;
-        if there.iter().any(catches_foreign) {
-            bail!(
-                "a rule in {} chain of {place} catches what is not sent to this host",
-                quote(chain.name)
-            );
-        }
-        let is_base = nft.chain(&chain)?.is_some_and(|info| {
-            matches!((info.base, chain.base), (Some(found), Some(wanted))
-                if (found.kind, found.hook) == (wanted.kind, wanted.hook))
-        });
-        // Upstream's may have conditions in front.
-        let leads = there.iter().any(|found| found.same_as(&rule)) || foreign && !there.is_empty();
-        if !is_base || !leads {
-            bail!(
-                "{} chain of {place} does not lead to the mappings",
-                quote(chain.name)
-            );
-        }
-    }
-    let there = nft.rules(&objects.hostports_all)?;
-    for rule in objects.dispatch() {
-        if !there.iter().any(|found| found.same_as(&rule)) {
-            bail!("\"hostports_all\" chain of {place} does not lead to the mappings");
-        }
-    }
-    Ok(())
-}
-
-fn is_among(there: &[RuleInfo], mapping: &Mapping, rules: &[(&Mapping, Rule<'static>)]) -> bool {
-    rules
-        .iter()
-        .any(|(of, rule)| *of == mapping && there.iter().any(|found| found.same_as(rule)))
-}
-
-fn without_conditions(config: &Config) -> Config {
-    Config {
-        conditions_v4: Vec::new(),
-        conditions_v6: Vec::new(),
-        ..config.clone()
-    }
 }
