@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use testkit::{Host, Node, merge};
 
 /// ADD with `extra`, `commands` on the host, and CHECK with what `call` makes of the
-/// configuration, which says `words`.
+/// configuration, which fails with `text`: the message, which is upstream's where
+/// upstream has one, and details behind `"; "`.
 #[track_caller]
 fn after(extra: Value, commands: &str, call: impl Fn(Value) -> Value, words: &str) {
     let (host, container) = host();
@@ -33,23 +34,23 @@ fn the_veth() {
     for (commands, words) in [
         (
             "tc qdisc del dev veth1 root".to_owned(),
-            "Failed to find qdisc: link veth1 has noqueue, not tbf",
+            "Failed to find qdisc; link veth1 has noqueue, not tbf",
         ),
         (
             "tc qdisc del dev veth1 root; tc qdisc add dev veth1 root handle 1: htb".to_owned(),
-            "Failed to find qdisc: link veth1 has htb, not tbf",
+            "Failed to find qdisc; link veth1 has htb, not tbf",
         ),
         (
             format!("{change} rate 9mbit burst 100000 latency 25ms"),
-            "Rate doesn't match: qdisc of link veth1 has 1125000, not 1000000",
+            "Rate doesn't match; qdisc of link veth1 has 1125000, not 1000000",
         ),
         (
             format!("{change} rate 8mbit burst 100000 limit 99999"),
-            "Limit doesn't match: qdisc of link veth1 has 99999, not 125000",
+            "Limit doesn't match; qdisc of link veth1 has 99999, not 125000",
         ),
         (
             format!("{change} rate 8mbit burst 50000 limit 125000"),
-            "Buffer doesn't match: qdisc of link veth1 has 781250, not 1562500",
+            "Buffer doesn't match; qdisc of link veth1 has 781250, not 1562500",
         ),
         (
             "tc qdisc del dev veth1 ingress".to_owned(),
@@ -70,7 +71,7 @@ fn the_block() {
     for (commands, words) in [
         (
             format!("ip link del {BLOCK}"),
-            "get ifb device bwp623e1c388032: Link not found",
+            "get ifb device: Link not found; bwp623e1c388032",
         ),
         (
             format!("ip link set {BLOCK} down"),
@@ -78,11 +79,11 @@ fn the_block() {
         ),
         (
             format!("tc qdisc del dev {BLOCK} root"),
-            "Failed to find qdisc: link bwp623e1c388032 has ",
+            "Failed to find qdisc; link bwp623e1c388032 has ",
         ),
         (
             format!("{change} rate 17mbit burst 200000 latency 25ms"),
-            "Rate doesn't match: qdisc of link bwp623e1c388032 has 2125000, not 2000000",
+            "Rate doesn't match; qdisc of link bwp623e1c388032 has 2125000, not 2000000",
         ),
         (
             format!("ip link del {BLOCK}; ip link add {BLOCK} up type bridge"),
@@ -103,23 +104,23 @@ fn the_configuration() {
     for (extra, words) in [
         (
             json!({"ingressRate": 80_000}),
-            "Rate doesn't match: qdisc of link veth1",
+            "Rate doesn't match; qdisc of link veth1",
         ),
         (
             json!({"egressRate": 80_000}),
-            "Rate doesn't match: qdisc of link bwp623e1c388032",
+            "Rate doesn't match; qdisc of link bwp623e1c388032",
         ),
         (
             json!({"latency": "50ms"}),
-            "Limit doesn't match: qdisc of link veth1",
+            "Limit doesn't match; qdisc of link veth1",
         ),
         (
             json!({"shapedSubnets": ["10.0.0.0/8"]}),
-            "Failed to find qdisc: link veth1 has tbf, not htb",
+            "Failed to find qdisc; link veth1 has tbf, not htb",
         ),
         (
             json!({"queue": "fq"}),
-            "queue doesn't match: link veth1 has a plain queue at 1:1, not fq",
+            "queue doesn't match; link veth1 has a plain queue at 1:1, not fq",
         ),
         (
             json!({"prevResult": null}),
@@ -154,11 +155,11 @@ fn the_container() {
     );
     drift(
         "ip link del veth1; ip -n c1 link add eth0 type ifb",
-        "container interface eth0 has no veth peer: it is ifb, and only veth can be shaped",
+        "container interface eth0 has no veth peer: it is a link of kind ifb, only veth can be shaped",
     );
     drift(
         "ip link set veth1 down; ip link set veth1 name veth2 up",
-        "no veth peer of container interface found in host ns: veth2 is not among",
+        "no veth peer of container interface found in host ns; veth2 is not",
     );
     drift(
         "ip link del veth1; ip -n c1 link add eth0 type veth peer name other",

@@ -95,7 +95,7 @@ fn fair_queues() {
         bandwidth()
             .check(&container, &run.with_prev())
             .expect_error(999)
-            .mentions("queue doesn't match: link bwp623e1c388032 has pfifo");
+            .mentions("queue doesn't match; link bwp623e1c388032 has pfifo");
         bandwidth().del(&container, &run.with_prev()).expect_ok();
         before.assert_same(&host.snapshot());
     }

@@ -144,7 +144,7 @@ fn a_latency_limits_the_class() {
     bandwidth()
         .check(&container, &added.with_prev())
         .expect_error(999)
-        .mentions("queue doesn't match: link veth1 has ");
+        .mentions("queue doesn't match; link veth1 has ");
 }
 
 #[test]
