@@ -117,6 +117,12 @@ impl Container {
     }
 }
 
+/// An error with upstream's message, which programs compare, and details of our own.
+pub fn detailed(msg: impl Into<String>, details: impl Into<String>) -> anyhow::Error {
+    let error = Error::new(Code::INTERNAL, msg);
+    error.with_details(details).into()
+}
+
 fn failed_to_open(call: &Call) -> String {
     format!(
         "failed to open netns {}",

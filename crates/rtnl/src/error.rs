@@ -145,6 +145,13 @@ impl Error {
     pub fn is_unsupported(&self) -> bool {
         self.errno() == Some(errno::EOPNOTSUPP)
     }
+
+    /// Whether the kernel lacks the kind of qdisc that was to be added (`ENOENT` of
+    /// `qdisc_create`, after it has tried to load the module).
+    #[must_use]
+    pub fn is_unknown_qdisc(&self) -> bool {
+        self.errno() == Some(errno::ENOENT)
+    }
 }
 
 impl fmt::Display for Error {

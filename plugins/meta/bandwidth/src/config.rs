@@ -8,6 +8,7 @@ use crate::token_bucket::{Clock, passes_anything, token_bucket};
 use anyhow::{Context, bail};
 use cni_core::quote::quote;
 use cni_core::{Call, Code, Error, json};
+use plugin_kit::detailed;
 use rtnl::{QdiscKind, Tbf};
 use serde::Deserialize;
 
@@ -126,30 +127,36 @@ impl Bucket {
             return Ok(None);
         }
         if rate == 0 {
-            bail!(
-                "if burst is set, rate must also be set: {way}Burst is {burst}, {way}Rate is not set"
-            );
+            return Err(detailed(
+                "if burst is set, rate must also be set",
+                format!("{way}Burst is {burst}, {way}Rate is not set"),
+            ));
         }
         if self.auto && (burst == 0 || burst >= PLACEHOLDER) {
             burst_bytes = (bytes / AUTO_PART).clamp(LEAST_AUTO, u64::from(u32::MAX) - 1);
         } else if burst == 0 {
-            bail!(
-                "if rate is set, burst must also be set: {way}Rate is {rate}, {way}Burst is not set; \
-                 with \"burst\": \"auto\" it need not be"
-            );
+            return Err(detailed(
+                "if rate is set, burst must also be set",
+                format!(
+                    "{way}Rate is {rate}, {way}Burst is not set; set it, or set \"burst\" to \"auto\""
+                ),
+            ));
         }
         if burst_bytes >= u64::from(u32::MAX) {
-            bail!("burst cannot be more than 4GB: {way}Burst is {burst} bit");
+            return Err(detailed(
+                "burst cannot be more than 4GB",
+                format!("{way}Burst is {burst} bit"),
+            ));
         }
         if bytes == 0 {
-            bail!("{way}Rate is {rate}: less than 8 bit/s cannot be had");
+            bail!("{way}Rate {rate} is out of range (8 bit/s or more)");
         }
         let burst_bytes = u32::try_from(burst_bytes)?;
         let bucket = token_bucket(bytes, burst_bytes, self.latency, Clock::of_kernel());
         if !passes_anything(&bucket) {
             bail!(
-                "{way}Burst is {burst}: at a rate of {rate} bit/s the kernel would let nothing \
-                 pass; a packet is 12000 bit or more"
+                "{way}Burst {burst} is too small for a rate of {rate} bit/s: no packet would pass; \
+                 allow at least one packet of 12000 bit"
             );
         }
         Ok(Some(bucket))

@@ -2,7 +2,7 @@
 
 use anyhow::{anyhow, bail};
 use cni_core::{AddResult, Call};
-use plugin_kit::Container;
+use plugin_kit::{Container, detailed};
 use rtnl::{Handle, Link};
 
 /// The link of the host that the container's interface `CNI_IFNAME` leads to. It is
@@ -26,11 +26,13 @@ pub(crate) fn find(
         .iter()
         .any(|interface| interface.sandbox.is_empty() && interface.name == link.name);
     if !is_known {
-        bail!(
-            "no veth peer of container interface found in host ns: {} is not among the \
-             interfaces of prevResult",
-            link.name
-        );
+        return Err(detailed(
+            "no veth peer of container interface found in host ns",
+            format!(
+                "{} is not an interface of the host in prevResult",
+                link.name
+            ),
+        ));
     }
     Ok(link)
 }
@@ -46,13 +48,12 @@ pub(crate) fn peer(call: &Call, container: &Container, host: &Handle) -> anyhow:
     };
     let inside = container.rtnl.link_by_name(name).map_err(|e| no_peer(&e))?;
     if !inside.is_kind("veth") {
-        let kind = inside.kind.as_deref().unwrap_or("a device");
-        return Err(no_peer(&format!(
-            "it is {kind}, and only veth can be shaped"
-        )));
+        let kind = inside.kind.as_deref();
+        let kind = kind.map_or("a device".into(), |kind| format!("a link of kind {kind}"));
+        return Err(no_peer(&format!("it is {kind}, only veth can be shaped")));
     }
     let Some(index) = inside.link.filter(|index| *index > 0) else {
-        return Err(no_peer(&"the kernel does not tell it"));
+        return Err(no_peer(&"the kernel does not report its index"));
     };
     let elsewhere = || anyhow!("veth peer with index {index} is not in host ns");
     // Without a namespace of its own the peer is in the container, too.

@@ -5,7 +5,7 @@
 use anyhow::{Context, anyhow, bail};
 use cni_core::Call;
 use cni_core::types::Attachment;
-use plugin_kit::{Undo, names};
+use plugin_kit::{Undo, detailed, names};
 use rtnl::{
     Filter, Handle, Link, LinkChange, LinkKind, LinkSpec, QdiscKind, QdiscSpec, Request, TcHandle,
     U32Filter, U32Key,
@@ -91,13 +91,19 @@ pub(crate) fn create<'h>(
             let of_whom = host.link_by_name(&name).ok();
             let of_whom = of_whom.as_ref().and_then(Owner::of_link);
             let of_whom = of_whom.map_or("an attachment", |owner| owner.if_name);
-            bail!(
-                "adding link: {e}: {name} shapes {of_whom} of this container on this network; \
-                 only one interface of both can be shaped, delete the other first"
-            );
+            return Err(detailed(
+                format!("adding link: {e}"),
+                format!(
+                    "{name} shapes {of_whom} of this container on this network; only one of its \
+                     interfaces can be shaped, delete the other attachment first"
+                ),
+            ));
         }
         Err(e) if e.is_unsupported() => {
-            return Err(anyhow!(e).context("adding link: egress needs a kernel with CONFIG_IFB"));
+            return Err(detailed(
+                format!("adding link: {e}"),
+                "egress shaping needs ifb devices: load the kernel module ifb (CONFIG_IFB)",
+            ));
         }
         Err(e) => return Err(anyhow!(e).context("adding link")),
     };
@@ -180,7 +186,7 @@ pub(crate) fn check(call: &Call, host: &Handle, veth: &Link) -> anyhow::Result<L
     let name = name(&call.name, &call.container_id);
     let link = host
         .link_by_name(&name)
-        .with_context(|| format!("get ifb device {name}"))?;
+        .map_err(|e| detailed(format!("get ifb device: {e}"), name.as_str()))?;
     if !link.is_kind("ifb") {
         bail!("link {name} is not an ifb");
     }

@@ -11,8 +11,9 @@ mod token_bucket;
 pub use config::Config;
 pub use subnets::Subnets;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use cni_core::{AddResult, Call, Interface, Plugin, Version};
+use plugin_kit::failures::Failures;
 use plugin_kit::{Container, Undo};
 use rtnl::{Handle, TcHandle};
 use shaper::Shaper;
@@ -47,9 +48,7 @@ impl Plugin for Bandwidth {
         }
         if let Some(shaper) = Shaper::egress(&config) {
             let block = ifb::create(call, &host, &veth, queue_length(&shaper, &veth), &mut undo)?;
-            shaper
-                .install(&host, &block, &mut undo)
-                .context("create ifb qdisc")?;
+            shaper.install(&host, &block, &mut undo)?;
             ifb::open(call, &host, &block)?;
             ifb::redirect(&host, &veth, &block, &mut undo)?;
             result.interfaces.push(Interface {
@@ -66,12 +65,11 @@ impl Plugin for Bandwidth {
     fn del(&self, call: &Call) -> anyhow::Result<()> {
         let host = Handle::open()?;
         let deleted = ifb::delete_own(call, &host);
-        let block = *deleted.as_ref().unwrap_or(&0);
-        let cleared = clear_veth(call, &host, block);
-        match (deleted, cleared) {
-            (Err(e), Err(also)) => Err(anyhow!("{e:#}; clearing the veth failed too: {also:#}")),
-            (deleted, cleared) => deleted.and(cleared),
-        }
+        let ifb = *deleted.as_ref().unwrap_or(&0);
+        let mut failures = Failures::default();
+        failures.add(deleted.map(drop));
+        failures.add(clear_veth(call, &host, ifb));
+        failures.result()
     }
 
     fn check(&self, call: &Call) -> anyhow::Result<()> {

@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::subnets::{Direction, SHAPED, Subnets, UNSHAPED};
 use anyhow::{anyhow, bail};
-use plugin_kit::Undo;
+use plugin_kit::{Undo, detailed};
 use rtnl::{
     Handle, Htb, HtbClass, Link, Qdisc, QdiscInfo, QdiscKind, QdiscSpec, Request, Tbf, TcHandle,
 };
@@ -123,11 +123,7 @@ impl<'c> Shaper<'c> {
         };
         match host.request(Request::add_qdisc(index, &root)) {
             Ok(_) => undo.push("delete the qdisc", move || remove(host, index)),
-            Err(e) if e.is_exists() => bail!(
-                "create qdisc: {e}: link {} has one already; delete the attachment first",
-                link.name
-            ),
-            Err(e) => return Err(refused(e, root.kind)),
+            Err(e) => return Err(self.refused(&e, link, root.kind)),
         }
         let mut requests = Vec::new();
         for (number, class) in self.classes() {
@@ -143,10 +139,7 @@ impl<'c> Shaper<'c> {
         results
             .into_iter()
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|e| {
-                let what = e.what().to_owned();
-                anyhow!(e).context(what)
-            })?;
+            .map_err(|e| anyhow!("{}{}: {e}", self.prefix(), e.what()))?;
         if let Some(kind) = self.queue {
             let spec = QdiscSpec {
                 handle: QUEUE,
@@ -154,9 +147,37 @@ impl<'c> Shaper<'c> {
                 kind,
             };
             host.request(Request::add_qdisc(index, &spec))
-                .map_err(|e| refused(e, kind))?;
+                .map_err(|e| self.refused(&e, link, kind))?;
         }
         Ok(())
+    }
+
+    /// Upstream's prefix of errors, which tells the two qdiscs apart.
+    fn prefix(&self) -> &'static str {
+        match self.direction {
+            Direction::Ingress => "",
+            Direction::Egress => "create ifb qdisc: ",
+        }
+    }
+
+    /// The error for a qdisc of `kind` that the kernel refuses for `link`.
+    fn refused(&self, e: &rtnl::Error, link: &Link, kind: QdiscKind) -> anyhow::Error {
+        let msg = format!("{}create qdisc: {e}", self.prefix());
+        let name = kind.name();
+        if e.is_exists() {
+            let details = "has a qdisc already; delete the attachment first";
+            return detailed(msg, format!("link {} {details}", link.name));
+        }
+        if !e.is_unknown_qdisc() {
+            return anyhow!(msg);
+        }
+        detailed(
+            msg,
+            format!(
+                "the kernel lacks {name}: load the module sch_{name} (CONFIG_NET_SCH_{})",
+                name.to_uppercase()
+            ),
+        )
     }
 
     /// Whether `qdisc`, of a link's root, is this one.
@@ -177,7 +198,10 @@ impl<'c> Shaper<'c> {
         let name = &link.name;
         let wanted = self.root();
         let Some(present) = host.qdisc(link.index, TcHandle::ROOT)? else {
-            bail!("Failed to find qdisc: link {name} has none");
+            return Err(detailed(
+                "Failed to find qdisc",
+                format!("link {name} has none"),
+            ));
         };
         match (wanted, present.info) {
             (QdiscKind::Tbf(wanted), QdiscInfo::Tbf(present)) => {
@@ -187,9 +211,10 @@ impl<'c> Shaper<'c> {
                     ("Buffer", wanted.buffer.into(), present.buffer.into()),
                 ] {
                     if wanted != present {
-                        bail!(
-                            "{what} doesn't match: qdisc of link {name} has {present}, not {wanted}"
-                        );
+                        return Err(detailed(
+                            format!("{what} doesn't match"),
+                            format!("qdisc of link {name} has {present}, not {wanted}"),
+                        ));
                     }
                 }
             }
@@ -203,11 +228,12 @@ impl<'c> Shaper<'c> {
                 }
                 self.check_classes(host, link)?;
             }
-            _ => bail!(
-                "Failed to find qdisc: link {name} has {}, not {}",
-                present.kind,
-                wanted.name()
-            ),
+            _ => {
+                return Err(detailed(
+                    "Failed to find qdisc",
+                    format!("link {name} has {}, not {}", present.kind, wanted.name()),
+                ));
+            }
         }
         self.check_queue(host, link)
     }
@@ -231,10 +257,10 @@ impl<'c> Shaper<'c> {
                 ),
             ] {
                 if wanted != present {
-                    bail!(
-                        "{what} doesn't match: class {number} of link {name} has {present}, \
-                         not {wanted}"
-                    );
+                    return Err(detailed(
+                        format!("{what} doesn't match"),
+                        format!("class {number} of link {name} has {present}, not {wanted}"),
+                    ));
                 }
             }
         }
@@ -261,12 +287,15 @@ impl<'c> Shaper<'c> {
         let present = host.qdisc(link.index, self.leaf())?;
         let present = present.map_or("a plain queue".into(), |qdisc| qdisc.kind);
         if present != wanted.name() {
-            bail!(
-                "queue doesn't match: link {} has {present} at {}, not {}",
-                link.name,
-                self.leaf(),
-                wanted.name()
-            );
+            return Err(detailed(
+                "queue doesn't match",
+                format!(
+                    "link {} has {present} at {}, not {}",
+                    link.name,
+                    self.leaf(),
+                    wanted.name()
+                ),
+            ));
         }
         Ok(())
     }
@@ -282,24 +311,3 @@ pub(crate) fn remove(host: &Handle, index: u32) -> anyhow::Result<()> {
         _ => Ok(()),
     }
 }
-
-/// What the kernel said to a qdisc, with more about a kind that it does not have.
-fn refused(error: rtnl::Error, kind: QdiscKind) -> anyhow::Error {
-    let name = kind.name();
-    // The kernel says the same of a place that does not exist, but these do.
-    if !error.is_not_found() || error.errno() == Some(ENODEV) {
-        return anyhow!(error).context("create qdisc");
-    }
-    let what = match kind {
-        QdiscKind::FqCodel | QdiscKind::Fq => format!("queue {name}"),
-        _ => format!("shaping with {name}"),
-    };
-    anyhow!(error).context(format!(
-        "create qdisc: {what} needs a kernel that has it: load the module sch_{name}, or see to \
-         CONFIG_NET_SCH_{}",
-        name.to_uppercase()
-    ))
-}
-
-/// `ENODEV` of errno.h.
-const ENODEV: i32 = 19;

@@ -32,17 +32,15 @@ pub(crate) enum Direction {
 impl Subnets {
     /// `None` if neither list has an entry.
     pub(crate) fn new(shaped: &[String], unshaped: &[String]) -> anyhow::Result<Option<Subnets>> {
-        let refuse = |text: String| Err(Error::new(Code::INVALID_NETWORK_CONFIG, text).into());
+        let invalid = |text: String| Error::new(Code::INVALID_NETWORK_CONFIG, text);
         let (list, key) = match (shaped, unshaped) {
             ([], []) => return Ok(None),
             (list, []) => (list, "shapedSubnets"),
             ([], list) => (list, "unshapedSubnets"),
             _ => {
-                return refuse(
-                    "unshapedSubnets and shapedSubnets cannot be both specified, one of them \
-                     should be discarded"
-                        .into(),
-                );
+                let msg = "unshapedSubnets and shapedSubnets cannot be both specified, one of them \
+                           should be discarded";
+                return Err(invalid(msg.into()).into());
             }
         };
         let mut parsed: Vec<Cidr> = Vec::with_capacity(list.len());
@@ -50,10 +48,8 @@ impl Subnets {
             let subnet = match text.parse::<Cidr>() {
                 Ok(subnet) => subnet.masked(),
                 Err(e) => {
-                    return refuse(format!(
-                        "bad subnet {} provided, details {e}: {key}[{number}]",
-                        quote(text)
-                    ));
+                    let msg = format!("bad subnet {} provided, details {e}", quote(text));
+                    return Err(invalid(msg).with_details(format!("{key}[{number}]")).into());
                 }
             };
             if !parsed.contains(&subnet) {
@@ -199,7 +195,7 @@ mod tests {
         );
         assert_eq!(
             new(&[], &["10.0.0.0/8", "x"]).unwrap_err(),
-            "bad subnet \"x\" provided, details invalid CIDR address: x: unshapedSubnets[1]"
+            "bad subnet \"x\" provided, details invalid CIDR address: x; unshapedSubnets[1]"
         );
     }
 }

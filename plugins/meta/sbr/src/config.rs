@@ -33,7 +33,9 @@ impl Config {
     /// # Errors
     /// When something asked for is malformed or out of range.
     pub fn load(call: &Call) -> anyhow::Result<Config> {
-        let raw: Raw = call.config().context("failed to load netconf")?;
+        let raw: Raw = call
+            .config()
+            .context("failed to parse network configuration")?;
         Ok(Config {
             table: raw.table.map(table).transpose()?,
             gateways: gateways(&raw.gateways)?,

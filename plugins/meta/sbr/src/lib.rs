@@ -13,7 +13,6 @@ pub use config::Config;
 
 use address::Address;
 use anyhow::{Context, bail};
-use cni_core::quote::quote;
 use cni_core::{AddResult, Call, Plugin};
 use plan::Step;
 use plugin_kit::{Container, Undo, chain, state};
@@ -111,7 +110,7 @@ fn addresses(call: &Call, config: &Config, result: &AddResult) -> anyhow::Result
 
 fn find(container: &Container, call: &Call) -> anyhow::Result<Link> {
     let link = container.rtnl.link_by_name(&call.if_name);
-    link.with_context(|| format!("failed to find interface {}", quote(&call.if_name)))
+    link.with_context(|| format!("Cannot find network interface {}", call.if_name))
 }
 
 /// What an ADD is going to do.

@@ -1,8 +1,10 @@
 //! What has to be done to the container's rules and routes, and doing it.
 
 use crate::address::Address;
-use crate::tables::{Tables, refused};
+use crate::tables::Tables;
+use anyhow::anyhow;
 use cni_core::Cidr;
+use plugin_kit::detailed;
 use rtnl::{
     Exclusivity, Handle, RT_TABLE_MAIN, RTPROT_BOOT, Request, Route, RouteCopy, RouteSpec,
     RuleSpec, Scope,
@@ -58,7 +60,7 @@ impl Step {
 
     fn failure(&self) -> String {
         match self {
-            Step::Rule(_) => "failed to add rule".into(),
+            Step::Rule(_) => "Failed to add rule".into(),
             Step::Default(route) => {
                 let gateway = route.gateway.map(|gateway| gateway.to_string());
                 format!(
@@ -66,18 +68,14 @@ impl Step {
                     gateway.unwrap_or_default()
                 )
             }
-            Step::Copy(copy, ..) => format!("Failed to readd route {}", shown(copy)),
+            Step::Copy(..) => "Failed to readd route".into(),
             Step::Hint(route, _) => format!(
                 "Failed to add source hint for {}/{}",
                 route.dst, route.prefix
             ),
-            Step::Remove(copy, _) => format!("Failed to delete route {}", shown(copy)),
+            Step::Remove(..) => "Failed to delete route".into(),
         }
     }
-}
-
-fn shown(copy: &RouteCopy) -> String {
-    format!("{}/{}", copy.route().dst, copy.route().prefix)
 }
 
 /// Puts a route back into its table.
@@ -101,7 +99,7 @@ pub(crate) fn run(handle: &Handle, steps: &[Step]) -> anyhow::Result<()> {
     let mut outcome = Ok(());
     for (step, reply) in steps.iter().zip(handle.batch(requests)) {
         if let (true, Err(e)) = (outcome.is_ok(), reply) {
-            outcome = Err(refused(e, step.failure()));
+            outcome = Err(detailed(format!("{}: {e}", step.failure()), e.what()));
         }
     }
     outcome
@@ -123,7 +121,7 @@ pub(crate) fn undo(handle: &Handle, steps: &[Step]) -> anyhow::Result<()> {
             && !e.is_not_found()
             && !e.is_exists()
         {
-            return Err(refused(e, "failed to undo".into()));
+            return Err(anyhow!("failed to undo: {e}"));
         }
     }
     Ok(())

@@ -4,11 +4,12 @@ use crate::address::Address;
 use crate::config::Config;
 use crate::plan::{hint, restored};
 use crate::record::Record;
-use crate::tables::{Tables, refused};
+use crate::tables::Tables;
 use anyhow::{Context, anyhow};
 use cni_core::Call;
-use plugin_kit::Container;
 use plugin_kit::chain::note;
+use plugin_kit::failures::Failures;
+use plugin_kit::{Container, detailed};
 use rtnl::{Link, Request, RuleSpec};
 use std::net::IpAddr;
 
@@ -25,7 +26,7 @@ pub(crate) fn undo(
     let link = match container.rtnl.link_by_name(&call.if_name) {
         Ok(link) => Some(link),
         Err(e) if e.is_not_found() => None,
-        Err(e) => return Err(anyhow!(e).context("failed to find the interface")),
+        Err(e) => return Err(anyhow!(e).context(format!("Failed to get link {}", call.if_name))),
     };
     let index = link.as_ref().map_or(0, |link| link.index);
     let tables = Tables::read(&container.rtnl, index)?;
@@ -65,7 +66,7 @@ fn guessed(
     }
     if let Some(link) = link {
         let present = container.rtnl.addresses(link.index, None);
-        let present = present.context("failed to list the addresses of the interface")?;
+        let present = present.context("Failed to list all addrs")?;
         addresses.extend(present.iter().map(|address| address.addr));
     }
     addresses.sort();
@@ -118,20 +119,15 @@ fn delete(container: &Container, rules: &[RuleSpec]) -> anyhow::Result<()> {
     if rules.is_empty() {
         return Ok(());
     }
-    let mut outcome = Ok(());
     let requests = rules.iter().map(Request::del_rule).collect();
-    for (rule, reply) in rules.iter().zip(container.rtnl.batch(requests)) {
+    let mut failures = Failures::default();
+    for reply in container.rtnl.batch(requests) {
         if let Err(e) = reply
             && !e.is_not_found()
         {
-            let from = rule.src.map(|(from, _)| from.to_string());
-            let what = format!(
-                "Failed to delete rule from {} lookup {}",
-                from.unwrap_or_default(),
-                rule.table
-            );
-            outcome = outcome.and(Err(refused(e, what)));
+            let error = detailed(format!("Failed to delete rule {e}"), e.what());
+            failures.add(Err(error));
         }
     }
-    outcome
+    failures.result()
 }

@@ -1,7 +1,7 @@
 //! Which tables and rules there are, and which table an address gets.
 
 use crate::address::Address;
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use rtnl::{
     Handle, RT_TABLE_DEFAULT, RT_TABLE_LOCAL, RT_TABLE_MAIN, RouteCopy, RouteFilter, Rule,
     RuleFilter, RuleSpec,
@@ -28,12 +28,12 @@ impl Tables {
         let rules = handle.rules(&RuleFilter::default());
         let routes = handle
             .route_copies(&RouteFilter::default())
-            .context("failed to list all routes")?;
+            .context("Failed to list all routes")?;
         // Two IPv6 routes that differ only in their next hop are one multipath route to
         // the kernel. The next hops on the interface are handled apart from the others.
         let routes = routes.into_iter().flat_map(|r| r.split_by_link(index));
         Ok(Tables {
-            rules: rules.context("failed to list all rules")?,
+            rules: rules.context("Failed to list all rules")?,
             routes: routes.collect(),
             index,
         })
@@ -136,9 +136,4 @@ impl Tables {
 
 fn may_be_taken(table: u32) -> bool {
     table >= FIRST && !matches!(table, RT_TABLE_DEFAULT | RT_TABLE_MAIN | RT_TABLE_LOCAL)
-}
-
-/// A kernel's refusal, with what was being done.
-pub(crate) fn refused(e: rtnl::Error, what: String) -> anyhow::Error {
-    anyhow!(e).context(what)
 }

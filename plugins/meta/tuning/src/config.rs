@@ -6,7 +6,7 @@ use crate::sysctl::Sysctl;
 use anyhow::{Context, anyhow, bail};
 use cni_core::Call;
 use cni_core::quote::quote;
-use plugin_kit::MacAddress;
+use plugin_kit::{MacAddress, detailed};
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::fmt;
@@ -188,11 +188,13 @@ fn distinct(pairs: Pairs, if_name: &str) -> anyhow::Result<Vec<Sysctl>> {
         match all.iter().find(|other| other.is_same(&sysctl)) {
             None => all.push(sysctl),
             Some(other) if other.value == sysctl.value => {}
-            Some(other) => bail!(
-                "duplicated sysctl keys are not allowed: {} and {} are the same sysctl",
-                quote(&other.key),
-                quote(&sysctl.key)
-            ),
+            Some(other) => {
+                let (one, another) = (quote(&other.key), quote(&sysctl.key));
+                return Err(detailed(
+                    duplicates::DUPLICATED,
+                    format!("{one} and {another} are the same sysctl"),
+                ));
+            }
         }
     }
     Ok(all)

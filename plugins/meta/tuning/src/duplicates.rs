@@ -1,10 +1,13 @@
 //! Sysctls that are written twice. Nothing of it is left once the document is read, so
 //! its text is looked at.
 
-use anyhow::bail;
 use cni_core::quote::quote;
+use plugin_kit::detailed;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use std::fmt;
+
+/// Upstream's message.
+pub(crate) const DUPLICATED: &str = "duplicated sysctl keys are not allowed";
 
 /// Refuses a configuration whose `sysctl` has a key twice.
 ///
@@ -21,10 +24,10 @@ pub(crate) fn refuse(document: &[u8]) -> anyhow::Result<()> {
     }
     .deserialize(&mut reader);
     match twice {
-        Some(key) => bail!(
-            "duplicated sysctl keys are not allowed: {} is there twice",
-            quote(&key)
-        ),
+        Some(key) => Err(detailed(
+            DUPLICATED,
+            format!("{} is there twice", quote(&key)),
+        )),
         None => Ok(()),
     }
 }
@@ -84,7 +87,7 @@ mod tests {
             let error = refuse(text.as_bytes()).unwrap_err().to_string();
             assert_eq!(
                 error,
-                "duplicated sysctl keys are not allowed: \"net.a\" is there twice"
+                "duplicated sysctl keys are not allowed; \"net.a\" is there twice"
             );
         }
     }

@@ -18,7 +18,7 @@ use backup::{Backup, Store};
 use cni_core::quote::quote;
 use cni_core::{AddResult, Call, Plugin, Version};
 use plugin_kit::chain::{self, note};
-use plugin_kit::{Container, Undo, check, single_interface};
+use plugin_kit::{Container, Undo, check, detailed, single_interface};
 use rtnl::Link;
 use sysctl::{Change, Values};
 
@@ -88,7 +88,8 @@ impl Plugin for Tuning {
         check::required_prev_result(call)?;
         let container = Container::open(call)?;
         let link = container.rtnl.link_by_name(&call.if_name).map_err(|e| {
-            anyhow!(e).context(format!("Cannot find container link {}", call.if_name))
+            let msg = format!("Cannot find container link {}", call.if_name);
+            detailed(msg, e.to_string())
         })?;
         container.run(|| config.sysctls.iter().try_for_each(Sysctl::check))??;
         config.link.check(&link)

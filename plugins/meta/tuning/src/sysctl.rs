@@ -3,7 +3,7 @@
 use anyhow::{Context, anyhow, bail};
 use cni_core::errno;
 use cni_core::quote::quote;
-use plugin_kit::sysctl;
+use plugin_kit::{detailed, sysctl};
 use std::fs;
 use std::io;
 
@@ -65,10 +65,10 @@ impl Sysctl {
             // A way up leads out of what is the container's.
             let climbs = parts.iter().any(|part| matches!(*part, "." | ".."));
             if parts.len() < 2 || parts[0] != "net" || climbs || reading.contains('\0') {
-                bail!(
-                    "invalid net sysctl key: {}: only those below net are the container's own",
-                    quote(&both)
-                );
+                return Err(detailed(
+                    format!("invalid net sysctl key: {}", quote(&both)),
+                    "only sysctls below net belong to the container",
+                ));
             }
             let path = parts.join("/");
             if !readings.contains(&path) {

@@ -105,7 +105,7 @@ proptest! {
                 }
             }
             Err(error) => {
-                prop_assert!(error.contains("egressRate is") || error.contains("egressBurst is"));
+                prop_assert!(error.contains("egressRate") || error.contains("egressBurst"));
             }
         }
     }

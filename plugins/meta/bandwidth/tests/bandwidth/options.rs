@@ -138,7 +138,7 @@ fn fair_queues_that_the_kernel_lacks() {
             error
                 .mentions("create qdisc: ")
                 .mentions(&format!(
-                    "queue {queue} needs a kernel that has it: load the module sch_{queue}"
+                    "the kernel lacks {queue}: load the module sch_{queue}"
                 ))
                 .mentions(&format!("CONFIG_NET_SCH_{}", queue.to_uppercase()));
         }

@@ -76,7 +76,7 @@ fn added_twice() {
         .add(&container, &both(json!({})))
         .expect_error(999)
         .mentions("create qdisc: file exists")
-        .mentions("link veth1 has one already; delete the attachment first");
+        .mentions("link veth1 has a qdisc already; delete the attachment first");
     before.assert_same(&host.snapshot());
     bandwidth()
         .check(&container, &added.with_prev())

@@ -153,15 +153,15 @@ fn drift() {
     for (commands, words) in [
         (
             format!("{tree} 1:30 htb rate 9mbit ceil 16mbit burst 100000 cburst 100000"),
-            "Rate doesn't match: class 1:30 of link veth1 has 1125000, not 1000000",
+            "Rate doesn't match; class 1:30 of link veth1 has 1125000, not 1000000",
         ),
         (
             format!("{tree} 1:30 htb rate 8mbit ceil 9mbit burst 100000 cburst 100000"),
-            "Ceiling doesn't match: class 1:30 of link veth1 has 1125000, not 2000000",
+            "Ceiling doesn't match; class 1:30 of link veth1 has 1125000, not 2000000",
         ),
         (
             format!("{tree} 1:1 htb rate 8mbit"),
-            "Rate doesn't match: class 1:1 of link veth1",
+            "Rate doesn't match; class 1:1 of link veth1",
         ),
         (
             "tc filter del dev veth1 parent 1: prio 15".to_owned(),

@@ -23,7 +23,7 @@ fn values_and_types() {
         (json!({"table": 4294967296_u64}), "invalid table 4294967296"),
         (
             json!({"table": "100"}),
-            "failed to load netconf: table: expected an integer, got string",
+            "failed to parse network configuration: table: expected an integer, got string",
         ),
         (
             json!({"gateways": ["10.2.0.1", "fd00:2::1", "10.2.0.2"]}),
@@ -91,7 +91,7 @@ fn no_such_interface_or_namespace() {
     };
     call("eth9")
         .expect_error(999)
-        .mentions("failed to find interface \"eth9\": Link not found");
+        .mentions("Cannot find network interface eth9: Link not found");
     assert_same(&before, &state(&host, &container));
     container.delete();
     call("net1")

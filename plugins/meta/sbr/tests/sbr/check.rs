@@ -72,7 +72,7 @@ fn rules_and_routes() {
         ("link set net1 down", "Failed to find route"),
         (
             "link del net1",
-            "failed to find interface \"net1\": Link not found",
+            "Cannot find network interface net1: Link not found",
         ),
     ] {
         drift(json!({}), command, words);

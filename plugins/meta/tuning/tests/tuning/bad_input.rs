@@ -53,7 +53,7 @@ fn values() {
         ),
         (
             json!({"sysctl": {"net.core.somaxconn": "1", "net/core/somaxconn": "2"}}),
-            "duplicated sysctl keys are not allowed: \"net.core.somaxconn\" and \"net/core/somaxconn\"",
+            "duplicated sysctl keys are not allowed; \"net.core.somaxconn\" and \"net/core/somaxconn\"",
         ),
         (
             json!({"args": {"cni": {"sysctl": {"net.a": "1", "net/a": "2"}}}}),
@@ -127,7 +127,7 @@ fn a_key_that_is_there_twice() {
     for verb in ["ADD", "CHECK"] {
         let call = tuning().command(verb).container(&container);
         call.stdin(text.clone()).run().expect_error(999).mentions(
-            "duplicated sysctl keys are not allowed: \"net.core.somaxconn\" is there twice",
+            "duplicated sysctl keys are not allowed; \"net.core.somaxconn\" is there twice",
         );
     }
     assert_same(&before, &state(&host, &container));

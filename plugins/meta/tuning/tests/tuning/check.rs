@@ -66,7 +66,10 @@ fn the_interface() {
             "txqueuelen 78",
             "Error: Tuning configured Transmit Queue Length of eth0 is 77, current value is 78",
         ),
-        ("down name eth7", "Cannot find container link eth0"),
+        (
+            "down name eth7",
+            "Cannot find container link eth0; Link not found",
+        ),
     ] {
         let (_host, container) = attached();
         let run = tuning().add(&container, &config(everything())).expect_ok();
