@@ -58,10 +58,10 @@ pub struct Attachment {
 
 /// GC: the attachments that are still alive.
 ///
-/// `None` means that the runtime did not say (the key is missing or `null`). Then
-/// nothing is known to be stale and nothing may be collected. The key of the
-/// specification's first 1.1.0 text, `cni.dev/attachments`, is read when
-/// `cni.dev/valid-attachments` is missing.
+/// `None` means that the runtime did not say: the key is missing. Then nothing is known
+/// to be stale and nothing may be collected. `null` is an empty list, as a runtime
+/// written in Go encodes it. The key of the specification's first 1.1.0 text,
+/// `cni.dev/attachments`, is read when `cni.dev/valid-attachments` is missing.
 ///
 /// # Errors
 /// When the value is no list of `{"containerID": …, "ifname": …}`. An entry without
@@ -70,6 +70,9 @@ pub fn valid_attachments(conf: &Value) -> Result<Option<Vec<Attachment>>, json::
     for key in ["cni.dev/valid-attachments", "cni.dev/attachments"] {
         if let Some(list) = json::get(conf, key) {
             return json::decode(list).map(Some).map_err(|e| e.in_key(key));
+        }
+        if json::has_key(conf, key) {
+            return Ok(Some(Vec::new()));
         }
     }
     Ok(None)
@@ -118,14 +121,13 @@ mod tests {
     #[test]
     fn tells_unknown_from_empty() {
         assert_eq!(valid_attachments(&json!({})), Ok(None));
-        assert_eq!(
-            valid_attachments(&json!({"cni.dev/valid-attachments": null})),
-            Ok(None)
-        );
-        assert_eq!(
-            valid_attachments(&json!({"cni.dev/valid-attachments": []})),
-            Ok(Some(vec![]))
-        );
+        for none in [
+            json!({"cni.dev/valid-attachments": []}),
+            json!({"cni.dev/valid-attachments": null}),
+            json!({"cni.dev/attachments": null}),
+        ] {
+            assert_eq!(valid_attachments(&none), Ok(Some(vec![])), "{none}");
+        }
         let list = json!([{"containerID": "a", "ifname": "eth0"}]);
         let expected = Ok(Some(vec![Attachment {
             container_id: "a".into(),

@@ -89,8 +89,10 @@ impl Delegate {
     }
 
     fn take(&mut self, call: &Call, key: &str) {
-        if let Some(value) = json::get(&call.conf, key) {
-            self.conf.insert(key.into(), value.clone());
+        // `null` is passed on: as a list of attachments it has a meaning.
+        if json::has_key(&call.conf, key) {
+            let value = json::get(&call.conf, key).cloned();
+            self.conf.insert(key.into(), value.unwrap_or_default());
         }
     }
 
