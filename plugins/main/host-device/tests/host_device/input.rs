@@ -118,3 +118,27 @@ fn a_device_that_cannot_move() {
     let diff = before.diff(&host.snapshot());
     assert!(!diff.contains("link"), "{diff}");
 }
+
+/// Programs compare `msg` with upstream's; what we add is in `details`.
+#[test]
+fn messages_are_upstreams() {
+    let (host, _outside) = host_with_device();
+    let container = host.container("c1");
+    ip(&container, "link add eth0 type veth peer name other0");
+    let error = plugin()
+        .add(&container, &device(json!({})))
+        .expect_error(999);
+    assert_eq!(
+        error.msg,
+        "failed to move link failed to move \"eth0\" (host: \"dev0\") to container NS: file exists"
+    );
+    assert_ne!(error.details, "");
+    let error = plugin()
+        .del(&container, &device(json!({})))
+        .expect_error(999);
+    assert_eq!(
+        error.msg,
+        "failed to find original ifname for \"eth0\" (alias is not set)"
+    );
+    assert_ne!(error.details, "");
+}

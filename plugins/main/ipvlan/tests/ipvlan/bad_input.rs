@@ -79,3 +79,19 @@ fn an_interface_that_exists() {
     before.assert_same(&host.snapshot());
     container.ping("10.1.0.1");
 }
+
+/// Programs compare `msg` with upstream's; what we add is in `details`.
+#[test]
+fn messages_are_upstreams() {
+    let host = testkit::Host::new();
+    let container = host.container("c1");
+    for (extra, msg) in [
+        (json!({"mode": "vepa"}), "unknown ipvlan mode: \"vepa\""),
+        (json!({"master": ""}), "no default route interface found"),
+        (json!({"ipam": {}}), "no plugin name provided"),
+    ] {
+        let error = ipvlan().add(&container, &dual(extra)).expect_error(999);
+        assert_eq!(error.msg, msg);
+        assert_ne!(error.details, "");
+    }
+}

@@ -216,3 +216,22 @@ fn namespaces() {
         .expect_error(999)
         .mentions("unknown FS magic");
 }
+
+/// Programs compare `msg` with upstream's; what we add is in `details`.
+#[test]
+fn messages_are_upstreams() {
+    let (host, _router) = host();
+    let container = host.container("c1");
+    for (extra, msg) in [
+        (json!({"mode": "l2"}), "unknown macvlan mode: \"l2\""),
+        (json!({"master": ""}), "no default route interface found"),
+        (
+            json!({"mac": "01:00:5e:00:00:01"}),
+            "invalid args 01:00:5e:00:00:01 for MAC addr: address 01:00:5e:00:00:01: invalid MAC address",
+        ),
+    ] {
+        let error = macvlan().add(&container, &dual(extra)).expect_error(999);
+        assert_eq!(error.msg, msg);
+        assert_ne!(error.details, "");
+    }
+}

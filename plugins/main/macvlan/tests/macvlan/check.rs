@@ -260,3 +260,23 @@ fn without_addresses() {
         .expect_error(999)
         .mentions("interface eth0 is down");
 }
+
+/// Upstream ignores keys of ours, and its older releases some of its own.
+#[test]
+fn pods_of_upstream_pass() {
+    let (host, _router) = host();
+    let container = host.container("c1");
+    let config = ipv4(json!({
+        "cniVersion": "1.0.0", "mtu": 1400, "bcqueuelen": 200, "txQueueLen": 77, "numQueues": 3,
+        "gsoMaxSize": 30000,
+    }));
+    let run = testkit::Plugin::peer("macvlan")
+        .add(&container, &config)
+        .expect_ok();
+    macvlan().check(&container, &run.with_prev()).expect_ok();
+    container.command(&["ip", "link", "set", "eth0", "mtu", "1300"]);
+    macvlan()
+        .check(&container, &run.with_prev())
+        .expect_error(999)
+        .mentions("MTU of eth0 is 1400, current value is 1300");
+}

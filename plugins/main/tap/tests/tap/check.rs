@@ -1,8 +1,8 @@
 //! CHECK after each single piece of drift fails and names it.
 
-use crate::common::{dual, make_bridge, tap};
-use serde_json::json;
-use testkit::{Container, Host, Node, Run};
+use crate::common::{dual, eth0, layer2, make_bridge, tap};
+use serde_json::{Value, json};
+use testkit::{Container, Host, Node, Run, merge};
 
 fn attached() -> (Host, Container, Run) {
     let host = Host::new();
@@ -127,4 +127,63 @@ fn prev_result_is_needed() {
         .check(&container, &config)
         .expect_error(999)
         .mentions("Required prevResult missing");
+}
+
+/// A tap as upstream makes it: with both an owner and a group, it ignores MTU and
+/// hardware address; keys of ours it does not know.
+#[test]
+fn taps_of_upstream_pass() {
+    for (create, extra) in [
+        (
+            "ip tuntap add eth0 mode tap vnet_hdr user 54321 group 54322",
+            json!({"owner": 54321, "group": 54322, "mtu": 1400, "mac": "02:00:00:00:00:0a"}),
+        ),
+        (
+            "ip tuntap add eth0 mode tap",
+            json!({"mtu": 1400, "owner": 54321}),
+        ),
+        (
+            "ip tuntap add eth0 mode tap",
+            json!({"txQueueLen": 77, "gsoMaxSize": 30000}),
+        ),
+    ] {
+        let (_host, container, config) = by_hand(create, &extra);
+        tap().check(&container, &config).expect_ok();
+        container.command(&["ip", "link", "set", "eth0", "mtu", "1300"]);
+        if extra["mtu"].is_u64() {
+            tap()
+                .check(&container, &config)
+                .expect_error(999)
+                .mentions("MTU of eth0 is 1400, current value is 1300");
+        }
+    }
+}
+
+/// What the configuration leaves open may be anything.
+#[test]
+fn only_what_the_configuration_names_is_compared() {
+    let create = "ip tuntap add eth0 mode tap user 54321 group 54322 multi_queue";
+    let (_host, container, mut config) = by_hand(create, &json!({}));
+    tap().check(&container, &config).expect_ok();
+    config["prevResult"]["interfaces"][0]["mtu"] = json!(1500);
+    tap().check(&container, &config).expect_ok();
+    config["multiQueue"] = json!(false);
+    tap()
+        .check(&container, &config)
+        .expect_error(999)
+        .mentions("Interface eth0 has multiQueue true, configured is false");
+}
+
+/// A tap that `create` makes, and a configuration with the result that upstream prints.
+fn by_hand(create: &str, extra: &Value) -> (Host, Container, Value) {
+    let host = Host::new();
+    let container = host.container("c1");
+    container.command(&create.split(' ').collect::<Vec<_>>());
+    container.command(&["ip", "link", "set", "eth0", "up"]);
+    let mac = eth0(&container)["address"].clone();
+    let config = json!({"prevResult": {
+        "cniVersion": "1.1.0",
+        "interfaces": [{"name": "eth0", "mac": mac, "sandbox": "/run/netns/c1"}],
+    }});
+    (host, container, layer2(merge(config, extra)))
 }

@@ -46,7 +46,7 @@ fn wrong_values() {
         (
             json!({"mtu": -1}),
             7,
-            "mtu -1 is none that an interface has",
+            "mtu -1 is out of range (68 to 65535)",
         ),
         (
             json!({"mtu": 10}),

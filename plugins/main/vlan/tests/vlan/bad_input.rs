@@ -106,3 +106,21 @@ fn a_master_that_has_no_vlans() {
         .expect_error(999)
         .mentions("failed to create vlan: operation not supported");
 }
+
+/// Programs compare `msg` with upstream's; what we add is in `details`.
+#[test]
+fn messages_are_upstreams() {
+    let host = testkit::Host::new();
+    let container = host.container("c1");
+    for (extra, msg) in [
+        (
+            json!({"vlanId": 4095}),
+            "invalid VLAN ID 4095 (must be between 0 and 4095 inclusive)",
+        ),
+        (json!({"ipam": {}}), "no plugin name provided"),
+    ] {
+        let error = vlan().add(&container, &dual(extra)).expect_error(999);
+        assert_eq!(error.msg, msg);
+        assert_ne!(error.details, "");
+    }
+}

@@ -111,3 +111,20 @@ fn what_does_not_fit() {
         .expect_error(999)
         .mentions("failed to Statfs \"/run/netns/c1\": no such file or directory");
 }
+
+/// Programs compare `msg` with upstream's; what we add is in `details`.
+#[test]
+fn messages_are_upstreams() {
+    let host = testkit::Host::new();
+    let container = host.container("c1");
+    for name in ["a/b", "much-too-long-a-name", "eth0"] {
+        let error = vrf()
+            .add(&container, &config(json!({"vrfname": name})))
+            .expect_error(999);
+        assert_eq!(
+            error.msg,
+            "configuration is expected to have a valid vrf name"
+        );
+        assert_ne!(error.details, "");
+    }
+}
