@@ -2,7 +2,7 @@
 
 use anyhow::anyhow;
 use cni_core::invoke::{self, Delegate};
-use cni_core::{AddResult, Call, Command};
+use cni_core::{AddResult, Call, Code, Command, Error};
 use std::cell::RefCell;
 
 /// IPAM plugins that are known to wait for their configuration before they do
@@ -28,6 +28,17 @@ impl<'a> Ipam<'a> {
             call,
             kind,
             ready: RefCell::new(None),
+        })
+    }
+
+    /// The IPAM plugin of a network that cannot do without one.
+    ///
+    /// # Errors
+    /// When the configuration has none.
+    pub fn required(call: &'a Call) -> Result<Self, Error> {
+        Ipam::of(call).ok_or_else(|| {
+            Error::new(Code::INTERNAL, "no plugin name provided")
+                .with_details("the configuration needs an \"ipam\" object with a \"type\"")
         })
     }
 

@@ -4,7 +4,7 @@
 
 use crate::parent;
 use anyhow::bail;
-use cni_core::{Call, Interface, Version};
+use cni_core::{Call, Code, Error as CniError, Interface, Version};
 use rtnl::{Handle, Link, LinkSpec};
 use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -58,6 +58,34 @@ impl<'de> Deserialize<'de> for Mtu {
 }
 
 impl Mtu {
+    /// The smallest and the largest MTU of an interface in bytes, `ETH_MIN_MTU` and
+    /// `ETH_MAX_MTU` of linux/if_ether.h.
+    const RANGE: std::ops::RangeInclusive<i64> = 68..=65535;
+
+    /// The same, with a negative number taken as not given.
+    #[must_use]
+    pub fn non_negative(self) -> Mtu {
+        match self {
+            Mtu::Bytes(bytes) => Mtu::Bytes(bytes.max(0)),
+            Mtu::Auto => Mtu::Auto,
+        }
+    }
+
+    /// The same, unless it is a number that no interface can have as its MTU.
+    ///
+    /// # Errors
+    /// Code 7, with the number and the range.
+    pub fn in_range(self) -> Result<Mtu, CniError> {
+        match self {
+            Mtu::Bytes(bytes) if bytes != 0 && !Mtu::RANGE.contains(&bytes) => {
+                let (min, max) = Mtu::RANGE.into_inner();
+                let msg = format!("mtu {bytes} is out of range ({min} to {max})");
+                Err(CniError::new(Code::INVALID_NETWORK_CONFIG, msg))
+            }
+            mtu => Ok(mtu),
+        }
+    }
+
     /// The MTU in bytes of a new link on `master`; `None` leaves it to the kernel,
     /// which copies the master's. `handle` sees the master.
     ///

@@ -153,8 +153,8 @@ impl Config {
             is_gateway,
             is_default_gateway: raw.is_default_gateway,
             force_address: raw.force_address,
-            mtu: mtu(raw.mtu)?,
-            link_options: loaded.keys,
+            mtu: raw.mtu.non_negative().in_range()?,
+            link_options: loaded.options,
             hairpin_mode: raw.hairpin_mode,
             promisc_mode: raw.promisc_mode,
             enable_dad: raw.enabledad,
@@ -179,18 +179,5 @@ impl Config {
     /// where the bridge itself has the gateway addresses.
     pub(crate) fn vlan_gateway_name(&self) -> Option<String> {
         self.vlans.as_ref()?.gateway_name(&self.bridge)
-    }
-}
-
-/// Zero and negative mean "not given", as upstream has it. An MTU that no interface
-/// has is refused before anything is changed.
-fn mtu(mtu: Mtu) -> Result<Mtu, Error> {
-    match mtu {
-        Mtu::Bytes(bytes) if bytes <= 0 => Ok(Mtu::Bytes(0)),
-        Mtu::Bytes(bytes) if u32::try_from(bytes).is_err() => Err(Error::new(
-            Code::INVALID_NETWORK_CONFIG,
-            format!("mtu {bytes} is beyond what an interface has"),
-        )),
-        mtu => Ok(mtu),
     }
 }

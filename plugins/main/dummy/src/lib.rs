@@ -1,13 +1,12 @@
-//! The dummy plugin: an interface that leads nowhere, for addresses that are to be
-//! found in the container.
+//! The dummy plugin: an interface without a link to anything, for addresses that exist
+//! in the container alone.
 
 mod config;
 
 pub use config::Config;
 
-use anyhow::Context;
 use cni_core::{AddResult, Call, Command, Plugin};
-use plugin_kit::single_interface::{self, InterfaceCheck};
+use plugin_kit::single_interface::{self, InterfaceCheck, may_be_of_upstream};
 use plugin_kit::{Container, Ipam, Side, Undo};
 use rtnl::{LinkKind, LinkSpec};
 
@@ -15,7 +14,7 @@ use rtnl::{LinkKind, LinkSpec};
 #[derive(Debug)]
 pub struct Dummy;
 
-const CHECKED: InterfaceCheck = InterfaceCheck {
+const CHECK: InterfaceCheck = InterfaceCheck {
     kind: Some("dummy"),
     prefix: "dummy: ",
     lower_case: false,
@@ -28,18 +27,17 @@ impl Plugin for Dummy {
 
     fn add(&self, call: &Call) -> anyhow::Result<AddResult> {
         let config = Config::load(call)?;
-        let ipam = ipam(call)?;
+        let ipam = Ipam::required(call)?;
         let container = Container::open(call)?;
+        let side = Side::open(&container, true)?;
+        let mut spec = LinkSpec::new(call.if_name.clone(), LinkKind::Dummy);
+        config.options.apply(&mut spec);
 
         ipam.start(Command::Add);
         let mut undo = Undo::new();
-        let mut spec = LinkSpec::new(call.if_name.clone(), LinkKind::Dummy);
-        config.keys.apply(&mut spec);
-        let link =
-            single_interface::create(&container, &Side::open(&container, true)?, spec, &mut undo)?;
-        let mut result = ipam.add()?;
-        undo.push("release the addresses", || ipam.del());
-        single_interface::claim(call, &link, &mut result);
+        let link = single_interface::create(&container, &side, spec, &mut undo)?;
+        let mut result = single_interface::allocate(&ipam, &mut undo)?;
+        single_interface::set_interface(call, &link, &mut result);
         single_interface::configure(&container, &link, &result)?;
         undo.disarm();
         Ok(result)
@@ -51,7 +49,12 @@ impl Plugin for Dummy {
 
     fn check(&self, call: &Call) -> anyhow::Result<()> {
         let config = Config::load(call)?;
-        CHECKED.check(call, |_, _, link| config.keys.check(link))
+        CHECK.run(call, |_, recorded, link| {
+            match may_be_of_upstream(recorded) {
+                true => Ok(()),
+                false => config.options.check(link),
+            }
+        })
     }
 
     fn gc(&self, call: &Call) -> anyhow::Result<()> {
@@ -60,11 +63,6 @@ impl Plugin for Dummy {
 
     fn status(&self, call: &Call) -> anyhow::Result<()> {
         Config::load(call)?;
-        ipam(call)?.status()
+        Ipam::required(call)?.status()
     }
-}
-
-/// [`Config::load`] has seen to it that there is one.
-fn ipam(call: &Call) -> anyhow::Result<Ipam<'_>> {
-    Ipam::of(call).context("no plugin name provided")
 }

@@ -1,4 +1,4 @@
-//! CHECK: is the attachment still as ADD made it?
+//! CHECK: compares prevResult with the kernel's state.
 
 use crate::Config;
 use anyhow::{Context, bail};
@@ -6,22 +6,22 @@ use cni_core::Call;
 use plugin_kit::single_interface::InterfaceCheck;
 use plugin_kit::{Container, Ipam};
 
-const CHECKED: InterfaceCheck = InterfaceCheck {
+const CHECK: InterfaceCheck = InterfaceCheck {
     kind: None,
     prefix: "",
     lower_case: false,
 };
 
-/// Compares prevResult with the kernel's state, part by part.
+/// Compares part by part, and fails at the first difference.
 pub(crate) fn run(call: &Call) -> anyhow::Result<()> {
     let config = Config::load(call)?;
     if config.dpdk.is_some() {
-        return without_the_kernel(call);
+        return check_without_link(call);
     }
-    CHECKED.check(call, |_, _, link| {
+    CHECK.run(call, |_, _, link| {
         if link.alias.is_empty() {
             bail!(
-                "Interface {} has lost its alias, which says what it is called on the host",
+                "Interface {} has no alias, which stores its name on the host",
                 link.name
             );
         }
@@ -29,8 +29,8 @@ pub(crate) fn run(call: &Call) -> anyhow::Result<()> {
     })
 }
 
-/// There is nothing of the kernel's to compare with.
-fn without_the_kernel(call: &Call) -> anyhow::Result<()> {
+/// CHECK of a device without a link, of which the kernel has nothing to compare.
+fn check_without_link(call: &Call) -> anyhow::Result<()> {
     Container::open(call)?;
     if let Some(ipam) = Ipam::of(call) {
         ipam.check()?;

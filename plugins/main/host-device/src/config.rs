@@ -1,4 +1,4 @@
-//! What may be asked of the host-device plugin.
+//! Configuration of the host-device plugin.
 
 use crate::{Selector, sysfs};
 use anyhow::{Context, bail};
@@ -11,13 +11,12 @@ use serde::Deserialize;
 /// The configuration, validated.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Which device.
+    /// The device.
     pub selector: Selector,
-    /// The device is driven without the kernel (DPDK): its PCI address, as far as it
-    /// is known.
+    /// The PCI address, empty if unknown, of a device with a driver for user space
+    /// (DPDK), which has no link; `None` for a device with a link.
     pub dpdk: Option<String>,
-    /// The result's name service, if there is an IPAM plugin, whose own has no part
-    /// in it.
+    /// DNS settings of the result if there is an IPAM plugin; those of IPAM are ignored.
     pub dns: Dns,
 }
 
@@ -44,12 +43,11 @@ struct RuntimeConfig {
 }
 
 impl Config {
-    /// Decodes and validates the configuration of `call`, and finds out how the
-    /// device is driven at the moment.
+    /// Decodes and validates the configuration of `call`, and looks up the driver of the
+    /// device.
     ///
     /// # Errors
-    /// When something asked for is malformed, no device is, or a PCI device has no
-    /// driver.
+    /// When a value is malformed, no device is named, or a PCI device has no driver.
     pub fn load(call: &Call) -> anyhow::Result<Config> {
         let loaded = single_interface::load::<Raw>(call, "failed to load netconf")?;
         match loaded.own.selector()? {
@@ -60,8 +58,8 @@ impl Config {
         }
     }
 
-    /// The same for STATUS, which comes without `runtimeConfig`: `None` when the
-    /// runtime will say which device.
+    /// [`Config::load`] for STATUS, which comes without `runtimeConfig`: `None` when the
+    /// runtime names the device.
     ///
     /// # Errors
     /// As for [`Config::load`].
@@ -76,7 +74,7 @@ impl Config {
 
     fn of(selector: Selector, raw: &Raw, common: NetConf) -> anyhow::Result<Config> {
         let dpdk = match &selector {
-            Selector::Pci(address) => sysfs::is_driven_without_the_kernel(address)
+            Selector::Pci(address) => sysfs::has_user_space_driver(address)
                 .context("error with host device")?
                 .then(|| address.clone()),
             _ => raw.dpdk_mode.then(String::new),
@@ -88,7 +86,7 @@ impl Config {
         })
     }
 
-    /// The PCI address of `device`, which is still on the host, if it has one.
+    /// The PCI address of `device`, which must still be on the host, if it has one.
     pub(crate) fn pci_address(&self, device: &Link) -> Option<String> {
         match &self.selector {
             Selector::Pci(address) => Some(address.clone()),
@@ -98,8 +96,8 @@ impl Config {
 }
 
 impl Raw {
-    /// The device that is asked for. One that the runtime names is the only one that
-    /// counts; of several in the configuration the first.
+    /// The device. A device that the runtime names has precedence; of several keys in the
+    /// configuration the first counts.
     fn selector(&self) -> anyhow::Result<Option<Selector>> {
         let id = &self.runtime_config.device_id;
         if !id.is_empty() {

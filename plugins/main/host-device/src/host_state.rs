@@ -1,5 +1,5 @@
-//! What a device loses on its way, for an ADD that fails after it: its addresses, its
-//! routes and its master.
+//! The state that a device loses when it leaves the host: master, addresses and routes.
+//! An ADD that fails afterwards restores it.
 
 use anyhow::Context;
 use plugin_kit::addressing;
@@ -28,8 +28,8 @@ impl HostState {
         let addresses = host
             .addresses(device.index, None)
             .context("could not list addresses")?;
-        // Those with a lifetime are the business of whoever renews them, and the
-        // kernel makes IPv6's link-local ones itself.
+        // Addresses with a lifetime are renewed by whoever added them, and the kernel adds
+        // IPv6 link-local addresses itself.
         let lasting = addresses
             .iter()
             .filter(|a| a.is_permanent() && (a.addr.is_ipv4() || a.scope != Scope::LINK));
@@ -45,8 +45,8 @@ impl HostState {
         Ok(state)
     }
 
-    /// Gives all of it to `device` again, which is back, and brings it up if it is to
-    /// be.
+    /// Restores the state of `device`, which is on the host again, and brings it up if
+    /// `up`.
     pub(crate) fn restore(&self, host: &Handle, device: &Link, up: bool) -> anyhow::Result<()> {
         let mut requests = Vec::new();
         if self.master.is_some() {
@@ -88,13 +88,13 @@ impl HostState {
     }
 }
 
-/// A route that somebody made; the kernel makes its own again.
+/// The route to add again; `None` for the kernel's own routes, which it adds itself.
 fn route(route: &Route) -> Option<RouteSpec> {
-    let made_by_somebody = route.protocol != RTPROT_KERNEL
+    let added_by_user = route.protocol != RTPROT_KERNEL
         && route.table != RT_TABLE_LOCAL
         && route.kind == RTN_UNICAST
         && route.hops.is_empty();
-    made_by_somebody.then(|| {
+    added_by_user.then(|| {
         let mut spec = RouteSpec::new(route.dst, route.prefix);
         spec.gateway = route.gateway;
         spec.table = route.table;

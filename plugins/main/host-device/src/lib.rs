@@ -1,22 +1,23 @@
-//! The host-device plugin: moves a network device of the host into the container,
+//! The host-device plugin: moves a network device of the host into the container
 //! and back.
 
 mod check;
 mod config;
-mod forwards;
 mod host_state;
-mod passing_netns;
 mod record;
 mod recovery;
-mod returning;
 mod selector;
 mod sysfs;
+mod temporary_netns;
+mod to_container;
+mod to_host;
 
 pub use config::Config;
 pub use selector::Selector;
 
-use anyhow::{Context, anyhow};
-use cni_core::{AddResult, Call, Command, Interface, Plugin, Version};
+use anyhow::Context;
+use cni_core::{AddResult, Call, Command, Error, Interface, Plugin, Version};
+use plugin_kit::failures::Failures;
 use plugin_kit::{Container, Ipam, Undo, refuse_inexpressible, single_interface};
 use record::{Key, Record};
 use rtnl::{Handle, Link};
@@ -25,7 +26,7 @@ use rtnl::{Handle, Link};
 #[derive(Debug)]
 pub struct HostDevice;
 
-/// The device is the only interface of a result.
+/// Index of the device in the result, which has no other interface.
 const INTERFACE: usize = 0;
 
 impl Plugin for HostDevice {
@@ -46,24 +47,23 @@ impl Plugin for HostDevice {
         let mut undo = Undo::new();
         let mut moved = None;
         let interface = match &config.dpdk {
-            Some(pci_address) => bypassing_the_kernel(call, pci_address),
+            Some(pci_address) => interface_without_link(call, pci_address),
             None => {
                 let device = config
                     .selector
                     .find(&host)
                     .context("failed to find host device")?;
                 let pci_address = config.pci_address(&device);
-                let link = forwards::take(&host, &container, &device, call, &mut undo)
-                    .map_err(|e| anyhow!("failed to move link {e:#}"))?;
-                let interface = kernel_interface(call, &link, pci_address);
+                let link = to_container::move_device(&host, &container, &device, call, &mut undo)
+                    .map_err(failed_to_move)?;
+                let interface = interface(call, &link, pci_address);
                 moved = Some(link);
                 interface
             }
         };
         let mut result = AddResult::default();
         if let Some(ipam) = &ipam {
-            result = ipam.add()?;
-            undo.push("release the addresses", || ipam.del());
+            result = single_interface::allocate(ipam, &mut undo)?;
             result.dns = config.dns;
         }
         for ip in &mut result.ips {
@@ -78,14 +78,10 @@ impl Plugin for HostDevice {
     }
 
     fn del(&self, call: &Call) -> anyhow::Result<()> {
-        // Each of the two is tried whatever became of the other.
-        let released = Ipam::of(call).map_or(Ok(()), |ipam| ipam.del());
-        match (released, returning::del(call)) {
-            (Err(e), Err(also)) => Err(anyhow!(
-                "{e:#}; moving the device back failed too: {also:#}"
-            )),
-            (released, returned) => released.and(returned),
-        }
+        let mut failures = Failures::default();
+        failures.add(Ipam::of(call).map_or(Ok(()), |ipam| ipam.del()));
+        failures.add(to_host::del(call));
+        failures.result()
     }
 
     fn check(&self, call: &Call) -> anyhow::Result<()> {
@@ -93,13 +89,10 @@ impl Plugin for HostDevice {
     }
 
     fn gc(&self, call: &Call) -> anyhow::Result<()> {
-        let released = Ipam::of(call).map_or(Ok(()), |ipam| ipam.gc());
-        match (released, returning::gc(call)) {
-            (Err(e), Err(also)) => Err(anyhow!(
-                "{e:#}; collecting the devices failed too: {also:#}"
-            )),
-            (released, collected) => released.and(collected),
-        }
+        let mut failures = Failures::default();
+        failures.add(Ipam::of(call).map_or(Ok(()), |ipam| ipam.gc()));
+        failures.add(to_host::gc(call));
+        failures.result()
     }
 
     fn status(&self, call: &Call) -> anyhow::Result<()> {
@@ -116,8 +109,13 @@ impl Plugin for HostDevice {
     }
 }
 
-/// Whether a container has the device: then it is missing on the host for the best
-/// of reasons.
+fn failed_to_move(error: anyhow::Error) -> Error {
+    let error = Error::from_chain(&error);
+    let msg = format!("failed to move link {}", error.msg);
+    Error::new(error.code, msg).with_details(error.details)
+}
+
+/// Whether a container has the device, so that the host lacks it.
 fn in_use(call: &Call, selector: &Selector) -> bool {
     let records = Key::all_of(&call.name);
     let mut records = records.iter().filter_map(Record::read);
@@ -127,8 +125,8 @@ fn in_use(call: &Call, selector: &Selector) -> bool {
     }
 }
 
-/// The device as an interface of a result.
-fn kernel_interface(call: &Call, link: &Link, pci_address: Option<String>) -> Interface {
+/// The device's link as an interface of the result.
+fn interface(call: &Call, link: &Link, pci_address: Option<String>) -> Interface {
     let mut interface = plugin_kit::link_options::interface(call, link, call.sandbox());
     if call.version >= Version::V1_1_0 {
         interface.pci_id = pci_address.unwrap_or_default();
@@ -136,9 +134,9 @@ fn kernel_interface(call: &Call, link: &Link, pci_address: Option<String>) -> In
     interface
 }
 
-/// The same for a device that a program drives without the kernel (DPDK): there is
-/// no link, but the name is taken.
-fn bypassing_the_kernel(call: &Call, pci_address: &str) -> Interface {
+/// A device with a driver for user space (DPDK) as an interface of the result: without a
+/// link, but with the name that the runtime asked for.
+fn interface_without_link(call: &Call, pci_address: &str) -> Interface {
     let mut interface = Interface {
         name: call.if_name.clone(),
         sandbox: call.sandbox(),

@@ -1,7 +1,8 @@
-//! Devices that are on the host already, but not as they were: the kernel brings a
-//! physical device back to the machine's first namespace when the container's ends,
-//! down, under the name it had in the container or, if that is taken, `dev` and its
-//! index, and with its alias.
+//! Restores devices that the kernel has moved back to the host.
+//!
+//! When a namespace is deleted, the kernel moves its physical devices to the initial
+//! namespace: down, with their alias, under the name they had in the container or, if
+//! that is taken, `dev` and the index.
 
 use crate::Selector;
 use crate::record::{Key, Record};
@@ -10,13 +11,13 @@ use cni_core::quote::quote;
 use cni_core::skel::validate_if_name;
 use rtnl::{Handle, Link, LinkChange, Request};
 
-/// Gives the device of `record` its name and alias again. The device, if there was
-/// anything to do.
+/// Restores name and alias of the device of `record`. Returns the device if there was
+/// anything to restore.
 pub(crate) fn recover(host: &Handle, key: &Key, record: &Record) -> anyhow::Result<Option<Link>> {
     match by_name(host, &record.name)? {
-        // It has not left yet, or is back but for its alias.
+        // It has not been moved yet, or lacks only its former alias.
         Some(link) if link.alias == record.name => {
-            reset(host, &link, record)?;
+            restore(host, &link, record)?;
             return Ok(Some(link));
         }
         Some(_) => return Ok(None),
@@ -30,13 +31,13 @@ pub(crate) fn recover(host: &Handle, key: &Key, record: &Record) -> anyhow::Resu
     let Some(mut link) = found else {
         return Ok(None);
     };
-    reset(host, &link, record)?;
+    restore(host, &link, record)?;
     link.name.clone_from(&record.name);
     Ok(Some(link))
 }
 
-/// The same without a record: the device that `selector` means, if it is as the
-/// kernel leaves such devices.
+/// [`recover`] without a record: restores the device that `selector` names, if it looks
+/// as the kernel leaves such devices.
 pub(crate) fn recover_unrecorded(
     host: &Handle,
     key: &Key,
@@ -50,7 +51,7 @@ pub(crate) fn recover_unrecorded(
             let links = host.links().context("failed to list node links")?;
             links.into_iter().find(|link| link.alias == *name)
         }
-        // Nothing says where else a device might be than where it is looked for.
+        // Without the name there is no alias to search for.
         selector => selector.find(host).ok(),
     };
     let Some(device) = device else {
@@ -68,10 +69,10 @@ pub(crate) fn recover_unrecorded(
         name: alias,
         ..Record::default()
     };
-    reset(host, &device, &record)
+    restore(host, &device, &record)
 }
 
-/// Whether the name is one that the kernel gives a device whose namespace ended.
+/// Whether the name is one that the kernel gives a device whose namespace was deleted.
 fn has_fallback_name(link: &Link, key: &Key) -> bool {
     link.name == key.if_name || link.name == format!("dev{}", link.index)
 }
@@ -84,8 +85,8 @@ fn by_name(host: &Handle, name: &str) -> anyhow::Result<Option<Link>> {
     }
 }
 
-/// Sets name and alias as they were.
-fn reset(host: &Handle, link: &Link, record: &Record) -> anyhow::Result<()> {
+/// Sets name and alias to those of `record`.
+fn restore(host: &Handle, link: &Link, record: &Record) -> anyhow::Result<()> {
     let change = LinkChange {
         name: (link.name != record.name).then(|| record.name.clone()),
         alias: Some(record.alias.clone()),

@@ -1,4 +1,4 @@
-//! Which device is meant.
+//! Selects the device.
 
 use crate::sysfs;
 use anyhow::{Context, anyhow, bail};
@@ -6,10 +6,10 @@ use cni_core::quote::quote;
 use rtnl::{Handle, Link};
 use std::path::{Component, Path, PathBuf};
 
-/// The ways to say which device is meant.
+/// How the configuration names the device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selector {
-    /// The link with this name, or further name.
+    /// The link with this name or alternative name.
     Device(String),
     /// The first link with this hardware address.
     HardwareAddress(String),
@@ -17,13 +17,13 @@ pub enum Selector {
     KernelPath(PathBuf),
     /// The link of the PCI device with this address.
     Pci(String),
-    /// The link of the auxiliary device of this name.
+    /// The link of the auxiliary device with this name.
     Auxiliary(String),
 }
 
 impl Selector {
-    /// A device by its path, which must be below `/sys/devices` after the `..` in it
-    /// have been followed.
+    /// A device by its path, which must be below `/sys/devices` after its `..` components
+    /// have been resolved.
     pub(crate) fn kernel_path(text: &str) -> anyhow::Result<Selector> {
         let path = clean(Path::new(text));
         let devices = Path::new("/sys/devices");
@@ -36,10 +36,10 @@ impl Selector {
         Ok(Selector::KernelPath(path))
     }
 
-    /// The device's link on the host.
+    /// Finds the device's link on the host.
     ///
     /// # Errors
-    /// When it is not there.
+    /// When there is none.
     pub(crate) fn find(&self, host: &Handle) -> anyhow::Result<Link> {
         let name = match self {
             Selector::Device(name) => name.clone(),
@@ -85,7 +85,7 @@ fn parse_address(text: &str) -> Option<Vec<u8>> {
     matches!(bytes.len(), 6 | 8 | 20).then_some(bytes)
 }
 
-/// The path without `.` and `..`, by its text alone.
+/// Resolves `.` and `..` in the text of a path, without following links.
 fn clean(path: &Path) -> PathBuf {
     let mut clean = PathBuf::new();
     for component in path.components() {

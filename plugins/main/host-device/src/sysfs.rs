@@ -1,5 +1,5 @@
-//! Devices as `/sys` shows them. It shows the network links of the namespace that it
-//! was mounted in, which is the host's.
+//! Devices in sysfs, which shows the network links of the namespace that it was mounted
+//! in, the host's.
 
 use anyhow::{Context, anyhow, bail};
 use cni_core::errno;
@@ -12,13 +12,13 @@ use std::path::{Path, PathBuf};
 const PCI: &str = "/sys/bus/pci/devices";
 const AUXILIARY: &str = "/sys/bus/auxiliary/devices";
 
-/// Drivers that hand a PCI device to a program.
-const PROGRAM_DRIVERS: [&str; 3] = ["vfio-pci", "uio_pci_generic", "igb_uio"];
+/// Drivers that leave a PCI device to a program in user space.
+const USER_SPACE_DRIVERS: [&str; 3] = ["vfio-pci", "uio_pci_generic", "igb_uio"];
 
-/// The directory of a device of a bus; `None` for what can be no device's name.
+/// The directory of a device of a bus; `None` if `id` cannot be a device's name.
 fn device(bus: &str, id: &str) -> Option<PathBuf> {
-    let leads_away = id.is_empty() || id.contains('/') || id == "." || id == "..";
-    (!leads_away).then(|| Path::new(bus).join(id))
+    let is_path = id.is_empty() || id.contains('/') || id == "." || id == "..";
+    (!is_path).then(|| Path::new(bus).join(id))
 }
 
 /// Whether there is a PCI device with this address.
@@ -26,27 +26,29 @@ pub(crate) fn has_pci_device(address: &str) -> bool {
     device(PCI, address).is_some_and(|path| path.exists())
 }
 
-/// Whether there is an auxiliary device of this name.
+/// Whether there is an auxiliary device with this name.
 pub(crate) fn has_auxiliary_device(name: &str) -> bool {
     device(AUXILIARY, name).is_some_and(|path| path.exists())
 }
 
-/// Whether the driver of a PCI device leaves it to a program.
-pub(crate) fn is_driven_without_the_kernel(address: &str) -> anyhow::Result<bool> {
+/// Whether a PCI device is bound to a driver for user space (DPDK).
+pub(crate) fn has_user_space_driver(address: &str) -> anyhow::Result<bool> {
     let path = pci(address)?.join("driver");
     let driver = fs::read_link(&path).map_err(|e| {
         anyhow!("readlink {}: {}", path.display(), errno::of(&e))
             .context(format!("no driver is bound to PCI device {address}"))
     })?;
     let name = driver.file_name();
-    Ok(PROGRAM_DRIVERS.iter().any(|d| name == Some(OsStr::new(d))))
+    Ok(USER_SPACE_DRIVERS
+        .iter()
+        .any(|d| name == Some(OsStr::new(d))))
 }
 
 fn pci(address: &str) -> anyhow::Result<PathBuf> {
-    device(PCI, address).with_context(|| format!("{} is no PCI address", quote(address)))
+    device(PCI, address).with_context(|| format!("{} is not a PCI address", quote(address)))
 }
 
-/// The name of the link of a PCI device. Those of virtio are a level below.
+/// The name of the link of a PCI device. Links of virtio devices are a level deeper.
 pub(crate) fn link_of_pci(address: &str) -> anyhow::Result<String> {
     let device = pci(address)?;
     let direct = device.join("net");
@@ -67,7 +69,7 @@ pub(crate) fn link_of_pci(address: &str) -> anyhow::Result<String> {
 /// The name of the link of an auxiliary device.
 pub(crate) fn link_of_auxiliary(name: &str) -> anyhow::Result<String> {
     let device = device(AUXILIARY, name)
-        .with_context(|| format!("{} is no auxiliary device", quote(name)))?;
+        .with_context(|| format!("{} is not an auxiliary device", quote(name)))?;
     link_in(&device.join("net"))
 }
 
@@ -156,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_lead_elsewhere() {
+    fn names_with_path_components_are_refused() {
         for id in ["", ".", "..", "../../../class/net", "a/b"] {
             assert_eq!(device(PCI, id), None, "{id}");
             assert!(!has_pci_device(id) && !has_auxiliary_device(id));

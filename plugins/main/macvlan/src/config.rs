@@ -1,42 +1,30 @@
-//! What may be asked of the macvlan plugin.
+//! Configuration of the macvlan plugin.
 
-use anyhow::{anyhow, bail};
 use cni_core::quote::quote;
-use cni_core::{Call, Dns};
-use plugin_kit::link_options::{LinkOptions, Mtu};
-use plugin_kit::{MacAddress, single_interface};
-use rtnl::MacvlanMode;
+use cni_core::{Call, Code, Error};
+use plugin_kit::MacAddress;
+use plugin_kit::single_interface::OnMaster;
+use rtnl::{LinkKind, MacvlanMode};
 use serde::Deserialize;
 
 /// The configuration, validated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Name of the link to stand on; empty means that of the default route.
-    pub master: String,
-    /// Master and interface are both found in the container.
-    pub link_in_container: bool,
-    /// Who may talk to whom among the links of one master.
+    /// Master, MTU and DNS.
+    pub link: OnMaster,
+    /// Which of the links on one master may talk to each other.
     pub mode: MacvlanMode,
-    /// MTU of the interface.
-    pub mtu: Mtu,
     /// Hardware address of the interface.
     pub mac: Option<MacAddress>,
     /// Length of the broadcast queue in packets.
     pub bc_queue_len: Option<u32>,
-    /// Settings of the link beyond upstream's.
-    pub keys: LinkOptions,
-    /// Name service of the result, whatever IPAM says.
-    pub dns: Dns,
 }
 
-/// The keys as they are written.
+/// The plugin's own keys as they are written.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Raw {
-    master: String,
-    link_in_container: bool,
     mode: String,
-    mtu: Mtu,
     mac: String,
     bcqueuelen: u32,
     runtime_config: RuntimeConfig,
@@ -49,40 +37,44 @@ struct RuntimeConfig {
 }
 
 impl Config {
-    /// Decodes and validates the configuration of `call`, `CNI_ARGS` included.
+    /// Decodes and validates the configuration of `call`, including `CNI_ARGS`.
     ///
     /// # Errors
-    /// When something asked for is malformed or unknown.
+    /// When a value is malformed or unknown.
     pub fn load(call: &Call) -> anyhow::Result<Config> {
-        let loaded = single_interface::load::<Raw>(call, "failed to load netconf")?;
-        let raw = loaded.own;
+        let (link, raw) = OnMaster::load::<Raw>(call)?;
         Ok(Config {
+            link,
             mode: mode(&raw.mode)?,
             mac: mac(call, &raw)?,
-            master: raw.master,
-            link_in_container: raw.link_in_container,
-            mtu: raw.mtu,
             bc_queue_len: (raw.bcqueuelen != 0).then_some(raw.bcqueuelen),
-            keys: loaded.keys,
-            dns: loaded.common.dns,
+        })
+    }
+
+    pub(crate) fn kind(&self) -> LinkKind<'static> {
+        LinkKind::Macvlan(rtnl::Macvlan {
+            mode: Some(self.mode),
+            bc_queue_len: self.bc_queue_len,
+            ..rtnl::Macvlan::default()
         })
     }
 }
 
-fn mode(name: &str) -> anyhow::Result<MacvlanMode> {
+fn mode(name: &str) -> Result<MacvlanMode, Error> {
     Ok(match name {
         "" | "bridge" => MacvlanMode::Bridge,
         "private" => MacvlanMode::Private,
         "vepa" => MacvlanMode::Vepa,
         "passthru" => MacvlanMode::Passthru,
-        _ => bail!(
-            "unknown macvlan mode: {}: it must be \"bridge\", \"private\", \"vepa\" or \"passthru\"",
-            quote(name)
-        ),
+        _ => {
+            let msg = format!("unknown macvlan mode: {}", quote(name));
+            return Err(Error::new(Code::INTERNAL, msg)
+                .with_details("use \"bridge\", \"private\", \"vepa\" or \"passthru\""));
+        }
     })
 }
 
-/// The name that [`mode`] knows a mode by.
+/// The name of a mode in configurations, see [`mode`].
 pub(crate) fn mode_name(mode: MacvlanMode) -> &'static str {
     match mode {
         MacvlanMode::Private => "private",
@@ -93,22 +85,24 @@ pub(crate) fn mode_name(mode: MacvlanMode) -> &'static str {
     }
 }
 
-/// The runtime's word counts most, then that of `CNI_ARGS`, then the key `mac`.
+/// The hardware address: `runtimeConfig` has precedence over `CNI_ARGS`, and both over
+/// the key `mac`.
 fn mac(call: &Call, raw: &Raw) -> anyhow::Result<Option<MacAddress>> {
     let args = match call.args.is_empty() {
         true => None,
         false => Some(call.parse_args(&["MAC"])?),
     };
-    let by_args = args.as_ref().and_then(|args| args.get("MAC"));
     let given = [
         raw.runtime_config.mac.as_str(),
-        by_args.unwrap_or(""),
+        args.as_ref().and_then(|args| args.get("MAC")).unwrap_or(""),
         &raw.mac,
     ];
     let Some(text) = given.into_iter().find(|text| !text.is_empty()) else {
         return Ok(None);
     };
-    let mac = text.parse();
-    mac.map(Some)
-        .map_err(|e: cni_core::Error| anyhow!("invalid args {text} for MAC addr: {e}"))
+    let mac = text.parse().map_err(|e: Error| {
+        let msg = format!("invalid args {text} for MAC addr: {}", e.msg);
+        Error::new(e.code, msg).with_details(e.details)
+    })?;
+    Ok(Some(mac))
 }

@@ -7,15 +7,15 @@ pub use config::Config;
 
 use anyhow::bail;
 use cni_core::{AddResult, Call, Command, Plugin};
-use plugin_kit::single_interface::{self, InterfaceCheck};
-use plugin_kit::{Container, Ipam, Side, Undo, parent, refuse_inexpressible};
-use rtnl::{Handle, KindInfo, Link, LinkKind, LinkSpec};
+use plugin_kit::single_interface::{self, InterfaceCheck, may_be_of_upstream};
+use plugin_kit::{Container, Ipam, Undo, parent, refuse_inexpressible};
+use rtnl::{KindInfo, Link};
 
 /// The plugin.
 #[derive(Debug)]
 pub struct Macvlan;
 
-const CHECKED: InterfaceCheck = InterfaceCheck {
+const CHECK: InterfaceCheck = InterfaceCheck {
     kind: Some("macvlan"),
     prefix: "",
     lower_case: true,
@@ -31,28 +31,29 @@ impl Plugin for Macvlan {
         let ipam = Ipam::of(call);
         refuse_inexpressible(call, ipam.is_some())?;
         let container = Container::open(call)?;
-        let side = Side::open(&container, config.link_in_container)?;
-        let master = parent::find(side.handle(), &config.master)?;
+        let side = config.link.side(&container)?;
+        let mut spec = config
+            .link
+            .spec(call, config.kind(), &side, &config.link.master)?;
+        spec.mac = config.mac.map(|mac| mac.0.to_vec());
+        // Without addresses to configure first, the link is created up.
+        spec.up = ipam.is_none();
 
         if let Some(ipam) = &ipam {
             ipam.start(Command::Add);
         }
         let mut undo = Undo::new();
-        let mut spec = link_spec(call, &config, side.handle(), &master)?;
-        // Without addresses to wait for, it is up from birth.
-        spec.up = ipam.is_none();
         let link = single_interface::create(&container, &side, spec, &mut undo)?;
-        let mut result = AddResult::default();
-        if let Some(ipam) = &ipam {
-            result = ipam.add()?;
-            undo.push("release the addresses", || ipam.del());
-        }
-        single_interface::claim(call, &link, &mut result);
+        let mut result = match &ipam {
+            Some(ipam) => single_interface::allocate(ipam, &mut undo)?,
+            None => AddResult::default(),
+        };
+        single_interface::set_interface(call, &link, &mut result);
         if ipam.is_some() {
             single_interface::announce(&container, &link.name)?;
             single_interface::configure(&container, &link, &result)?;
         }
-        result.dns = config.dns;
+        result.dns = config.link.dns;
         undo.disarm();
         Ok(result)
     }
@@ -63,11 +64,13 @@ impl Plugin for Macvlan {
 
     fn check(&self, call: &Call) -> anyhow::Result<()> {
         let config = Config::load(call)?;
-        CHECKED.check(call, |container, recorded, link| {
-            compare(link, &config)?;
-            config.mtu.check(recorded, link)?;
-            config.keys.check(link)?;
-            Side::open(container, config.link_in_container)?.check(link, &config.master)
+        CHECK.run(call, |container, recorded, link| {
+            check_mode(link, &config)?;
+            // Upstream's older releases ignore the key.
+            if !may_be_of_upstream(recorded) {
+                check_queue(link, &config)?;
+            }
+            config.link.check(container, recorded, link)
         })
     }
 
@@ -76,54 +79,26 @@ impl Plugin for Macvlan {
     }
 
     fn status(&self, call: &Call) -> anyhow::Result<()> {
-        let config = Config::load(call)?;
-        // Without a container there is nothing to see of its links.
-        if !config.link_in_container {
-            let host = Handle::open()?;
-            parent::find(&host, &config.master)
-                .and_then(|master| {
-                    parent::usable(&master)?;
-                    config.mtu.on(&host, &master)
-                })
-                .map_err(single_interface::not_available)?;
-        }
+        Config::load(call)?.link.probe(parent::usable)?;
         Ipam::of(call).map_or(Ok(()), |ipam| ipam.status())
     }
 }
 
-fn link_spec<'fd>(
-    call: &Call,
-    config: &Config,
-    handle: &Handle,
-    master: &Link,
-) -> anyhow::Result<LinkSpec<'fd>> {
-    let kind = rtnl::Macvlan {
-        mode: Some(config.mode),
-        bc_queue_len: config.bc_queue_len,
-        ..rtnl::Macvlan::default()
-    };
-    let mut spec = LinkSpec::new(call.if_name.clone(), LinkKind::Macvlan(kind));
-    spec.link = Some(master.index);
-    spec.mtu = config.mtu.on(handle, master)?;
-    spec.mac = config.mac.map(|mac| mac.0.to_vec());
-    config.keys.apply(&mut spec);
-    Ok(spec)
-}
-
-/// Compares what is macvlan's own.
-fn compare(link: &Link, config: &Config) -> anyhow::Result<()> {
-    let KindInfo::Macvlan(info) = &link.info else {
-        return Ok(());
-    };
-    if info.mode != Some(config.mode) {
-        bail!(
+fn check_mode(link: &Link, config: &Config) -> anyhow::Result<()> {
+    match &link.info {
+        KindInfo::Macvlan(info) if info.mode != Some(config.mode) => bail!(
             "Container macvlan mode {} does not match expected value: {}",
             info.mode.map_or("unknown", config::mode_name),
             config::mode_name(config.mode)
-        );
+        ),
+        _ => Ok(()),
     }
-    // Kernels before 5.11 have no queue length to tell.
-    if let (Some(wanted), Some(present)) = (config.bc_queue_len, info.bc_queue_len)
+}
+
+/// Compares the length of the broadcast queue, which kernels before 5.11 do not report.
+fn check_queue(link: &Link, config: &Config) -> anyhow::Result<()> {
+    if let KindInfo::Macvlan(info) = &link.info
+        && let (Some(wanted), Some(present)) = (config.bc_queue_len, info.bc_queue_len)
         && wanted != present
     {
         bail!(

@@ -1,15 +1,15 @@
 //! CHECK: compares prevResult and the configuration with the kernel's state.
 
-use crate::{Config, gateway, required_ipam};
+use crate::{Config, gateway};
 use anyhow::{Context, anyhow, bail};
 use cni_core::quote::quote;
 use cni_core::{AddResult, Call, Cidr, Interface, IpConfig};
 use plugin_kit::single_interface::InterfaceCheck;
-use plugin_kit::{Container, check};
+use plugin_kit::{Container, Ipam, check};
 use rtnl::{Family, Handle, Link, RouteFilter};
 use std::net::IpAddr;
 
-const CHECKED: InterfaceCheck = InterfaceCheck {
+const CHECK: InterfaceCheck = InterfaceCheck {
     kind: None,
     prefix: "ptp: ",
     lower_case: false,
@@ -18,8 +18,8 @@ const CHECKED: InterfaceCheck = InterfaceCheck {
 /// Compares part by part, and fails at the first difference.
 pub(crate) fn run(call: &Call) -> anyhow::Result<()> {
     let config = Config::load(call)?;
-    required_ipam(call)?;
-    CHECKED.check(call, |container, recorded, inside| {
+    Ipam::required(call)?;
+    CHECK.run(call, |container, recorded, inside| {
         if !inside.is_kind("veth") {
             bail!(
                 "Error: Container interface {} not of type veth/p2p",

@@ -1,6 +1,6 @@
 //! What may be asked of the ptp plugin.
 
-use cni_core::{Call, Code, Dns, Error};
+use cni_core::{Call, Dns};
 use plugin_kit::dns::OwnDns;
 use plugin_kit::link_options::{LinkOptions, Mtu};
 use plugin_kit::{Masquerade, single_interface};
@@ -39,22 +39,10 @@ impl Config {
         let loaded = single_interface::load::<Raw>(call, "failed to load netconf")?;
         let raw = loaded.own;
         Ok(Config {
-            mtu: mtu(raw.mtu)?,
-            link_options: loaded.keys,
+            mtu: raw.mtu.non_negative().in_range()?,
+            link_options: loaded.options,
             masquerade: Masquerade::load(call, "failed to load netconf")?,
             dns: raw.dns.given(),
         })
-    }
-}
-
-/// An MTU that no interface has is refused before anything is changed.
-fn mtu(mtu: Mtu) -> Result<Mtu, Error> {
-    match mtu {
-        Mtu::Bytes(bytes) if bytes <= 0 => Ok(Mtu::Bytes(0)),
-        Mtu::Bytes(bytes) if u32::try_from(bytes).is_err() => Err(Error::new(
-            Code::INVALID_NETWORK_CONFIG,
-            format!("mtu {bytes} is beyond what an interface has"),
-        )),
-        mtu => Ok(mtu),
     }
 }

@@ -11,7 +11,7 @@ mod host_end;
 pub use config::Config;
 
 use anyhow::Context;
-use cni_core::{AddResult, Call, Code, Command, Error, IpConfig, Plugin};
+use cni_core::{AddResult, Call, Command, IpConfig, Plugin};
 use netfilter::nft::Nft;
 use plugin_kit::failures::Failures;
 use plugin_kit::join::join;
@@ -38,7 +38,7 @@ impl Plugin for Ptp {
 
     fn add(&self, call: &Call) -> anyhow::Result<AddResult> {
         let config = Config::load(call)?;
-        let ipam = required_ipam(call)?;
+        let ipam = Ipam::required(call)?;
         ipam.start(Command::Add);
         let container = Container::open(call)?;
         veth::refuse_existing(&container, &call.if_name)?;
@@ -127,16 +127,8 @@ impl Plugin for Ptp {
         if let Some(masquerade) = &config.masquerade {
             masquerade.status()?;
         }
-        required_ipam(call)?.status()
+        Ipam::required(call)?.status()
     }
-}
-
-/// The IPAM plugin, without which there is nothing to route.
-fn required_ipam(call: &Call) -> Result<Ipam<'_>, Error> {
-    Ipam::of(call).ok_or_else(|| {
-        Error::new(Code::INTERNAL, "no plugin name provided")
-            .with_details("the ptp plugin needs an \"ipam\" object with a \"type\"")
-    })
 }
 
 /// What it takes to masquerade; `None` if that was not asked for. What an earlier

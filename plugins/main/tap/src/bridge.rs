@@ -1,4 +1,4 @@
-//! The bridge that the tap joins, which is in the container too.
+//! The bridge in the container that the tap becomes a port of.
 
 use crate::Config;
 use anyhow::{anyhow, bail};
@@ -6,7 +6,7 @@ use cni_core::quote::quote;
 use plugin_kit::Container;
 use rtnl::Link;
 
-/// The bridge that is configured, if one is.
+/// Finds the configured bridge; `None` when none is configured.
 pub(crate) fn find(container: &Container, config: &Config) -> anyhow::Result<Option<Link>> {
     let Some(name) = &config.bridge else {
         return Ok(None);

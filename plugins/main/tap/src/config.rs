@@ -1,4 +1,4 @@
-//! What may be asked of the tap plugin.
+//! Configuration of the tap plugin.
 
 use cni_core::quote::quote;
 use cni_core::skel::validate_if_name;
@@ -13,23 +13,23 @@ use std::collections::BTreeMap;
 /// The configuration, validated.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Several queues may be opened.
-    pub multi_queue: bool,
+    /// Whether a program may open several queues; `None` means no.
+    pub multi_queue: Option<bool>,
     /// MTU of the link.
     pub mtu: Mtu,
-    /// Further properties of the link.
-    pub link_keys: LinkOptions,
+    /// Link settings beyond upstream's.
+    pub options: LinkOptions,
     /// Hardware address of the link.
     pub mac: Option<MacAddress>,
-    /// The user who may open the link; `None` is every privileged one.
+    /// UID that may open the link; `None` means privileged users only.
     pub owner: Option<u32>,
-    /// The group whose members may open the link.
+    /// GID that may open the link.
     pub group: Option<u32>,
-    /// The SELinux context that the link is created in.
+    /// SELinux context to create the link in.
     pub selinux_context: Option<String>,
-    /// The bridge in the container that the link joins.
+    /// The bridge in the container that the link becomes a port of.
     pub bridge: Option<String>,
-    /// The result's name service; IPAM's has no part in it.
+    /// DNS settings of the result; those of IPAM are ignored.
     pub dns: Dns,
 }
 
@@ -38,7 +38,7 @@ pub struct Config {
 #[serde(rename_all = "camelCase", default)]
 #[derive(Default)]
 struct Raw {
-    multi_queue: bool,
+    multi_queue: Option<bool>,
     mtu: Mtu,
     mac: String,
     owner: Option<u32>,
@@ -58,14 +58,14 @@ struct Mac {
 }
 
 impl Config {
-    /// Decodes and validates the configuration of `call`, `CNI_ARGS` included.
+    /// Decodes and validates the configuration of `call`, including `CNI_ARGS`.
     ///
     /// # Errors
-    /// When something asked for is malformed or not supported.
+    /// When a value is malformed or not supported.
     pub fn load(call: &Call) -> anyhow::Result<Config> {
         let loaded = single_interface::load::<Raw>(call, "failed to load netconf")?;
         let raw = loaded.own;
-        // Of several the last: what is written down, the operator's, the runtime's.
+        // `runtimeConfig` has precedence over `CNI_ARGS`, and both over the key `mac`.
         let mut mac = raw.mac;
         if !call.args.is_empty() {
             let args = call.parse_args(&["MAC"])?;
@@ -84,11 +84,7 @@ impl Config {
                     .with_details(e.to_string())
             })?;
         }
-        if let Mtu::Bytes(bytes) = raw.mtu {
-            u32::try_from(bytes)
-                .map_err(|_| invalid(format!("mtu {bytes} is none that an interface has")))?;
-        }
-        if loaded.keys.num_queues != 0 {
+        if loaded.options.num_queues != 0 {
             return Err(Error::new(
                 Code::UNSUPPORTED_FIELD,
                 "the tap plugin does not support \"numQueues\"",
@@ -98,8 +94,8 @@ impl Config {
         }
         Ok(Config {
             multi_queue: raw.multi_queue,
-            mtu: raw.mtu,
-            link_keys: loaded.keys,
+            mtu: raw.mtu.in_range()?,
+            options: loaded.options,
             mac: given(mac).map(|mac| mac.parse()).transpose()?,
             owner: raw.owner,
             group: raw.group,
@@ -109,14 +105,14 @@ impl Config {
         })
     }
 
-    /// What is to be set on a new tap that joins `bridge`.
+    /// The changes to a new tap, which becomes a port of `bridge`.
     ///
     /// # Errors
-    /// When the host's way out is asked for and cannot be found out.
+    /// When the MTU is `"auto"` and the host's links cannot be listed.
     pub(crate) fn properties(&self, bridge: Option<&Link>) -> anyhow::Result<LinkChange<'static>> {
         let given = |number: u32| (number != 0).then_some(number);
         let mtu = match self.mtu {
-            // It was tested when it was loaded.
+            // `load` has tested its range.
             Mtu::Bytes(bytes) => u32::try_from(bytes).ok().and_then(given),
             Mtu::Auto => {
                 let egress = parent::egress_mtu(&Handle::open()?)?;
@@ -127,9 +123,9 @@ impl Config {
             mtu,
             mac: self.mac.map(|mac| mac.0.to_vec()),
             master: bridge.map(|bridge| bridge.index),
-            txqlen: given(self.link_keys.tx_queue_len),
-            gso_max_size: given(self.link_keys.gso_max_size),
-            gro_max_size: given(self.link_keys.gro_max_size),
+            txqlen: given(self.options.tx_queue_len),
+            gso_max_size: given(self.options.gso_max_size),
+            gro_max_size: given(self.options.gro_max_size),
             ..LinkChange::default()
         })
     }

@@ -1,22 +1,22 @@
-//! The helper that makes a tap in another SELinux context, see `label.rs`: this very
-//! program, started with arguments, which no runtime does.
+//! The helper process that creates a tap in another SELinux context, see `label.rs`:
+//! this program started with arguments, which no runtime passes.
 
 use crate::{TunSpec, tun};
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-/// The first argument.
-const ASKED: &str = "--create-tap";
+/// The first argument of the helper.
+const CREATE_TAP: &str = "--create-tap";
 
-/// What stands for an owner or group that is not given.
+/// The argument for an owner or group that is not given.
 const NONE: &str = "-";
 
-/// The arguments that ask for `spec`.
+/// The arguments that describe `spec`.
 pub(crate) fn arguments(spec: &TunSpec) -> [String; 5] {
     let id = |id: Option<u32>| id.map_or(NONE.to_owned(), |id| id.to_string());
     [
-        ASKED.to_owned(),
+        CREATE_TAP.to_owned(),
         spec.name.clone(),
         spec.multi_queue.to_string(),
         id(spec.owner),
@@ -24,16 +24,16 @@ pub(crate) fn arguments(spec: &TunSpec) -> [String; 5] {
     ]
 }
 
-/// What `arguments` ask for; `None` when they ask for nothing of the kind.
+/// Parses `arguments`; `None` when they are not the helper's.
 fn parse(arguments: &[OsString]) -> Option<TunSpec> {
-    let [asked, name, multi_queue, owner, group] = arguments else {
+    let [command, name, multi_queue, owner, group] = arguments else {
         return None;
     };
     let id = |text: &OsString| match text.to_str()? {
         NONE => Some(None),
         id => id.parse().ok().map(Some),
     };
-    if asked != ASKED {
+    if command != CREATE_TAP {
         return None;
     }
     Some(TunSpec {
@@ -44,9 +44,9 @@ fn parse(arguments: &[OsString]) -> Option<TunSpec> {
     })
 }
 
-/// Acts as the helper if the process was started as it: makes the tap in the
-/// process's network namespace, and says on standard error why it could not. `None`
-/// when the process is the plugin.
+/// Runs the helper if the process was started as one: creates the tap in the process's
+/// network namespace, and reports a failure on standard error. `None` when the process
+/// is the plugin.
 pub fn main() -> Option<ExitCode> {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let spec = parse(&arguments)?;
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn arguments_say_what_is_asked() {
+    fn arguments_are_parsed_back() {
         for spec in [
             TunSpec {
                 name: "eth0".into(),

@@ -1,13 +1,10 @@
-//! The system calls that there is no safe wrapper for.
+//! System calls without a safe wrapper.
 #![allow(unsafe_code)]
 
 use nix::errno::Errno;
 use nix::libc::{self, c_int, c_short};
 use std::fs::File;
 use std::os::fd::AsRawFd;
-
-/// Longest name of a link (`IFNAMSIZ` of linux/if.h, less the final NUL).
-const MAX_NAME: usize = libc::IFNAMSIZ - 1;
 
 /// The type and numbers of linux/if_tun.h.
 const TUN: u8 = b'T';
@@ -21,13 +18,13 @@ nix::ioctl_write_int!(tun_set_persist, TUN, 203);
 nix::ioctl_write_int!(tun_set_owner, TUN, 204);
 nix::ioctl_write_int!(tun_set_group, TUN, 206);
 
-/// `TUNSETIFF`: makes the link `name` behind `tun`, an open `/dev/net/tun`. It goes
+/// `TUNSETIFF`: creates the link `name` for `tun`, an open `/dev/net/tun`. It is deleted
 /// when `tun` is closed. `flags` are `IFF_*` of linux/if_tun.h.
 ///
-/// `EINVAL` also when the kernel takes the name for a pattern (`tap%d`) and made
-/// another of it.
+/// `EINVAL` also when the kernel took the name for a pattern (`tap%d`) and chose another.
 pub(crate) fn set_iff(tun: &File, name: &str, flags: c_int) -> Result<(), Errno> {
-    if name.is_empty() || name.len() > MAX_NAME {
+    // The name ends with a NUL.
+    if name.is_empty() || name.len() >= libc::IFNAMSIZ {
         return Err(Errno::EINVAL);
     }
     // SAFETY: an ifreq of zeros is a valid one, it is plain integers and bytes.
@@ -47,26 +44,26 @@ pub(crate) fn set_iff(tun: &File, name: &str, flags: c_int) -> Result<(), Errno>
     }
 }
 
-/// `TUNSETOWNER`: the user who may open the link.
+/// `TUNSETOWNER`: sets the user that may open the link.
 pub(crate) fn set_owner(tun: &File, uid: u32) -> Result<(), Errno> {
     // SAFETY: the argument is a number.
     unsafe { tun_set_owner(tun.as_raw_fd(), uid.into()) }.map(drop)
 }
 
-/// `TUNSETGROUP`: the group whose members may open the link.
+/// `TUNSETGROUP`: sets the group that may open the link.
 pub(crate) fn set_group(tun: &File, gid: u32) -> Result<(), Errno> {
     // SAFETY: the argument is a number.
     unsafe { tun_set_group(tun.as_raw_fd(), gid.into()) }.map(drop)
 }
 
-/// `TUNSETPERSIST`: the link stays when `tun` is closed.
+/// `TUNSETPERSIST`: keeps the link when `tun` is closed.
 pub(crate) fn set_persistent(tun: &File) -> Result<(), Errno> {
     // SAFETY: the argument is a number.
     unsafe { tun_set_persist(tun.as_raw_fd(), 1) }.map(drop)
 }
 
-/// Sets the close-on-exec flag of every descriptor that the process may have been
-/// started with, but for the three standard ones. Ours have it from birth.
+/// Sets the close-on-exec flag of every inherited descriptor but the standard ones. The
+/// process's own are opened with it.
 pub(crate) fn close_inherited_on_exec() {
     for fd in 3..=255 {
         // SAFETY: sets a flag of the process's own table; the descriptor stays open

@@ -1,9 +1,9 @@
-//! Making a tap in an SELinux context.
+//! Creates a tap in an SELinux context.
 //!
-//! The kernel gives a tap the context of the process that makes it; of a process's
-//! own attributes the one for sockets (`attr/sockcreate`) is of no account here
-//! (`selinux_tun_dev_create`). A process gets another context by executing a program
-//! (`attr/exec`), so this program is executed once more.
+//! The kernel labels a tap with the context of the process that creates it, and ignores
+//! the process's attribute for sockets (`attr/sockcreate`), see `selinux_tun_dev_create`.
+//! A process changes its context by executing a program (`attr/exec`), so this program
+//! is executed once more.
 
 use crate::{TunSpec, helper, ioctl};
 use anyhow::{Context, anyhow, bail};
@@ -15,10 +15,10 @@ use std::thread;
 
 const ATTRIBUTE: &str = "/proc/thread-self/attr/exec";
 
-/// Has the helper make a tap in the network namespace of the calling thread.
+/// Lets the helper create a tap in the network namespace of the calling thread.
 ///
-/// The label is the thread's own, and so is the thread: what is executed later, the
-/// IPAM plugin first, has its usual context.
+/// The label is an attribute of the thread, so it is set on a thread of its own: programs
+/// executed later, such as the IPAM plugin, run in the usual context.
 pub(crate) fn create_as(context: &str, spec: &TunSpec) -> anyhow::Result<()> {
     thread::scope(|scope| {
         let helper = scope.spawn(|| run_helper(context, spec));
@@ -44,8 +44,8 @@ fn run_helper(context: &str, spec: &TunSpec) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Sets the context of what the thread executes. The kernel takes what one call
-/// writes.
+/// Sets the context of programs that the thread executes. The kernel takes the value from
+/// a single write.
 fn set(context: &str) -> anyhow::Result<()> {
     let io = |e: io::Error| anyhow!("write {ATTRIBUTE}: {}", errno::of(&e));
     let mut file = File::options().write(true).open(ATTRIBUTE).map_err(io)?;

@@ -1,5 +1,5 @@
-//! The tap plugin: a link in the container whose other end is a program, such as a
-//! virtual machine's monitor, that opens it by its name.
+//! The tap plugin: a link in the container for a program, such as a virtual machine
+//! monitor, that opens it by name.
 
 mod bridge;
 mod check;
@@ -46,13 +46,12 @@ impl Plugin for Tap {
         }
         let mut undo = Undo::new();
         create(&container, call, &config, &mut undo)?;
-        let link = set(&container, call, &config, &change)?;
-        let mut result = AddResult::default();
-        if let Some(ipam) = &ipam {
-            result = ipam.add()?;
-            undo.push("release the addresses", || ipam.del());
-        }
-        single_interface::claim(call, &link, &mut result);
+        let link = apply(&container, call, &config, &change)?;
+        let mut result = match &ipam {
+            Some(ipam) => single_interface::allocate(ipam, &mut undo)?,
+            None => AddResult::default(),
+        };
+        single_interface::set_interface(call, &link, &mut result);
         match ipam {
             Some(_) => configure(&container, &link, &result)?,
             None => single_interface::set_up(&container, &link)
@@ -82,7 +81,7 @@ impl Plugin for Tap {
     }
 }
 
-/// Makes the link. It stays until somebody deletes it.
+/// Creates the link, which persists until it is deleted.
 fn create<'c>(
     container: &'c Container,
     call: &Call,
@@ -91,7 +90,7 @@ fn create<'c>(
 ) -> anyhow::Result<()> {
     let spec = TunSpec {
         name: call.if_name.clone(),
-        multi_queue: config.multi_queue,
+        multi_queue: config.multi_queue.unwrap_or(false),
         owner: config.owner,
         group: config.group,
     };
@@ -106,9 +105,9 @@ fn create<'c>(
     Ok(())
 }
 
-/// Gives the link its properties, joins the bridge, and returns the link as it is
-/// then.
-fn set(
+/// Sets the link's properties, makes it a port of the bridge, and returns it as the
+/// kernel has it then.
+fn apply(
     container: &Container,
     call: &Call,
     config: &Config,
@@ -130,13 +129,13 @@ fn set(
     find()
 }
 
-/// Addresses, up, routes.
+/// Adds addresses, brings the link up, adds routes.
 fn configure(container: &Container, link: &Link, result: &AddResult) -> anyhow::Result<()> {
-    // Absent in no kernel with IPv4, and of no consequence.
+    // Every kernel with IPv4 has it; ADD does not depend on it.
     container.run(|| {
         let _ = sysctl::ensure(&format!("net/ipv4/conf/{}/arp_notify", link.name), "1");
     })?;
-    // Duplicates are not looked for: the link has no carrier before a program opens
-    // it, so its addresses would not become usable until then.
+    // Without duplicate address detection: the link has no carrier before a program
+    // opens it, so its addresses would stay tentative until then.
     addressing::apply(container, link, result, INTERFACE, false)
 }

@@ -1,4 +1,5 @@
-//! Making a tap: `/dev/net/tun`, see Documentation/networking/tuntap.rst of the kernel.
+//! Creates taps through `/dev/net/tun`, see Documentation/networking/tuntap.rst of the
+//! kernel.
 
 use crate::ioctl;
 use anyhow::{Context, anyhow, bail};
@@ -10,21 +11,21 @@ use std::os::unix::fs::FileTypeExt;
 
 const DEVICE: &str = "/dev/net/tun";
 
-/// A tap to be made.
+/// A tap to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TunSpec {
-    /// Its name.
+    /// The link's name.
     pub name: String,
-    /// Several queues may be opened.
+    /// Whether a program may open several queues.
     pub multi_queue: bool,
-    /// The user who may open it.
+    /// UID that may open it.
     pub owner: Option<u32>,
-    /// The group whose members may open it.
+    /// GID that may open it.
     pub group: Option<u32>,
 }
 
-/// Makes a tap in the network namespace of the calling thread. A failure leaves none:
-/// up to the last step it goes with the descriptor.
+/// Creates a tap in the network namespace of the calling thread. A failure leaves none:
+/// until the last step the tap is deleted when the descriptor is closed.
 pub(crate) fn create(spec: &TunSpec) -> anyhow::Result<()> {
     let tun = File::options()
         .read(true)
@@ -48,13 +49,13 @@ pub(crate) fn create(spec: &TunSpec) -> anyhow::Result<()> {
     ioctl::set_persistent(&tun).map_err(step("TUNSETPERSIST"))
 }
 
-/// Tests that taps can be made, without making one.
+/// Tests that taps can be created, without creating one.
 pub(crate) fn available() -> anyhow::Result<()> {
     let metadata = fs::metadata(DEVICE)
         .map_err(|e| anyhow!("{}", errno::of(&e)))
-        .with_context(|| format!("cannot make taps: {DEVICE}"))?;
+        .with_context(|| format!("cannot create taps: {DEVICE}"))?;
     if !metadata.file_type().is_char_device() {
-        bail!("cannot make taps: {DEVICE} is no character device");
+        bail!("cannot create taps: {DEVICE} is not a character device");
     }
     Ok(())
 }

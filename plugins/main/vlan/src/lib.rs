@@ -5,17 +5,17 @@ mod config;
 
 pub use config::Config;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{anyhow, bail};
 use cni_core::{AddResult, Call, Command, Plugin};
 use plugin_kit::single_interface::{self, InterfaceCheck};
-use plugin_kit::{Container, Ipam, Side, Undo, parent};
-use rtnl::{Handle, KindInfo, Link, LinkKind, LinkSpec};
+use plugin_kit::{Container, Ipam, Undo};
+use rtnl::{KindInfo, Link};
 
 /// The plugin.
 #[derive(Debug)]
 pub struct Vlan;
 
-const CHECKED: InterfaceCheck = InterfaceCheck {
+const CHECK: InterfaceCheck = InterfaceCheck {
     kind: Some("vlan"),
     prefix: "vlan: ",
     lower_case: false,
@@ -28,23 +28,22 @@ impl Plugin for Vlan {
 
     fn add(&self, call: &Call) -> anyhow::Result<AddResult> {
         let config = Config::load(call)?;
-        let ipam = ipam(call)?;
+        let ipam = Ipam::required(call)?;
         let container = Container::open(call)?;
-        let side = Side::open(&container, config.link_in_container)?;
-        let master = parent::find(side.handle(), &config.master)?;
+        let side = config.link.side(&container)?;
+        let spec = config
+            .link
+            .spec(call, config.kind(), &side, &config.link.master)?;
 
         ipam.start(Command::Add);
         let mut undo = Undo::new();
-        let spec = link_spec(call, &config, side.handle(), &master)?;
         let link = single_interface::create(&container, &side, spec, &mut undo)?;
-        // This plugin alone has its own code for a failure of IPAM, as upstream.
-        let mut result = ipam
-            .add()
+        // As upstream's, this plugin does not pass on the code of IPAM's error.
+        let mut result = single_interface::allocate(&ipam, &mut undo)
             .map_err(|e| anyhow!("failed to execute IPAM delegate: {e:#}"))?;
-        undo.push("release the addresses", || ipam.del());
-        single_interface::claim(call, &link, &mut result);
+        single_interface::set_interface(call, &link, &mut result);
         single_interface::configure(&container, &link, &result)?;
-        result.dns = config.dns;
+        result.dns = config.link.dns;
         undo.disarm();
         Ok(result)
     }
@@ -55,11 +54,9 @@ impl Plugin for Vlan {
 
     fn check(&self, call: &Call) -> anyhow::Result<()> {
         let config = Config::load(call)?;
-        CHECKED.check(call, |container, recorded, link| {
-            compare(link, &config)?;
-            config.mtu.check(recorded, link)?;
-            config.keys.check(link)?;
-            Side::open(container, config.link_in_container)?.check(link, &config.master)
+        CHECK.run(call, |container, recorded, link| {
+            check_id(link, &config)?;
+            config.link.check(container, recorded, link)
         })
     }
 
@@ -68,42 +65,12 @@ impl Plugin for Vlan {
     }
 
     fn status(&self, call: &Call) -> anyhow::Result<()> {
-        let config = Config::load(call)?;
-        // Without a container there is nothing to see of its links.
-        if !config.link_in_container {
-            let host = Handle::open()?;
-            parent::find(&host, &config.master)
-                .and_then(|master| config.mtu.on(&host, &master))
-                .map_err(single_interface::not_available)?;
-        }
-        ipam(call)?.status()
+        Config::load(call)?.link.probe(|_| Ok(()))?;
+        Ipam::required(call)?.status()
     }
 }
 
-/// [`Config::load`] has seen to it that there is one.
-fn ipam(call: &Call) -> anyhow::Result<Ipam<'_>> {
-    Ipam::of(call).context("no plugin name provided")
-}
-
-fn link_spec<'fd>(
-    call: &Call,
-    config: &Config,
-    handle: &Handle,
-    master: &Link,
-) -> anyhow::Result<LinkSpec<'fd>> {
-    let kind = rtnl::Vlan {
-        id: config.id,
-        protocol: None,
-    };
-    let mut spec = LinkSpec::new(call.if_name.clone(), LinkKind::Vlan(kind));
-    spec.link = Some(master.index);
-    spec.mtu = config.mtu.on(handle, master)?;
-    config.keys.apply(&mut spec);
-    Ok(spec)
-}
-
-/// Compares what is vlan's own.
-fn compare(link: &Link, config: &Config) -> anyhow::Result<()> {
+fn check_id(link: &Link, config: &Config) -> anyhow::Result<()> {
     match &link.info {
         KindInfo::Vlan(info) if info.id != config.id => bail!(
             "Error: Interface {} has VLAN ID {}, configured is {}",

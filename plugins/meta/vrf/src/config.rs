@@ -1,8 +1,8 @@
-//! What may be asked of the vrf plugin.
+//! Configuration of the vrf plugin.
 
 use anyhow::{Context, bail};
-use cni_core::Call;
 use cni_core::skel::validate_if_name;
+use cni_core::{Call, Code, Error};
 use rtnl::{RT_TABLE_DEFAULT, RT_TABLE_LOCAL, RT_TABLE_MAIN};
 use serde::Deserialize;
 
@@ -11,7 +11,7 @@ use serde::Deserialize;
 pub struct Config {
     /// The VRF's name.
     pub vrf: String,
-    /// Its routing table; `None` leaves the choice to the plugin.
+    /// The VRF's routing table; `None` means a free one.
     pub table: Option<u32>,
 }
 
@@ -23,7 +23,7 @@ struct Raw {
     table: u32,
 }
 
-/// The one key that DEL looks at.
+/// The only key that DEL reads.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Name {
@@ -34,29 +34,18 @@ impl Config {
     /// Decodes and validates the configuration of `call`.
     ///
     /// # Errors
-    /// When something asked for is malformed, out of range, or the kernel's own.
+    /// When a value is malformed or out of range, or names a table of the kernel.
     pub fn load(call: &Call) -> anyhow::Result<Config> {
         let raw: Raw = call.config().context("failed to load netconf")?;
-        if raw.vrfname.is_empty() {
-            bail!("configuration is expected to have a valid vrf name");
-        }
-        if let Err(e) = validate_if_name(&raw.vrfname) {
-            bail!("configuration is expected to have a valid vrf name: {e}");
-        }
-        if raw.vrfname == call.if_name {
-            bail!(
-                "configuration is expected to have a valid vrf name: {} is the interface's",
-                raw.vrfname
-            );
-        }
+        validate_name(&raw.vrfname, &call.if_name)?;
         if is_reserved(raw.table) {
             bail!(
-                "invalid table {}: the kernel uses it for {}; take another one, or none for a free one",
+                "invalid table {}: the kernel uses it for {}; set another one, or none for a free one",
                 raw.table,
                 match raw.table {
-                    RT_TABLE_LOCAL => "its own addresses",
-                    RT_TABLE_MAIN => "everything outside of a VRF",
-                    _ => "what no other table has",
+                    RT_TABLE_LOCAL => "local addresses",
+                    RT_TABLE_MAIN => "routes outside of VRFs",
+                    _ => "default routes",
                 }
             );
         }
@@ -67,14 +56,25 @@ impl Config {
     }
 }
 
-/// The VRF's name, if there is one: DEL needs nothing else, so nothing else can stand in
-/// its way.
+fn validate_name(name: &str, if_name: &str) -> Result<(), Error> {
+    let details = match validate_if_name(name) {
+        _ if name.is_empty() => String::new(),
+        _ if name == if_name => format!("{name} is the interface's name"),
+        Ok(()) => return Ok(()),
+        Err(e) => e.to_string(),
+    };
+    let msg = "configuration is expected to have a valid vrf name";
+    Err(Error::new(Code::INTERNAL, msg).with_details(details))
+}
+
+/// The VRF's name, if there is one. DEL reads nothing else, so that no other malformed
+/// key makes it fail.
 pub(crate) fn name(call: &Call) -> Option<String> {
     let name: Name = call.config().ok()?;
     (!name.vrfname.is_empty()).then_some(name.vrfname)
 }
 
-/// Tables that are the kernel's.
+/// Whether the kernel uses the table itself.
 pub(crate) fn is_reserved(table: u32) -> bool {
     matches!(table, RT_TABLE_DEFAULT | RT_TABLE_MAIN | RT_TABLE_LOCAL)
 }

@@ -1,19 +1,19 @@
-//! The vrf plugin: puts the interface into a VRF of the container, a routing domain of
-//! its own, and keeps the interface's addresses and routes.
+//! The vrf plugin: makes the interface a member of a VRF of the container, and preserves
+//! its addresses and routes.
 
 mod check;
 mod config;
-mod domain;
-mod moving;
+mod enslave;
+mod vrf_link;
 
 pub use config::Config;
 
 use anyhow::{Context, anyhow, bail};
 use cni_core::{AddResult, Call, Plugin, Version};
-use domain::Domain;
-use moving::Belongings;
+use enslave::InterfaceState;
 use plugin_kit::{Container, Undo, chain};
 use rtnl::{Handle, Link, RT_TABLE_MAIN};
+use vrf_link::VrfLink;
 
 /// The plugin.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ impl Plugin for Vrf {
         "vrf"
     }
 
-    /// Older results are not for chains.
+    /// Older results cannot be passed along a chain.
     fn supported_versions(&self) -> &'static [Version] {
         Version::V0_3_1.starting_from()
     }
@@ -39,7 +39,7 @@ impl Plugin for Vrf {
     }
 
     fn del(&self, call: &Call) -> anyhow::Result<()> {
-        // Where the namespace is gone, so is everything in it.
+        // Everything is deleted with the namespace.
         let Some(container) = Container::open_if_there(call)? else {
             return Ok(());
         };
@@ -53,10 +53,10 @@ impl Plugin for Vrf {
         let Some(vrf) = find_for_del(handle, call, link.as_ref())? else {
             return Ok(());
         };
-        // Another master is somebody else's.
+        // Another master was not set by this plugin.
         let member = link.filter(|link| link.master == Some(vrf.link.index));
         let released = member.map_or(Ok(()), |link| release(&container, &link, &vrf));
-        released.and(vrf.remove_if_unused(handle))
+        released.and(vrf.delete_if_unused(handle))
     }
 
     fn check(&self, call: &Call) -> anyhow::Result<()> {
@@ -66,7 +66,7 @@ impl Plugin for Vrf {
     }
 
     fn gc(&self, _call: &Call) -> anyhow::Result<()> {
-        // Nothing outlives the container's namespace.
+        // Everything is deleted with the container's namespace.
         Ok(())
     }
 
@@ -80,17 +80,17 @@ fn previous(call: &Call) -> anyhow::Result<AddResult> {
         .context("missing prevResult from earlier plugin")
 }
 
-/// Puts the interface into the VRF.
+/// Makes the interface a member of the VRF.
 fn enslave(call: &Call, config: &Config, container: &Container) -> anyhow::Result<()> {
     let handle = &container.rtnl;
     let name = &call.if_name;
     let link = handle
         .link_by_name(name)
         .with_context(|| format!("could not get link by name {name}"))?;
-    if let Some(vrf) = Domain::find(handle, &config.vrf)? {
-        let vrf = vrf.suits(config)?;
+    if let Some(vrf) = VrfLink::find(handle, &config.vrf)? {
+        let vrf = vrf.require_table(config)?;
         if link.master == Some(vrf.link.index) {
-            // An earlier ADD has been here.
+            // An earlier ADD did it.
             return Ok(());
         }
     }
@@ -102,47 +102,48 @@ fn enslave(call: &Call, config: &Config, container: &Container) -> anyhow::Resul
         );
     }
     let mut undo = Undo::new();
-    let vrf = Domain::ensure(container, config, &mut undo)?;
-    let before = Belongings::of(handle, &link)?;
-    let after = before.moved(RT_TABLE_MAIN, vrf.table);
+    let vrf = VrfLink::ensure(container, config, &mut undo)?;
+    let before = InterfaceState::of(handle, &link)?;
+    let after = before.with_routes_moved(RT_TABLE_MAIN, vrf.table);
     let index = link.index;
     undo.push("take the interface out of the VRF", move || {
         let link = container.rtnl.link_by_index(index)?;
-        before.carry(container, &link, 0, "could not reset master")
+        before.change_master(container, &link, 0, "could not reset master")
     });
     let what = format!("could not set vrf {} as master of {name}", config.vrf);
-    after.carry(container, &link, vrf.link.index, &what)?;
+    after.change_master(container, &link, vrf.link.index, &what)?;
     undo.disarm();
     Ok(())
 }
 
-/// The VRF to leave: the one in the configuration, else the one that the interface is in.
+/// The VRF that DEL takes the interface out of: the configured one, else its master.
 fn find_for_del(
     handle: &Handle,
     call: &Call,
     link: Option<&Link>,
-) -> anyhow::Result<Option<Domain>> {
+) -> anyhow::Result<Option<VrfLink>> {
     if let Some(name) = config::name(call) {
-        // Something else by this name is none of ours.
-        return Ok(Domain::find(handle, &name).unwrap_or_default());
+        // A link of another kind with this name is not the plugin's.
+        return Ok(VrfLink::find(handle, &name).unwrap_or_default());
     }
     let Some(master) = link.and_then(|link| link.master) else {
         return Ok(None);
     };
     let master = handle.link_by_index(master);
-    let master = Domain::of(master.context("could not get the master")?);
-    // Any other one is somebody else's.
-    Ok(master.filter(Domain::is_ours))
+    let master = VrfLink::of(master.context("could not get the master")?);
+    // The plugin did not create any other one.
+    Ok(master.filter(VrfLink::is_ours))
 }
 
-/// Takes the interface out of the VRF, with all that it has.
-fn release(container: &Container, link: &Link, vrf: &Domain) -> anyhow::Result<()> {
-    let belongings = Belongings::of(&container.rtnl, link)?.moved(vrf.table, RT_TABLE_MAIN);
+/// Takes the interface out of the VRF, and restores its state.
+fn release(container: &Container, link: &Link, vrf: &VrfLink) -> anyhow::Result<()> {
+    let state =
+        InterfaceState::of(&container.rtnl, link)?.with_routes_moved(vrf.table, RT_TABLE_MAIN);
     let what = format!("resetMaster: could reset master to {}", link.name);
-    let carried = belongings.carry(container, link, 0, &what);
+    let released = state.change_master(container, link, 0, &what);
     let there = container.rtnl.link_by_index(link.index);
-    match carried {
-        // What it could not take along goes with it soon.
+    match released {
+        // State that could not be restored is deleted with the interface soon.
         Err(e) if there.is_ok_and(|link| link.master.is_none()) => {
             chain::note(&format!("{e:#}"));
             Ok(())

@@ -204,7 +204,7 @@ fn contradictions() {
     refused(
         &dual(json!({"mtu": 4294967296u64})),
         7,
-        "mtu 4294967296 is beyond what an interface has",
+        "mtu 4294967296 is out of range (68 to 65535)",
     );
 }
 

@@ -137,6 +137,6 @@ fn an_interface_that_exists() {
     dummy()
         .add(&container, &dual(json!({})))
         .expect_error(999)
-        .mentions("failed to create dummy: file exists: container interface \"eth0\" already exists in /run/netns/c1");
+        .mentions("failed to create dummy: file exists; container interface \"eth0\" already exists in /run/netns/c1");
     before.assert_same(&host.snapshot());
 }

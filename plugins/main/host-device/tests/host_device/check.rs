@@ -50,7 +50,7 @@ fn each_drift_is_named() {
     plugin()
         .check(&container, &run.with_prev())
         .expect_error(999)
-        .mentions("Interface eth0 has lost its alias");
+        .mentions("Interface eth0 has no alias");
 }
 
 #[test]

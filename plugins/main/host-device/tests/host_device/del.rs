@@ -276,7 +276,7 @@ fn where_no_record_can_be_kept() {
     let run = plugin().add(&container, &device(json!({}))).expect_ok();
     assert!(
         run.stderr_text()
-            .contains("cannot remember whether dev0 was up: not a directory"),
+            .contains("cannot record whether dev0 was up: not a directory"),
         "{}",
         run.stderr_text()
     );

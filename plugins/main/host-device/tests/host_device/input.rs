@@ -69,7 +69,7 @@ fn devices_that_there_are_not() {
         ),
         (
             json!({"device": null, "pciBusID": "../../../class"}),
-            "error with host device: \"../../../class\" is no PCI address",
+            "error with host device: \"../../../class\" is not a PCI address",
         ),
         (
             json!({"runtimeConfig": {"deviceID": "0000:ff:1f.7"}}),

@@ -75,7 +75,7 @@ fn an_interface_that_exists() {
     ipvlan()
         .add(&container, &dual(json!({})))
         .expect_error(999)
-        .mentions("file exists: container interface \"eth0\" already exists in /run/netns/c1");
+        .mentions("file exists; container interface \"eth0\" already exists in /run/netns/c1");
     before.assert_same(&host.snapshot());
     container.ping("10.1.0.1");
 }

@@ -174,7 +174,7 @@ fn an_interface_that_exists() {
         macvlan()
             .add(&container, &config)
             .expect_error(999)
-            .mentions("file exists: container interface \"eth0\" already exists in /run/netns/c1");
+            .mentions("file exists; container interface \"eth0\" already exists in /run/netns/c1");
     }
     before.assert_same(&host.snapshot());
     container.ping("10.1.0.1");

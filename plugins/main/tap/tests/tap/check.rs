@@ -9,7 +9,8 @@ fn attached() -> (Host, Container, Run) {
     let container = host.container("c1");
     make_bridge(&container);
     let config = dual(json!({
-        "mtu": 1400, "bridge": "br0", "owner": 54321, "group": 54322, "txQueueLen": 100,
+        "mtu": 1400, "bridge": "br0", "owner": 54321, "group": 54322, "multiQueue": false,
+        "txQueueLen": 100,
     }));
     let run = tap().add(&container, &config).expect_ok();
     tap().check(&container, &run.with_prev()).expect_ok();
@@ -79,7 +80,7 @@ fn another_link_of_the_name() {
         ),
         (
             "ip tuntap add eth0 mode tap group 54322",
-            "Interface eth0 has owner none, configured is 54321",
+            "Interface eth0 has no owner, configured is 54321",
         ),
         (
             "ip tuntap add eth0 mode tap user 54321 group 7",

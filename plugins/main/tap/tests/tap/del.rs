@@ -66,7 +66,7 @@ fn status_and_version() {
     tap()
         .status(&layer2(json!({})))
         .expect_error(50)
-        .mentions("cannot make taps: /dev/net/tun: no such file or directory");
+        .mentions("cannot create taps: /dev/net/tun: no such file or directory");
     let container = host.container("c1");
     tap()
         .add(&container, &layer2(json!({})))

@@ -50,6 +50,11 @@ fn wrong_values() {
         ),
         (
             json!({"mtu": 10}),
+            7,
+            "mtu 10 is out of range (68 to 65535)",
+        ),
+        (
+            json!({"mtu": 65535}),
             999,
             "failed to configure tap \"eth0\": ",
         ),

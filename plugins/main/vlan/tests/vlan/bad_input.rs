@@ -21,7 +21,7 @@ fn values_and_types() {
         ),
         (
             json!({"vlanId": -1}),
-            "invalid VLAN ID -1 (must be between 0 and 4094 inclusive)",
+            "invalid VLAN ID -1 (must be between 0 and 4095 inclusive)",
         ),
         (
             json!({"vlanId": 4095}),
@@ -92,7 +92,7 @@ fn an_interface_that_exists() {
     vlan()
         .add(&container, &ipv4(json!({"vlanId": 6})))
         .expect_error(999)
-        .mentions("file exists: container interface \"eth0\" already exists in /run/netns/c1");
+        .mentions("file exists; container interface \"eth0\" already exists in /run/netns/c1");
     before.assert_same(&host.snapshot());
     assert_eq!(container.link_names(), ["eth0", "lo"]);
 }

@@ -18,7 +18,7 @@ fn values_and_types() {
         (json!({"vrfname": "a b"}), valid),
         (
             json!({"vrfname": "eth0"}),
-            "a valid vrf name: eth0 is the interface's",
+            "a valid vrf name; eth0 is the interface's name",
         ),
         (
             json!({"vrfname": 7}),
@@ -35,11 +35,11 @@ fn values_and_types() {
         ),
         (
             json!({"table": 254}),
-            "invalid table 254: the kernel uses it for everything outside of a VRF",
+            "invalid table 254: the kernel uses it for routes outside of VRFs",
         ),
         (
             json!({"table": 255}),
-            "invalid table 255: the kernel uses it for its own addresses",
+            "invalid table 255: the kernel uses it for local addresses",
         ),
         (json!({"table": 253}), "invalid table 253"),
         (

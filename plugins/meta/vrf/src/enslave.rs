@@ -1,7 +1,7 @@
-//! Moving an interface into a VRF and out of it, with all that it has.
+//! Moves an interface into a VRF and out of it, and restores the state that it loses.
 //!
-//! The kernel takes the interface down and up for it. IPv4 addresses and the routes that
-//! come with addresses outlast that; everything else would be lost.
+//! The kernel takes the interface down and up when its master changes. IPv4 addresses and
+//! connected routes survive that; IPv6 addresses, other routes and neighbours do not.
 
 use anyhow::{Context, anyhow, bail};
 use plugin_kit::{Container, addressing, sysctl};
@@ -11,33 +11,36 @@ use rtnl::{
 };
 use std::time::{Duration, Instant};
 
-/// `RTPROT_REDIRECT` and `RTPROT_RA` of linux/rtnetlink.h: routes that routers tell of,
-/// and tell of again.
+/// `RTPROT_REDIRECT` and `RTPROT_RA` of linux/rtnetlink.h: routes that routers announce,
+/// and will announce again.
 const RTPROT_REDIRECT: u8 = 1;
 const RTPROT_RA: u8 = 9;
 
-/// How long the kernel may take until an IPv6 address is usable again.
-const SETTLING: Duration = Duration::from_secs(5);
+/// How long duplicate address detection of a restored IPv6 address may take.
+const DAD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What an interface has and would lose.
-pub(crate) struct Belongings {
+/// The state of an interface that a change of its master deletes.
+pub(crate) struct InterfaceState {
+    /// IPv6 addresses.
     addresses: Vec<Address>,
+    /// Permanent neighbours.
     neighbours: Vec<Neighbour>,
-    /// Those of all tables.
+    /// Routes of all tables.
     routes: Vec<RouteCopy>,
 }
 
-impl Belongings {
-    /// Those of `link`.
+impl InterfaceState {
+    /// Reads the state of `link`.
     ///
     /// # Errors
-    /// When the kernel does not tell.
-    pub(crate) fn of(handle: &Handle, link: &Link) -> anyhow::Result<Belongings> {
+    /// When the kernel refuses a dump.
+    pub(crate) fn of(handle: &Handle, link: &Link) -> anyhow::Result<InterfaceState> {
         let index = link.index;
         let mut addresses = handle
             .addresses(index, Some(Family::V6))
             .with_context(|| format!("could not list the addresses of {}", link.name))?;
-        // The kernel makes link-local ones itself, and routers tell of those that end.
+        // The kernel adds link-local addresses itself, and routers announce those that
+        // expire.
         addresses.retain(|a| a.scope != Scope::LINK && a.is_permanent());
         let mut neighbours = handle
             .neighbours(index, None)
@@ -51,33 +54,34 @@ impl Belongings {
             .route_copies(&filter)
             .with_context(|| format!("could not list the routes of {}", link.name))?;
         routes.retain(|copy| is_lost(copy, index));
-        // First those that the gateways of the others are reached by.
+        // First the routes that the gateways of the others are reached by.
         routes.sort_by_key(|copy| copy.gateways().next().is_some());
-        Ok(Belongings {
+        Ok(InterfaceState {
             addresses,
             neighbours,
             routes,
         })
     }
 
-    /// The same with the routes of table `from` in table `to`.
-    pub(crate) fn moved(&self, from: u32, to: u32) -> Belongings {
-        let place = |copy: &RouteCopy| match copy.route().table == from {
+    /// The same state with the routes of table `from` in table `to`.
+    pub(crate) fn with_routes_moved(&self, from: u32, to: u32) -> InterfaceState {
+        let in_new_table = |copy: &RouteCopy| match copy.route().table == from {
             true => copy.in_table(to),
             false => copy.clone(),
         };
-        Belongings {
+        InterfaceState {
             addresses: self.addresses.clone(),
             neighbours: self.neighbours.clone(),
-            routes: self.routes.iter().map(place).collect(),
+            routes: self.routes.iter().map(in_new_table).collect(),
         }
     }
 
-    /// Gives `link` the master `master` (none is 0), and then all of this.
+    /// Sets the master of `link` to the index `master` (0 for none), and restores this
+    /// state.
     ///
     /// # Errors
-    /// When the kernel refuses; `what` names the move.
-    pub(crate) fn carry(
+    /// When the kernel refuses; `what` is the text for the change of the master.
+    pub(crate) fn change_master(
         &self,
         container: &Container,
         link: &Link,
@@ -88,13 +92,13 @@ impl Belongings {
             master: Some(master),
             ..LinkChange::default()
         };
-        let keeping = Keeping::begin(container, link, !self.addresses.is_empty())?;
+        let kept = KeptAddresses::begin(container, link, !self.addresses.is_empty())?;
         container
             .rtnl
             .request(Request::set_link(link.index, &change))
             .with_context(|| what.to_owned())?;
         self.restore_addresses(container, link)?;
-        drop(keeping);
+        drop(kept);
         let mut texts = Vec::new();
         let mut requests = Vec::new();
         for neighbour in &self.neighbours {
@@ -124,14 +128,14 @@ impl Belongings {
         outcome
     }
 
-    /// Adds what did not outlast the move, and waits until all of it is usable: routes
-    /// may have it for their source.
+    /// Adds the addresses that are missing, and waits until none is tentative: they may be
+    /// the preferred source of routes.
     fn restore_addresses(&self, container: &Container, link: &Link) -> anyhow::Result<()> {
         if self.addresses.is_empty() {
             return Ok(());
         }
         let handle = &container.rtnl;
-        // Opened in the container: events come from the socket's namespace.
+        // Opened in the container: a socket receives the events of its own namespace.
         let mut events = container.run(Handle::subscribe_addresses)??;
         let listed = || {
             let present = handle.addresses(link.index, Some(Family::V6));
@@ -159,12 +163,12 @@ impl Belongings {
             let mut kept = self.addresses.iter();
             kept.any(|address| present.iter().any(|p| p.addr == address.addr && test(p)))
         };
-        let settled = |present: &[Address]| {
+        let finished = |present: &[Address]| {
             of(present, Address::is_dad_failed) || !of(present, Address::is_tentative)
         };
-        let until = Instant::now() + SETTLING;
+        let until = Instant::now() + DAD_TIMEOUT;
         let waited = events
-            .wait(handle, link.index, until, settled)
+            .wait(handle, link.index, until, finished)
             .with_context(|| format!("could not list the addresses of {}", link.name))?;
         if of(&waited.into_inner(), Address::is_dad_failed) {
             bail!(
@@ -172,13 +176,13 @@ impl Belongings {
                 link.name
             );
         }
-        // On a link without a carrier they never are, and that is no error.
+        // Without a carrier the addresses stay tentative, which is no error.
         Ok(())
     }
 }
 
-/// Whether somebody has made the route, and it goes with the interface. One with next
-/// hops on other interfaces outlasts the move where it is.
+/// Whether a change of the interface's master deletes the route for good: it was added by
+/// a user, and all its next hops are on the interface.
 fn is_lost(copy: &RouteCopy, index: u32) -> bool {
     let route = copy.route();
     let of_the_kernel = matches!(route.protocol, RTPROT_KERNEL | RTPROT_REDIRECT | RTPROT_RA);
@@ -186,26 +190,30 @@ fn is_lost(copy: &RouteCopy, index: u32) -> bool {
     !of_the_kernel && alone && route.table != RT_TABLE_LOCAL
 }
 
-/// While it lives, the kernel keeps the IPv6 addresses of an interface that goes down
+/// Makes the kernel keep the IPv6 addresses of an interface that goes down, until dropped
 /// (`keep_addr_on_down` of the kernel's `networking/ip-sysctl`).
-struct Keeping<'c> {
+struct KeptAddresses<'c> {
     container: &'c Container,
     key: String,
     was: Option<String>,
 }
 
-impl<'c> Keeping<'c> {
-    fn begin(container: &'c Container, link: &Link, wanted: bool) -> anyhow::Result<Keeping<'c>> {
+impl<'c> KeptAddresses<'c> {
+    fn begin(
+        container: &'c Container,
+        link: &Link,
+        wanted: bool,
+    ) -> anyhow::Result<KeptAddresses<'c>> {
         let key = format!("net/ipv6/conf/{}/keep_addr_on_down", link.name);
         let mut was = None;
         if wanted {
             was = container.run(|| {
                 let was = sysctl::get(&key).ok().filter(|was| was != "1")?;
-                // Where it cannot be set, the addresses are added again.
+                // If it cannot be set, the addresses are added again.
                 sysctl::ensure(&key, "1").ok().map(|()| was)
             })?;
         }
-        Ok(Keeping {
+        Ok(KeptAddresses {
             container,
             key,
             was,
@@ -213,7 +221,7 @@ impl<'c> Keeping<'c> {
     }
 }
 
-impl Drop for Keeping<'_> {
+impl Drop for KeptAddresses<'_> {
     fn drop(&mut self) {
         if let Some(was) = &self.was {
             let restored = self.container.run(|| sysctl::ensure(&self.key, was));

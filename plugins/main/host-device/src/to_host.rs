@@ -1,24 +1,25 @@
-//! The device's way back to the host.
+//! Moves the device back to the host.
 
-use crate::forwards::key;
-use crate::passing_netns::PassingNetns;
 use crate::record::{Key, Record};
+use crate::temporary_netns::TemporaryNetns;
+use crate::to_container::key;
 use crate::{Config, recovery};
 use anyhow::{Context, anyhow, bail};
-use cni_core::Call;
 use cni_core::ns::Netns;
 use cni_core::quote::quote;
+use cni_core::{Call, Code, Error};
+use plugin_kit::failures::Failures;
 use plugin_kit::{Container, Undo};
 use rtnl::{Handle, Link, LinkChange, Request};
 use std::os::fd::AsFd;
 
-/// DEL: the device goes back from wherever it is. One that is gone is done.
+/// DEL: moves the device back from wherever it is. A missing device is no error.
 pub(crate) fn del(call: &Call) -> anyhow::Result<()> {
     let key = key(call);
     let container = Container::open_for_del(call)?;
     let host = Handle::open().context("failed to talk to the host's kernel")?;
     let record = Record::read(&key);
-    // What became of the configuration, or of the hardware, must not stand in the way.
+    // Neither a broken configuration nor missing hardware may make DEL fail.
     let config = Config::load(call).ok();
     match (&record, &config) {
         (Some(record), _) => {
@@ -27,14 +28,14 @@ pub(crate) fn del(call: &Call) -> anyhow::Result<()> {
                 set_up(&host, &device)?;
             }
         }
-        // No record, no link of the kernel's: nothing was moved.
+        // A device without a kernel link was not moved.
         (None, Some(config)) if config.dpdk.is_some() => {}
-        (None, config) => unrecorded(&host, container.as_ref(), &key, config.as_ref())?,
+        (None, config) => bring_back_unrecorded(&host, container.as_ref(), &key, config.as_ref())?,
     }
     Record::remove(&key)
 }
 
-/// GC: brings back the devices of attachments that are no more.
+/// GC: moves back the devices of attachments that are not valid.
 pub(crate) fn gc(call: &Call) -> anyhow::Result<()> {
     let Some(valid) = call.valid_attachments()? else {
         return Ok(());
@@ -47,20 +48,15 @@ pub(crate) fn gc(call: &Call) -> anyhow::Result<()> {
     let (living, stale): (Vec<Key>, Vec<Key>) =
         Key::all_of(&call.name).into_iter().partition(is_valid);
     let held: Vec<Record> = living.iter().filter_map(Record::read).collect();
-    let mut failures = Vec::new();
+    let mut failures = Failures::default();
     for key in stale {
-        if let Err(e) = collect(&key, &held) {
-            failures.push(format!("{e:#}"));
-        }
+        failures.add(collect(&key, &held));
     }
-    match failures.is_empty() {
-        true => Ok(()),
-        false => bail!("{}", failures.join("; ")),
-    }
+    failures.result()
 }
 
 fn collect(key: &Key, held: &[Record]) -> anyhow::Result<()> {
-    // A device that a living attachment has been given meanwhile is that one's.
+    // A device that a valid attachment has been given meanwhile belongs to that one.
     if let Some(record) = Record::read(key).filter(|r| held.iter().all(|h| h.name != r.name)) {
         let host = Handle::open()?;
         let container = match Netns::open(&record.netns) {
@@ -75,9 +71,9 @@ fn collect(key: &Key, held: &[Record]) -> anyhow::Result<()> {
     Record::remove(key)
 }
 
-/// Brings the device of `record` back to the host: from the container, or from where
-/// the kernel put it when the container's namespace ended. The device under its name
-/// on the host, if it was away or half away; `None` if it never left, or is gone.
+/// Moves the device of `record` back to the host: from the container, or from where the
+/// kernel put it when the container's namespace was deleted. Returns the device under its
+/// name on the host; `None` if it never left, or no longer exists.
 pub(crate) fn bring_back(
     host: &Handle,
     container: Option<&Container>,
@@ -88,7 +84,7 @@ pub(crate) fn bring_back(
         for name in [&key.if_name, &record.name] {
             match container.rtnl.link_by_name(name) {
                 Ok(link) if is_the_device(&link, key, record) => {
-                    return give_back(host, container, &link, key, record).map(Some);
+                    return move_link(host, container, &link, key, record).map(Some);
                 }
                 Err(e) if !e.is_not_found() => {
                     let text = format!("failed to find {} in containerNS", quote(name));
@@ -101,15 +97,15 @@ pub(crate) fn bring_back(
     recovery::recover(host, key, record)
 }
 
-/// Whether a link of the container is the device of `record`: its alias says so, or
-/// somebody has changed that, and its hardware address does.
+/// Whether a link of the container is the device of `record`, by its alias or, if that
+/// was changed, by name and hardware address.
 fn is_the_device(link: &Link, key: &Key, record: &Record) -> bool {
     let same_address = !record.mac.is_empty() && link.mac_string() == record.mac;
     link.alias == record.name || (link.name == key.if_name && same_address)
 }
 
-/// The same for a device that another implementation moved, or whose record is lost.
-fn unrecorded(
+/// [`bring_back`] for a device that another implementation moved, or whose record is lost.
+fn bring_back_unrecorded(
     host: &Handle,
     container: Option<&Container>,
     key: &Key,
@@ -122,16 +118,11 @@ fn unrecorded(
                     name: link.alias.clone(),
                     ..Record::default()
                 };
-                return give_back(host, container, &link, key, &record).map(drop);
+                return move_link(host, container, &link, key, &record).map(drop);
             }
-            // It may be anybody's, and the configuration does not help to tell.
+            // Without a valid configuration nothing tells whether it is the device.
             Ok(_) if config.is_none() => return Ok(()),
-            Ok(link) => bail!(
-                "failed to find original ifname for {} (alias is not set); \
-                 set it: ip link set dev {} alias <name on the host>",
-                quote(&link.name),
-                link.name
-            ),
+            Ok(link) => bail!(without_alias(&link)),
             Err(e) if e.is_not_found() => {}
             Err(e) => {
                 let text = format!("failed to find {} in containerNS", quote(&key.if_name));
@@ -145,10 +136,21 @@ fn unrecorded(
     }
 }
 
-/// Moves a link of the container to the host, under the name and with the alias that
-/// it had there. It arrives down, and with its final name. If it cannot arrive, it
-/// stays where it was, as it was.
-fn give_back(
+fn without_alias(link: &Link) -> Error {
+    let msg = format!(
+        "failed to find original ifname for {} (alias is not set)",
+        quote(&link.name)
+    );
+    Error::new(Code::INTERNAL, msg).with_details(format!(
+        "set it with ip link set dev {} alias <name on the host>",
+        link.name
+    ))
+}
+
+/// Moves a link of the container to the host, with the name and the alias that it had
+/// there. It arrives down, under its final name. If that fails, it stays in the container
+/// unchanged.
+fn move_link(
     host: &Handle,
     container: &Container,
     link: &Link,
@@ -156,29 +158,30 @@ fn give_back(
     record: &Record,
 ) -> anyhow::Result<Link> {
     let name = &record.name;
-    let arriving = || format!("failed to move {} to hostNS", quote(name));
+    let failed = || format!("failed to move {} to hostNS", quote(name));
     match host.link_by_name(name) {
         Ok(_) => bail!(
-            "{}: file exists: the host has an interface of that name; rename or remove it",
-            arriving()
+            Error::new(Code::INTERNAL, format!("{}: file exists", failed()))
+                .with_details("the host has an interface of that name; rename or remove it")
         ),
         Err(e) if e.is_not_found() => {}
-        Err(e) => return Err(anyhow!(e).context(arriving())),
+        Err(e) => return Err(anyhow!(e).context(failed())),
     }
     let home = Netns::current()?;
     match container.rtnl.link_by_name(name) {
         Ok(other) if other.index != link.index => {
-            through_another(container, &home, link, key, record)?;
+            move_renamed_on_the_way(container, &home, link, key, record)?;
         }
-        Err(e) if !e.is_not_found() => return Err(anyhow!(e).context(arriving())),
-        _ => directly(container, &home, link, record)?,
+        Err(e) if !e.is_not_found() => return Err(anyhow!(e).context(failed())),
+        _ => rename_and_move(container, &home, link, record)?,
     }
-    host.link_by_name(name).with_context(arriving)
+    host.link_by_name(name).with_context(failed)
 }
 
-/// Renames the link where it is, and moves it. Of the two ways the shorter one: what
-/// takes the kernel its time is a move.
-fn directly(
+/// Renames the link in the container, and moves it. Faster than
+/// [`move_renamed_on_the_way`], since a move between namespaces is what takes the kernel
+/// time.
+fn rename_and_move(
     container: &Container,
     home: &Netns,
     link: &Link,
@@ -186,7 +189,7 @@ fn directly(
 ) -> anyhow::Result<()> {
     let name = &record.name;
     let mut undo = Undo::new();
-    undo.push("put the device back into its state", || {
+    undo.push("restore the device in the container", || {
         let change = LinkChange {
             name: Some(link.name.clone()),
             alias: Some(link.alias.clone()),
@@ -200,7 +203,7 @@ fn directly(
             false => Ok(()),
         }
     });
-    // Not all kernels rename a link that is up.
+    // Older kernels rename a link only while it is down.
     let down = LinkChange {
         up: Some(false),
         ..LinkChange::default()
@@ -228,8 +231,9 @@ fn directly(
     Ok(())
 }
 
-/// The way by a namespace of its own, for a name that the container has in use.
-fn through_another(
+/// Moves the link through a temporary namespace and renames it there, for a name that is
+/// taken in the container.
+fn move_renamed_on_the_way(
     container: &Container,
     home: &Netns,
     link: &Link,
@@ -237,13 +241,13 @@ fn through_another(
     record: &Record,
 ) -> anyhow::Result<()> {
     let name = &record.name;
-    let between = PassingNetns::new()?;
+    let temporary = TemporaryNetns::new()?;
     let mut undo = Undo::new();
     undo.push("put the device back into the container", || {
-        put_back(container, &between, link, key, record)
+        put_back(container, &temporary, link, key, record)
     });
     let leave = LinkChange {
-        netns: Some(between.as_fd()),
+        netns: Some(temporary.as_fd()),
         name: Some(name.clone()),
         ..LinkChange::default()
     };
@@ -251,7 +255,7 @@ fn through_another(
         .rtnl
         .request(Request::set_link(link.index, &leave))
         .with_context(|| format!("failed to move {} to tempNS", quote(&link.name)))?;
-    let here = between
+    let here = temporary
         .rtnl
         .link_by_name(name)
         .with_context(|| format!("failed to find {} in tempNS", quote(name)))?;
@@ -259,7 +263,7 @@ fn through_another(
         alias: Some(record.alias.clone()),
         ..LinkChange::default()
     };
-    between
+    temporary
         .rtnl
         .request(Request::set_link(here.index, &alias))
         .with_context(|| format!("failed to unset alias of {}", quote(name)))?;
@@ -267,7 +271,7 @@ fn through_another(
         netns: Some(home.as_fd()),
         ..LinkChange::default()
     };
-    between
+    temporary
         .rtnl
         .request(Request::set_link(here.index, &arrive))
         .with_context(|| format!("failed to move {} to hostNS", quote(name)))?;
@@ -275,20 +279,20 @@ fn through_another(
     Ok(())
 }
 
-/// Undoes a return that failed on its way, from wherever that was.
+/// Undoes [`move_renamed_on_the_way`] after any of its steps.
 fn put_back(
     container: &Container,
-    between: &PassingNetns,
+    temporary: &TemporaryNetns,
     link: &Link,
     key: &Key,
     record: &Record,
 ) -> anyhow::Result<()> {
     let mut name = &record.name;
-    let found = match between.rtnl.link_by_name(name) {
+    let found = match temporary.rtnl.link_by_name(name) {
         Err(e) if e.is_not_found() => {
-            // Not even the first step was taken, or its second half was not.
+            // The first step failed, or moved the link without renaming it.
             name = &link.name;
-            between.rtnl.link_by_name(name)
+            temporary.rtnl.link_by_name(name)
         }
         found => found,
     };
@@ -300,7 +304,7 @@ fn put_back(
                 alias: Some(record.name.clone()),
                 ..LinkChange::default()
             };
-            between
+            temporary
                 .rtnl
                 .request(Request::set_link(here.index, &change))?;
         }

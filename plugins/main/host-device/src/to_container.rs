@@ -1,23 +1,23 @@
-//! The device's way into the container.
+//! Moves the device into the container.
 
 use crate::host_state::HostState;
 use crate::record::{Key, Record};
-use crate::returning;
+use crate::to_host;
 use anyhow::{Context, anyhow, bail};
 use cni_core::quote::quote;
-use cni_core::{Call, errno};
+use cni_core::{Call, Code, Error, errno};
 use plugin_kit::{Container, Undo};
 use rtnl::{Handle, Link, LinkChange, Request};
 use std::io::Write;
 use std::os::fd::AsFd;
 
-/// Moves `device` into the container, under the name that the runtime wants, and
+/// Moves `device` into the container, under the name that the runtime asks for, and
 /// brings it up.
 ///
-/// Its name on the host goes into its alias before anything else, so that it can be
-/// found from wherever the work ends. Its way needs one request: whoever watches the
-/// host's links sees it leave, and under no other name.
-pub(crate) fn take<'a>(
+/// Its name on the host is stored in its alias first, so that DEL can find it wherever an
+/// ADD was interrupted. One request moves and renames it: udev and network managers on
+/// the host see it leave, and never under another name.
+pub(crate) fn move_device<'a>(
     host: &'a Handle,
     container: &'a Container,
     device: &Link,
@@ -34,11 +34,11 @@ pub(crate) fn take<'a>(
         netns: call.netns.clone(),
     };
     let state = HostState::of(host, device)?;
-    remember(&record, &key, undo);
+    write_record(&record, &key, undo);
     {
         let (key, record) = (key.clone(), record.clone());
         undo.push("bring the device back", move || {
-            let returned = returning::bring_back(host, Some(container), &key, &record)?;
+            let returned = to_host::bring_back(host, Some(container), &key, &record)?;
             returned.map_or(Ok(()), |device| state.restore(host, &device, record.up))
         });
     }
@@ -54,7 +54,7 @@ pub(crate) fn take<'a>(
         ..LinkChange::default()
     };
     host.request(Request::set_link(device.index, &leave))
-        .with_context(|| moving(device, call))?;
+        .with_context(|| failed_to_move(device, call))?;
     let link = container
         .rtnl
         .link_by_name(&call.if_name)
@@ -70,7 +70,7 @@ pub(crate) fn take<'a>(
     Ok(link)
 }
 
-/// Whose record it is.
+/// The key of the attachment's record.
 pub(crate) fn key(call: &Call) -> Key {
     Key {
         network: call.name.clone(),
@@ -79,7 +79,7 @@ pub(crate) fn key(call: &Call) -> Key {
     }
 }
 
-fn moving(device: &Link, call: &Call) -> String {
+fn failed_to_move(device: &Link, call: &Call) -> String {
     format!(
         "failed to move {} (host: {}) to container NS",
         quote(&call.if_name),
@@ -89,27 +89,29 @@ fn moving(device: &Link, call: &Call) -> String {
 
 fn refuse_existing(container: &Container, device: &Link, call: &Call) -> anyhow::Result<()> {
     match container.rtnl.link_by_name(&call.if_name) {
-        Ok(_) => bail!(
-            "{}: file exists: the container has an interface of that name; \
-             delete that attachment first",
-            moving(device, call)
-        ),
+        Ok(_) => {
+            let msg = format!("{}: file exists", failed_to_move(device, call));
+            let error = Error::new(Code::INTERNAL, msg).with_details(
+                "the container has an interface of that name; delete that attachment first",
+            );
+            bail!(error)
+        }
         Err(e) if e.is_not_found() => Ok(()),
-        Err(e) => Err(anyhow!(e).context(moving(device, call))),
+        Err(e) => Err(anyhow!(e).context(failed_to_move(device, call))),
     }
 }
 
-/// Keeps the record. Where that is impossible the device moves none the less.
-fn remember(record: &Record, key: &Key, undo: &mut Undo<'_>) {
+/// Writes the record. A failure is logged, and the device moves all the same.
+fn write_record(record: &Record, key: &Key, undo: &mut Undo<'_>) {
     match record.write(key) {
         Ok(()) => {
             let key = key.clone();
-            undo.push("forget the device", move || Record::remove(&key));
+            undo.push("remove the record", move || Record::remove(&key));
         }
         Err(e) => {
             let _ = writeln!(
                 std::io::stderr(),
-                "host-device: cannot remember whether {} was up: {}; it will be down after DEL",
+                "host-device: cannot record whether {} was up: {}; it will be down after DEL",
                 record.name,
                 errno::of(&e)
             );

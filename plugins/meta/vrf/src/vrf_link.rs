@@ -1,4 +1,4 @@
-//! The VRF itself: finding, making and removing it.
+//! Finds, creates and deletes VRF links.
 
 use crate::config::{Config, is_reserved};
 use anyhow::{Context, anyhow, bail};
@@ -7,21 +7,21 @@ use rtnl::{
     Handle, KindInfo, Link, LinkChange, LinkKind, LinkSpec, Request, RouteFilter, RuleFilter,
 };
 
-/// The alias of a VRF that this plugin has made, and may remove.
-const MARK: &str = "made by the CNI plugin vrf";
+/// The alias of VRFs that this plugin has created, and may delete.
+const ALIAS: &str = "made by the CNI plugin vrf";
 
 /// A VRF of the container.
 #[derive(Clone, Debug)]
-pub(crate) struct Domain {
+pub(crate) struct VrfLink {
     pub(crate) link: Link,
     pub(crate) table: u32,
 }
 
-impl Domain {
-    /// The VRF that `link` is, if it is one.
-    pub(crate) fn of(link: Link) -> Option<Domain> {
+impl VrfLink {
+    /// `link` as a VRF; `None` if it is another kind of link.
+    pub(crate) fn of(link: Link) -> Option<VrfLink> {
         match link.info {
-            KindInfo::Vrf(ref info) => Some(Domain {
+            KindInfo::Vrf(ref info) => Some(VrfLink {
                 table: info.table,
                 link,
             }),
@@ -29,13 +29,13 @@ impl Domain {
         }
     }
 
-    /// The one by this name; `None` when there is no such link.
+    /// Finds the VRF by its name; `None` when there is no such link.
     ///
     /// # Errors
-    /// When the link is something else.
-    pub(crate) fn find(handle: &Handle, name: &str) -> anyhow::Result<Option<Domain>> {
+    /// When the link is of another kind.
+    pub(crate) fn find(handle: &Handle, name: &str) -> anyhow::Result<Option<VrfLink>> {
         match handle.link_by_name(name) {
-            Ok(link) => Domain::of(link)
+            Ok(link) => VrfLink::of(link)
                 .map(Some)
                 .with_context(|| format!("Netlink {name} is not a VRF")),
             Err(e) if e.is_not_found() => Ok(None),
@@ -43,18 +43,18 @@ impl Domain {
         }
     }
 
-    /// The one that the configuration asks for, made if need be.
+    /// Finds the configured VRF, or creates it.
     ///
     /// # Errors
-    /// When it has another table, or cannot be made.
+    /// When it has another table, or cannot be created.
     pub(crate) fn ensure<'c>(
         container: &'c Container,
         config: &Config,
         undo: &mut Undo<'c>,
-    ) -> anyhow::Result<Domain> {
+    ) -> anyhow::Result<VrfLink> {
         let name = &config.vrf;
-        if let Some(present) = Domain::find(&container.rtnl, name)? {
-            return present.suits(config);
+        if let Some(present) = VrfLink::find(&container.rtnl, name)? {
+            return present.require_table(config);
         }
         let table = match config.table {
             Some(table) => table,
@@ -65,36 +65,37 @@ impl Domain {
         match container.rtnl.request(Request::new_link(&spec)) {
             Ok(_) => {}
             Err(e) if e.is_exists() => {
-                // Somebody who does not know of the lock was quicker.
-                let present = Domain::find(&container.rtnl, name)?;
+                // Created meanwhile by a program that does not take the lock.
+                let present = VrfLink::find(&container.rtnl, name)?;
                 let present = present.with_context(|| format!("could not add VRF {name}: {e}"))?;
-                return present.suits(config);
+                return present.require_table(config);
             }
             Err(e) => return Err(anyhow!(e).context(format!("could not add VRF {name}"))),
         }
-        undo.push("remove the VRF", {
+        undo.push("delete the VRF", {
             let name = name.clone();
             move || match container.rtnl.request(Request::del_link_by_name(&name)) {
                 Err(e) if !e.is_not_found() => Err(e.into()),
                 _ => Ok(()),
             }
         });
-        let made = Domain::find(&container.rtnl, name)?;
-        let made = made.with_context(|| format!("could not add VRF {name}: it is gone again"))?;
+        let created = VrfLink::find(&container.rtnl, name)?;
+        let created =
+            created.with_context(|| format!("could not add VRF {name}: it is gone again"))?;
         let change = LinkChange {
             up: Some(true),
-            alias: Some(MARK.to_owned()),
+            alias: Some(ALIAS.to_owned()),
             ..LinkChange::default()
         };
         container
             .rtnl
-            .request(Request::set_link(made.link.index, &change))
+            .request(Request::set_link(created.link.index, &change))
             .with_context(|| format!("could not set link up for VRF {name}"))?;
-        Ok(made)
+        Ok(created)
     }
 
-    /// Itself, if it has the table that is asked for.
-    pub(crate) fn suits(self, config: &Config) -> anyhow::Result<Domain> {
+    /// Returns it if it has the configured table, or none is configured.
+    pub(crate) fn require_table(self, config: &Config) -> anyhow::Result<VrfLink> {
         if config.table.is_some_and(|table| table != self.table) {
             bail!(
                 "VRF {} already exist with different routing table {}",
@@ -105,16 +106,16 @@ impl Domain {
         Ok(self)
     }
 
-    /// Whether this plugin has made it.
+    /// Whether this plugin has created it.
     pub(crate) fn is_ours(&self) -> bool {
-        self.link.alias == MARK
+        self.link.alias == ALIAS
     }
 
-    /// Removes it, if this plugin has made it and it has no interface any more.
+    /// Deletes it if this plugin has created it and it has no interface.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub(crate) fn remove_if_unused(&self, handle: &Handle) -> anyhow::Result<()> {
+    pub(crate) fn delete_if_unused(&self, handle: &Handle) -> anyhow::Result<()> {
         if !self.is_ours() {
             return Ok(());
         }
@@ -134,7 +135,7 @@ impl Domain {
     }
 }
 
-/// The first table that neither the kernel, a VRF, a rule nor a route uses.
+/// The first table that is not reserved, and that no VRF, rule or route uses.
 fn free_table(handle: &Handle) -> anyhow::Result<u32> {
     let vrfs = handle.links_by_kind("vrf").context("could not list VRFs")?;
     let rules = handle.rules(&RuleFilter::default());
@@ -143,7 +144,7 @@ fn free_table(handle: &Handle) -> anyhow::Result<u32> {
     let routes = routes.context("could not list routes")?;
     let mut used: Vec<u32> = vrfs
         .into_iter()
-        .filter_map(Domain::of)
+        .filter_map(VrfLink::of)
         .map(|d| d.table)
         .collect();
     used.extend(rules.iter().filter_map(|rule| rule.table));

@@ -1,0 +1,229 @@
+//! Steps of plugins whose attachment is one interface in the container.
+
+mod check;
+mod on_master;
+
+pub use check::{InterfaceCheck, may_be_of_upstream};
+pub use on_master::OnMaster;
+
+use crate::failures::Failures;
+use crate::link_options::{self, LinkOptions};
+use crate::{Container, Ipam, Side, Undo, addressing, names, sysctl, veth};
+use anyhow::{Context, anyhow, bail};
+use cni_core::quote::quote;
+use cni_core::types::NetConf;
+use cni_core::{AddResult, Call, Code, Command, Error, json};
+use rtnl::{Link, LinkChange, LinkSpec, Request};
+use serde::de::DeserializeOwned;
+use std::os::fd::AsFd;
+
+/// Index of the interface in the result, which has no other.
+const INTERFACE: usize = 0;
+
+/// A decoded configuration.
+#[derive(Clone, Debug)]
+pub struct Loaded<T> {
+    /// The keys that every plugin has.
+    pub common: NetConf,
+    /// Link settings beyond upstream's.
+    pub options: LinkOptions,
+    /// The plugin's own keys.
+    pub own: T,
+}
+
+/// Decodes a configuration. `ipam` and `prevResult` of a wrong type are refused even
+/// where they are not used: they must not count as absent.
+///
+/// # Errors
+/// When a value has the wrong type; the text begins with `failed` and names the key.
+pub fn load<T: DeserializeOwned>(call: &Call, failed: &'static str) -> anyhow::Result<Loaded<T>> {
+    match json::get(&call.conf, "prevResult") {
+        None => {}
+        Some(previous) if previous.is_object() => {}
+        Some(_) => bail!("{failed}: prevResult: expected an object"),
+    }
+    Ok(Loaded {
+        common: decode(call, failed)?,
+        options: decode(call, failed)?,
+        own: decode(call, failed)?,
+    })
+}
+
+fn decode<T: DeserializeOwned>(call: &Call, failed: &'static str) -> anyhow::Result<T> {
+    call.config().context(failed)
+}
+
+/// Creates the container's interface from `spec`, whose master is a link of `side`, and
+/// returns it with what the kernel filled in.
+///
+/// The link is created in the container under its final name.
+///
+/// # Errors
+/// When the kernel refuses. Nothing is left behind then, nor after `undo` has run.
+pub fn create<'c>(
+    container: &'c Container,
+    side: &Side<'_>,
+    mut spec: LinkSpec<'c>,
+    undo: &mut Undo<'c>,
+) -> anyhow::Result<Link> {
+    spec.netns = Some(container.netns.as_fd());
+    let kind = spec.kind.name();
+    let name = spec.name.clone();
+    match side.handle().request(Request::new_link(&spec)) {
+        Ok(_) => delete_on_failure(container, &name, undo),
+        Err(e) if e.is_exists() => {
+            if container.rtnl.link_by_name(&name).is_ok() {
+                let details = format!(
+                    "container interface {} already exists in {}; delete the attachment first",
+                    quote(&name),
+                    container.netns.path().display()
+                );
+                let msg = format!("failed to create {kind}: {e}");
+                bail!(Error::new(Code::INTERNAL, msg).with_details(details));
+            }
+            create_renamed(container, side, spec, undo)?;
+        }
+        Err(e) => return Err(anyhow!(e).context(format!("failed to create {kind}"))),
+    }
+    container
+        .rtnl
+        .link_by_name(&name)
+        .with_context(|| format!("failed to refetch {kind} {}", quote(&name)))
+}
+
+/// Creates the interface under a temporary name. Older kernels (6.1, not 6.18) refuse a
+/// name that is in use in the namespace of the request, even though the link is created
+/// in another.
+fn create_renamed<'c>(
+    container: &'c Container,
+    side: &Side<'_>,
+    mut spec: LinkSpec<'c>,
+    undo: &mut Undo<'c>,
+) -> anyhow::Result<()> {
+    let kind = spec.kind.name();
+    let name = spec.name;
+    let up = spec.up;
+    spec.name = names::random_veth()?;
+    // Such kernels rename a link only while it is down.
+    spec.up = false;
+    side.handle()
+        .request(Request::new_link(&spec))
+        .with_context(|| format!("failed to create {kind}"))?;
+    delete_on_failure(container, &spec.name, undo);
+    let link = container
+        .rtnl
+        .link_by_name(&spec.name)
+        .with_context(|| format!("failed to refetch {kind} {}", quote(&spec.name)))?;
+    let rename = LinkChange {
+        name: Some(name.clone()),
+        ..LinkChange::default()
+    };
+    container
+        .rtnl
+        .request(Request::set_link(link.index, &rename))
+        .with_context(|| format!("failed to rename {kind} to {}", quote(&name)))?;
+    delete_on_failure(container, &name, undo);
+    if up {
+        set_up(container, &Link { name, ..link })?;
+    }
+    Ok(())
+}
+
+fn delete_on_failure<'c>(container: &'c Container, name: &str, undo: &mut Undo<'c>) {
+    let name = name.to_owned();
+    undo.push("delete the interface", move || {
+        veth::delete(container, &name)
+    });
+}
+
+/// Brings a link of the container up.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn set_up(container: &Container, link: &Link) -> anyhow::Result<()> {
+    let up = LinkChange {
+        up: Some(true),
+        ..LinkChange::default()
+    };
+    container
+        .rtnl
+        .request(Request::set_link(link.index, &up))
+        .with_context(|| format!("failed to set {} UP", quote(&link.name)))?;
+    Ok(())
+}
+
+/// Runs IPAM's ADD. The addresses are released when `undo` runs.
+///
+/// # Errors
+/// The IPAM plugin's own.
+pub fn allocate<'c>(ipam: &'c Ipam<'_>, undo: &mut Undo<'c>) -> anyhow::Result<AddResult> {
+    let result = ipam.add()?;
+    undo.push("release the addresses", move || ipam.del());
+    Ok(result)
+}
+
+/// Makes `link` the only interface of `result`, and assigns all addresses to it.
+pub fn set_interface(call: &Call, link: &Link, result: &mut AddResult) {
+    result.interfaces = vec![link_options::interface(call, link, call.sandbox())];
+    for ip in &mut result.ips {
+        ip.interface = Some(INTERFACE as i64);
+    }
+}
+
+/// Makes the kernel announce the interface's addresses when it comes up, by gratuitous
+/// ARP and unsolicited neighbour advertisements; to be called before. A kernel without
+/// IPv6 lacks one of the two sysctls.
+///
+/// # Errors
+/// When the namespace cannot be entered.
+pub fn announce(container: &Container, name: &str) -> anyhow::Result<()> {
+    container.run(|| {
+        let _ = sysctl::ensure(&format!("net/ipv4/conf/{name}/arp_notify"), "1");
+        let _ = sysctl::ensure(&format!("net/ipv6/conf/{name}/ndisc_notify"), "1");
+    })?;
+    Ok(())
+}
+
+/// Gives `link` the addresses and routes of `result`, see [`set_interface`], and brings
+/// it up.
+///
+/// # Errors
+/// At the first request that the kernel refuses.
+pub fn configure(container: &Container, link: &Link, result: &AddResult) -> anyhow::Result<()> {
+    // The segment reaches beyond the host: detect duplicate addresses.
+    addressing::apply(container, link, result, INTERFACE, true)
+}
+
+/// DEL: releases the addresses, then deletes the interface. The order lets a DHCP
+/// client send its release through the interface. Each step is tried whatever the
+/// other's outcome. Of the configuration only `ipam` is read.
+///
+/// # Errors
+/// Those of either step.
+pub fn del(call: &Call) -> anyhow::Result<()> {
+    let ipam = Ipam::of(call);
+    if let Some(ipam) = &ipam {
+        ipam.start(Command::Del);
+    }
+    let container = Container::open_for_del(call);
+    let mut failures = Failures::default();
+    failures.add(ipam.map_or(Ok(()), |ipam| ipam.del()));
+    failures.add(container.and_then(|container| match container {
+        Some(container) => veth::delete(&container, &call.if_name),
+        None => Ok(()),
+    }));
+    failures.result()
+}
+
+/// GC: collects IPAM's leases. The interface goes with its namespace.
+///
+/// # Errors
+/// The IPAM plugin's own.
+pub fn gc(call: &Call) -> anyhow::Result<()> {
+    Ipam::of(call).map_or(Ok(()), |ipam| ipam.gc())
+}
+
+/// STATUS: the error that no ADD can succeed, with the reason.
+pub fn not_available(why: impl std::fmt::Display) -> anyhow::Error {
+    Error::new(Code::PLUGIN_NOT_AVAILABLE, format!("{why:#}")).into()
+}

@@ -1,0 +1,120 @@
+//! Interfaces on a master: what macvlan, ipvlan and vlan share.
+
+use super::{Loaded, may_be_of_upstream, not_available};
+use crate::link_options::{LinkOptions, Mtu};
+use crate::{Container, Side, parent};
+use cni_core::types::Dns;
+use cni_core::{Call, Interface};
+use rtnl::{Handle, Link, LinkKind, LinkSpec};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+/// Settings of an interface on a master.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OnMaster {
+    /// Name of the master; empty means the link of the default route.
+    pub master: String,
+    /// Whether the master is in the container.
+    pub link_in_container: bool,
+    /// MTU of the interface.
+    pub mtu: Mtu,
+    /// Link settings beyond upstream's.
+    pub options: LinkOptions,
+    /// DNS settings of the result; those of IPAM are ignored.
+    pub dns: Dns,
+}
+
+/// The keys as they are written.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Keys {
+    master: String,
+    link_in_container: bool,
+    mtu: Mtu,
+}
+
+impl OnMaster {
+    /// Decodes the shared keys of a configuration, and the plugin's own as `T`.
+    ///
+    /// # Errors
+    /// As [`super::load`].
+    pub fn load<T: DeserializeOwned>(call: &Call) -> anyhow::Result<(OnMaster, T)> {
+        const FAILED: &str = "failed to load netconf";
+        let Loaded {
+            common,
+            options,
+            own: keys,
+        } = super::load::<Keys>(call, FAILED)?;
+        let settings = OnMaster {
+            master: keys.master,
+            link_in_container: keys.link_in_container,
+            mtu: keys.mtu,
+            options,
+            dns: common.dns,
+        };
+        Ok((settings, super::decode(call, FAILED)?))
+    }
+
+    /// The side of `container` that the master is on.
+    ///
+    /// # Errors
+    /// As [`Side::open`].
+    pub fn side<'c>(&self, container: &'c Container) -> anyhow::Result<Side<'c>> {
+        Side::open(container, self.link_in_container)
+    }
+
+    /// The interface that `call` asks for, on the link `master` of `side`; the link of
+    /// the default route if the name is empty.
+    ///
+    /// # Errors
+    /// When there is no such master, or the MTU exceeds the master's.
+    pub fn spec<'fd>(
+        &self,
+        call: &Call,
+        kind: LinkKind<'fd>,
+        side: &Side<'_>,
+        master: &str,
+    ) -> anyhow::Result<LinkSpec<'fd>> {
+        let master = parent::find(side.handle(), master)?;
+        let mut spec = LinkSpec::new(call.if_name.clone(), kind);
+        spec.link = Some(master.index);
+        spec.mtu = self.mtu.on(side.handle(), &master)?;
+        self.options.apply(&mut spec);
+        Ok(spec)
+    }
+
+    /// Compares `link`, which prevResult has as `recorded`, with the settings.
+    ///
+    /// # Errors
+    /// At the first difference.
+    pub fn check(
+        &self,
+        container: &Container,
+        recorded: &Interface,
+        link: &Link,
+    ) -> anyhow::Result<()> {
+        self.mtu.check(recorded, link)?;
+        if !may_be_of_upstream(recorded) {
+            self.options.check(link)?;
+        }
+        self.side(container)?.check(link, &self.master)
+    }
+
+    /// STATUS: tests that the host has the master, that it is `usable`, and that it
+    /// carries the MTU. A master in a container cannot be tested without one.
+    ///
+    /// # Errors
+    /// Code 50, with the reason.
+    pub fn probe(&self, usable: impl FnOnce(&Link) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        if self.link_in_container {
+            return Ok(());
+        }
+        let host = Handle::open()?;
+        parent::find(&host, &self.master)
+            .and_then(|master| {
+                usable(&master)?;
+                self.mtu.on(&host, &master).map(drop)
+            })
+            .map_err(not_available)
+    }
+}
