@@ -1,91 +1,79 @@
 //! Running other programs.
 
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
-use crate::Outcome;
+use anyhow::{Context, Result, bail};
 
 /// The command line as one would type it.
 pub(crate) fn shown(command: &Command) -> String {
-    let program = command.get_program();
-    // Cargo's own path says nothing to anybody.
-    let program = if std::env::var_os("CARGO").is_some_and(|cargo| cargo == program) {
+    let is_cargo = std::env::var_os("CARGO").is_some_and(|cargo| cargo == command.get_program());
+    let program = if is_cargo {
         OsStr::new("cargo")
     } else {
-        program
+        command.get_program()
     };
     let words = std::iter::once(program).chain(command.get_args());
-    words
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect::<Vec<_>>()
-        .join(" ")
+    let words: Vec<_> = words.map(OsStr::to_string_lossy).collect();
+    words.join(" ")
 }
 
-fn explain(command: &Command, err: &std::io::Error) -> String {
-    format!("cannot run {}: {err}", shown(command))
-}
-
-/// Runs a program whose output the user sees; it must succeed.
-pub(crate) fn run(command: &mut Command) -> Outcome {
-    match command.status().map_err(|err| explain(command, &err))? {
-        status if status.success() => Ok(()),
-        status => Err(format!("{}: {status}", shown(command))),
+/// Runs a program that must succeed, with our standard output and error.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let status = command
+        .status()
+        .with_context(|| format!("cannot run {}", shown(command)))?;
+    if !status.success() {
+        bail!("{}: {status}", shown(command));
     }
+    Ok(())
 }
 
 /// Runs a program that must succeed; its standard output, trimmed.
-pub(crate) fn read(command: &mut Command) -> Outcome<String> {
+pub(crate) fn read(command: &mut Command) -> Result<String> {
     let output = command
         .stdin(Stdio::null())
         .output()
-        .map_err(|err| explain(command, &err))?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
+        .with_context(|| format!("cannot run {}", shown(command)))?;
+    if !output.status.success() {
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        bail!("{}: {}\n{}", shown(command), output.status, stderr.trim());
     }
-    let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(format!("{}: {}\n{why}", shown(command), output.status))
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Runs a program and hands each line that it writes, to either output, to `line` besides showing it.
-pub(crate) fn watch(command: &mut Command, mut line: impl FnMut(&str)) -> Outcome<ExitStatus> {
-    // One pipe for both, so that the order stays.
-    let (reader, writer) = std::io::pipe().map_err(|err| explain(command, &err))?;
-    let copy = writer.try_clone().map_err(|err| explain(command, &err))?;
-    let mut child = command
-        .stdout(writer)
-        .stderr(copy)
-        .spawn()
-        .map_err(|err| explain(command, &err))?;
-    // The command holds the write ends; with them open the pipe would never end.
+/// Which output [`watch`] reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Output {
+    Stdout,
+    /// Standard output and error, in the order of the writes.
+    Both,
+}
+
+/// Runs a program and hands each line that it writes to `line`.
+pub(crate) fn watch(
+    command: &mut Command,
+    output: Output,
+    mut line: impl FnMut(&str),
+) -> Result<ExitStatus> {
+    let context = || "cannot run a program with a pipe";
+    let (reader, writer) = std::io::pipe().with_context(context)?;
+    if output == Output::Both {
+        command.stderr(writer.try_clone().with_context(context)?);
+    }
+    let child = command.stdout(writer).spawn();
+    // The command holds the write ends; the pipe ends when they are closed.
     command.stdout(Stdio::null()).stderr(Stdio::null());
-    let mut out = std::io::stdout();
+    let mut child = child.with_context(|| format!("cannot run {}", shown(command)))?;
     for bytes in BufReader::new(reader).split(b'\n') {
-        let bytes = bytes.map_err(|err| explain(command, &err))?;
-        // Whoever closed our standard output still wants the tests' result.
-        let _ = out.write_all(&bytes).and_then(|()| out.write_all(b"\n"));
-        line(&plain(&String::from_utf8_lossy(&bytes)));
+        line(&String::from_utf8_lossy(&bytes?));
     }
-    child.wait().map_err(|err| explain(command, &err))
+    Ok(child.wait()?)
 }
 
-/// Text without the escape sequences that colour it.
-pub(crate) fn plain(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        if c == '\u{1b}' {
-            // "ESC [ parameters letter" is all that cargo and nextest write.
-            chars.by_ref().find(|c| c.is_ascii_alphabetic());
-        } else {
-            out.push(c);
-        }
-    }
-    out
-}
-
-/// Where a program is, looked for in PATH and where administrators' tools are.
+/// Where a program is, in `PATH` or where administrators' tools are.
 pub(crate) fn which(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
@@ -94,14 +82,14 @@ pub(crate) fn which(program: &str) -> Option<PathBuf> {
         .find(|candidate| candidate.is_file())
 }
 
-/// The cargo that runs us, in the project's root.
+/// The cargo that runs this program, in the project's root.
 pub(crate) fn cargo(
     root: &Path,
     arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
 ) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root).args(arguments);
-    // Set for our own package by "cargo run"; build scripts and tests of others must not see them.
+    // "cargo run" sets these for xtask; build scripts and tests of other packages must not see them.
     for (key, _) in std::env::vars_os() {
         let key = key.to_string_lossy().into_owned();
         if key.starts_with("CARGO_PKG_") || key.starts_with("CARGO_MANIFEST_") {
@@ -116,26 +104,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn colours_are_removed() {
-        assert_eq!(plain("\u{1b}[1m\u{1b}[32;1mPASS\u{1b}[0m x"), "PASS x");
-    }
-
-    #[test]
-    fn watching_sees_both_outputs_in_order() {
+    fn both_outputs_are_read_in_order() {
         let mut lines = Vec::new();
         let mut command = Command::new("sh");
         command.args(["-c", "echo one; echo two >&2; echo three; exit 3"]);
-        let status = watch(&mut command, |line| lines.push(line.to_owned())).expect("sh runs");
-        assert_eq!(
-            (lines.join(" "), status.code()),
-            ("one two three".into(), Some(3))
-        );
+        let status = watch(&mut command, Output::Both, |line| {
+            lines.push(line.to_owned())
+        });
+        assert_eq!(status.expect("sh runs").code(), Some(3));
+        assert_eq!(lines, ["one", "two", "three"]);
     }
 
     #[test]
     fn failures_name_the_command() {
-        assert!(run(Command::new("false").arg("x")).is_err_and(|e| e.contains("false x")));
-        assert!(read(&mut Command::new("/no/such")).is_err_and(|e| e.contains("/no/such")));
+        let error = run(Command::new("false").arg("x")).expect_err("false fails");
+        assert!(error.to_string().contains("false x"), "{error}");
+        let error = read(&mut Command::new("/no/such")).expect_err("there is no such program");
+        assert!(error.to_string().contains("/no/such"), "{error}");
         assert!(which("sh").is_some());
     }
 }

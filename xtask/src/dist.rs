@@ -7,30 +7,24 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::options::Options;
-use crate::{Outcome, build, commands, project};
+use anyhow::{Context, Result};
+
+use crate::{build, commands, no_build, project};
 
 /// What goes beside the binaries.
 const DOCUMENTS: &[&str] = &["LICENSE", "README.md"];
 
-pub(crate) fn run(arguments: &[String]) -> Outcome {
-    let mut options = Options::new(arguments);
-    let skip_build = options.flag("--no-build");
-    options.end()?;
-    let binaries = if skip_build {
-        build::built()?
-    } else {
-        build::build(None)?
-    };
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    let binaries = build::provide(no_build(arguments)?)?;
 
     let root = project::root();
     let release = root.join("release");
     let stage = project::target().join("dist-stage");
     if stage.exists() {
-        fs::remove_dir_all(&stage).map_err(|err| format!("{}: {err}", stage.display()))?;
+        fs::remove_dir_all(&stage).with_context(|| stage.display().to_string())?;
     }
     for dir in [&release, &stage] {
-        fs::create_dir_all(dir).map_err(|err| format!("{}: {err}", dir.display()))?;
+        fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
     }
     for binary in &binaries {
         put(&binary.path, &stage, "0755")?;
@@ -48,10 +42,10 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
         // Named relative, so that "sha256sum --check" works where the file was downloaded to.
         let sum = commands::read(Command::new(program).current_dir(&release).arg(&archive))?;
         let path = release.join(format!("{archive}.{suffix}"));
-        fs::write(&path, sum + "\n").map_err(|err| format!("{}: {err}", path.display()))?;
+        fs::write(&path, sum + "\n").with_context(|| path.display().to_string())?;
     }
     let size = fs::metadata(release.join(&archive))
-        .map_err(|err| format!("{archive}: {err}"))?
+        .with_context(|| archive.clone())?
         .len();
     println!(
         "\n{} ({size} bytes), with .sha256 and .sha512 beside it",
@@ -61,7 +55,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
 }
 
 /// Copies `file` into `stage` with this mode.
-fn put(file: &Path, stage: &Path, mode: &str) -> Outcome {
+fn put(file: &Path, stage: &Path, mode: &str) -> Result<()> {
     commands::run(
         Command::new("install")
             .args(["-m", mode])
@@ -71,7 +65,7 @@ fn put(file: &Path, stage: &Path, mode: &str) -> Outcome {
 }
 
 /// A tarball whose bytes depend on names and contents alone.
-fn pack(stage: &Path, archive: &Path) -> Outcome {
+fn pack(stage: &Path, archive: &Path) -> Result<()> {
     let tar: PathBuf = archive.with_extension("tar");
     let mut command = Command::new("tar");
     command
@@ -97,7 +91,7 @@ fn pack(stage: &Path, archive: &Path) -> Outcome {
     )?;
     // gzip's own name for it, to ours.
     let made = tar.with_extension("tar.gz");
-    fs::rename(&made, archive).map_err(|err| format!("{}: {err}", made.display()))
+    fs::rename(&made, archive).with_context(|| made.display().to_string())
 }
 
 /// This machine's architecture in Go's words, which upstream's file names use.

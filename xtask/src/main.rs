@@ -1,92 +1,93 @@
 //! `cargo xtask`: build, test, demonstrate, measure, package. The project's only build tool.
 //!
-//! Each command is a module. They install what the machine lacks when they may ([`apt`]), else name it.
+//! Each command is a module. Commands install what the machine lacks where they may, else name it ([`machine`]).
 #![allow(
     clippy::print_stdout,
     reason = "a command line tool talks on standard output"
 )]
 
-mod apt;
 mod bench;
 mod build;
 mod commands;
 mod demo;
 mod dist;
-mod elf;
-mod host;
+mod machine;
 mod new_plugin;
-mod options;
 mod project;
 mod test;
 mod tidy;
 mod uml;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-/// What a command returns: nothing, or what went wrong and what to do about it.
-type Outcome<T = ()> = Result<T, String>;
+use anyhow::{Result, bail};
+use lexopt::Arg;
 
 /// A command: its name, what follows the name, what it does.
 struct Command {
     name: &'static str,
     arguments: &'static str,
     about: &'static str,
-    run: fn(&[String]) -> Outcome,
+    run: Run,
 }
+
+type Run = fn(&[String]) -> Result<()>;
 
 const COMMANDS: &[Command] = &[
     Command {
         name: "build",
         arguments: "[--libc musl|gnu]",
-        about: "the shipping form of every plugin into bin/: static, small, within its size budget",
+        about: "build every plugin as shipped into bin/: static, small, within its size budget",
         run: build::run,
     },
     Command {
         name: "test",
         arguments: "[arguments of cargo nextest run, or cargo test]",
-        about: "all tests, as root, each in namespaces of its own; a closing total",
+        about: "run all tests, as root, each in namespaces of its own",
         run: test::run,
     },
     Command {
         name: "demo",
         arguments: "[--no-build]",
-        about: "two containers join a dual-stack bridge network, talk, and leave without a trace",
+        about: "attach two containers to a dual-stack bridge network, ping, detach, and show that nothing is left",
         run: demo::run,
     },
     Command {
         name: "bench",
         arguments: "[--peer DIR] [--json FILE] [--quick] [--no-build] [CASE...]",
-        about: "time, memory, processes and size of every plugin beside a peer's and the kernel's floor",
+        about: "measure time, memory, processes and size of every plugin beside a peer's and the bare kernel operations",
         run: bench::run,
     },
     Command {
         name: "dist",
         arguments: "[--no-build]",
-        about: "the host platform's tarball in release/, with checksums, reproducible",
+        about: "pack a reproducible tarball for this platform into release/, with checksums",
         run: dist::run,
     },
     Command {
         name: "tidy",
         arguments: "",
-        about: "checks that the plugins' rooms are alike, pages are there, files are short",
+        about: "check the layout of plugins, dependencies, pages, lengths, names and unused public items",
         run: tidy::run,
     },
     Command {
         name: "new-plugin",
         arguments: "CLASS NAME",
-        about: "writes the rooms of a new plugin; CLASS is one of main, ipam, meta, debug",
+        about: "write the files of a new plugin; CLASS is one of main, ipam, meta, debug",
         run: new_plugin::run,
     },
 ];
 
+/// Commands that run inside User Mode Linux; not for users.
+const INTERNAL: [(&str, Run); 2] = [
+    (test::deferred::COMMAND, test::deferred::run),
+    (uml::POWER_OFF, |_| uml::power_off()),
+];
+
 fn main() -> ExitCode {
-    let mut arguments = std::env::args();
-    let program = arguments.next().unwrap_or_default();
-    let arguments: Vec<String> = arguments.collect();
-    if let Some(status) = uml::role(&program, &arguments) {
-        return status;
-    }
-    let Some(name) = arguments.first() else {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let Some((name, arguments)) = arguments.split_first() else {
         help();
         return ExitCode::SUCCESS;
     };
@@ -94,29 +95,30 @@ fn main() -> ExitCode {
         help();
         return ExitCode::SUCCESS;
     }
-    if name == test::inside::COMMAND {
-        return conclude(name, test::inside::run(&arguments[1..]));
-    }
-    let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
-        eprintln!("cargo xtask: no command {name:?}");
-        help();
-        return ExitCode::from(2);
+    let internal = INTERNAL.iter().find(|(internal, _)| internal == name);
+    let command = COMMANDS.iter().find(|command| command.name == name);
+    let outcome = match (command, internal) {
+        (Some(command), _)
+            if arguments.iter().any(|a| a == "--help" || a == "-h") && name != "test" =>
+        {
+            println!(
+                "cargo xtask {name} {}\n\n    {}",
+                command.arguments, command.about
+            );
+            Ok(())
+        }
+        (Some(command), _) => (command.run)(arguments),
+        (None, Some((_, run))) => run(arguments),
+        (None, None) => {
+            eprintln!("cargo xtask: no command {name:?}");
+            help();
+            return ExitCode::from(2);
+        }
     };
-    if arguments[1..].iter().any(|a| a == "--help" || a == "-h") && command.name != "test" {
-        println!(
-            "cargo xtask {} {}\n\n    {}",
-            command.name, command.arguments, command.about
-        );
-        return ExitCode::SUCCESS;
-    }
-    conclude(name, (command.run)(&arguments[1..]))
-}
-
-fn conclude(name: &str, outcome: Outcome) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            eprintln!("cargo xtask {name}: {message}");
+        Err(err) => {
+            eprintln!("cargo xtask {name}: {err:#}");
             ExitCode::FAILURE
         }
     }
@@ -130,4 +132,36 @@ fn help() {
             command.name, command.arguments, command.about
         );
     }
+}
+
+/// Whether the only argument of a command, `--no-build`, is given.
+///
+/// # Errors
+///
+/// For any other argument.
+fn no_build(arguments: &[String]) -> Result<bool> {
+    let mut no_build = false;
+    let mut parser = lexopt::Parser::from_args(arguments);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Arg::Long("no-build") => no_build = true,
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(no_build)
+}
+
+/// Checks that a command has no arguments.
+fn no_arguments(arguments: &[String]) -> Result<()> {
+    match arguments.first() {
+        Some(argument) => bail!("unexpected argument {argument}"),
+        None => Ok(()),
+    }
+}
+
+/// The value of an option as text.
+fn text(value: OsString) -> Result<String> {
+    value
+        .into_string()
+        .map_err(|value| anyhow::anyhow!("{value:?} is not UTF-8"))
 }

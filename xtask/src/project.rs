@@ -1,32 +1,49 @@
-//! Where things are in this project, and which plugins it has.
+//! The project's directories, packages and version.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{Outcome, commands};
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::commands;
 
 /// The greatest size of a plugin binary as it ships, in bytes.
 pub(crate) const SIZE_BUDGET: u64 = 1_500_000;
 
-/// A plugin, found by its `plugins/<class>/<name>/Cargo.toml`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Plugin {
-    /// `main`, `ipam`, `meta`, `debug` or `windows`.
-    pub(crate) class: String,
-    /// The directory's name, which is the binary's name.
+/// A package of the workspace.
+pub(crate) struct Package {
     pub(crate) name: String,
-    /// The cargo package.
-    pub(crate) package: String,
+    pub(crate) dir: PathBuf,
     /// Names of the binaries.
     pub(crate) binaries: Vec<String>,
-    /// The directory.
-    pub(crate) dir: PathBuf,
+    /// Names of the packages that it depends on, development dependencies left out.
+    pub(crate) dependencies: Vec<String>,
+}
+
+impl Package {
+    /// The directory, relative to the root: `plugins/main/bridge`.
+    pub(crate) fn place(&self) -> String {
+        shown(&self.dir)
+    }
+
+    /// The directory's name: a plugin's name.
+    pub(crate) fn dir_name(&self) -> String {
+        self.dir
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned()
+    }
+
+    pub(crate) fn is_plugin(&self) -> bool {
+        self.place().starts_with("plugins/")
+    }
 }
 
 /// The project's root directory.
 pub(crate) fn root() -> PathBuf {
-    // The place that xtask was built from, unless cargo tells that it has moved since.
+    // Cargo tells where the manifest is now; the directory of the build is for a binary run without cargo.
     let manifest = std::env::var_os("CARGO_MANIFEST_DIR")
         .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
     manifest
@@ -36,9 +53,7 @@ pub(crate) fn root() -> PathBuf {
 
 /// Cargo's target directory.
 pub(crate) fn target() -> PathBuf {
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
-    root().join(target)
+    root().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }
 
 /// Where `build` puts the shipping binaries.
@@ -46,117 +61,84 @@ pub(crate) fn bin() -> PathBuf {
     root().join("bin")
 }
 
-/// All plugins, sorted by class and name.
-pub(crate) fn plugins() -> Outcome<Vec<Plugin>> {
-    let mut plugins = Vec::new();
-    for class in directories(&root().join("plugins"))? {
-        for dir in directories(&class)? {
-            let manifest = dir.join("Cargo.toml");
-            if let Ok(text) = fs::read_to_string(&manifest) {
-                let package = manifest_value(&text, "[package]", "name")
-                    .ok_or_else(|| format!("{}: no package name", manifest.display()))?;
-                let binaries = manifest_values(&text, "[[bin]]", "name");
-                plugins.push(Plugin {
-                    class: file_name(&class),
-                    name: file_name(&dir),
-                    package,
-                    binaries,
-                    dir,
-                });
-            }
-        }
-    }
-    if plugins.is_empty() {
-        return Err(format!(
-            "no plugins below {}",
-            root().join("plugins").display()
-        ));
-    }
-    Ok(plugins)
+/// A path as shown to the user: relative to the root.
+pub(crate) fn shown(path: &Path) -> String {
+    path.strip_prefix(root())
+        .unwrap_or(path)
+        .display()
+        .to_string()
 }
 
-/// The values of `key` in each section of this heading. Enough of TOML for manifests in this project's form.
-fn manifest_values(text: &str, heading: &str, key: &str) -> Vec<String> {
-    let mut inside = false;
-    let mut values = Vec::new();
-    for line in text.lines().map(str::trim) {
-        if line.starts_with('[') {
-            inside = line == heading;
-        } else if let Some((name, value)) = line.split_once('=')
-            && inside
-            && name.trim() == key
-        {
-            values.push(value.trim().trim_matches('"').to_owned());
-        }
-    }
-    values
+/// All packages of the workspace, sorted by directory.
+pub(crate) fn packages() -> Result<Vec<Package>> {
+    let arguments = [
+        "metadata",
+        "--no-deps",
+        "--format-version",
+        "1",
+        "--offline",
+    ];
+    let metadata: Value =
+        serde_json::from_str(&commands::read(&mut commands::cargo(&root(), arguments))?)?;
+    let packages = metadata["packages"]
+        .as_array()
+        .context("cargo metadata lists no packages")?;
+    let mut packages: Vec<Package> = packages.iter().filter_map(package).collect();
+    packages.sort_by(|a, b| a.dir.cmp(&b.dir));
+    Ok(packages)
 }
 
-fn manifest_value(text: &str, heading: &str, key: &str) -> Option<String> {
-    manifest_values(text, heading, key).into_iter().next()
+fn package(metadata: &Value) -> Option<Package> {
+    let names = |list: &Value, keep: fn(&Value) -> bool| -> Vec<String> {
+        let items = list
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|item| keep(item));
+        items
+            .filter_map(|item| item["name"].as_str().map(String::from))
+            .collect()
+    };
+    Some(Package {
+        name: metadata["name"].as_str()?.to_owned(),
+        dir: Path::new(metadata["manifest_path"].as_str()?)
+            .parent()?
+            .to_path_buf(),
+        binaries: names(&metadata["targets"], |target| target["kind"][0] == "bin"),
+        dependencies: names(&metadata["dependencies"], |dependency| {
+            dependency["kind"] != "dev"
+        }),
+    })
 }
 
-/// The sub-directories of `dir`, sorted.
-pub(crate) fn directories(dir: &Path) -> Outcome<Vec<PathBuf>> {
-    let entries = fs::read_dir(dir).map_err(|err| format!("{}: {err}", dir.display()))?;
-    let mut found: Vec<PathBuf> = entries
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|p| p.is_dir())
-        .collect();
-    found.sort();
-    Ok(found)
-}
-
-/// A path's last part as text.
-pub(crate) fn file_name(path: &Path) -> String {
-    path.file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
+/// The plugins that are built for this platform.
+pub(crate) fn plugins() -> Result<Vec<Package>> {
+    let mut packages = packages()?;
+    packages
+        .retain(|package| package.is_plugin() && !package.place().starts_with("plugins/windows/"));
+    Ok(packages)
 }
 
 /// The version that is built: `CNI_BUILD_VERSION`, else what git says, else the workspace's.
 pub(crate) fn version() -> String {
-    if let Ok(version) = std::env::var("CNI_BUILD_VERSION")
-        && !version.is_empty()
-    {
-        return version;
-    }
-    let mut git = Command::new("git");
-    git.current_dir(root())
-        .args(["describe", "--tags", "--match", "v[0-9]*", "--dirty"]);
+    let git = |arguments: &[&str]| {
+        commands::read(
+            Command::new("git")
+                .current_dir(root())
+                .arg("describe")
+                .args(arguments),
+        )
+        .ok()
+    };
     let workspace = concat!("v", env!("CARGO_PKG_VERSION"));
-    commands::read(&mut git).unwrap_or_else(|_| {
+    std::env::var("CNI_BUILD_VERSION")
+        .ok()
+        .filter(|version| !version.is_empty())
+        .or_else(|| git(&["--tags", "--match", "v[0-9]*", "--dirty"]))
         // Without a tag: the version being worked on, and the commit if there is one.
-        let mut git = Command::new("git");
-        git.current_dir(root())
-            .args(["describe", "--always", "--dirty", "--exclude", "*"]);
-        match commands::read(&mut git) {
-            Ok(commit) if !commit.is_empty() => format!("{workspace}-dev-{commit}"),
-            _ => workspace.to_owned(),
-        }
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn manifests_are_read() {
-        let text = "[package]\nname = \"cni-x\"\n[[bin]]\nname = \"x\"\npath = \"a\"\n[[bin]]\nname=\"y\"\n";
-        assert_eq!(
-            manifest_value(text, "[package]", "name"),
-            Some("cni-x".into())
-        );
-        assert_eq!(manifest_values(text, "[[bin]]", "name"), ["x", "y"]);
-    }
-
-    #[test]
-    fn every_plugin_has_its_binary() {
-        for plugin in plugins().expect("plugins") {
-            assert!(plugin.binaries.contains(&plugin.name), "{plugin:?}");
-        }
-    }
+        .or_else(|| {
+            git(&["--always", "--dirty", "--exclude", "*"])
+                .map(|commit| format!("{workspace}-dev-{commit}"))
+        })
+        .unwrap_or_else(|| workspace.to_owned())
 }

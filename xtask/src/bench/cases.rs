@@ -1,328 +1,409 @@
-//! What is measured: a table of cases. A plugin more is a case more.
+//! What is measured, as data: another plugin is another case.
+//!
+//! Configurations and scripts contain variables, see [`Side::variables`](super::side::Side::variables).
 
-mod chained;
-pub(crate) mod filters;
-mod interfaces;
-
-use std::fs;
-
-use serde_json::{Value, json};
-use testkit::{Container, Host, Node};
-
-use crate::Outcome;
-
-/// One of those compared, with a place of its own in the shared host.
-pub(crate) struct Side {
-    /// `ours`, `peer` or `floor`; part of the names of what is made.
-    pub(crate) tag: &'static str,
-    /// A number that makes addresses differ.
-    pub(crate) number: u8,
-    /// The container that is plugged in and out.
-    pub(crate) container: Container,
-}
-
-impl Side {
-    /// The network's name.
-    pub(crate) fn network(&self) -> String {
-        format!("net-{}", self.tag)
-    }
-
-    /// The bridge's name.
-    pub(crate) fn bridge(&self) -> String {
-        format!("br-{}", self.tag)
-    }
-
-    /// host-local's directory of the network.
-    pub(crate) fn leases(&self) -> String {
-        format!("/var/lib/cni/networks/{}", self.network())
-    }
-
-    fn netns(&self) -> String {
-        self.container.netns().display().to_string()
-    }
-
-    /// host-local's configuration of one range, or of two.
-    fn ipam(&self, dual_stack: bool) -> Value {
-        let n = self.number;
-        let mut ranges = vec![json!([{"subnet": format!("10.{n}.0.0/16")}])];
-        if dual_stack {
-            ranges.push(json!([{"subnet": format!("fd00:{n}::/64")}]));
-        }
-        json!({"type": "host-local", "ranges": ranges})
-    }
-
-    /// Address and gateway of each family, for the floor.
-    fn addresses(&self, dual_stack: bool) -> Vec<String> {
-        let n = self.number;
-        let mut words = vec![format!("10.{n}.0.2/16"), format!("10.{n}.0.1")];
-        if dual_stack {
-            words.extend([format!("fd00:{n}::2/64"), format!("fd00:{n}::1")]);
-        }
-        words
-    }
-
-    fn leased(&self, dual_stack: bool) -> Vec<String> {
-        let addresses = self.addresses(dual_stack);
-        addresses
-            .iter()
-            .step_by(2)
-            .map(|a| a.split('/').next().unwrap_or_default().to_owned())
-            .collect()
-    }
-}
-
-/// Makes the command lines of the `floor` program.
-type Floor = fn(&Side) -> Vec<Vec<String>>;
-
-/// A call of a verb, in the order of the case.
-pub(crate) struct Step {
-    pub(crate) verb: &'static str,
-    /// Whether older peers have this verb.
-    pub(crate) peer: bool,
-    /// The configuration's version, where it is not the case's.
-    pub(crate) version: Option<&'static str>,
-    /// The same kernel operations issued bare: commands of the `floor` program.
-    pub(crate) floor: Option<Floor>,
-    /// The number of the floor's command that is the deletion of the veth pair.
-    pub(crate) veth_delete: bool,
-}
-
-/// A plugin in one configuration, with verbs called one after the other, over and over.
+/// A plugin or a chain of plugins in one configuration, whose verbs are called in order, over and over.
 pub(crate) struct Case {
+    /// What the targets and the command line refer to.
     pub(crate) name: &'static str,
     /// What the kernel must have, see [`testkit::needs`].
     pub(crate) needs: &'static [&'static str],
-    /// What is called one after the other, backwards for DEL; mostly a single plugin.
-    pub(crate) chain: Vec<ChainLink>,
-    /// What must be there first, on the side of its own.
-    pub(crate) prepare: fn(&Host, &Side) -> Outcome,
-    pub(crate) steps: Vec<Step>,
+    /// Plugins and the keys of their configurations besides `cniVersion`, `name` and `type`. DEL calls them backwards.
+    pub(crate) chain: &'static [(&'static str, &'static str)],
+    /// A shell script that runs on the host first, once for each side. The variables are its environment.
+    pub(crate) prepare: &'static str,
+    pub(crate) verbs: &'static [&'static str],
+    /// The verbs that the peer has too.
+    pub(crate) peer_verbs: &'static [&'static str],
+    /// By verb, the same kernel operations issued bare: command lines of the `floor` program.
+    pub(crate) floor: &'static [(&'static str, &'static [&'static str])],
 }
 
-/// One plugin of a chain.
-pub(crate) struct ChainLink {
-    pub(crate) plugin: &'static str,
-    /// The configuration; `cniVersion` is one that all peers have.
-    pub(crate) config: fn(&Side) -> Value,
-}
-
-/// A chain of one.
-fn alone(plugin: &'static str, config: fn(&Side) -> Value) -> Vec<ChainLink> {
-    vec![ChainLink { plugin, config }]
-}
-
-/// A verb that every release has had.
-fn old(verb: &'static str, floor: Option<Floor>) -> Step {
-    Step {
-        verb,
-        peer: true,
-        version: None,
-        floor,
-        veth_delete: false,
+impl Case {
+    pub(crate) fn floor_of(&self, verb: &str) -> Option<&'static [&'static str]> {
+        let mut floor = self.floor.iter();
+        floor
+            .find(|(name, _)| *name == verb)
+            .map(|(_, commands)| *commands)
     }
 }
 
-/// A verb of version 1.1.0, which the peer may be too old for.
-fn new(verb: &'static str) -> Step {
-    Step {
-        verb,
-        peer: false,
-        version: Some("1.1.0"),
-        floor: None,
-        veth_delete: false,
-    }
-}
+/// What most cases have in common.
+const CASE: Case = Case {
+    name: "",
+    needs: &[],
+    chain: &[],
+    prepare: LEASES,
+    verbs: &["ADD", "CHECK", "DEL", "STATUS", "GC"],
+    // STATUS and GC came with version 1.1.0, for which the peer may be too old.
+    peer_verbs: &["ADD", "CHECK", "DEL"],
+    floor: &[],
+};
 
-fn words(first: &[&str], rest: Vec<String>) -> Vec<String> {
-    first
-        .iter()
-        .map(|word| (*word).to_owned())
-        .chain(rest)
-        .collect()
-}
+const LEASES: &str = "mkdir -p $leases";
 
-fn lease(operation: &str, side: &Side, dual_stack: bool) -> Vec<String> {
-    words(&[operation, &side.leases()], side.leased(dual_stack))
-}
+/// The floor's bridge exists before its first ADD, as the others' do after the first round.
+const BRIDGE: &str = "
+    mkdir -p $leases
+    [ $tag = floor ] || exit 0
+    ip link add $bridge type bridge
+    ip addr add 10.$n.0.1/16 dev $bridge
+    ip -6 addr add fd00:$n::1/64 dev $bridge
+    ip link set $bridge up";
 
-fn bridge_add(side: &Side, dual_stack: bool) -> Vec<Vec<String>> {
-    let plug = words(
-        &["bridge-add", &side.netns(), &side.bridge(), "veth-floor"],
-        side.addresses(dual_stack),
-    );
-    vec![plug, lease("lease-add", side, dual_stack)]
-}
+/// A link to stand on, or to be moved. The case before may have made it.
+const LINK: &str = "
+    mkdir -p $leases
+    [ ! -e /sys/class/net/$link ] || exit 0
+    ip link add $link type veth peer name end-$tag
+    ip link set $link up
+    ip link set end-$tag up";
 
-fn bridge_check(side: &Side, dual_stack: bool) -> Vec<Vec<String>> {
-    vec![
-        words(&["bridge-check", &side.netns(), &side.bridge()], Vec::new()),
-        lease("lease-check", side, dual_stack),
-    ]
-}
+/// A container as `bridge` or `ptp` leaves it: a veth pair, an address, a default route.
+const ATTACHED: &str = "
+    [ ! -e /sys/class/net/$veth ] || ip link del $veth
+    ip link add $veth type veth peer name eth0 netns $tag
+    ip link set $veth up
+    ip -n $tag link set eth0 up
+    ip -n $tag addr add 10.$n.0.2/16 dev eth0
+    ip -n $tag route add default via 10.$n.0.1";
 
-fn bridge_del(side: &Side, dual_stack: bool) -> Vec<Vec<String>> {
-    vec![
-        words(&["veth-del", &side.netns()], Vec::new()),
-        lease("lease-del", side, dual_stack),
-    ]
-}
+/// A directory as 20,000 containers leave it. The gateway has .0.1, and the floor takes .0.2.
+const CROWDED: &str = "
+    mkdir -p $leases
+    i=3
+    while [ $i -lt 20003 ]; do
+        printf 'crowd-%d\\r\\neth0' $i > $leases/10.$n.$((i / 256)).$((i % 256))
+        i=$((i + 1))
+    done
+    printf 10.$n.78.34 > $leases/last_reserved_ip.0";
 
-fn bridge_config(side: &Side, dual_stack: bool) -> Value {
-    json!({
-        "cniVersion": "1.0.0", "name": side.network(), "type": "bridge", "bridge": side.bridge(),
-        "isGateway": true, "isDefaultGateway": true, "ipam": side.ipam(dual_stack)
-    })
-}
+const LEASE_ADD: &str = "lease-add $leases 10.$n.0.2";
+const LEASE_CHECK: &str = "lease-check $leases 10.$n.0.2";
+const LEASE_DEL: &str = "lease-del $leases 10.$n.0.2";
+const LINK_DEL: &str = "enter $netns; delete eth0";
 
-fn host_local_config(side: &Side) -> Value {
-    json!({"cniVersion": "1.0.0", "name": side.network(), "type": "bridge", "ipam": side.ipam(false)})
-}
+const LEASE_FLOOR: &[(&str, &[&str])] = &[
+    ("ADD", &[LEASE_ADD]),
+    ("CHECK", &[LEASE_CHECK]),
+    ("DEL", &[LEASE_DEL]),
+];
 
-fn host_local_steps(with_gc: bool) -> Vec<Step> {
-    let mut steps = vec![
-        old("ADD", Some(|side| vec![lease("lease-add", side, false)])),
-        old(
-            "CHECK",
-            Some(|side| vec![lease("lease-check", side, false)]),
-        ),
-        old("DEL", Some(|side| vec![lease("lease-del", side, false)])),
-        new("STATUS"),
-    ];
-    // Where addresses are held by nobody who could be named, GC would free them.
-    steps.extend(with_gc.then(|| new("GC")));
-    steps
-}
+const BRIDGE_ADD: &str = "open; find $bridge; addresses; read /proc/sys/net/ipv4/ip_forward; \
+    veth veth-floor $netns master; enter $netns; find eth0; write /proc/sys/net/ipv4/conf/eth0/arp_notify 1; \
+    address 10.$n.0.2/16; up; route 0.0.0.0/0 10.$n.0.1; send";
 
-fn nothing(_: &Host, _: &Side) -> Outcome {
-    Ok(())
-}
+const BRIDGE_ADD_DUAL: &str = "open; find $bridge; addresses; read /proc/sys/net/ipv4/ip_forward; \
+    read /proc/sys/net/ipv6/conf/all/forwarding; veth veth-floor $netns master; enter $netns; find eth0; \
+    write /proc/sys/net/ipv4/conf/eth0/arp_notify 1; write /proc/sys/net/ipv6/conf/eth0/accept_dad 0; \
+    write /proc/sys/net/ipv6/conf/eth0/keep_addr_on_down 1; read /proc/sys/net/ipv6/conf/eth0/disable_ipv6; \
+    address 10.$n.0.2/16; address fd00:$n::2/64; up; route 0.0.0.0/0 10.$n.0.1; route ::/0 fd00:$n::1; send";
 
-/// The floor's bridge and directory exist before its first ADD, as ours and the peer's do after the warm-up.
-fn prepare_bridge(host: &Host, side: &Side) -> Outcome {
-    prepare_leases(host, side)?;
-    if side.tag != "floor" {
-        return Ok(());
-    }
-    let bridge = side.bridge();
-    host.try_command(&["ip", "link", "add", &bridge, "type", "bridge"])?;
-    for gateway in [
-        format!("10.{}.0.1/16", side.number),
-        format!("fd00:{}::1/64", side.number),
-    ] {
-        let family = if gateway.contains(':') { "-6" } else { "-4" };
-        host.try_command(&["ip", family, "addr", "add", &gateway, "dev", &bridge])?;
-    }
-    host.try_command(&["ip", "link", "set", &bridge, "up"])
-        .map(drop)
-}
+const BRIDGE_CHECK: &str = "open; find $bridge; enter $netns; find eth0; peer; addresses; routes";
 
-fn prepare_leases(_: &Host, side: &Side) -> Outcome {
-    fs::create_dir_all(side.leases()).map_err(|err| format!("{}: {err}", side.leases()))
-}
-
-/// The number of addresses that are taken in the crowded case.
-const CROWD: u32 = 20_000;
-
-/// A directory as 20,000 containers leave it.
-fn prepare_crowd(host: &Host, side: &Side) -> Outcome {
-    prepare_leases(host, side)?;
-    let leases = side.leases();
-    // From .0.3 on: .0.1 is the gateway, and the floor takes .0.2.
-    for n in 3..CROWD + 3 {
-        let path = format!("{leases}/10.{}.{}.{}", side.number, n / 256, n % 256);
-        fs::write(&path, format!("crowd-{n}\r\neth0")).map_err(|err| format!("{path}: {err}"))?;
-    }
-    let last = format!(
-        "10.{}.{}.{}",
-        side.number,
-        (CROWD + 2) / 256,
-        (CROWD + 2) % 256
-    );
-    fs::write(format!("{leases}/last_reserved_ip.0"), last)
-        .map_err(|err| format!("{leases}: {err}"))
-}
-
-/// All cases. Names are what the targets and the command line refer to.
-pub(crate) fn all() -> Vec<Case> {
-    let bridge_steps = |add: Floor, check: Floor, del: Floor| {
-        let del = Step {
-            veth_delete: true,
-            ..old("DEL", Some(del))
-        };
-        vec![
-            old("ADD", Some(add)),
-            old("CHECK", Some(check)),
-            del,
-            new("STATUS"),
-            new("GC"),
-        ]
+/// The end of every bare ADD: the address of `eth0`, and up.
+macro_rules! configure {
+    () => {
+        "; enter $netns; find eth0; write /proc/sys/net/ipv4/conf/eth0/arp_notify 1; address 10.$n.0.2/16; up; send"
     };
-    let mut cases = vec![
-        Case {
-            name: "loopback",
-            needs: &[],
-            chain: alone(
-                "loopback",
-                |side| json!({"cniVersion": "1.0.0", "name": side.network(), "type": "loopback"}),
-            ),
-            prepare: nothing,
-            steps: vec![
-                old("VERSION", Some(|_| Vec::new())),
-                old(
-                    "ADD",
-                    Some(|side| vec![words(&["loopback-add", &side.netns()], Vec::new())]),
-                ),
-                old(
-                    "CHECK",
-                    Some(|side| vec![words(&["loopback-check", &side.netns()], Vec::new())]),
-                ),
-                old(
-                    "DEL",
-                    Some(|side| vec![words(&["loopback-del", &side.netns()], Vec::new())]),
-                ),
-                new("STATUS"),
-                new("GC"),
-            ],
-        },
-        Case {
-            name: "host-local",
-            needs: &[],
-            chain: alone("host-local", host_local_config),
-            prepare: prepare_leases,
-            steps: host_local_steps(true),
-        },
-        Case {
-            name: "host-local, 20,000 taken",
-            needs: &[],
-            chain: alone("host-local", host_local_config),
-            prepare: prepare_crowd,
-            steps: host_local_steps(false),
-        },
-        Case {
-            name: "bridge+host-local IPv4",
-            needs: &[],
-            chain: alone("bridge", |side| bridge_config(side, false)),
-            prepare: prepare_bridge,
-            steps: bridge_steps(
-                |side| bridge_add(side, false),
-                |side| bridge_check(side, false),
-                |side| bridge_del(side, false),
-            ),
-        },
-        Case {
-            name: "bridge+host-local dual-stack",
-            needs: &[],
-            chain: alone("bridge", |side| bridge_config(side, true)),
-            prepare: prepare_bridge,
-            steps: bridge_steps(
-                |side| bridge_add(side, true),
-                |side| bridge_check(side, true),
-                |side| bridge_del(side, true),
-            ),
-        },
-    ];
-    cases.extend(interfaces::cases());
-    cases.extend(chained::cases());
-    cases.extend(filters::cases());
-    cases
 }
+
+const PTP_ADD: &str = concat!(
+    "open; veth veth-floor $netns; find veth-floor; read /proc/sys/net/ipv4/ip_forward; address 10.$n.0.1/32; \
+     route 10.$n.0.2/32 link; send",
+    configure!(),
+    "; route 10.$n.0.1/32 link; route 10.$n.0.0/16 10.$n.0.1; send"
+);
+const MACVLAN_ADD: &str = concat!("open; find $link; link macvlan $netns", configure!());
+const IPVLAN_ADD: &str = concat!("open; find $link; link ipvlan $netns", configure!());
+const VLAN_ADD: &str = concat!("open; find $link; link vlan $netns", configure!());
+const DUMMY_ADD: &str = concat!("open; link dummy $netns", configure!());
+const TAP_ADD: &str = concat!("enter $netns; tap eth0", configure!());
+const DEVICE_ADD: &str = concat!("open; find $link; move $netns eth0", configure!());
+const DEVICE_DEL: &str = "enter $netns; find eth0; move home $link; leave; find $link; up; send";
+
+const BRIDGE_KEYS: &str =
+    r#"{"bridge": "$bridge", "isGateway": true, "isDefaultGateway": true, "ipam": $ipv4}"#;
+const MASQUERADE_IPTABLES: &str = r#"{"bridge": "$bridge", "isGateway": true, "isDefaultGateway": true, "ipam": $ipv4,
+    "ipMasq": true, "ipMasqBackend": "iptables"}"#;
+const MASQUERADE_NFTABLES: &str = r#"{"bridge": "$bridge", "isGateway": true, "isDefaultGateway": true, "ipam": $ipv4,
+    "ipMasq": true, "ipMasqBackend": "$nftables"}"#;
+const PORTMAP_IPTABLES: &str = r#"{"prevResult": $previous, "capabilities": {"portMappings": true}, "backend": "iptables",
+    "runtimeConfig": {"portMappings": [{"hostPort": 800$n, "containerPort": 80, "protocol": "tcp"}]}}"#;
+const PORTMAP_NFTABLES: &str = r#"{"prevResult": $previous, "capabilities": {"portMappings": true}, "backend": "$nftables",
+    "runtimeConfig": {"portMappings": [{"hostPort": 800$n, "containerPort": 80, "protocol": "tcp"}]}}"#;
+const PORTMAP_MAP: &str = r#"{"prevResult": $previous, "capabilities": {"portMappings": true}, "backend": "$nftables",
+    "runtimeConfig": {"portMappings": [{"hostPort": 800$n, "containerPort": 80, "protocol": "tcp"}]}, "rules": "map"}"#;
+const FIREWALL_IPTABLES: &str = r#"{"prevResult": $previous, "backend": "iptables"}"#;
+const FIREWALL_NFTABLES: &str = r#"{"prevResult": $previous, "backend": "$nftables"}"#;
+const BANDWIDTH: &str = r#"{"prevResult": $previous, "capabilities": {"bandwidth": true}, "runtimeConfig": {"bandwidth": {
+    "ingressRate": 100000000, "ingressBurst": 10000000, "egressRate": 100000000, "egressBurst": 10000000}}}"#;
+const TUNING: &str = r#"{"prevResult": $previous, "sysctl": {"net.core.somaxconn": "500"}}"#;
+
+/// The peer's looks for IPv6 where there is none.
+const WITHOUT_CHECK: &[&str] = &["ADD", "DEL"];
+
+pub(crate) const CASES: &[Case] = &[
+    Case {
+        name: "loopback",
+        chain: &[("loopback", "{}")],
+        prepare: "",
+        verbs: &["VERSION", "ADD", "CHECK", "DEL", "STATUS", "GC"],
+        peer_verbs: &["VERSION", "ADD", "CHECK", "DEL"],
+        floor: &[
+            ("VERSION", &[]),
+            ("ADD", &["enter $netns; find lo; up; send; addresses"]),
+            ("CHECK", &["enter $netns; find lo"]),
+            ("DEL", &["enter $netns; find lo; down; send"]),
+        ],
+        ..CASE
+    },
+    Case {
+        name: "host-local",
+        chain: &[("host-local", r#"{"ipam": $ipv4}"#)],
+        floor: LEASE_FLOOR,
+        ..CASE
+    },
+    Case {
+        name: "host-local, 20,000 taken",
+        chain: &[("host-local", r#"{"ipam": $ipv4}"#)],
+        prepare: CROWDED,
+        // GC would free the addresses, which nobody could be named for.
+        verbs: &["ADD", "CHECK", "DEL", "STATUS"],
+        floor: LEASE_FLOOR,
+        ..CASE
+    },
+    Case {
+        name: "bridge+host-local IPv4",
+        chain: &[("bridge", BRIDGE_KEYS)],
+        prepare: BRIDGE,
+        floor: &[
+            ("ADD", &[BRIDGE_ADD, LEASE_ADD]),
+            ("CHECK", &[BRIDGE_CHECK, LEASE_CHECK]),
+            ("DEL", &[LINK_DEL, LEASE_DEL]),
+        ],
+        ..CASE
+    },
+    Case {
+        name: "bridge+host-local dual-stack",
+        chain: &[(
+            "bridge",
+            r#"{"bridge": "$bridge", "isGateway": true, "isDefaultGateway": true, "ipam": $dual}"#,
+        )],
+        prepare: BRIDGE,
+        floor: &[
+            (
+                "ADD",
+                &[BRIDGE_ADD_DUAL, "lease-add $leases 10.$n.0.2 fd00:$n::2"],
+            ),
+            (
+                "CHECK",
+                &[BRIDGE_CHECK, "lease-check $leases 10.$n.0.2 fd00:$n::2"],
+            ),
+            ("DEL", &[LINK_DEL, "lease-del $leases 10.$n.0.2 fd00:$n::2"]),
+        ],
+        ..CASE
+    },
+    Case {
+        name: "static",
+        chain: &[(
+            "static",
+            r#"{"ipam": {"type": "static", "addresses": [{"address": "10.9.0.2/24", "gateway": "10.9.0.1"}],
+                "routes": [{"dst": "0.0.0.0/0"}]}}"#,
+        )],
+        floor: &[("ADD", &[]), ("DEL", &[])],
+        ..CASE
+    },
+    // The plugins that make, or take, one interface: IPv4 by host-local, since all alike wait for an IPv6 address of a
+    // link that leaves the host.
+    Case {
+        name: "ptp",
+        chain: &[("ptp", r#"{"ipam": $ipv4}"#)],
+        floor: &[
+            ("ADD", &[PTP_ADD, LEASE_ADD]),
+            ("DEL", &[LINK_DEL, LEASE_DEL]),
+        ],
+        ..CASE
+    },
+    Case {
+        name: "macvlan",
+        chain: &[(
+            "macvlan",
+            r#"{"ipam": $ipv4, "master": "$link", "mode": "bridge"}"#,
+        )],
+        prepare: LINK,
+        floor: &[
+            ("ADD", &[MACVLAN_ADD, LEASE_ADD]),
+            ("DEL", &[LINK_DEL, LEASE_DEL]),
+        ],
+        ..CASE
+    },
+    Case {
+        name: "host-device",
+        chain: &[("host-device", r#"{"ipam": $ipv4, "device": "$link"}"#)],
+        prepare: LINK,
+        floor: &[
+            ("ADD", &[DEVICE_ADD, LEASE_ADD]),
+            ("DEL", &[DEVICE_DEL, LEASE_DEL]),
+        ],
+        ..CASE
+    },
+    Case {
+        name: "tap",
+        chain: &[("tap", r#"{"ipam": $ipv4}"#)],
+        floor: &[
+            ("ADD", &[TAP_ADD, LEASE_ADD]),
+            ("DEL", &[LINK_DEL, LEASE_DEL]),
+        ],
+        ..CASE
+    },
+    Case {
+        name: "vlan",
+        needs: &["vlan"],
+        chain: &[("vlan", r#"{"ipam": $ipv4, "master": "$link", "vlanId": 7}"#)],
+        prepare: LINK,
+        floor: &[
+            ("ADD", &[VLAN_ADD, LEASE_ADD]),
+            ("DEL", &[LINK_DEL, LEASE_DEL]),
+        ],
+        ..CASE
+    },
+    Case {
+        name: "ipvlan",
+        needs: &["ipvlan"],
+        chain: &[(
+            "ipvlan",
+            r#"{"ipam": $ipv4, "master": "$link", "mode": "l2"}"#,
+        )],
+        prepare: LINK,
+        floor: &[
+            ("ADD", &[IPVLAN_ADD, LEASE_ADD]),
+            ("DEL", &[LINK_DEL, LEASE_DEL]),
+        ],
+        ..CASE
+    },
+    Case {
+        name: "dummy",
+        needs: &["dummy"],
+        chain: &[("dummy", r#"{"ipam": $ipv4}"#)],
+        floor: &[
+            ("ADD", &[DUMMY_ADD, LEASE_ADD]),
+            ("DEL", &[LINK_DEL, LEASE_DEL]),
+        ],
+        ..CASE
+    },
+    // Plugins that change an interface which others made. bandwidth is measured in the chain of Kubernetes only: the
+    // peer's leaves the interface shaped, for others to delete.
+    Case {
+        name: "tuning",
+        chain: &[(
+            "tuning",
+            r#"{"prevResult": $attached, "sysctl": {"net.core.somaxconn": "500"}, "mtu": 1400, "promisc": true}"#,
+        )],
+        prepare: ATTACHED,
+        ..CASE
+    },
+    Case {
+        name: "sbr",
+        chain: &[("sbr", r#"{"prevResult": $attached}"#)],
+        prepare: ATTACHED,
+        // The peer's leaves its routes to go with the interface, and has no CHECK.
+        peer_verbs: &[],
+        ..CASE
+    },
+    Case {
+        name: "vrf",
+        needs: &["vrf"],
+        chain: &[("vrf", r#"{"prevResult": $attached, "vrfname": "blue"}"#)],
+        prepare: ATTACHED,
+        ..CASE
+    },
+    // Packet filters, with both backends. The peer's package has iptables only: nf_tables is compared with that.
+    Case {
+        name: "bridge+ipMasq iptables",
+        chain: &[("bridge", MASQUERADE_IPTABLES)],
+        prepare: BRIDGE,
+        ..CASE
+    },
+    Case {
+        name: "bridge+ipMasq nftables",
+        chain: &[("bridge", MASQUERADE_NFTABLES)],
+        prepare: BRIDGE,
+        floor: &[
+            (
+                "ADD",
+                &[
+                    BRIDGE_ADD,
+                    LEASE_ADD,
+                    "masquerade-add /run/floor-masquerade 10.$n.0.2/16",
+                ],
+            ),
+            (
+                "DEL",
+                &[LINK_DEL, LEASE_DEL, "masquerade-del /run/floor-masquerade"],
+            ),
+        ],
+        ..CASE
+    },
+    Case {
+        name: "portmap iptables",
+        chain: &[("portmap", PORTMAP_IPTABLES)],
+        peer_verbs: WITHOUT_CHECK,
+        ..CASE
+    },
+    Case {
+        name: "portmap nftables",
+        chain: &[("portmap", PORTMAP_NFTABLES)],
+        peer_verbs: WITHOUT_CHECK,
+        floor: &[
+            (
+                "ADD",
+                &["portmap-add /run/floor-portmap 10.$n.0.2/16 800$n"],
+            ),
+            ("DEL", &["portmap-del /run/floor-portmap"]),
+        ],
+        ..CASE
+    },
+    Case {
+        name: "portmap by map",
+        chain: &[("portmap", PORTMAP_MAP)],
+        peer_verbs: WITHOUT_CHECK,
+        ..CASE
+    },
+    Case {
+        name: "firewall iptables",
+        chain: &[("firewall", FIREWALL_IPTABLES)],
+        ..CASE
+    },
+    Case {
+        name: "firewall nftables",
+        chain: &[("firewall", FIREWALL_NFTABLES)],
+        ..CASE
+    },
+    Case {
+        name: "Kubernetes chain iptables",
+        chain: &[
+            ("bridge", MASQUERADE_IPTABLES),
+            ("portmap", PORTMAP_IPTABLES),
+            ("bandwidth", BANDWIDTH),
+            ("firewall", FIREWALL_IPTABLES),
+            ("tuning", TUNING),
+        ],
+        prepare: BRIDGE,
+        peer_verbs: WITHOUT_CHECK,
+        ..CASE
+    },
+    Case {
+        name: "Kubernetes chain nftables",
+        chain: &[
+            ("bridge", MASQUERADE_NFTABLES),
+            ("portmap", PORTMAP_NFTABLES),
+            ("bandwidth", BANDWIDTH),
+            ("firewall", FIREWALL_NFTABLES),
+            ("tuning", TUNING),
+        ],
+        prepare: BRIDGE,
+        peer_verbs: WITHOUT_CHECK,
+        ..CASE
+    },
+];

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use crate::Outcome;
+use anyhow::{Context, Result, bail};
+
+use crate::commands;
 
 /// A call of a program, repeatable: standard input and output are files.
 pub(crate) struct Call {
@@ -18,48 +20,50 @@ pub(crate) struct Call {
 
 impl Call {
     /// A program with arguments and no input.
-    pub(crate) fn plain(program: &Path, arguments: &[String], scratch: &Path) -> Call {
+    pub(crate) fn plain(program: &Path, arguments: Vec<String>, scratch: &Path) -> Call {
         Call {
             program: program.to_path_buf(),
-            arguments: arguments.to_vec(),
+            arguments,
             env: Vec::new(),
             stdin: PathBuf::from("/dev/null"),
             stdout: scratch.join("stdout"),
         }
     }
 
-    /// std starts this by posix_spawn: nothing in it asks for more.
-    fn command(&self, program: &Path, arguments: &[String]) -> Outcome<Command> {
-        let open = |path: &Path, file: std::io::Result<File>| {
-            file.map_err(|err| format!("{}: {err}", path.display()))
-        };
+    /// Runs `program` in place of the call's own; milliseconds from start to exit.
+    fn run(&self, program: &Path, arguments: &[String]) -> Result<f64> {
+        let stdin = File::open(&self.stdin).with_context(|| self.stdin.display().to_string())?;
+        let stdout =
+            File::create(&self.stdout).with_context(|| self.stdout.display().to_string())?;
+        // std starts this by posix_spawn: nothing in it asks for more.
         let mut command = Command::new(program);
         command
             .args(arguments)
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .envs(self.env.iter().map(|(key, value)| (key, value)))
-            .stdin(open(&self.stdin, File::open(&self.stdin))?)
-            .stdout(open(&self.stdout, File::create(&self.stdout))?)
+            .stdin(stdin)
+            .stdout(stdout)
             .stderr(Stdio::null());
-        Ok(command)
-    }
-
-    /// From start to exit, in milliseconds.
-    pub(crate) fn time(&self) -> Outcome<f64> {
-        let mut command = self.command(&self.program, &self.arguments)?;
         let started = Instant::now();
         let status = command.status();
         let elapsed = started.elapsed();
-        match status {
-            Ok(status) if status.success() => Ok(elapsed.as_secs_f64() * 1000.0),
-            Ok(status) => Err(format!(
-                "{}: {status}: {}",
-                self.shown(),
-                self.output().trim()
-            )),
-            Err(err) => Err(format!("{}: {err}", self.shown())),
+        let status = status.with_context(|| format!("{} {:?}", program.display(), self.env))?;
+        if !status.success() {
+            let output = self.output();
+            bail!(
+                "{:?} {} {arguments:?}: {status}: {}",
+                self.env,
+                program.display(),
+                output.trim()
+            );
         }
+        Ok(elapsed.as_secs_f64() * 1000.0)
+    }
+
+    /// From start to exit, in milliseconds.
+    pub(crate) fn time(&self) -> Result<f64> {
+        self.run(&self.program, &self.arguments)
     }
 
     /// What the last run wrote.
@@ -67,79 +71,36 @@ impl Call {
         fs::read_to_string(&self.stdout).unwrap_or_default()
     }
 
-    fn shown(&self) -> String {
-        let env: Vec<String> = self
-            .env
-            .iter()
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect();
-        format!(
-            "{} {} {}",
-            env.join(" "),
-            self.program.display(),
-            self.arguments.join(" ")
-        )
+    /// Runs the call under another program that writes what it finds out to a file; what is in the file.
+    fn run_under(&self, program: &Path, arguments: &[&str], suffix: &str) -> Result<String> {
+        let file = self.stdout.with_extension(suffix);
+        let mut all: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
+        all.extend([
+            file.display().to_string(),
+            self.program.display().to_string(),
+        ]);
+        self.run(program, &all)?;
+        fs::read_to_string(&file).with_context(|| file.display().to_string())
     }
 
     /// The largest resident set of any process of the call, in KiB. `floor` starts it: see there.
-    pub(crate) fn peak_memory(&self, floor: &Path) -> Outcome<u64> {
-        let note = self.stdout.with_extension("rss");
-        let arguments = [
-            "rss".into(),
-            note.display().to_string(),
-            self.program.display().to_string(),
-        ];
-        let status = self
-            .command(floor, &arguments)?
-            .status()
-            .map_err(|err| format!("{}: {err}", floor.display()))?;
-        if !status.success() {
-            return Err(format!(
-                "{}: {status}: {}",
-                self.shown(),
-                self.output().trim()
-            ));
-        }
-        let text = fs::read_to_string(&note).map_err(|err| format!("{}: {err}", note.display()))?;
-        text.trim()
-            .parse()
-            .map_err(|err| format!("{}: {err}", note.display()))
+    pub(crate) fn peak_memory(&self, floor: &Path) -> Result<u64> {
+        let text = self.run_under(floor, &["rss"], "rss")?;
+        text.trim().parse().context("the memory that floor tells")
     }
 
     /// How many programs the call executes, itself included.
-    pub(crate) fn processes(&self) -> Outcome<usize> {
-        let note = self.stdout.with_extension("strace");
-        let mut arguments: Vec<String> = ["-f", "-qq", "-e", "trace=execve,execveat", "-o"]
-            .map(String::from)
-            .to_vec();
-        arguments.extend([
-            note.display().to_string(),
-            self.program.display().to_string(),
-        ]);
-        let strace = crate::commands::which("strace").ok_or("strace is missing")?;
-        let status = self
-            .command(&strace, &arguments)?
-            .status()
-            .map_err(|err| format!("{}: {err}", strace.display()))?;
-        if !status.success() {
-            return Err(format!(
-                "{}: {status}: {}",
-                self.shown(),
-                self.output().trim()
-            ));
-        }
-        let trace =
-            fs::read_to_string(&note).map_err(|err| format!("{}: {err}", note.display()))?;
-        Ok(executed(&trace))
+    pub(crate) fn processes(&self) -> Result<usize> {
+        let strace = commands::which("strace").context("strace is missing")?;
+        let arguments = ["-f", "-qq", "-e", "trace=execve,execveat", "-o"];
+        Ok(executed(&self.run_under(&strace, &arguments, "strace")?))
     }
 }
 
 /// The successful executions in a trace, also those whose line was cut in two by another process.
 fn executed(trace: &str) -> usize {
-    trace
-        .lines()
-        .filter(|line| line.contains("exec") && line.trim_end().ends_with("= 0"))
-        .count()
+    let is_executed = |line: &&str| line.contains("exec") && line.trim_end().ends_with("= 0");
+    trace.lines().filter(is_executed).count()
 }
 
 /// The middle value.

@@ -3,12 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use testkit::Host;
 
-use super::cases::{Case, ChainLink, Side, Step};
+use super::cases::Case;
 use super::measure::{Call, median};
-use crate::{Outcome, project};
+use super::side::Side;
+use crate::project;
 
 /// The programs that measure.
 pub(crate) struct Tools {
@@ -16,10 +18,19 @@ pub(crate) struct Tools {
     pub(crate) empty: PathBuf,
 }
 
-/// What was measured of one side's step.
+impl Tools {
+    pub(crate) fn in_dir(dir: &Path) -> Tools {
+        Tools {
+            floor: dir.join("floor"),
+            empty: dir.join("empty"),
+        }
+    }
+}
+
+/// What was measured of one side's verb.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sample {
-    /// Each round, in milliseconds.
+    /// Milliseconds, by round.
     pub(crate) times: Vec<f64>,
     /// KiB.
     pub(crate) memory: u64,
@@ -41,10 +52,10 @@ pub(crate) struct Figures {
     pub(crate) peer: Option<Sample>,
     /// Milliseconds.
     pub(crate) floor: Option<f64>,
-    /// The bare deletion of a veth pair, part of the floor of DEL, in milliseconds.
-    pub(crate) veth_delete: Option<f64>,
-    /// Measured on another kernel than the rest.
-    pub(crate) elsewhere: bool,
+    /// The first of the floor's commands of DEL, the bare deletion of the link, in milliseconds.
+    pub(crate) bare_delete: Option<f64>,
+    /// Whether it was measured in User Mode Linux.
+    pub(crate) uml: bool,
 }
 
 impl Figures {
@@ -66,14 +77,14 @@ impl Figures {
         json!({
             "case": self.case, "verb": self.verb, "ours": sample(&self.ours),
             "peer": self.peer.as_ref().map(sample), "faster": self.ratio(), "floor_ms": self.floor,
-            "veth_delete_ms": self.veth_delete, "elsewhere": self.elsewhere
+            "veth_delete_ms": self.bare_delete, "uml": self.uml
         })
     }
 
-    /// Reads what [`Figures::to_json`] wrote on another kernel, of one of `cases`.
+    /// Reads what [`Figures::to_json`] wrote in User Mode Linux, of one of `cases`.
     pub(crate) fn from_json(row: &Value, cases: &[&Case]) -> Option<Figures> {
         let case = cases.iter().find(|case| row["case"] == case.name)?;
-        let step = case.steps.iter().find(|step| row["verb"] == step.verb)?;
+        let verb = case.verbs.iter().find(|verb| row["verb"] == **verb)?;
         let sample = |sample: &Value| {
             Some(Sample {
                 times: vec![sample["median_ms"].as_f64()?],
@@ -83,12 +94,12 @@ impl Figures {
         };
         Some(Figures {
             case: case.name,
-            verb: step.verb,
+            verb,
             ours: sample(&row["ours"])?,
             peer: sample(&row["peer"]),
             floor: row["floor_ms"].as_f64(),
-            veth_delete: row["veth_delete_ms"].as_f64(),
-            elsewhere: true,
+            bare_delete: row["veth_delete_ms"].as_f64(),
+            uml: true,
         })
     }
 }
@@ -98,282 +109,243 @@ struct Runner<'a> {
     side: Side,
     case: &'a Case,
     dir: PathBuf,
-    scratch: PathBuf,
     /// The result of the last ADD, for CHECK and DEL.
     added: Option<Value>,
-    /// One for each step; `None` if it does not have the verb.
+    /// By verb of the case; `None` if this side does not have the verb.
     samples: Vec<Option<Sample>>,
 }
 
 impl<'a> Runner<'a> {
-    fn new(
-        host: &Host,
-        case: &'a Case,
-        tag: &'static str,
-        number: u8,
-        dir: PathBuf,
-    ) -> Outcome<Runner<'a>> {
-        let scratch = host.dir().join(tag);
-        fs::create_dir_all(&scratch).map_err(|err| format!("{}: {err}", scratch.display()))?;
-        let side = side(host, case, tag, number)?;
+    fn new(side: Side, case: &'a Case, dir: PathBuf) -> Runner<'a> {
+        let has = |verb: &&str| side.tag == "ours" || case.peer_verbs.contains(verb);
         let samples = case
-            .steps
+            .verbs
             .iter()
-            .map(|step| (tag == "ours" || step.peer).then(Sample::default))
+            .map(|verb| has(verb).then(Sample::default))
             .collect();
-        Ok(Runner {
+        Runner {
             side,
             case,
             dir,
-            scratch,
             added: None,
             samples,
-        })
+        }
     }
 
-    /// The call of a step for one plugin of the chain, with its input written down.
-    fn call(&self, step: &Step, plugin: &ChainLink, previous: Option<&Value>) -> Outcome<Call> {
-        let mut config = (plugin.config)(&self.side);
-        if let Some(version) = step.version {
-            config["cniVersion"] = version.into();
-        }
+    /// The call of a verb for one plugin of the chain, with its input written to a file.
+    fn call(
+        &self,
+        verb: &str,
+        (plugin, keys): (&str, &str),
+        previous: Option<&Value>,
+    ) -> Result<Call> {
+        let version = if matches!(verb, "STATUS" | "GC") {
+            "1.1.0"
+        } else {
+            "1.0.0"
+        };
+        let mut config = self.side.config(plugin, keys, version)?;
         if let Some(previous) = previous {
             config["prevResult"] = previous.clone();
         }
-        if step.verb == "GC" {
+        if verb == "GC" {
             config["cni.dev/valid-attachments"] = json!([]);
         }
-        let stdin = self.scratch.join("stdin");
-        fs::write(&stdin, config.to_string())
-            .map_err(|err| format!("{}: {err}", stdin.display()))?;
+        let stdin = self.side.scratch.join("stdin");
+        fs::write(&stdin, config.to_string()).with_context(|| stdin.display().to_string())?;
         let container = &self.side.container;
         Ok(Call {
-            program: self.dir.join(plugin.plugin),
+            program: self.dir.join(plugin),
             arguments: Vec::new(),
             env: vec![
-                ("CNI_COMMAND", step.verb.to_owned()),
+                ("CNI_COMMAND", verb.to_owned()),
                 ("CNI_CONTAINERID", container.id().to_owned()),
                 ("CNI_NETNS", container.netns().display().to_string()),
                 ("CNI_IFNAME", "eth0".into()),
                 ("CNI_PATH", self.dir.display().to_string()),
             ],
             stdin,
-            stdout: self.scratch.join("stdout"),
+            stdout: self.side.scratch.join("stdout"),
         })
     }
 
-    /// Does `measure` with each call of step `index`, as a runtime makes them for a chain, and keeps what ADD
-    /// answers. What was measured, in the order of the calls; `None` if this side does not have the verb.
-    fn step<T>(
-        &mut self,
-        index: usize,
-        mut measure: impl FnMut(&Call) -> Outcome<T>,
-    ) -> Outcome<Option<Vec<T>>> {
-        let step = &self.case.steps[index];
-        if self.samples[index].is_none() {
-            return Ok(None);
-        }
-        let mut plugins: Vec<&ChainLink> = self.case.chain.iter().collect();
-        if step.verb == "DEL" {
-            plugins.reverse();
-        }
-        let mut previous = match step.verb {
-            "CHECK" | "DEL" => self.added.clone(),
-            _ => None,
-        };
-        let mut measured = Vec::new();
-        for plugin in plugins {
-            let call = self.call(step, plugin, previous.as_ref())?;
-            measured.push(measure(&call)?);
-            if step.verb == "ADD" {
-                let result = serde_json::from_str(&call.output())
-                    .map_err(|err| format!("ADD's result: {err}"))?;
-                previous = Some(result);
-            }
-        }
-        if step.verb == "ADD" {
-            self.added = previous;
-        }
-        Ok(Some(measured))
-    }
-
-    /// The same, and puts what was measured into the step's sample.
+    /// Does `measure` with each call of a verb, as a runtime makes them for a chain, and gives `put` what was measured,
+    /// in the order of the calls. Nothing if this side does not have the verb.
     fn sample<T>(
         &mut self,
         index: usize,
-        measure: impl FnMut(&Call) -> Outcome<T>,
+        measure: impl Fn(&Call) -> Result<T>,
         put: impl FnOnce(&mut Sample, Vec<T>),
-    ) -> Outcome {
-        let measured = self.step(index, measure)?;
-        if let (Some(measured), Some(sample)) = (measured, self.samples[index].as_mut()) {
+    ) -> Result<()> {
+        if self.samples[index].is_none() {
+            return Ok(());
+        }
+        let verb = self.case.verbs[index];
+        let mut chain: Vec<_> = self.case.chain.to_vec();
+        if verb == "DEL" {
+            chain.reverse();
+        }
+        let mut previous = self
+            .added
+            .clone()
+            .filter(|_| matches!(verb, "CHECK" | "DEL"));
+        let mut measured = Vec::new();
+        for plugin in chain {
+            let call = self.call(verb, plugin, previous.as_ref())?;
+            measured.push(measure(&call)?);
+            if verb == "ADD" {
+                previous = Some(serde_json::from_str(&call.output()).context("the result of ADD")?);
+            }
+        }
+        if verb == "ADD" {
+            self.added = previous;
+        }
+        if let Some(sample) = &mut self.samples[index] {
             put(sample, measured);
         }
         Ok(())
     }
 }
 
-/// The floor's side: bare operations, summed up.
-struct Bare {
+/// The floor's side: bare operations.
+struct Bare<'a> {
     side: Side,
-    scratch: PathBuf,
-    /// For each step, for each of its commands, each round's milliseconds.
+    case: &'a Case,
+    program: &'a Path,
+    /// Milliseconds by verb, command and round.
     times: Vec<Vec<Vec<f64>>>,
 }
 
-impl Bare {
-    fn step(&mut self, index: usize, step: &Step, tools: &Tools) -> Outcome {
-        let Some(floor) = step.floor else {
-            return Ok(());
-        };
-        for (number, arguments) in floor(&self.side).iter().enumerate() {
-            let call = Call::plain(&tools.floor, arguments, &self.scratch);
+impl Bare<'_> {
+    fn sample(&mut self, index: usize) -> Result<()> {
+        let commands = self
+            .case
+            .floor_of(self.case.verbs[index])
+            .unwrap_or_default();
+        self.times[index].resize(commands.len(), Vec::new());
+        for (number, command) in commands.iter().enumerate() {
+            let command = self.side.fill(command).replace(';', " ;");
+            let words = command.split_whitespace().map(String::from).collect();
+            let call = Call::plain(self.program, words, &self.side.scratch);
             call.time()?;
             let nanoseconds: f64 = call
                 .output()
                 .trim()
                 .parse()
-                .map_err(|err| format!("floor's answer: {err}"))?;
-            let commands = &mut self.times[index];
-            if commands.len() <= number {
-                commands.push(Vec::new());
-            }
-            commands[number].push(nanoseconds / 1e6);
+                .context("the answer of floor")?;
+            self.times[index][number].push(nanoseconds / 1e6);
         }
         Ok(())
     }
-
-    fn forget(&mut self) {
-        self.times.iter_mut().for_each(Vec::clear);
-    }
 }
 
-fn side(host: &Host, case: &Case, tag: &'static str, number: u8) -> Outcome<Side> {
-    let container = host
-        .try_container(tag)
-        .map_err(|err| format!("container {tag}: {err}"))?;
-    let side = Side {
-        tag,
-        number,
-        container,
-    };
-    (case.prepare)(host, &side)?;
-    Ok(side)
-}
-
-/// Measures all steps of a case.
+/// Measures all verbs of a case.
 pub(crate) fn case(
     host: &Host,
     case: &Case,
     peer: Option<&Path>,
     tools: &Tools,
     rounds: usize,
-) -> Outcome<Vec<Figures>> {
-    let mut runners = vec![Runner::new(host, case, "ours", 1, project::bin())?];
+) -> Result<Vec<Figures>> {
+    let mut runners = vec![Runner::new(
+        Side::new(host, case, "ours", 1)?,
+        case,
+        project::bin(),
+    )];
     let has_all = |dir: &&Path| {
-        let mut chain = case.chain.iter();
-        chain.all(|link| dir.join(link.plugin).is_file())
+        case.chain
+            .iter()
+            .all(|(plugin, _)| dir.join(plugin).is_file())
     };
     if let Some(dir) = peer.filter(has_all) {
-        runners.push(Runner::new(host, case, "peer", 2, dir.to_path_buf())?);
+        runners.push(Runner::new(
+            Side::new(host, case, "peer", 2)?,
+            case,
+            dir.to_path_buf(),
+        ));
     }
     let mut bare = Bare {
-        side: side(host, case, "floor", 3)?,
-        scratch: host.dir().join("ours"),
-        times: vec![Vec::new(); case.steps.len()],
+        side: Side::new(host, case, "floor", 3)?,
+        case,
+        program: &tools.floor,
+        times: vec![Vec::new(); case.verbs.len()],
     };
-    // Bridges, directories and caches of the first round are not the second's. It is also where the rest is told.
-    for index in 0..case.steps.len() {
-        for runner in &mut runners {
-            runner.sample(
-                index,
-                |call| call.peak_memory(&tools.floor),
-                |sample, all| sample.memory = all.into_iter().max().unwrap_or(0),
-            )?;
-        }
-        bare.step(index, &case.steps[index], tools)?;
-    }
-    for index in 0..case.steps.len() {
-        for runner in &mut runners {
-            runner.sample(index, Call::processes, |sample, all| {
-                sample.processes = all.into_iter().sum();
-            })?;
-        }
-    }
-    bare.forget();
+    warm_up(&mut runners, &mut bare, tools)?;
     let mut empty = Vec::new();
     for round in 0..rounds {
-        for (index, step) in case.steps.iter().enumerate() {
-            // Who goes first changes, since each is slowed by what the one before has left to the kernel.
+        for index in 0..case.verbs.len() {
+            // The order changes, since each is slowed by what the one before has left to the kernel.
             let turns = runners.len() + 1;
             for turn in 0..turns {
                 match runners.get_mut((turn + round) % turns) {
                     Some(runner) => runner.sample(index, Call::time, |sample, all| {
                         sample.times.push(all.into_iter().sum());
                     })?,
-                    None => bare.step(index, step, tools)?,
+                    None => bare.sample(index)?,
                 }
             }
         }
-        empty.push(Call::plain(&tools.empty, &[], &bare.scratch).time()?);
+        empty.push(Call::plain(&tools.empty, Vec::new(), &bare.side.scratch).time()?);
     }
-    let figures = gather(case, &runners, &bare, median(&empty));
-    clean(host, &runners, &bare)?;
+    let figures = gather(&runners, &bare, median(&empty));
+    runners
+        .iter()
+        .try_for_each(|runner| runner.side.clean(host))?;
+    bare.side.clean(host)?;
     Ok(figures)
 }
 
-fn gather(case: &Case, runners: &[Runner<'_>], bare: &Bare, empty: f64) -> Vec<Figures> {
-    let row = |(index, step): (usize, &Step)| {
+/// The first rounds, in which bridges, directories and caches appear; memory and processes are measured in them.
+fn warm_up(runners: &mut [Runner<'_>], bare: &mut Bare<'_>, tools: &Tools) -> Result<()> {
+    let verbs = bare.case.verbs.len();
+    for index in 0..verbs {
+        for runner in &mut *runners {
+            runner.sample(
+                index,
+                |call| call.peak_memory(&tools.floor),
+                |sample, all| sample.memory = all.into_iter().max().unwrap_or(0),
+            )?;
+        }
+        bare.sample(index)?;
+    }
+    for index in 0..verbs {
+        for runner in &mut *runners {
+            runner.sample(index, Call::processes, |sample, all| {
+                sample.processes = all.into_iter().sum()
+            })?;
+        }
+    }
+    bare.times.iter_mut().for_each(Vec::clear);
+    Ok(())
+}
+
+fn gather(runners: &[Runner<'_>], bare: &Bare<'_>, empty: f64) -> Vec<Figures> {
+    let row = |(index, verb): (usize, &&'static str)| {
         let ours = runners[0].samples[index].clone().unwrap_or_default();
         let commands: Vec<f64> = bare.times[index]
             .iter()
             .map(|times| median(times))
             .collect();
-        let floor = step
-            .floor
-            .map(|_| commands.iter().sum::<f64>() + empty * ours.processes as f64);
+        let floor = commands.iter().sum::<f64>() + empty * ours.processes as f64;
         Figures {
-            case: case.name,
-            verb: step.verb,
+            case: bare.case.name,
+            verb,
             peer: runners
                 .get(1)
                 .and_then(|runner| runner.samples[index].clone()),
-            veth_delete: step
-                .veth_delete
-                .then(|| commands.first().copied())
-                .flatten(),
+            bare_delete: commands.first().copied().filter(|_| *verb == "DEL"),
             ours,
-            floor,
-            elsewhere: false,
+            floor: bare.case.floor_of(verb).map(|_| floor),
+            uml: false,
         }
     };
-    case.steps.iter().enumerate().map(row).collect()
+    bare.case.verbs.iter().enumerate().map(row).collect()
 }
 
-/// The next case finds the host as this one did.
-fn clean(host: &Host, runners: &[Runner<'_>], bare: &Bare) -> Outcome {
-    use testkit::Node;
-    for side in runners
-        .iter()
-        .map(|runner| &runner.side)
-        .chain([&bare.side])
-    {
-        if host.link(&side.bridge()).is_some() {
-            host.try_command(&["ip", "link", "del", &side.bridge()])?;
-        }
-        if Path::new(&side.leases()).exists() {
-            fs::remove_dir_all(side.leases()).map_err(|err| format!("{}: {err}", side.leases()))?;
-        }
-    }
-    Ok(())
-}
-
-/// The time of an empty process.
-pub(crate) fn empty(tools: &Tools, rounds: usize) -> Outcome<f64> {
-    let scratch = std::env::temp_dir();
-    let mut call = Call::plain(&tools.empty, &[], &scratch);
+/// The time of an empty process, in milliseconds.
+pub(crate) fn empty(tools: &Tools, rounds: usize) -> Result<f64> {
+    let mut call = Call::plain(&tools.empty, Vec::new(), Path::new("/"));
     call.stdout = PathBuf::from("/dev/null");
-    let times = (0..rounds)
-        .map(|_| call.time())
-        .collect::<Outcome<Vec<f64>>>()?;
+    let times: Vec<f64> = (0..rounds).map(|_| call.time()).collect::<Result<_>>()?;
     Ok(median(&times))
 }

@@ -1,19 +1,20 @@
 //! The case `filters at scale`: masquerade and port mappings where thousands of containers have some already.
 //!
-//! Each size has a host of its own, filled with rules in the form that the plugins make, many at a time.
+//! Each size has a host of its own, filled with rules in the form that the plugins make, in one go.
 
 use std::path::Path;
+use std::process::Command;
 
+use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use testkit::{Container, Host, Plugin};
+use testkit::{Host, Plugin};
 
-use super::cases::{Case, Side, filters};
+use super::cases::{CASES, Case};
 use super::run::{self, Figures, Sample, Tools};
-use super::table;
+use super::side::Side;
+use super::table::table;
 use super::targets::Target;
-use crate::{Outcome, project};
-
-mod crowd;
+use crate::{commands, project};
 
 /// The name on the command line.
 pub(crate) const NAME: &str = "filters at scale";
@@ -21,52 +22,83 @@ pub(crate) const NAME: &str = "filters at scale";
 /// Attachments that are there already.
 const SIZES: [u32; 3] = [0, 1_000, 5_000];
 
-/// The verbs of the table.
-const VERBS: [&str; 2] = ["ADD", "DEL"];
-
-/// Rounds of a thorough and of a quick run; beside the peer, who takes seconds for each, and alone.
+/// Rounds of a thorough and of a quick run; beside the peer, which takes seconds for each, and alone.
 const ROUNDS: [(usize, usize); 2] = [(7, 3), (50, 15)];
 
-/// What there is much of.
+/// Rules in one of the plugins' forms.
 struct Form {
-    case: fn() -> Case,
-    /// By iptables, which the peer has as well.
-    iptables: bool,
-    fill: fn(&Host, u32) -> Outcome,
-    /// How many times that of none an operation may take at the largest size.
+    /// The case that is measured among them.
+    case: &'static str,
+    /// Whether the peer has it.
+    peer: bool,
+    /// The program that loads the rules, and the text before and after them.
+    load: &'static [&'static str],
+    around: (&'static str, &'static str),
+    /// The rules of one attachment. Variables: `$address`, `$port`, `$id` (64 hexadecimal digits), `$hex` (21).
+    rules: &'static str,
+    /// How many times that among none an operation may take at the largest size.
     most: Option<f64>,
 }
 
-const FORMS: [Form; 5] = [
+const NFT: &[&str] = &["nft", "-f"];
+const IPTABLES: &[&str] = &["iptables-restore", "--noflush"];
+
+const FORMS: &[Form] = &[
     Form {
-        case: || filters::masquerade(true),
-        iptables: true,
-        fill: crowd::masquerade_iptables,
+        case: "bridge+ipMasq iptables",
+        peer: true,
+        load: IPTABLES,
+        around: ("*nat\n", "COMMIT\n"),
+        rules: r#":CNI-000$hex - [0:0]
+-A CNI-000$hex -d 10.200.0.0/16 -m comment --comment "name: \"crowd\" id: \"$id\"" -j ACCEPT
+-A CNI-000$hex ! -d 224.0.0.0/4 -m comment --comment "name: \"crowd\" id: \"$id\"" -j MASQUERADE
+-A POSTROUTING -s $address/32 -m comment --comment "name: \"crowd\" id: \"$id\"" -j CNI-000$hex
+"#,
         most: None,
     },
     Form {
-        case: || filters::masquerade(false),
-        iptables: false,
-        fill: crowd::masquerade_nftables,
+        case: "bridge+ipMasq nftables",
+        peer: false,
+        load: NFT,
+        around: ("", ""),
+        rules: "add rule inet cni_plugins_masquerade masq_checks ip saddr $address ip daddr != 10.200.0.0/16 \
+                masquerade comment \"0123456789abcdef-$hex, net: crowd, if: eth0, id: $hex\"\n",
         most: Some(2.0),
     },
     Form {
-        case: || filters::portmap(true),
-        iptables: true,
-        fill: crowd::portmap_iptables,
+        case: "portmap iptables",
+        peer: true,
+        load: IPTABLES,
+        around: ("*nat\n", "COMMIT\n"),
+        rules: r#":CNI-DN-$hex - [0:0]
+-A CNI-DN-$hex -s 10.200.0.0/16 -p tcp -m tcp --dport $port -j CNI-HOSTPORT-SETMARK
+-A CNI-DN-$hex -s 127.0.0.1/32 -p tcp -m tcp --dport $port -j CNI-HOSTPORT-SETMARK
+-A CNI-DN-$hex -p tcp -m tcp --dport $port -j DNAT --to-destination $address:80
+-A CNI-HOSTPORT-DNAT -p tcp -m comment --comment "dnat name: \"crowd\" id: \"$id\"" -m multiport --dports $port -j CNI-DN-$hex
+"#,
         most: None,
     },
     Form {
-        case: || filters::portmap(false),
-        iptables: false,
-        fill: crowd::portmap_nftables,
+        case: "portmap nftables",
+        peer: false,
+        load: NFT,
+        around: ("", ""),
+        rules: r#"add rule ip cni_hostport hostports tcp dport $port dnat to $address:80 comment "$id"
+add rule ip cni_hostport masquerading ip saddr 10.200.0.0/16 ip daddr $address ct status dnat masquerade comment "$id"
+add rule ip cni_hostport masquerading ip saddr 127.0.0.1 ip daddr $address masquerade comment "$id"
+"#,
         most: Some(2.0),
     },
     Form {
-        case: filters::portmap_by_map,
-        iptables: false,
-        fill: crowd::portmap_map,
-        // Flat, but for what a measurement wavers.
+        case: "portmap by map",
+        peer: false,
+        load: NFT,
+        around: ("", ""),
+        rules: r#"add element ip cni_portmap by_port { tcp . $port comment "$id" : $address . 80 }
+add element ip cni_portmap from_localhost { $address comment "$id" }
+add element ip cni_portmap from_network_16 { 10.200.0.0 . $address comment "$id" }
+"#,
+        // Constant, but for the noise of a measurement.
         most: Some(1.25),
     },
 ];
@@ -82,7 +114,7 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// The largest size, in terms of none.
+    /// The time at the largest size, in terms of that among none.
     fn growth(&self) -> f64 {
         self.times[SIZES.len() - 1] / self.times[0]
     }
@@ -95,20 +127,22 @@ impl Row {
 }
 
 /// Measures all forms at all sizes.
-pub(crate) fn measure(peer: Option<&Path>, tools: &Tools, quick: bool) -> Outcome<Vec<Row>> {
+pub(crate) fn measure(peer: Option<&Path>, tools: &Tools, quick: bool) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for form in &FORMS {
-        let peer = peer.filter(|_| form.iptables);
+    for form in FORMS {
+        let peer = peer.filter(|_| form.peer);
         let (thorough, short) = ROUNDS[usize::from(peer.is_none())];
         let rounds = if quick { short } else { thorough };
+        let case = CASES
+            .iter()
+            .find(|case| case.name == form.case)
+            .context(form.case)?;
         let mut sizes = Vec::new();
         for size in SIZES {
-            let case = (form.case)();
             eprintln!("measuring {} among {size} ({rounds} rounds)", case.name);
-            let host =
-                Host::try_new().map_err(|err| format!("cannot make a private host: {err}"))?;
-            fill(&host, &case, form, size)?;
-            sizes.push(run::case(&host, &case, peer, tools, rounds)?);
+            let host = Host::try_new().context("cannot create a private host")?;
+            fill(&host, case, form, size)?;
+            sizes.push(run::case(&host, case, peer, tools, rounds)?);
         }
         rows.extend(gather(&sizes, form.most));
     }
@@ -116,49 +150,50 @@ pub(crate) fn measure(peer: Option<&Path>, tools: &Tools, quick: bool) -> Outcom
 }
 
 /// Has the plugin make its chains and tables once, then adds what `size` containers would have.
-fn fill(host: &Host, case: &Case, form: &Form, size: u32) -> Outcome {
-    let side = Side {
-        tag: "first",
-        number: 4,
-        container: container(host)?,
-    };
-    let link = &case.chain[0];
-    let plugin = Plugin::in_dir(project::bin(), link.plugin);
-    let config = (link.config)(&side);
+fn fill(host: &Host, case: &Case, form: &Form, size: u32) -> Result<()> {
+    let side = Side::new(host, case, "first", 4)?;
+    let (plugin, keys) = case.chain[0];
+    let config = side.config(plugin, keys, "1.0.0")?;
+    let plugin = Plugin::in_dir(project::bin(), plugin);
     for run in [
         plugin.add(&side.container, &config),
         plugin.del(&side.container, &config),
     ] {
         if !run.is_ok() {
-            return Err(run.report());
+            bail!("{}", run.report());
         }
     }
-    if size == 0 {
-        return Ok(());
-    }
-    (form.fill)(host, size)
+    let rules: String = (0..size).map(|number| rules(form, number)).collect();
+    let (before, after) = form.around;
+    let file = host.write("rules", format!("{before}{rules}{after}"));
+    commands::read(Command::new(form.load[0]).args(&form.load[1..]).arg(&file)).map(drop)
 }
 
-fn container(host: &Host) -> Outcome<Container> {
-    host.try_container("first")
-        .map_err(|err| format!("container first: {err}"))
+/// The rules of one attachment.
+fn rules(form: &Form, number: u32) -> String {
+    let address = format!("10.200.{}.{}", number / 250, number % 250 + 1);
+    form.rules
+        .replace("$address", &address)
+        // Above the ports that the cases map.
+        .replace("$port", &(10_000 + number).to_string())
+        .replace("$id", &format!("{number:064x}"))
+        .replace("$hex", &format!("{number:021x}"))
 }
-
-/// The time of one side, if it was measured.
-type Pick = fn(&Figures) -> Option<f64>;
 
 /// One row for each side and verb, of the figures of all sizes.
 fn gather(sizes: &[Vec<Figures>], most: Option<f64>) -> Vec<Row> {
-    let mut rows = Vec::new();
+    type Pick = fn(&Figures) -> Option<f64>;
     let picks: [(&str, Pick); 3] = [
         ("ours", |figures| Some(figures.ours.median())),
         ("peer", |figures| figures.peer.as_ref().map(Sample::median)),
         ("bare", |figures| figures.floor),
     ];
-    for verb in VERBS {
+    let mut rows = Vec::new();
+    for verb in ["ADD", "DEL"] {
+        let of_verb = |figures: &Vec<Figures>| figures.iter().position(|row| row.verb == verb);
         let of_verb: Vec<&Figures> = sizes
             .iter()
-            .filter_map(|figures| figures.iter().find(|figures| figures.verb == verb))
+            .filter_map(|figures| of_verb(figures).map(|index| &figures[index]))
             .collect();
         for (side, pick) in picks {
             let times: Vec<f64> = of_verb.iter().filter_map(|figures| pick(figures)).collect();
@@ -178,16 +213,12 @@ fn gather(sizes: &[Vec<Figures>], most: Option<f64>) -> Vec<Row> {
 
 /// The rows as a table.
 pub(crate) fn shown(rows: &[Row]) -> String {
-    let cells: Vec<Vec<String>> = rows
-        .iter()
-        .map(|row| {
-            let words = [row.case, row.verb, row.side].map(str::to_owned);
-            let times = row.times.iter().map(|time| format!("{time:.2}"));
-            let mut cells: Vec<String> = words.into_iter().chain(times).collect();
-            cells.push(format!("{:.2}x", row.growth()));
-            cells
-        })
-        .collect();
+    let cells = |row: &Row| {
+        let words = [row.case, row.verb, row.side].map(str::to_owned);
+        let times = row.times.map(|time| format!("{time:.2}"));
+        let growth = format!("{:.2}x", row.growth());
+        words.into_iter().chain(times).chain([growth]).collect()
+    };
     let head = [
         "ms among so many",
         "verb",
@@ -197,22 +228,20 @@ pub(crate) fn shown(rows: &[Row]) -> String {
         "5,000",
         "5,000 / none",
     ];
-    table::table(&head, &cells)
+    table(&head, rows.iter().map(cells))
 }
 
-/// Ours, judged.
+/// Judges ours.
 pub(crate) fn judge(rows: &[Row]) -> Vec<Target> {
     let target = |row: &Row| {
-        let most = row.most?;
-        let mut bare = rows.iter().filter(|other| other.side == "bare");
-        let bare = bare.find(|bare| (bare.case, bare.verb) == (row.case, row.verb));
-        let bare = bare.map(|bare| format!(" (the bare operation {:.2}x)", bare.growth()));
-        Some(Target {
-            what: format!("{} {} among 5,000", row.case, row.verb),
-            wanted: format!("at most {most}x that among none"),
-            is: format!("{:.2}x{}", row.growth(), bare.unwrap_or_default()),
-            met: row.growth() <= most,
-        })
+        let what = format!("{} {} among 5,000", row.case, row.verb);
+        let mut target = Target::at_most(what, row.growth(), row.most?, "x", "that among none");
+        let same =
+            |other: &&Row| (other.side, other.case, other.verb) == ("bare", row.case, row.verb);
+        if let Some(bare) = rows.iter().find(same) {
+            target.is += &format!(" (the bare operation {:.2}x)", bare.growth());
+        }
+        Some(target)
     };
     rows.iter().filter_map(target).collect()
 }
@@ -222,7 +251,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_has_a_goal_is_judged() {
+    fn only_rows_with_a_limit_are_judged() {
         let row = |side, last, most| Row {
             case: "portmap nftables",
             verb: "ADD",

@@ -1,8 +1,8 @@
 //! The case `bandwidth shaping`: whether a flow is held to the rate that was asked for.
 //!
 //! A TCP connection between a container and its host, as fast as it goes, in each direction. What comes out at the
-//! other end is counted for some seconds, after the bucket has run empty. This is no test: a machine that is busy
-//! with other things lets through less.
+//! other end is counted for some seconds, after the bucket has run empty. This is no test: a busy machine lets less
+//! through.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -10,12 +10,12 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Value, json};
 use testkit::{Container, Host, Node, Plugin};
 
-use super::table;
+use super::table::table;
 use super::targets::Target;
-use crate::Outcome;
 
 /// The name on the command line.
 pub(crate) const NAME: &str = "bandwidth shaping";
@@ -29,8 +29,11 @@ const TOLERANCE: f64 = 15.0;
 /// The bytes of a full Ethernet frame, which the kernel counts, for each of its TCP payload.
 const OVERHEAD: f64 = 1514.0 / 1448.0;
 
-/// Enough for the bucket to run empty, and for TCP to find its pace.
+/// Enough for the bucket to run empty, and for TCP to reach its rate.
 const WARM_UP: Duration = Duration::from_millis(700);
+
+const HOST: &str = "10.99.0.1";
+const CONTAINER: &str = "10.99.0.2";
 
 /// A measured flow.
 pub(crate) struct Flow {
@@ -48,10 +51,6 @@ impl Flow {
         (self.measured / self.wanted as f64 - 1.0) * 100.0
     }
 
-    fn is_held(&self) -> bool {
-        self.off().abs() <= TOLERANCE
-    }
-
     pub(crate) fn to_json(&self) -> Value {
         json!({
             "side": self.side, "direction": self.direction, "wanted_bits": self.wanted,
@@ -60,22 +59,24 @@ impl Flow {
     }
 }
 
-/// Measures all rates, with our binary of `dir` and with the peer's.
-pub(crate) fn measure(dir: &Path, peer: Option<&Path>, quick: bool) -> Outcome<Vec<Flow>> {
+/// Measures all rates with the binary of each side's directory.
+pub(crate) fn measure(sides: &[(&'static str, &Path)], quick: bool) -> Result<Vec<Flow>> {
     let time = Duration::from_secs(if quick { 1 } else { 4 });
     let mut flows = Vec::new();
-    for rate in RATES {
-        for (side, dir) in [("ours", Some(dir)), ("peer", peer)] {
-            let Some(dir) = dir.filter(|dir| dir.join("bandwidth").is_file()) else {
-                continue;
-            };
-            let shaped = Shaped::new(&Plugin::in_dir(dir, "bandwidth"), rate)?;
+    for wanted in RATES {
+        for (side, dir) in sides
+            .iter()
+            .filter(|(_, dir)| dir.join("bandwidth").is_file())
+        {
+            let shaped = Shaped::new(&Plugin::in_dir(*dir, "bandwidth"), wanted)?;
             for direction in ["to the container", "from the container"] {
-                let measured = shaped.flow(direction, time)?;
+                let measured = shaped
+                    .flow(direction, time)
+                    .with_context(|| format!("{NAME} {direction}"))?;
                 flows.push(Flow {
                     side,
                     direction,
-                    wanted: rate,
+                    wanted,
                     measured,
                 });
             }
@@ -90,14 +91,12 @@ struct Shaped {
     host: Host,
 }
 
-const HOST: &str = "10.99.0.1";
-const CONTAINER: &str = "10.99.0.2";
-
 impl Shaped {
-    fn new(plugin: &Plugin, rate: u64) -> Outcome<Shaped> {
-        let host = Host::try_new().map_err(|err| format!("cannot make a private host: {err}"))?;
+    fn new(plugin: &Plugin, rate: u64) -> Result<Shaped> {
+        let host = Host::try_new().context("cannot create a private host")?;
         let container = testkit::wire(&host, "veth1", "c1", &[&format!("{CONTAINER}/24")]);
-        host.try_command(&["ip", "addr", "add", &format!("{HOST}/24"), "dev", "veth1"])?;
+        host.try_command(&["ip", "addr", "add", &format!("{HOST}/24"), "dev", "veth1"])
+            .map_err(|err| anyhow!(err))?;
         let burst = rate / 10;
         let config = json!({
             "cniVersion": "1.0.0", "name": "shaping", "type": "bandwidth",
@@ -109,40 +108,34 @@ impl Shaped {
         });
         let run = plugin.add(&container, &config);
         if !run.is_ok() {
-            return Err(run.report());
+            bail!("{}", run.report());
         }
         Ok(Shaped { container, host })
     }
 
     /// Bits per second that arrive.
-    fn flow(&self, direction: &str, time: Duration) -> Outcome<f64> {
-        let failed = |what: &str| {
-            let what = format!("{NAME} {direction}: {what}");
-            move |err: std::io::Error| format!("{what}: {err}")
-        };
+    fn flow(&self, direction: &str, time: Duration) -> Result<f64> {
         // A socket stays in the namespace that it was made in.
         let listen = |at: &str| TcpListener::bind((at, 0));
         let connect = |to: SocketAddr| TcpStream::connect_timeout(&to, Duration::from_secs(5));
-        let is_ingress = direction == "to the container";
-        let listener = match is_ingress {
+        let to_container = direction == "to the container";
+        let listener = match to_container {
             true => self.container.enter(|| listen(CONTAINER)),
             false => self.host.enter(|| listen(HOST)),
-        }
-        .map_err(failed("listen"))?;
-        let address = listener.local_addr().map_err(failed("listen"))?;
-        let mut sender = match is_ingress {
+        }?;
+        let address = listener.local_addr()?;
+        let mut sender = match to_container {
             true => self.host.enter(|| connect(address)),
             false => self.container.enter(|| connect(address)),
-        }
-        .map_err(failed("connect"))?;
-        let (receiver, _) = listener.accept().map_err(failed("accept"))?;
+        }?;
+        let (receiver, _) = listener.accept()?;
         // Ends when the receiver is closed.
         let sending = thread::spawn(move || {
             let data = [0; 65_536];
             while sender.write_all(&data).is_ok() {}
         });
-        let bytes = count(receiver, time).map_err(failed("receive"))?;
-        // A panic in there would have been told.
+        let bytes = count(receiver, time)?;
+        // A panic in there would have been printed.
         let _ = sending.join();
         Ok(bytes * 8.0 * OVERHEAD)
     }
@@ -171,23 +164,22 @@ fn count(mut stream: TcpStream, time: Duration) -> std::io::Result<f64> {
 /// The flows as a table.
 pub(crate) fn shown(flows: &[Flow]) -> String {
     let megabits = |bits: f64| format!("{:.1}", bits / 1e6);
-    let rows: Vec<Vec<String>> = flows
-        .iter()
-        .map(|flow| {
-            vec![
-                flow.direction.to_owned(),
-                megabits(flow.wanted as f64),
-                flow.side.to_owned(),
-                megabits(flow.measured),
-                format!("{:+.1} %", flow.off()),
-            ]
-        })
-        .collect();
-    let head = ["flow", "wanted Mbit/s", "shaped by", "is Mbit/s", "off"];
-    table::table(&head, &rows)
+    let row = |flow: &Flow| {
+        vec![
+            flow.direction.to_owned(),
+            megabits(flow.wanted as f64),
+            flow.side.to_owned(),
+            megabits(flow.measured),
+            format!("{:+.1} %", flow.off()),
+        ]
+    };
+    table(
+        &["flow", "wanted Mbit/s", "shaped by", "is Mbit/s", "off"],
+        flows.iter().map(row),
+    )
 }
 
-/// The one worst held of ours, judged.
+/// Judges the worst flow of ours.
 pub(crate) fn judge(flows: &[Flow]) -> Option<Target> {
     let ours = flows.iter().filter(|flow| flow.side == "ours");
     let worst = ours.max_by(|a, b| a.off().abs().total_cmp(&b.off().abs()))?;
@@ -195,7 +187,7 @@ pub(crate) fn judge(flows: &[Flow]) -> Option<Target> {
         what: NAME.into(),
         wanted: format!("within {TOLERANCE} % of the rate"),
         is: format!("{:+.1} % at worst", worst.off()),
-        met: worst.is_held(),
+        met: worst.off().abs() <= TOLERANCE,
     })
 }
 

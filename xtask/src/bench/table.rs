@@ -1,69 +1,46 @@
-//! The tables, in Markdown.
+//! Tables in Markdown.
 
-use std::fmt::Write as _;
 use std::path::Path;
 
-use super::run::Figures;
+use comfy_table::Table;
+use comfy_table::presets::ASCII_MARKDOWN;
+
+use super::run::{Figures, Sample};
 use super::targets::Target;
 use crate::build::Binary;
 
 /// A Markdown table whose columns line up in plain text too.
-pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
-    let width = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
-        cells
-            .chain([head[column].chars().count(), 3])
-            .max()
-            .unwrap_or(3)
-    };
-    let widths: Vec<usize> = (0..head.len()).map(width).collect();
-    let line = |cells: &[String]| {
-        let padded: Vec<String> = cells
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:<width$}"))
-            .collect();
-        format!("| {} |\n", padded.join(" | "))
-    };
-    let mut text = line(
-        &head
-            .iter()
-            .map(|cell| (*cell).to_owned())
-            .collect::<Vec<_>>(),
-    );
-    text += &line(
-        &widths
-            .iter()
-            .map(|width| "-".repeat(*width))
-            .collect::<Vec<_>>(),
-    );
-    rows.iter().for_each(|row| text += &line(row));
-    text
+pub(crate) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table
+        .load_style(ASCII_MARKDOWN)
+        .set_header(head)
+        .add_rows(rows);
+    table.trim_fmt()
 }
 
-fn number(value: Option<f64>, digits: usize) -> String {
-    value.map_or_else(|| "-".into(), |value| format!("{value:.digits$}"))
+/// A cell for a value that may not be there.
+fn cell(value: Option<String>) -> String {
+    value.unwrap_or_else(|| "-".into())
 }
 
 /// Time, processes and memory of each case and verb.
-pub(crate) fn figures(figures: &[Figures]) -> String {
+pub(super) fn figures(figures: &[Figures]) -> String {
     let row = |row: &Figures| {
         let peer = row.peer.as_ref();
         let ours = row.ours.median();
         vec![
-            format!("{}{}", row.case, if row.elsewhere { " (UML)" } else { "" }),
+            format!("{}{}", row.case, if row.uml { " (UML)" } else { "" }),
             row.verb.to_owned(),
             format!("{ours:.2}"),
-            number(peer.map(super::run::Sample::median), 2),
-            row.ratio()
-                .map_or_else(|| "-".into(), |ratio| format!("{ratio:.1}x")),
-            number(row.floor, 2),
-            row.floor
-                .map_or_else(|| "-".into(), |floor| format!("{:.2}x", ours / floor)),
+            cell(peer.map(Sample::median).map(|ms| format!("{ms:.2}"))),
+            cell(row.ratio().map(|ratio| format!("{ratio:.1}x"))),
+            cell(row.floor.map(|ms| format!("{ms:.2}"))),
+            cell(row.floor.map(|floor| format!("{:.2}x", ours / floor))),
             row.ours.processes.to_string(),
-            peer.map_or_else(|| "-".into(), |peer| peer.processes.to_string()),
+            cell(peer.map(|peer| peer.processes.to_string())),
             row.ours.memory.to_string(),
-            peer.map_or_else(|| "-".into(), |peer| peer.memory.to_string()),
+            cell(peer.map(|peer| peer.memory.to_string())),
         ]
     };
     let head = [
@@ -79,35 +56,29 @@ pub(crate) fn figures(figures: &[Figures]) -> String {
         "KiB",
         "peer's",
     ];
-    table(&head, &figures.iter().map(row).collect::<Vec<_>>())
+    table(&head, figures.iter().map(row))
 }
 
 /// The binaries' sizes.
-pub(crate) fn sizes(binaries: &[Binary], peer: Option<&Path>) -> String {
-    let size_of = |name: &str| {
-        peer.and_then(|dir| std::fs::metadata(dir.join(name)).ok())
-            .map(|meta| meta.len())
-    };
+pub(super) fn sizes(binaries: &[Binary], peer: Option<&Path>) -> String {
     let row = |binary: &Binary| {
-        let other = size_of(&binary.name);
+        let other = peer.and_then(|dir| std::fs::metadata(dir.join(&binary.name)).ok());
+        let other = other.map(|metadata| metadata.len());
         vec![
             binary.name.clone(),
             binary.size.to_string(),
-            other.map_or_else(|| "-".into(), |size| size.to_string()),
-            other.map_or_else(
-                || "-".into(),
-                |size| format!("{:.1}x", size as f64 / binary.size as f64),
-            ),
+            cell(other.map(|size| size.to_string())),
+            cell(other.map(|size| format!("{:.1}x", size as f64 / binary.size as f64))),
         ]
     };
     table(
         &["binary", "bytes", "peer's bytes", "smaller"],
-        &binaries.iter().map(row).collect::<Vec<_>>(),
+        binaries.iter().map(row),
     )
 }
 
-/// What was wanted, and whether it is so.
-pub(crate) fn targets(targets: &[Target]) -> String {
+/// The targets and whether they are met.
+pub(super) fn targets(targets: &[Target]) -> String {
     let row = |target: &Target| {
         let verdict = if target.met { "met" } else { "NOT MET" };
         vec![
@@ -117,26 +88,10 @@ pub(crate) fn targets(targets: &[Target]) -> String {
             verdict.to_owned(),
         ]
     };
-    let mut text = table(
-        &["what", "wanted", "is", "verdict"],
-        &targets.iter().map(row).collect::<Vec<_>>(),
-    );
     let met = targets.iter().filter(|target| target.met).count();
-    let _ = write!(text, "\n{met} of {} targets met", targets.len());
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn columns_line_up() {
-        let text = table(
-            &["a", "long head"],
-            &[vec!["longer cell".into(), "1".into()]],
-        );
-        let widths: Vec<usize> = text.lines().map(str::len).collect();
-        assert!(widths.windows(2).all(|pair| pair[0] == pair[1]), "{text}");
-    }
+    let table = table(
+        &["what", "wanted", "is", "verdict"],
+        targets.iter().map(row),
+    );
+    format!("{table}\n\n{met} of {} targets met", targets.len())
 }

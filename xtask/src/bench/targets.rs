@@ -1,4 +1,4 @@
-//! What was wanted, and whether it is so.
+//! Targets, and whether they are met.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use crate::project::SIZE_BUDGET;
 /// The most memory of a call, in KiB.
 const MEMORY: u64 = 4096;
 
-/// Something wanted.
+/// A target and what was measured.
 pub(crate) struct Target {
     pub(crate) what: String,
     pub(crate) wanted: String,
@@ -18,6 +18,16 @@ pub(crate) struct Target {
 }
 
 impl Target {
+    /// A target of at most `most`, in `unit`, than what `than` names.
+    pub(crate) fn at_most(what: String, value: f64, most: f64, unit: &str, than: &str) -> Target {
+        Target {
+            what,
+            wanted: format!("at most {most}{unit} {than}"),
+            is: format!("{value:.2}{unit}"),
+            met: value <= most,
+        }
+    }
+
     pub(crate) fn to_json(&self) -> Value {
         json!({"what": self.what, "wanted": self.wanted, "is": self.is, "met": self.met})
     }
@@ -39,129 +49,63 @@ enum Goal {
     OverCase(f64, &'static str),
 }
 
+use Goal::{Faster, OverCase, OverFloor, OverVethDelete, TimesCase, TimesFloor};
+
 const GOALS: &[(&str, &str, Goal)] = &[
-    ("loopback", "ADD", Goal::Faster(4.0)),
-    ("loopback", "ADD", Goal::OverFloor(0.5)),
-    ("bridge+host-local IPv4", "ADD", Goal::Faster(4.0)),
-    ("bridge+host-local IPv4", "ADD", Goal::TimesFloor(1.5)),
-    ("bridge+host-local IPv4", "DEL", Goal::OverVethDelete(2.0)),
-    ("bridge+host-local dual-stack", "ADD", Goal::Faster(4.0)),
-    ("bridge+host-local dual-stack", "ADD", Goal::TimesFloor(1.5)),
-    (
-        "bridge+host-local dual-stack",
-        "DEL",
-        Goal::OverVethDelete(2.0),
-    ),
+    ("loopback", "ADD", Faster(4.0)),
+    ("loopback", "ADD", OverFloor(0.5)),
+    ("bridge+host-local IPv4", "ADD", Faster(4.0)),
+    ("bridge+host-local IPv4", "ADD", TimesFloor(1.5)),
+    ("bridge+host-local IPv4", "DEL", OverVethDelete(2.0)),
+    ("bridge+host-local dual-stack", "ADD", Faster(4.0)),
+    ("bridge+host-local dual-stack", "ADD", TimesFloor(1.5)),
+    ("bridge+host-local dual-stack", "DEL", OverVethDelete(2.0)),
     (
         "host-local, 20,000 taken",
         "ADD",
-        Goal::TimesCase(2.0, "host-local"),
+        TimesCase(2.0, "host-local"),
     ),
     (
         "host-local, 20,000 taken",
         "DEL",
-        Goal::TimesCase(2.0, "host-local"),
+        TimesCase(2.0, "host-local"),
     ),
-    ("static", "ADD", Goal::Faster(4.0)),
-    ("ptp", "ADD", Goal::Faster(4.0)),
-    ("macvlan", "ADD", Goal::Faster(4.0)),
-    ("host-device", "ADD", Goal::Faster(4.0)),
-    ("vlan", "ADD", Goal::Faster(4.0)),
-    ("ipvlan", "ADD", Goal::Faster(4.0)),
+    ("static", "ADD", Faster(4.0)),
+    ("ptp", "ADD", Faster(4.0)),
+    ("macvlan", "ADD", Faster(4.0)),
+    ("host-device", "ADD", Faster(4.0)),
+    ("vlan", "ADD", Faster(4.0)),
+    ("ipvlan", "ADD", Faster(4.0)),
     // The peer has none of these.
-    ("tap", "ADD", Goal::TimesFloor(1.5)),
-    ("dummy", "ADD", Goal::TimesFloor(1.5)),
-    ("bridge+ipMasq iptables", "ADD", Goal::Faster(5.0)),
+    ("tap", "ADD", TimesFloor(1.5)),
+    ("dummy", "ADD", TimesFloor(1.5)),
+    ("bridge+ipMasq iptables", "ADD", Faster(5.0)),
     (
         "bridge+ipMasq iptables",
         "DEL",
-        Goal::OverCase(6.0, "bridge+host-local IPv4"),
+        OverCase(6.0, "bridge+host-local IPv4"),
     ),
-    ("bridge+ipMasq nftables", "ADD", Goal::Faster(10.0)),
+    ("bridge+ipMasq nftables", "ADD", Faster(10.0)),
     (
         "bridge+ipMasq nftables",
         "DEL",
-        Goal::OverCase(3.0, "bridge+host-local IPv4"),
+        OverCase(3.0, "bridge+host-local IPv4"),
     ),
-    ("portmap iptables", "ADD", Goal::Faster(6.0)),
-    ("portmap iptables", "DEL", Goal::Faster(10.0)),
-    ("portmap nftables", "ADD", Goal::Faster(20.0)),
-    ("portmap nftables", "DEL", Goal::Faster(20.0)),
-    ("Kubernetes chain iptables", "ADD", Goal::Faster(5.0)),
-    ("Kubernetes chain iptables", "DEL", Goal::Faster(5.0)),
-    ("Kubernetes chain nftables", "ADD", Goal::Faster(10.0)),
-    ("Kubernetes chain nftables", "DEL", Goal::Faster(6.0)),
+    ("portmap iptables", "ADD", Faster(6.0)),
+    ("portmap iptables", "DEL", Faster(10.0)),
+    ("portmap nftables", "ADD", Faster(20.0)),
+    ("portmap nftables", "DEL", Faster(20.0)),
+    ("Kubernetes chain iptables", "ADD", Faster(5.0)),
+    ("Kubernetes chain iptables", "DEL", Faster(5.0)),
+    ("Kubernetes chain nftables", "ADD", Faster(10.0)),
+    ("Kubernetes chain nftables", "DEL", Faster(6.0)),
 ];
 
 /// Judges what was measured; goals that this run says nothing about are left out.
 pub(crate) fn judge(figures: &[Figures], binaries: &[Binary]) -> Vec<Target> {
-    let find = |case: &str, verb: &str| {
-        figures
-            .iter()
-            .find(|row| row.case == case && row.verb == verb)
-    };
-    let mut targets: Vec<Target> = GOALS
-        .iter()
-        .filter_map(|(case, verb, goal)| {
-            let row = find(case, verb)?;
-            let ours = row.ours.median();
-            let (wanted, is, met) = match goal {
-                Goal::Faster(times) => {
-                    let ratio = row.ratio()?;
-                    (
-                        format!("at least {times}x faster than the peer"),
-                        format!("{ratio:.1}x"),
-                        ratio >= *times,
-                    )
-                }
-                Goal::OverFloor(most) => {
-                    let over = ours - row.floor?;
-                    (
-                        format!("at most {most} ms over the floor"),
-                        format!("{over:.2} ms"),
-                        over <= *most,
-                    )
-                }
-                Goal::TimesFloor(most) => {
-                    let times = ours / row.floor?;
-                    (
-                        format!("at most {most}x the floor"),
-                        format!("{times:.2}x"),
-                        times <= *most,
-                    )
-                }
-                Goal::OverVethDelete(most) => {
-                    let over = ours - row.veth_delete?;
-                    (
-                        format!("at most {most} ms over a bare veth delete"),
-                        format!("{over:.2} ms"),
-                        over <= *most,
-                    )
-                }
-                Goal::OverCase(most, other) => {
-                    let over = ours - find(other, verb)?.ours.median();
-                    (
-                        format!("at most {most} ms over that of {other}"),
-                        format!("{over:.2} ms"),
-                        over <= *most,
-                    )
-                }
-                Goal::TimesCase(most, other) => {
-                    let times = ours / find(other, verb)?.ours.median();
-                    (
-                        format!("at most {most}x that of {other}"),
-                        format!("{times:.2}x"),
-                        times <= *most,
-                    )
-                }
-            };
-            Some(Target {
-                what: format!("{case} {verb}"),
-                wanted,
-                is,
-                met,
-            })
-        })
+    let goals = GOALS.iter();
+    let mut targets: Vec<Target> = goals
+        .filter_map(|(case, verb, goal)| judge_goal(figures, case, verb, goal))
         .collect();
     if let Some(most) = figures.iter().max_by_key(|row| row.ours.memory) {
         targets.push(Target {
@@ -180,4 +124,50 @@ pub(crate) fn judge(figures: &[Figures], binaries: &[Binary]) -> Vec<Target> {
         });
     }
     targets
+}
+
+fn judge_goal(figures: &[Figures], case: &str, verb: &str, goal: &Goal) -> Option<Target> {
+    let find = |case: &str| {
+        figures
+            .iter()
+            .find(|row| row.case == case && row.verb == verb)
+    };
+    let row = find(case)?;
+    let ours = row.ours.median();
+    let at_most = |value: f64, most: f64, unit: &str, than: &str| {
+        Some(Target::at_most(
+            format!("{case} {verb}"),
+            value,
+            most,
+            unit,
+            than,
+        ))
+    };
+    match goal {
+        Faster(times) => {
+            let ratio = row.ratio()?;
+            Some(Target {
+                what: format!("{case} {verb}"),
+                wanted: format!("at least {times}x faster than the peer"),
+                is: format!("{ratio:.1}x"),
+                met: ratio >= *times,
+            })
+        }
+        OverFloor(most) => at_most(ours - row.floor?, *most, " ms", "over the floor"),
+        TimesFloor(most) => at_most(ours / row.floor?, *most, "x", "the floor"),
+        OverVethDelete(most) => at_most(
+            ours - row.bare_delete?,
+            *most,
+            " ms",
+            "over a bare veth delete",
+        ),
+        OverCase(most, other) => {
+            let over = ours - find(other)?.ours.median();
+            at_most(over, *most, " ms", &format!("over that of {other}"))
+        }
+        TimesCase(most, other) => {
+            let times = ours / find(other)?.ours.median();
+            at_most(times, *most, "x", &format!("that of {other}"))
+        }
+    }
 }

@@ -5,10 +5,12 @@ mod recipe;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use crate::options::Options;
-use crate::project::{self, Plugin};
-use crate::{Outcome, commands, elf};
+use anyhow::{Context, Result, bail};
+use lexopt::Arg;
+
+use crate::{bench, commands, project, text};
 pub(crate) use recipe::{Libc, Recipe};
 
 /// A built plugin binary.
@@ -19,14 +21,21 @@ pub(crate) struct Binary {
     pub(crate) size: u64,
 }
 
-pub(crate) fn run(arguments: &[String]) -> Outcome {
-    let mut options = Options::new(arguments);
-    let libc = options
-        .value("--libc")?
-        .map(|name| Libc::from_name(&name))
-        .transpose()?;
-    options.end()?;
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    let mut libc = None;
+    let mut parser = lexopt::Parser::from_args(arguments);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Arg::Long("libc") => libc = Some(Libc::from_name(&text(parser.value()?)?)?),
+            other => return Err(other.unexpected().into()),
+        }
+    }
     build(libc).map(drop)
+}
+
+/// Builds all plugins into `bin/`, or takes those of an earlier build.
+pub(crate) fn provide(no_build: bool) -> Result<Vec<Binary>> {
+    if no_build { built() } else { build(None) }
 }
 
 /// Builds all plugins into `bin/` and prints the table of sizes.
@@ -34,93 +43,79 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
 /// # Errors
 ///
 /// When a build fails, and when a result is not static or over its budget.
-pub(crate) fn build(libc: Option<Libc>) -> Outcome<Vec<Binary>> {
-    // Windows plugins are another platform's.
-    let plugins: Vec<Plugin> = project::plugins()?
-        .into_iter()
-        .filter(|p| p.class != "windows")
-        .collect();
+fn build(libc: Option<Libc>) -> Result<Vec<Binary>> {
+    let plugins = project::plugins()?;
     let recipe = Recipe::choose(libc)?;
     let version = project::version();
     println!("building {version}, {}", recipe.description());
 
     let packages = plugins
         .iter()
-        .flat_map(|plugin| ["--package", plugin.package.as_str()]);
+        .flat_map(|plugin| ["--package", plugin.name.as_str()]);
     let out = recipe.cargo_build(packages.chain(["--bins"]), &version)?;
 
     let bin = project::bin();
-    fs::create_dir_all(&bin).map_err(|err| format!("{}: {err}", bin.display()))?;
-    let mut binaries = Vec::new();
+    fs::create_dir_all(&bin).with_context(|| bin.display().to_string())?;
     for name in plugins.iter().flat_map(|plugin| &plugin.binaries) {
-        let path = bin.join(name);
-        replace(&out.join(name), &path)?;
-        let size = fs::metadata(&path)
-            .map_err(|err| format!("{}: {err}", path.display()))?
-            .len();
-        binaries.push(Binary {
-            name: name.clone(),
-            path,
-            size,
-        });
+        replace(&out.join(name), &bin.join(name))?;
     }
+    let binaries = built()?;
     report(&binaries, &recipe)?;
     Ok(binaries)
 }
 
-/// The binaries of an earlier build.
-///
-/// # Errors
-///
-/// Names what has not been built.
-pub(crate) fn built() -> Outcome<Vec<Binary>> {
-    let mut binaries = Vec::new();
-    for plugin in project::plugins()?.iter().filter(|p| p.class != "windows") {
-        for name in &plugin.binaries {
-            let path = project::bin().join(name);
-            let size = fs::metadata(&path)
-                .map_err(|err| format!("{}: {err}; run cargo xtask build", path.display()))?
-                .len();
-            binaries.push(Binary {
-                name: name.clone(),
-                path,
-                size,
-            });
-        }
-    }
-    Ok(binaries)
+/// The binaries in `bin/`.
+fn built() -> Result<Vec<Binary>> {
+    let plugins = project::plugins()?;
+    let names = plugins.iter().flat_map(|plugin| &plugin.binaries);
+    let binary = |name: &String| {
+        let path = project::bin().join(name);
+        let metadata = fs::metadata(&path);
+        let metadata =
+            metadata.with_context(|| format!("{}; run cargo xtask build", path.display()))?;
+        Ok(Binary {
+            name: name.clone(),
+            path,
+            size: metadata.len(),
+        })
+    };
+    names.map(binary).collect()
 }
 
 /// Copies a binary over an old one that may be running this moment: a new file under the old name.
-fn replace(from: &Path, to: &Path) -> Outcome {
+fn replace(from: &Path, to: &Path) -> Result<()> {
     let new = to.with_extension("new");
     fs::copy(from, &new)
         .and_then(|_| fs::rename(&new, to))
-        .map_err(|err| format!("copy {} to {}: {err}", from.display(), to.display()))
+        .with_context(|| format!("copy {} to {}", from.display(), to.display()))
 }
 
-fn report(binaries: &[Binary], recipe: &Recipe) -> Outcome {
-    let width = binaries
-        .iter()
-        .map(|b| b.name.len())
-        .max()
-        .unwrap_or(0)
-        .max("total".len());
+fn report(binaries: &[Binary], recipe: &Recipe) -> Result<()> {
     let budget = recipe.libc().budget();
+    let total: u64 = binaries.iter().map(|binary| binary.size).sum();
+    let row = |binary: &Binary| {
+        let share = format!("{}%", binary.size * 100 / budget);
+        vec![binary.name.clone(), binary.size.to_string(), share]
+    };
+    let rows =
+        binaries
+            .iter()
+            .map(row)
+            .chain([vec!["total".into(), total.to_string(), String::new()]]);
+    println!(
+        "\n{}",
+        bench::table(&["plugin", "bytes", "of budget"], rows)
+    );
+    println!(
+        "\n{} static binaries ({}) in {}",
+        binaries.len(),
+        recipe.libc().name(),
+        project::bin().display()
+    );
     let mut faults = Vec::new();
-    println!("\n{:width$}  {:>10}  of budget", "plugin", "bytes");
     for binary in binaries {
-        println!(
-            "{:width$}  {:>10}  {:>8}%",
-            binary.name,
-            binary.size,
-            binary.size * 100 / budget
-        );
-        if let Some(loader) = elf::interpreter(&binary.path)? {
-            faults.push(format!(
-                "{} is not static: it asks for {loader}",
-                binary.name
-            ));
+        if !is_static(&binary.path)? {
+            faults.push(format!("{} is not static", binary.name));
         }
         if binary.size > budget {
             faults.push(format!(
@@ -129,31 +124,28 @@ fn report(binaries: &[Binary], recipe: &Recipe) -> Outcome {
             ));
         }
     }
-    println!(
-        "{:width$}  {:>10}",
-        "total",
-        binaries.iter().map(|b| b.size).sum::<u64>()
-    );
-    println!(
-        "\n{} static binaries ({}) in {}",
-        binaries.len(),
-        recipe.libc().name(),
-        project::bin().display()
-    );
-    if faults.is_empty() {
-        Ok(())
-    } else {
-        Err(faults.join("\n"))
+    if !faults.is_empty() {
+        bail!("{}", faults.join("\n"));
     }
+    Ok(())
 }
 
-/// The commit's date in seconds since 1970, for reproducible archives: `SOURCE_DATE_EPOCH`, else what git says,
-/// else 0.
+/// Whether a binary asks for no dynamic loader. Every linker comes with `readelf`.
+fn is_static(path: &Path) -> Result<bool> {
+    let headers = commands::read(
+        Command::new("readelf")
+            .args(["--wide", "--program-headers"])
+            .arg(path),
+    )?;
+    Ok(!headers.contains("INTERP"))
+}
+
+/// The commit's date in seconds since 1970, for reproducible archives: `SOURCE_DATE_EPOCH`, else what git says, else 0.
 pub(crate) fn source_date() -> String {
     if let Ok(date) = std::env::var("SOURCE_DATE_EPOCH") {
         return date;
     }
-    let mut git = std::process::Command::new("git");
+    let mut git = Command::new("git");
     git.current_dir(project::root())
         .args(["log", "-1", "--format=%ct"]);
     commands::read(&mut git).unwrap_or_else(|_| "0".into())

@@ -1,13 +1,15 @@
-//! Static musl on Debian: no Rust std for musl is packaged, so it is built from its source, and zig (from PyPI)
-//! brings musl itself and the linker.
+//! Static musl on Debian. No std for musl is packaged, so std is built from its source; zig (from PyPI) has musl itself
+//! and the linker.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use anyhow::{Context, Result, bail};
+
 use super::recipe::triple;
-use crate::{Outcome, apt, commands, project};
+use crate::{commands, machine, project};
 
 /// Debian's compiler: the one whose std source is packaged.
 const RUSTC: &str = "/usr/bin/rustc";
@@ -16,7 +18,7 @@ const OLDEST: (u32, u32) = (1, 89);
 /// The zig that the recipe was tried with.
 const ZIG: &str = "ziglang==0.17.0";
 
-/// The compiler, its std source, and zig, all at hand.
+/// The compiler, its std source and zig, all installed.
 pub(crate) struct DebianMusl {
     compiler: String,
     /// The command line of zig.
@@ -41,23 +43,14 @@ impl DebianMusl {
     ///
     /// # Errors
     ///
-    /// Says what is missing and cannot be had.
-    pub(crate) fn provide() -> Outcome<DebianMusl> {
-        let compiler = compiler().or_else(|why| {
-            if !apt::can_install() {
-                return Err(format!(
-                    "{why} (Debian packages rustc-web, rust-web-src; installed only by root)"
-                ));
-            }
-            apt::install(&["rustc-web", "rust-web-src"])
-                .map_err(|err| format!("{why}, and {err}"))?;
-            self::compiler()
-        })?;
+    /// What is missing and cannot be installed.
+    pub(crate) fn provide() -> Result<DebianMusl> {
+        let compiler = compiler().or_else(|_| install_compiler())?;
         let zig = match zig_command() {
             Some(zig) => zig,
             None => install_zig()?,
         };
-        let zig_version = zig_version(&zig).ok_or("zig does not run")?;
+        let zig_version = zig_version(&zig).context("zig does not run")?;
         Ok(DebianMusl {
             compiler,
             zig,
@@ -73,17 +66,17 @@ impl DebianMusl {
         format!("zig {}", self.zig_version)
     }
 
-    /// Makes a cargo command use this recipe.
-    pub(crate) fn prepare(&self, command: &mut Command, flags: &mut Vec<String>) -> Outcome {
+    /// Sets a cargo command up for this recipe.
+    pub(crate) fn prepare(&self, command: &mut Command, flags: &mut Vec<String>) -> Result<()> {
         let dir = project::target().join("zig-recipe");
         let unwind = dir.join("empty-unwind");
-        fs::create_dir_all(&unwind).map_err(|err| format!("{}: {err}", unwind.display()))?;
-        // std asks for -lunwind, aborting needs none. An archive without members is this line alone.
+        fs::create_dir_all(&unwind).with_context(|| unwind.display().to_string())?;
+        // std links with -lunwind, which aborting does not need. An archive without members is this line alone.
         write(&unwind.join("libunwind.a"), "!<arch>\n")?;
         let linker = dir.join("zcc");
         write(&linker, &self.linker_script())?;
         fs::set_permissions(&linker, fs::Permissions::from_mode(0o755))
-            .map_err(|err| format!("{}: {err}", linker.display()))?;
+            .with_context(|| linker.display().to_string())?;
 
         let key = triple("musl").replace('-', "_").to_uppercase();
         command
@@ -101,7 +94,7 @@ impl DebianMusl {
         Ok(())
     }
 
-    /// Rust's linker arguments without those that zig answers for itself.
+    /// A script that runs zig as the linker, without the arguments that zig sets itself.
     fn linker_script(&self) -> String {
         let zig: Vec<String> = self.zig.iter().map(|word| format!("'{word}'")).collect();
         format!(
@@ -135,22 +128,38 @@ pub(crate) fn has_std(dir: &Path) -> bool {
         .any(|entry| entry.file_name().to_string_lossy().starts_with("libstd-"))
 }
 
-/// The version text of Debian's compiler, if it is fit for the recipe.
-fn compiler() -> Outcome<String> {
-    let version =
-        commands::read(Command::new(RUSTC).arg("--version")).map_err(|_| format!("no {RUSTC}"))?;
+/// The version text of Debian's compiler, if the recipe works with it.
+fn compiler() -> Result<String> {
+    let version = commands::read(Command::new(RUSTC).arg("--version"))?;
     if release(&version).is_none_or(|release| release < OLDEST) {
-        return Err(format!(
+        bail!(
             "{RUSTC} is {version}, {}.{} or later is needed",
-            OLDEST.0, OLDEST.1
-        ));
+            OLDEST.0,
+            OLDEST.1
+        );
     }
     let sysroot = commands::read(Command::new(RUSTC).args(["--print", "sysroot"]))?;
     let source = Path::new(&sysroot).join("lib/rustlib/src/rust/library/std/src/lib.rs");
     if !source.exists() {
-        return Err(format!("no source of std for {RUSTC}"));
+        bail!("no source of std for {RUSTC}");
     }
     Ok(version.split(" (").next().unwrap_or_default().to_owned())
+}
+
+fn install_compiler() -> Result<String> {
+    const PACKAGES: [&str; 2] = ["rustc-web", "rust-web-src"];
+    if !machine::can_install() {
+        bail!(
+            "no {RUSTC} that is new enough (Debian packages rustc-web, rust-web-src; installed only by root)"
+        );
+    }
+    machine::install(&PACKAGES)?;
+    // Package lists of an old image may offer an old compiler.
+    compiler().or_else(|_| {
+        machine::refresh()?;
+        machine::install(&PACKAGES)?;
+        compiler()
+    })
 }
 
 /// Major and minor of `rustc 1.96.0 (…)`.
@@ -163,7 +172,7 @@ fn venv() -> PathBuf {
     project::target().join("zig")
 }
 
-/// zig's command line where it is: in our own environment, or in PATH.
+/// zig's command line: in our own Python environment, else in PATH.
 fn zig_command() -> Option<Vec<String>> {
     let python = venv().join("bin/python");
     let own = vec![
@@ -181,29 +190,21 @@ fn zig_version(zig: &[String]) -> Option<String> {
     commands::read(Command::new(&zig[0]).args(&zig[1..]).arg("version")).ok()
 }
 
-/// zig from PyPI in a Python environment below `target/`, where it disturbs nobody.
-fn install_zig() -> Outcome<Vec<String>> {
+/// Installs zig from PyPI in a Python environment below `target/`.
+fn install_zig() -> Result<Vec<String>> {
     let venv = venv();
     println!(
         "installing zig (PyPI package {ZIG}, about 440 MB) into {}",
         venv.display()
     );
-    let make = || {
-        commands::read(
-            Command::new("python3")
-                .args(["-m", "venv", "--clear"])
-                .arg(&venv),
-        )
-        .map(drop)
-    };
-    make().or_else(|why| {
-        if !apt::can_install() {
-            return Err(format!(
-                "no zig, and no Python environment to put it in (package python3-venv): {why}"
-            ));
+    let mut make = Command::new("python3");
+    make.args(["-m", "venv", "--clear"]).arg(&venv);
+    commands::read(&mut make).or_else(|err| {
+        if !machine::can_install() {
+            bail!("no zig, and no Python environment to install it into (package python3-venv): {err:#}");
         }
-        apt::install(&["python3-venv"])?;
-        make()
+        machine::install(&["python3-venv"])?;
+        commands::read(&mut make)
     })?;
     let mut pip = Command::new(venv.join("bin/python"));
     pip.args([
@@ -214,16 +215,16 @@ fn install_zig() -> Outcome<Vec<String>> {
         "--disable-pip-version-check",
         ZIG,
     ]);
-    commands::read(&mut pip).map_err(|why| format!("zig cannot be fetched from PyPI: {why}"))?;
-    zig_command().ok_or_else(|| "zig was installed but does not run".into())
+    commands::read(&mut pip).context("zig cannot be downloaded from PyPI")?;
+    zig_command().context("zig was installed but does not run")
 }
 
-fn write(path: &Path, text: &str) -> Outcome {
+fn write(path: &Path, text: &str) -> Result<()> {
     // Rewriting the same text would make cargo link everything again.
     if fs::read_to_string(path).is_ok_and(|old| old == text) {
         return Ok(());
     }
-    fs::write(path, text).map_err(|err| format!("{}: {err}", path.display()))
+    fs::write(path, text).with_context(|| path.display().to_string())
 }
 
 #[cfg(test)]

@@ -5,9 +5,11 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use anyhow::{Result, bail};
+
 use super::musl::{self, DebianMusl};
 use crate::project::SIZE_BUDGET;
-use crate::{Outcome, commands, project};
+use crate::{commands, project};
 
 /// The C library that goes into the binaries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,11 +19,11 @@ pub(crate) enum Libc {
 }
 
 impl Libc {
-    pub(crate) fn from_name(name: &str) -> Outcome<Libc> {
+    pub(crate) fn from_name(name: &str) -> Result<Libc> {
         match name {
             "musl" => Ok(Libc::Musl),
             "gnu" => Ok(Libc::Gnu),
-            other => Err(format!("--libc {other}: neither musl nor gnu")),
+            other => bail!("--libc {other}: neither musl nor gnu"),
         }
     }
 
@@ -49,40 +51,39 @@ pub(crate) enum Recipe {
     /// musl, linked by zig, std built from source by Debian's compiler. The smallest and fastest.
     DebianMusl(DebianMusl),
     /// musl with the std that rustup has installed.
-    RustupMusl { why: String },
+    RustupMusl,
     /// Static glibc: works wherever rustup does.
     Gnu { why: String },
 }
 
 impl Recipe {
-    /// The best way that is open here; `wanted` rules out the others.
+    /// The best way on this machine; `wanted` rules out the others.
     ///
     /// # Errors
     ///
-    /// When `wanted` is not to be had, with the reasons.
-    pub(crate) fn choose(wanted: Option<Libc>) -> Outcome<Recipe> {
+    /// When `wanted` is not available, with the reasons.
+    pub(crate) fn choose(wanted: Option<Libc>) -> Result<Recipe> {
         if wanted == Some(Libc::Gnu) {
             return Ok(Recipe::Gnu {
                 why: "as asked for".into(),
             });
         }
-        let rustup = rustup_has_musl();
-        // What is at hand goes before what has to be fetched.
+        // What is installed goes before what has to be downloaded.
         if let Some(ready) = DebianMusl::ready() {
             return Ok(Recipe::DebianMusl(ready));
         }
-        if rustup {
-            return Ok(Recipe::RustupMusl {
-                why: "its std is installed".into(),
-            });
+        if rustup_has_musl() || rustup_adds_musl() {
+            return Ok(Recipe::RustupMusl);
         }
         match DebianMusl::provide() {
             Ok(made) => Ok(Recipe::DebianMusl(made)),
-            Err(why) if wanted.is_none() => Ok(Recipe::Gnu { why }),
-            Err(why) => Err(format!(
-                "no musl: {why}; and rustup has no std for {} (rustup target add {0})",
+            Err(err) if wanted.is_none() => Ok(Recipe::Gnu {
+                why: format!("{err:#}"),
+            }),
+            Err(err) => bail!(
+                "no musl: {err:#}; and rustup has no std for {} (rustup target add {0})",
                 triple("musl")
-            )),
+            ),
         }
     }
 
@@ -103,9 +104,7 @@ impl Recipe {
                     made.linker()
                 )
             }
-            Recipe::RustupMusl { why } => {
-                format!("static musl by rustup's {}: {why}", triple("musl"))
-            }
+            Recipe::RustupMusl => format!("static musl by rustup's {}", triple("musl")),
             Recipe::Gnu { why } => format!("static glibc ({}): {why}", triple("gnu")),
         }
     }
@@ -119,7 +118,7 @@ impl Recipe {
         &self,
         arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
         version: &str,
-    ) -> Outcome<PathBuf> {
+    ) -> Result<PathBuf> {
         let root = project::root();
         let target = project::target().join("shipping");
         let mut command = commands::cargo(&root, ["build", "--release"]);
@@ -142,7 +141,7 @@ impl Recipe {
                 made.prepare(&mut command, &mut flags)?;
                 triple("musl")
             }
-            Recipe::RustupMusl { .. } => triple("musl"),
+            Recipe::RustupMusl => triple("musl"),
             Recipe::Gnu { .. } => triple("gnu"),
         };
         command
@@ -171,10 +170,17 @@ fn cargo_home() -> Option<PathBuf> {
         .or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")))
 }
 
+/// Downloads the std for musl where rustup manages the toolchain. Fails without a word where it cannot.
+fn rustup_adds_musl() -> bool {
+    let mut command = Command::new("timeout");
+    command.args(["300", "rustup", "target", "add", &triple("musl")]);
+    commands::which("rustup").is_some() && commands::read(&mut command).is_ok() && rustup_has_musl()
+}
+
 fn rustup_has_musl() -> bool {
     let compiler = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let mut command = Command::new(compiler);
     command.args(["--print", "target-libdir", "--target", &triple("musl")]);
-    // rustc names the place whether there is anything or not.
+    // rustc names the directory whether it exists or not.
     commands::read(&mut command).is_ok_and(|dir| musl::has_std(Path::new(&dir)))
 }

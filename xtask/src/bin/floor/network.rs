@@ -1,142 +1,170 @@
-//! The kernel operations of an attachment, in as few requests as the kernel allows.
+//! Operations of rtnetlink, on the link that was found last.
 
-use std::fs::{self, File};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::fs::File;
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 
 use nix::sched::{CloneFlags, setns};
 use rtnl::{
-    AddressSpec, Exclusivity, Handle, LinkChange, LinkKind, LinkSpec, PeerSpec, Request,
-    RouteFilter, RouteSpec, Veth,
+    AddressSpec, Exclusivity, Handle, LinkChange, LinkKind, LinkSpec, Macvlan, PeerSpec, Request,
+    RouteFilter, RouteSpec, Scope, Veth, Vlan,
 };
 
 use crate::Outcome;
 
-/// The kernel gives every namespace's `lo` the same index (`LOOPBACK_IFINDEX`).
-const LO: u32 = 1;
-
-/// A socket in the container. The calling thread stays there: processes of one operation need not come back.
-fn enter(netns: &str) -> Outcome<(File, Handle)> {
-    let file = File::open(netns)?;
-    setns(&file, CloneFlags::CLONE_NEWNET)?;
-    let handle = Handle::open()?;
-    Ok((file, handle))
+pub(crate) struct Network {
+    /// The namespace that the process started in.
+    home: File,
+    /// The socket in the host's namespace.
+    host: Option<Handle>,
+    /// The socket in the namespace that was entered.
+    container: Option<Handle>,
+    /// The link that was found last, and the one that it refers to (a peer, a lower link).
+    index: u32,
+    refers_to: Option<u32>,
+    /// Requests for the next batch.
+    queue: Vec<Request<'static>>,
 }
 
-fn up(index: u32, up: bool) -> Request<'static> {
-    Request::set_link(
-        index,
-        &LinkChange {
+impl Network {
+    pub(crate) fn new() -> Outcome<Network> {
+        Ok(Network {
+            home: File::open("/proc/self/ns/net")?,
+            host: None,
+            container: None,
+            index: 0,
+            refers_to: None,
+            queue: Vec::new(),
+        })
+    }
+
+    /// Carries one operation out.
+    pub(crate) fn run(&mut self, operation: &[&str]) -> Outcome {
+        match operation {
+            ["open"] => self.host = Some(Handle::open()?),
+            ["enter", netns] => {
+                setns(File::open(netns)?, CloneFlags::CLONE_NEWNET)?;
+                self.container = Some(Handle::open()?);
+            }
+            ["leave"] => {
+                setns(&self.home, CloneFlags::CLONE_NEWNET)?;
+                self.container = Some(Handle::open()?);
+            }
+            ["find", name] => {
+                let link = self.handle()?.link_by_name(name)?;
+                (self.index, self.refers_to) = (link.index, link.link);
+            }
+            ["addresses"] => drop(self.handle()?.addresses(self.index, None)?),
+            ["routes"] => drop(self.handle()?.routes(&RouteFilter::default())?),
+            ["peer"] => {
+                let host = self.host.as_ref().ok_or("no socket of the host")?;
+                host.link_by_index(self.refers_to.ok_or("the link has no peer")?)?;
+            }
+            ["delete", name] => self.request(Request::del_link_by_name(name))?,
+            ["veth", name, netns, master @ ..] => self.new_veth(name, netns, !master.is_empty())?,
+            ["link", kind, netns] => self.new_link(kind, netns)?,
+            ["move", netns, name] => self.move_link(netns, name)?,
+            ["up"] => self.queue.push(self.set_up(true)),
+            ["down"] => self.queue.push(self.set_up(false)),
+            ["address", cidr] => {
+                let (address, prefix) = network(cidr)?;
+                let mut spec = AddressSpec::new(address, prefix);
+                spec.nodad = address.is_ipv6();
+                self.queue.push(Request::add_address(self.index, &spec));
+            }
+            ["route", destination, via] => {
+                let (address, prefix) = network(destination)?;
+                let mut route = RouteSpec::new(address, prefix);
+                route.oif = Some(self.index);
+                match *via {
+                    "link" => route.scope = Some(Scope::LINK),
+                    gateway => route.gateway = Some(gateway.parse()?),
+                }
+                self.queue
+                    .push(Request::add_route(&route, Exclusivity::Shared));
+            }
+            ["send"] => {
+                let queue = std::mem::take(&mut self.queue);
+                for reply in self.handle()?.batch(queue) {
+                    reply?;
+                }
+            }
+            _ => return Err("no such operation".into()),
+        }
+        Ok(())
+    }
+
+    /// The socket in the namespace where the process is.
+    fn handle(&self) -> Outcome<&Handle> {
+        let handle = self.container.as_ref().or(self.host.as_ref());
+        handle.ok_or_else(|| "no socket is open".into())
+    }
+
+    fn request(&self, request: Request<'_>) -> Outcome {
+        self.handle()?.request(request)?;
+        Ok(())
+    }
+
+    fn set_up(&self, up: bool) -> Request<'static> {
+        let change = LinkChange {
             up: Some(up),
             ..LinkChange::default()
-        },
-    )
-}
-
-pub(crate) fn loopback_add(netns: &str) -> Outcome {
-    let (_file, handle) = enter(netns)?;
-    handle.request(up(LO, true))?;
-    handle.addresses(LO, None)?;
-    Ok(())
-}
-
-pub(crate) fn loopback_check(netns: &str) -> Outcome {
-    let (_file, handle) = enter(netns)?;
-    handle.link_by_index(LO)?;
-    Ok(())
-}
-
-pub(crate) fn loopback_del(netns: &str) -> Outcome {
-    let (_file, handle) = enter(netns)?;
-    handle.request(up(LO, false))?;
-    Ok(())
-}
-
-/// Plugs `eth0` of the container into the bridge, which exists. `addresses` are pairs of the container's address
-/// and its gateway: `10.0.0.2/16 10.0.0.1`.
-pub(crate) fn bridge_add(netns: &str, bridge: &str, veth: &str, addresses: &[&str]) -> Outcome {
-    let mut pairs = Vec::new();
-    for pair in addresses.chunks(2) {
-        let [address, gateway] = pair else {
-            return Err("an address lacks its gateway".into());
         };
-        let (address, prefix) = address
-            .split_once('/')
-            .ok_or("an address lacks its prefix")?;
-        pairs.push((
-            address.parse::<IpAddr>()?,
-            prefix.parse::<u8>()?,
-            gateway.parse::<IpAddr>()?,
-        ));
-    }
-    let has_ipv6 = pairs.iter().any(|(address, ..)| address.is_ipv6());
-    let host = Handle::open()?;
-    let bridge = host.link_by_name(bridge)?;
-    host.addresses(bridge.index, None)?;
-    fs::read("/proc/sys/net/ipv4/ip_forward")?;
-    if has_ipv6 {
-        fs::read("/proc/sys/net/ipv6/conf/all/forwarding")?;
+        Request::set_link(self.index, &change)
     }
 
-    let netns = File::open(netns)?;
-    let peer = PeerSpec {
-        name: "eth0".into(),
-        netns: Some(netns.as_fd()),
-        ..PeerSpec::default()
-    };
-    let mut link = LinkSpec::new(veth, LinkKind::Veth(Veth { peer }));
-    link.master = Some(bridge.index);
-    link.up = true;
-    host.request(Request::new_link(&link))?;
-
-    setns(&netns, CloneFlags::CLONE_NEWNET)?;
-    let container = Handle::open()?;
-    let eth0 = container.link_by_name("eth0")?;
-    fs::write("/proc/sys/net/ipv4/conf/eth0/arp_notify", "1")?;
-    if has_ipv6 {
-        fs::write("/proc/sys/net/ipv6/conf/eth0/accept_dad", "0")?;
-        fs::write("/proc/sys/net/ipv6/conf/eth0/keep_addr_on_down", "1")?;
-        fs::read("/proc/sys/net/ipv6/conf/eth0/disable_ipv6")?;
-    }
-    let mut requests = Vec::new();
-    for (address, prefix, _) in &pairs {
-        let mut spec = AddressSpec::new(*address, *prefix);
-        spec.nodad = address.is_ipv6();
-        requests.push(Request::add_address(eth0.index, &spec));
-    }
-    requests.push(up(eth0.index, true));
-    for (address, _, gateway) in &pairs {
-        let any: IpAddr = if address.is_ipv4() {
-            Ipv4Addr::UNSPECIFIED.into()
-        } else {
-            Ipv6Addr::UNSPECIFIED.into()
+    /// A veth pair, up: `name` here, if wanted as a port of the bridge that was found last, and `eth0` in `netns`.
+    fn new_veth(&self, name: &str, netns: &str, is_port: bool) -> Outcome {
+        let netns = File::open(netns)?;
+        let peer = PeerSpec {
+            name: "eth0".into(),
+            netns: Some(netns.as_fd()),
+            ..PeerSpec::default()
         };
-        let mut route = RouteSpec::new(any, 0);
-        route.gateway = Some(*gateway);
-        route.oif = Some(eth0.index);
-        requests.push(Request::add_route(&route, Exclusivity::Shared));
+        let mut link = LinkSpec::new(name, LinkKind::Veth(Veth { peer }));
+        link.master = is_port.then_some(self.index);
+        link.up = true;
+        self.request(Request::new_link(&link))
     }
-    for reply in container.batch(requests) {
-        reply?;
+
+    /// `eth0` of this kind in `netns`, on the link that was found last.
+    fn new_link(&self, kind: &str, netns: &str) -> Outcome {
+        let netns = File::open(netns)?;
+        let kind = match kind {
+            "macvlan" => LinkKind::Macvlan(Macvlan::default()),
+            "ipvlan" => LinkKind::Ipvlan(Default::default()),
+            "vlan" => LinkKind::Vlan(Vlan {
+                id: 7,
+                protocol: None,
+            }),
+            "dummy" => LinkKind::Dummy,
+            _ => return Err("no such kind of link".into()),
+        };
+        let mut link = LinkSpec::new("eth0", kind);
+        link.netns = Some(netns.as_fd());
+        link.link = Some(self.index).filter(|index| *index != 0);
+        self.request(Request::new_link(&link))
     }
-    Ok(())
+
+    /// Moves the link that was found last to another namespace and name.
+    fn move_link(&self, netns: &str, name: &str) -> Outcome {
+        let netns = match netns {
+            "home" => self.home.try_clone()?,
+            path => File::open(path)?,
+        };
+        let change = LinkChange {
+            netns: Some(netns.as_fd()),
+            name: Some(name.into()),
+            ..LinkChange::default()
+        };
+        self.request(Request::set_link(self.index, &change))
+    }
 }
 
-/// Looks at what [`bridge_add`] made.
-pub(crate) fn bridge_check(netns: &str, bridge: &str) -> Outcome {
-    let host = Handle::open()?;
-    host.link_by_name(bridge)?;
-    let (_file, container) = enter(netns)?;
-    let eth0 = container.link_by_name("eth0")?;
-    host.link_by_index(eth0.link.ok_or("eth0 has no peer")?)?;
-    container.addresses(eth0.index, None)?;
-    container.routes(&RouteFilter::default())?;
-    Ok(())
-}
-
-/// Deletes the container's `eth0`, and so the pair.
-pub(crate) fn veth_del(netns: &str) -> Outcome {
-    let (_file, handle) = enter(netns)?;
-    handle.request(Request::del_link_by_name("eth0"))?;
-    Ok(())
+/// An address and its prefix length.
+fn network(text: &str) -> Outcome<(IpAddr, u8)> {
+    let (address, prefix) = text
+        .split_once('/')
+        .ok_or("an address lacks its prefix length")?;
+    Ok((address.parse()?, prefix.parse()?))
 }

@@ -1,0 +1,60 @@
+//! Cases that the machine's own kernel is not good enough for, measured in User Mode Linux.
+//!
+//! System calls take ten times longer there, for all alike: the ratios tell, not the milliseconds.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use testkit::{KERNEL, UML};
+
+use super::cases::Case;
+use super::run::Figures;
+use crate::uml::{self, Machine, Room, Work};
+
+/// The option by which this program knows that it is the one inside; its value is the directory of the tools.
+pub(super) const INSIDE: &str = "inside";
+
+/// What a line with a row in it begins with.
+const ROW: &str = "row: ";
+
+/// Measures `cases` there.
+pub(super) fn run(
+    cases: &[&Case],
+    peer: Option<&Path>,
+    tools: &Path,
+    quick: bool,
+) -> Result<Vec<Figures>> {
+    let release = uml::provide()?;
+    eprintln!("on User Mode Linux {release}, as this kernel lacks what they need:");
+    let mut command: Vec<String> = ["xtask", "bench", "--no-build"].map(String::from).into();
+    command.extend(quick.then(|| "--quick".to_owned()));
+    command.push(format!("--{INSIDE}={}", tools.display()));
+    command.extend(peer.map(|peer| format!("--peer={}", peer.display())));
+    command.extend(cases.iter().map(|case| case.name.to_owned()));
+    let room = Room::new(&Work {
+        command,
+        env: vec![(KERNEL.into(), UML.into())],
+        files: Vec::new(),
+    })?;
+    let mut rows = Vec::new();
+    let status = Machine::default().run(&room, |line| match line.strip_prefix(ROW) {
+        Some(row) => rows.push(row.to_owned()),
+        None => eprintln!("    {line}"),
+    })?;
+    if status != 0 {
+        bail!("the benchmark in User Mode Linux: exit status {status}");
+    }
+    let read = |row: &String| {
+        let value: Value = serde_json::from_str(row).with_context(|| row.clone())?;
+        Figures::from_json(&value, cases).with_context(|| format!("unexpected row: {row}"))
+    };
+    rows.iter().map(read).collect()
+}
+
+/// Prints the figures for the program outside.
+pub(super) fn print(figures: &[Figures]) {
+    for row in figures {
+        println!("{ROW}{}", row.to_json());
+    }
+}

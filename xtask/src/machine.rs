@@ -1,0 +1,128 @@
+//! What a command needs of the machine: installed where that is possible, else named in the error.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use testkit::Host;
+
+use crate::commands;
+
+/// Something that must be on the machine.
+pub(crate) struct Need {
+    /// A program's name, or an absolute path.
+    pub(crate) what: &'static str,
+    /// The Debian package that has it.
+    pub(crate) package: &'static str,
+    /// What it is for, for the message.
+    pub(crate) why: &'static str,
+}
+
+pub(crate) const IPROUTE2: Need = Need {
+    what: "ip",
+    package: "iproute2",
+    why: "shows links, addresses and routes",
+};
+
+pub(crate) const NFTABLES: Need = Need {
+    what: "nft",
+    package: "nftables",
+    why: "shows and loads packet filters",
+};
+
+pub(crate) const IPTABLES: Need = Need {
+    what: "iptables",
+    package: "iptables",
+    why: "shows and loads packet filters",
+};
+
+impl Need {
+    fn is_met(&self) -> bool {
+        match self.what.starts_with('/') {
+            true => Path::new(self.what).exists(),
+            false => commands::which(self.what).is_some(),
+        }
+    }
+}
+
+/// Packages whose service starts when they are installed under systemd, and changes the machine.
+const SERVICES: &[&str] = &["firewalld"];
+
+/// Whether packages can be installed here.
+pub(crate) fn can_install() -> bool {
+    // Root of a user namespace owns nothing outside.
+    let mapped = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let whole = mapped.split_whitespace().eq(["0", "0", "4294967295"]);
+    testkit::is_root() && whole && commands::which("apt-get").is_some()
+}
+
+/// Installs what of `needs` is missing.
+///
+/// # Errors
+///
+/// Names what is still missing, and how to get it.
+pub(crate) fn provide(needs: &[Need]) -> Result<()> {
+    let missing = || needs.iter().filter(|need| !need.is_met());
+    let mut packages: Vec<&str> = missing().map(|need| need.package).collect();
+    packages.dedup();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let starts_service = Path::new("/run/systemd/system").exists()
+        && packages.iter().any(|package| SERVICES.contains(package));
+    if can_install() && !starts_service && install(&packages).is_ok() && missing().next().is_none()
+    {
+        return Ok(());
+    }
+    let list: Vec<String> = missing()
+        .map(|need| {
+            format!(
+                "  {} (Debian package {}): {}",
+                need.what, need.package, need.why
+            )
+        })
+        .collect();
+    bail!(
+        "missing on this machine:\n{}\ninstall with: sudo apt-get install {}",
+        list.join("\n"),
+        packages.join(" ")
+    )
+}
+
+/// Installs Debian packages, and prints that it does.
+pub(crate) fn install(packages: &[&str]) -> Result<()> {
+    println!("installing with apt-get: {}", packages.join(" "));
+    let mut arguments = vec!["install", "-y", "--no-install-recommends"];
+    arguments.extend(packages);
+    // A fresh machine has no package lists or old ones: the first attempt may fail for that alone.
+    apt_get(&arguments).or_else(|_| refresh().and_then(|()| apt_get(&arguments)))
+}
+
+/// Downloads the package lists anew.
+pub(crate) fn refresh() -> Result<()> {
+    apt_get(&["update"])
+}
+
+fn apt_get(arguments: &[&str]) -> Result<()> {
+    let mut command = Command::new("apt-get");
+    command
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .args(["-qq", "-o", "Dpkg::Use-Pty=0"])
+        .args(arguments);
+    commands::read(&mut command).map(drop)
+}
+
+/// Turns this process into a private host, as root or as root of a user namespace of its own.
+///
+/// # Errors
+///
+/// What the kernel refused, and what to do.
+pub(crate) fn private_host() -> Result<Host> {
+    if !testkit::is_root() {
+        testkit::become_root().context(
+            "this kernel allows no user namespaces to an ordinary user; run it with sudo",
+        )?;
+        println!("\nnot root: continuing as root of a user namespace");
+    }
+    Host::try_new().context("cannot create a private host")
+}

@@ -1,0 +1,143 @@
+//! `cargo xtask test`: all tests, as root, each on a kernel that has what it needs.
+//!
+//! The tests run on the machine's own kernel first. A test that needs a feature which that kernel lacks writes itself
+//! to a list (`testkit::needs`) and ends. The listed tests run in User Mode Linux ([`deferred`]). The closing table
+//! ([`results`]) counts each test once. A test that ran on no kernel has failed: because no kernel has what it needs,
+//! because User Mode Linux is not available, or because of an `#[ignore]`.
+
+pub(crate) mod deferred;
+mod results;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, anyhow, bail};
+use testkit::{DEFER, Deferred};
+
+use crate::commands::{self, Output};
+use crate::machine::{self, Need};
+use crate::project;
+use results::Results;
+
+/// What the tests need besides the Rust toolchain.
+const NEEDS: &[Need] = &[
+    machine::IPROUTE2,
+    Need {
+        what: "ping",
+        package: "iputils-ping",
+        why: "tests that containers reach each other",
+    },
+    machine::NFTABLES,
+    machine::IPTABLES,
+    Need {
+        what: "conntrack",
+        package: "conntrack",
+        why: "shows connections",
+    },
+    Need {
+        what: "dbus-daemon",
+        package: "dbus-daemon",
+        why: "the bus that firewalld listens on",
+    },
+    Need {
+        what: "firewalld",
+        package: "firewalld",
+        why: "the firewall plugin adds addresses to its zones",
+    },
+    Need {
+        // One of upstream's plugins, which stands for all.
+        what: "/usr/lib/cni/bridge",
+        package: "containernetworking-plugins",
+        why: "upstream's plugins, for the interoperability tests",
+    },
+];
+
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    machine::provide(NEEDS)?;
+    if !testkit::is_root() {
+        bail!("the tests make network namespaces: run as root, sudo cargo xtask test");
+    }
+    // CARGO_BIN_EXE_x exists only inside a package: tests that span packages find binaries by directory.
+    commands::run(&mut commands::cargo(
+        &project::root(),
+        ["build", "--workspace", "--bins"],
+    ))?;
+    let list = List::new()?;
+    let mut host = on_the_host(arguments, &list)?;
+    let deferred = list.read()?;
+    host.defer(&deferred);
+    let mut all = vec![host];
+    if !deferred.is_empty() {
+        match deferred::in_user_mode_linux(&deferred) {
+            Ok(results) => all.push(results),
+            Err(err) => all[0].errors.push(format!("no User Mode Linux: {err:#}")),
+        }
+    }
+    results::report(&all)
+}
+
+/// Runs the suite on the machine's own kernel.
+fn on_the_host(arguments: &[String], list: &List) -> Result<Results> {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut results = Results::new(&format!("Linux {}", release.trim()));
+    results.selected = !arguments.is_empty();
+    let root = project::root();
+    if commands::read(&mut commands::cargo(&root, ["nextest", "--version"])).is_ok() {
+        // Results as JSON on standard output, progress for the user on standard error.
+        let mut suite = list.cargo(&["nextest", "run", "--no-fail-fast"]);
+        suite
+            .env("NEXTEST_EXPERIMENTAL_LIBTEST_JSON", "1")
+            .args(["--message-format", "libtest-json-plus", "--config-file"])
+            .arg(root.join("xtask/nextest.toml"))
+            .args(arguments);
+        results.follow(&mut suite, Output::Stdout, Results::read_json)?;
+    } else {
+        println!("cargo-nextest is not installed: using cargo test");
+        let mut suite = list.cargo(&["test", "--no-fail-fast", "--lib", "--bins", "--tests"]);
+        results.follow(suite.args(arguments), Output::Both, Results::read_text)?;
+    }
+    // Arguments select tests of the suite; the examples in the documentation are not among them.
+    if arguments.is_empty() {
+        let mut examples = list.cargo(&["test", "--no-fail-fast", "--doc"]);
+        results.follow(&mut examples, Output::Both, Results::read_text)?;
+    }
+    Ok(results)
+}
+
+/// The file that tests which need another kernel append themselves to.
+struct List(PathBuf);
+
+impl List {
+    fn new() -> Result<List> {
+        let name = format!("deferred-tests-{}", std::process::id());
+        let list = List(project::target().join(name));
+        // Empty also where a process of the same number left one.
+        fs::write(&list.0, "").with_context(|| list.0.display().to_string())?;
+        Ok(list)
+    }
+
+    /// The tests in it, sorted by name, each once.
+    fn read(&self) -> Result<Vec<Deferred>> {
+        let text = fs::read_to_string(&self.0).with_context(|| self.0.display().to_string())?;
+        let mut tests = Deferred::read_all(&text).map_err(|err| anyhow!(err))?;
+        tests.sort_by_key(Deferred::name);
+        tests.dedup_by_key(|test| test.name());
+        Ok(tests)
+    }
+
+    /// A cargo command with the environment of the tests.
+    fn cargo(&self, arguments: &[&str]) -> Command {
+        let mut command = commands::cargo(&project::root(), arguments);
+        command.env("CNI_TEST_BIN_DIR", project::target().join("debug"));
+        command.env(DEFER, &self.0);
+        command
+    }
+}
+
+impl Drop for List {
+    fn drop(&mut self) {
+        // Should it stay, cargo clean removes it.
+        let _ = fs::remove_file(&self.0);
+    }
+}
