@@ -1,14 +1,12 @@
 //! The choice of a backend, in processes with a `$PATH` of their own.
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use common::in_namespace;
 use netfilter::backend::{Backend, iptables_usable, nftables_usable};
+use testkit::namespace::in_namespace;
 
 const NAME: &str = "nftables_only_where_iptables_does_not_work";
 

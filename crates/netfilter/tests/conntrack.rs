@@ -1,12 +1,10 @@
 //! Deletion of real flows, with `conntrack` as the witness.
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
 use std::net::{IpAddr, UdpSocket};
 
-use common::{in_namespace, nft, run};
 use netfilter::conntrack::{Filter, delete};
+use testkit::namespace::{in_namespace, nft, run};
 
 const UDP: u8 = 17;
 

@@ -2,15 +2,13 @@
 //! the kernel then holds are the same, and so is what `nft` prints.
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
 use std::net::{IpAddr, SocketAddr};
 
-use common::{in_namespace, nft, run};
 use netfilter::nft::{
     Batch, Chain, ChainType, CtState, CtStatus, Family, Field, Hook, NatFlags, Nft, Prefix,
     Protocol, Rule, Set, Table, Type,
 };
+use testkit::namespace::{in_namespace, nft, run};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()

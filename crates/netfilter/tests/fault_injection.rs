@@ -3,16 +3,14 @@
 #![cfg(feature = "fault-injection")]
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
 use std::net::UdpSocket;
 use std::process::Command;
 
-use common::{nft, run};
 use netfilter::conntrack;
 use netfilter::iptables::{self, Change, Iptables, Rule};
 use netfilter::nft::{Batch, Family, Nft, Table};
 use testkit::Host;
+use testkit::namespace::{nft, run};
 
 const NAME: &str = "every_change_counts_and_can_fail";
 /// Three changes of tables, one by iptables, one of connections.

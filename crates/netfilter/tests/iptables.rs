@@ -2,15 +2,14 @@
 //! once.
 #![allow(clippy::unwrap_used)]
 
-mod common;
 mod variants;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::feed;
 use netfilter::iptables::{Change, Family, Iptables, Rule, Table};
 use testkit::Host;
+use testkit::namespace::feed;
 use variants::{BOTH, CHAIN, COMMENT, VARIANTS, Variant, each, ip, masquerade, portmap};
 
 #[test]

@@ -2,7 +2,6 @@
 //! by its own commands and by us, are the same to `iptables-save`.
 #![allow(clippy::unwrap_used)]
 
-mod common;
 mod variants;
 
 use netfilter::iptables::{Change, Family, Iptables, Rule, Table};

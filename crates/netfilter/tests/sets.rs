@@ -2,12 +2,10 @@
 //! same.
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
 use std::net::{IpAddr, SocketAddr};
 
-use common::{in_namespace, nft, run};
 use netfilter::nft::{Batch, Element, Family, Nft, Prefix, Protocol, Table, Type, Value, Verdict};
+use testkit::namespace::{in_namespace, nft, run};
 
 const TABLE: Table<'_> = Table::new(Family::Inet, "t");
 const PORTS: &[Type] = &[Type::Protocol, Type::Port];

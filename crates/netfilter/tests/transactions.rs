@@ -1,18 +1,16 @@
 //! All or nothing, beside others, at scale, and what errors say.
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 
-use common::{in_namespace, nft, run};
 use netfilter::nft::{
     Batch, Chain, ChainType, Element, Family, Hook, NatFlags, Nft, NftCommand, Protocol, Set,
     Table, Type, Value,
 };
 use nix::sched::{CloneFlags, setns};
+use testkit::namespace::{in_namespace, nft, run};
 
 const TABLE: Table<'_> = Table::new(Family::Inet, "t");
 const CHAIN: Chain<'_> = TABLE.chain("c");

@@ -2,14 +2,12 @@
 //! `nft` from its scripts and by us: the kernel holds the same.
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
 use std::net::{IpAddr, SocketAddr};
 
-use common::{feed, in_namespace, nft, run};
 use netfilter::nft::{
     Batch, Chain, ChainType, Family, Hook, NatFlags, Nft, Policy, Prefix, Protocol, Table,
 };
+use testkit::namespace::{feed, in_namespace, nft, run};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()

@@ -13,15 +13,13 @@ use crate::wire::attr::u32_at;
 use crate::wire::*;
 
 /// `IFA_F_NODAD`: IPv6 duplicate address detection is skipped.
-pub const IFA_F_NODAD: u32 = 0x02;
+const IFA_F_NODAD: u32 = 0x02;
 /// `IFA_F_DADFAILED`: somebody else has the IPv6 address.
-pub const IFA_F_DADFAILED: u32 = 0x08;
-/// `IFA_F_DEPRECATED`: the preferred lifetime is over.
-pub const IFA_F_DEPRECATED: u32 = 0x20;
+const IFA_F_DADFAILED: u32 = 0x08;
 /// `IFA_F_TENTATIVE`: duplicate address detection has not ended yet.
-pub const IFA_F_TENTATIVE: u32 = 0x40;
+const IFA_F_TENTATIVE: u32 = 0x40;
 /// `IFA_F_PERMANENT`: the address has no lifetime.
-pub const IFA_F_PERMANENT: u32 = 0x80;
+const IFA_F_PERMANENT: u32 = 0x80;
 /// `IFA_F_MANAGETEMPADDR`: privacy addresses are made from this one.
 pub const IFA_F_MANAGETEMPADDR: u32 = 0x100;
 /// `IFA_F_NOPREFIXROUTE`: no route for the prefix is made with the address.

@@ -24,29 +24,23 @@ mod neighbour;
 pub mod netlink;
 mod request;
 mod route;
-mod route_copy;
-mod route_list;
 mod rule;
 mod socket;
 mod tc;
 mod wire;
 
 pub use address::{
-    Address, AddressSpec, Broadcast, Family, IFA_F_DADFAILED, IFA_F_DEPRECATED,
-    IFA_F_MANAGETEMPADDR, IFA_F_NODAD, IFA_F_NOPREFIXROUTE, IFA_F_PERMANENT, IFA_F_TENTATIVE,
-    Scope,
+    Address, AddressSpec, Broadcast, Family, IFA_F_MANAGETEMPADDR, IFA_F_NOPREFIXROUTE, Scope,
 };
 pub use error::Error;
 pub use events::{AddressEvents, LinkEvents, Waited};
 pub use handle::Handle;
 pub use link::*;
-pub use neighbour::{NUD_PERMANENT, NUD_REACHABLE, Neighbour};
+pub use neighbour::{NUD_PERMANENT, Neighbour};
 pub use request::{Reply, Request};
 pub use route::{
-    Exclusivity, RT_TABLE_DEFAULT, RT_TABLE_LOCAL, RT_TABLE_MAIN, RTN_BLACKHOLE, RTN_LOCAL,
-    RTN_UNICAST, RTN_UNREACHABLE, RTPROT_BOOT, RTPROT_KERNEL, RTPROT_STATIC, RouteSpec,
+    Exclusivity, NextHop, RT_TABLE_DEFAULT, RT_TABLE_LOCAL, RT_TABLE_MAIN, RTN_LOCAL, RTN_UNICAST,
+    RTPROT_BOOT, RTPROT_KERNEL, RawRoute, Route, RouteFilter, RouteSpec,
 };
-pub use route_copy::RouteCopy;
-pub use route_list::{NextHop, Route, RouteFilter};
 pub use rule::{Rule, RuleFilter, RuleSpec};
 pub use tc::*;

@@ -13,8 +13,6 @@ use crate::request::Request;
 use crate::wire::attr::{u16_at, u32_at};
 use crate::wire::*;
 
-/// `NUD_REACHABLE`: confirmed lately.
-pub const NUD_REACHABLE: u16 = 0x02;
 /// `NUD_PERMANENT`: set by hand, never probed.
 pub const NUD_PERMANENT: u16 = 0x80;
 
@@ -63,16 +61,6 @@ impl<'fd> Request<'fd> {
         body.raw(NDA_LLADDR, mac);
         let what = format!("set neighbour {addr} of link {index}");
         Request::new(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, body, what)
-    }
-
-    /// Deletes a neighbour (`RTM_DELNEIGH`).
-    ///
-    /// Errors: `ENOENT` if it is not there.
-    #[must_use]
-    pub fn del_neighbour(index: u32, addr: IpAddr) -> Request<'fd> {
-        let body = neighbour_body(index, addr, 0);
-        let what = format!("delete neighbour {addr} of link {index}");
-        Request::new(RTM_DELNEIGH, 0, body, what)
     }
 }
 

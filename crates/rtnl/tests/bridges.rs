@@ -1,11 +1,9 @@
 //! Bridges, their options and ports, witnessed by `ip -j` and `bridge -j`.
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
-use common::{in_namespace, ip_link, json, run};
 use rtnl::*;
 use serde_json::json as value;
+use testkit::namespace::{in_namespace, ip_link, json, run};
 
 #[test]
 fn masters_and_dump_filters() {

@@ -1,14 +1,12 @@
 //! Waiting for links and addresses; dumps while the table changes.
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Namespace, in_namespace, run};
 use rtnl::*;
+use testkit::namespace::{Namespace, in_namespace, run};
 
 fn soon() -> Instant {
     Instant::now() + Duration::from_secs(10)

@@ -2,14 +2,12 @@
 #![cfg(feature = "fault-injection")]
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use common::in_namespace;
 use rtnl::*;
+use testkit::namespace::in_namespace;
 
 const NAME: &str = "the_chosen_request_fails_and_the_others_do_not";
 

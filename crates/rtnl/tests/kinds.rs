@@ -2,11 +2,9 @@
 //! vlan, ipvlan, vrf, bridge VLAN filtering.
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
-use common::{Namespace, in_namespace, ip_link, json, run};
 use rtnl::*;
 use serde_json::json as value;
+use testkit::namespace::{Namespace, in_namespace, ip_link, json, run};
 use testkit::needs;
 
 fn create(handle: &Handle, spec: &LinkSpec<'_>) {
@@ -17,7 +15,7 @@ fn create(handle: &Handle, spec: &LinkSpec<'_>) {
 fn dummy() {
     needs(&["dummy"]);
     in_namespace(|| {
-        let container = Namespace::new();
+        let container = Namespace::default();
         let handle = Handle::open().unwrap();
         let spec = LinkSpec {
             netns: Some(container.fd()),
@@ -37,7 +35,7 @@ fn dummy() {
 fn vlan() {
     needs(&["dummy", "vlan"]);
     in_namespace(|| {
-        let container = Namespace::new();
+        let container = Namespace::default();
         let handle = Handle::open().unwrap();
         create(&handle, &LinkSpec::new("d0", LinkKind::Dummy));
         let parent = handle.link_by_name("d0").unwrap().index;
@@ -89,7 +87,7 @@ fn vlan() {
 fn ipvlan() {
     needs(&["dummy", "ipvlan"]);
     in_namespace(|| {
-        let container = Namespace::new();
+        let container = Namespace::default();
         let handle = Handle::open().unwrap();
         for (number, (mode, words)) in [
             (IpvlanMode::L2, "l2"),
@@ -243,17 +241,11 @@ fn vlans_of_bridge_ports() {
             .unwrap();
         assert_eq!(listed(&handle, other), []);
 
-        let own = [BridgeVlan::tagged(7)];
-        handle
-            .request(Request::add_bridge_self_vlans(bridge.index, &own))
-            .unwrap();
+        run("bridge vlan add vid 7 dev br0 self");
         assert_eq!(
             listed(&handle, bridge.index),
             [(1, true, true), (7, false, false)]
         );
-        handle
-            .request(Request::del_bridge_self_vlans(bridge.index, &own))
-            .unwrap();
         assert_eq!(listed(&handle, bridge.index), witnessed("br0"));
 
         let bad = Request::add_bridge_vlans(port, &[BridgeVlan::tagged(4095)]);

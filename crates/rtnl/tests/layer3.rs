@@ -1,13 +1,16 @@
 //! Addresses, routes and neighbours, witnessed by `ip -j`.
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
 use std::net::IpAddr;
 
-use common::{in_namespace, json, run};
 use rtnl::*;
 use serde_json::json as value;
+use testkit::namespace::{in_namespace, json, run};
+
+// Of if_addr.h and rtnetlink.h.
+const IFA_F_NODAD: u32 = 0x02;
+const RTPROT_STATIC: u8 = 4;
+const RTN_BLACKHOLE: u8 = 6;
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -258,7 +261,7 @@ fn ipv6_routes_and_replacing() {
         let routes = handle.routes(&filter).unwrap();
         assert_eq!(
             (routes[0].priority, routes[0].protocol),
-            (1024, RTPROT_BOOT)
+            (1024, RTPROT_STATIC)
         );
         spec.gateway = Some(ip("2001:db8::3"));
         handle
@@ -391,18 +394,6 @@ fn neighbours_come_and_go() {
         let permanent =
             |list: Vec<Neighbour>| list.iter().filter(|n| n.state == NUD_PERMANENT).count();
         assert_eq!(permanent(handle.neighbours(index, None).unwrap()), 2);
-        handle
-            .request(Request::del_neighbour(index, ip("10.0.0.7")))
-            .unwrap();
-        handle
-            .request(Request::del_neighbour(index, ip("2001:db8::7")))
-            .unwrap();
-        assert_eq!(permanent(handle.neighbours(index, None).unwrap()), 0);
-        let error = handle
-            .request(Request::del_neighbour(index, ip("10.0.0.7")))
-            .err()
-            .unwrap();
-        assert!(error.is_not_found(), "{error}");
         assert_eq!(handle.neighbours(4711, None).unwrap(), []);
     });
 }

@@ -1,12 +1,10 @@
 //! Policy rules, and routes that are moved between tables, witnessed by `ip -j`.
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
 use std::net::IpAddr;
 
-use common::{in_namespace, json, run};
 use rtnl::*;
+use testkit::namespace::{in_namespace, json, run};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -166,12 +164,12 @@ fn routes_move_with_everything() {
                 oif: Some(index),
                 ..RouteFilter::default()
             };
-            let copies = handle.route_copies(&filter).unwrap();
+            let copies = handle.raw_routes(&filter).unwrap();
             let plain = handle.routes(&filter).unwrap();
-            assert!(copies.iter().map(RouteCopy::route).eq(&plain));
+            assert!(copies.iter().map(RawRoute::route).eq(&plain));
             copies
         };
-        let mine = |copy: &RouteCopy| {
+        let mine = |copy: &RawRoute| {
             let dst = copy.route().dst.to_string();
             !dst.starts_with("fe80") && !dst.starts_with("ff00")
         };
@@ -181,10 +179,10 @@ fn routes_move_with_everything() {
         copies.sort_by_key(|copy| copy.gateways().next().is_some());
         for copy in &copies {
             let bytes = copy.in_table(70_000);
-            let copy = RouteCopy::from_bytes(bytes.as_bytes()).unwrap();
+            let copy = RawRoute::from_bytes(bytes.as_bytes()).unwrap();
             assert_eq!(copy, bytes);
             handle
-                .request(Request::add_route_copy(&copy, Exclusivity::Exclusive))
+                .request(Request::add_raw_route(&copy, Exclusivity::Exclusive))
                 .unwrap();
         }
         let sorted = |mut lines: Vec<String>| {
@@ -198,8 +196,8 @@ fn routes_move_with_everything() {
         assert_eq!(sorted(routes("70000")), sorted(before.clone()));
         assert!(run("ip -6 route show table 70000 fd07::/64").contains("expires"));
         for copy in copies.iter().rev() {
-            handle.request(Request::del_route_copy(copy)).unwrap();
-            let again = handle.request(Request::del_route_copy(copy)).err().unwrap();
+            handle.request(Request::del_raw_route(copy)).unwrap();
+            let again = handle.request(Request::del_raw_route(copy)).err().unwrap();
             assert!(again.is_not_found(), "{again}");
         }
         assert_eq!(routes("main"), [""; 0]);
@@ -209,11 +207,11 @@ fn routes_move_with_everything() {
             assert!(copies.iter().any(|other| back.same_entry(other)));
             // Gateways are found through the other table's, once it is asked.
             handle
-                .request(Request::add_route_copy(&back, Exclusivity::Behind))
+                .request(Request::add_raw_route(&back, Exclusivity::Behind))
                 .or_else(|_| {
                     run("ip rule add lookup 70000");
                     run("ip -6 rule add lookup 70000");
-                    handle.request(Request::add_route_copy(&back, Exclusivity::Behind))
+                    handle.request(Request::add_raw_route(&back, Exclusivity::Behind))
                 })
                 .unwrap();
         }
@@ -243,16 +241,14 @@ fn in_front_or_behind() {
             table: Some(RT_TABLE_MAIN),
             ..RouteFilter::default()
         };
-        let copies = handle.route_copies(&filter).unwrap();
+        let copies = handle.raw_routes(&filter).unwrap();
         for (copy, place) in copies
             .iter()
             .zip([Exclusivity::Shared, Exclusivity::Behind])
         {
-            handle.request(Request::del_route_copy(copy)).unwrap();
+            handle.request(Request::del_raw_route(copy)).unwrap();
             assert_ne!(routes("main"), before);
-            handle
-                .request(Request::add_route_copy(copy, place))
-                .unwrap();
+            handle.request(Request::add_raw_route(copy, place)).unwrap();
             assert_eq!(routes("main"), before);
         }
     });

@@ -1,10 +1,8 @@
 //! Traffic control, witnessed by `tc`.
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
-use common::{in_namespace, json, run};
 use rtnl::*;
+use testkit::namespace::{in_namespace, json, run};
 
 const FIRST: TcHandle = TcHandle::new(1, 0);
 

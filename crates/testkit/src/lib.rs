@@ -47,6 +47,7 @@
 mod common_cases;
 mod host;
 mod mounts;
+pub mod namespace;
 mod needs;
 mod node;
 mod packets;

@@ -7,8 +7,7 @@ use std::process::Command;
 
 use netfilter::iptables::{Change, Family, Iptables, Rule, Table};
 use testkit::Host;
-
-use crate::common::run;
+use testkit::namespace::run;
 
 pub(crate) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()

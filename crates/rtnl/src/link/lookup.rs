@@ -1,23 +1,11 @@
 //! Finding links: one by name or index, some by master or kind, all.
 
 use super::Link;
-use super::spec::header;
+use super::common::{header, name_attribute};
 use crate::errno;
 use crate::error::Error;
 use crate::handle::Handle;
 use crate::wire::*;
-
-/// Longest name a link can have; further names may be longer (`IFNAMSIZ` - 1).
-const MAX_NAME: usize = 15;
-
-/// The attribute that asks for the link `name`.
-pub(crate) fn name_attribute(name: &str) -> u16 {
-    if name.len() > MAX_NAME {
-        IFLA_ALT_IFNAME
-    } else {
-        IFLA_IFNAME
-    }
-}
 
 impl Handle {
     /// The link with the name `name`. A name of more than 15 bytes is looked

@@ -1,5 +1,6 @@
 //! Links (network interfaces) as the kernel tells about them.
 
+pub(crate) mod common;
 pub(crate) mod kinds;
 pub(crate) mod lookup;
 pub(crate) mod port;
@@ -22,8 +23,6 @@ pub const IFF_LOOPBACK: u32 = 0x8;
 pub const IFF_PROMISC: u32 = 0x100;
 /// `IFF_ALLMULTI`: all multicast is received (if.h).
 pub const IFF_ALLMULTI: u32 = 0x200;
-/// `IFF_LOWER_UP`: there is a carrier (if.h).
-pub const IFF_LOWER_UP: u32 = 0x10000;
 
 /// A link as the kernel told about it; a snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -145,12 +144,6 @@ impl Link {
         self.kind.as_deref() == Some(kind)
     }
 
-    /// Whether the link goes by `name`, as its own or as a further name.
-    #[must_use]
-    pub fn has_name(&self, name: &str) -> bool {
-        self.name == name || self.alt_names.iter().any(|alt_name| alt_name == name)
-    }
-
     /// Reads the body of an `RTM_NEWLINK`: `struct ifinfomsg` and attributes.
     /// `None` for one of another family: a bridge tells of its ports in messages
     /// of the same type that hold little of this.
@@ -220,8 +213,7 @@ fn alt_names(properties: Attributes<'_>) -> Vec<String> {
 }
 
 /// A hardware address as lower-case hexadecimal bytes with colons between.
-#[must_use]
-pub fn format_mac(mac: &[u8]) -> String {
+fn format_mac(mac: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = String::with_capacity(mac.len() * 3);
     for byte in mac {

@@ -10,7 +10,6 @@ use crate::wire::*;
 const IFLA_BRIDGE_FLAGS: u16 = 0;
 const IFLA_BRIDGE_VLAN_INFO: u16 = 2;
 const BRIDGE_FLAGS_MASTER: u16 = 1;
-const BRIDGE_FLAGS_SELF: u16 = 2;
 const BRIDGE_VLAN_INFO_PVID: u16 = 1 << 1;
 const BRIDGE_VLAN_INFO_UNTAGGED: u16 = 1 << 2;
 const BRIDGE_VLAN_INFO_RANGE_BEGIN: u16 = 1 << 3;
@@ -75,13 +74,6 @@ pub struct PortVlan {
     pub untagged: bool,
 }
 
-/// Which table of VLANs a request is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Side {
-    Port,
-    Bridge,
-}
-
 impl<'fd> Request<'fd> {
     /// Makes the bridge port `index` a member of `vlans` (`RTM_SETLINK` of
     /// family bridge). Known ones get the new flags. All VLANs travel in one
@@ -92,7 +84,7 @@ impl<'fd> Request<'fd> {
     #[must_use]
     pub fn add_bridge_vlans(index: u32, vlans: &[BridgeVlan]) -> Request<'fd> {
         let what = format!("add VLANs to bridge port {index}");
-        bridge_vlans(RTM_SETLINK, index, vlans, Side::Port, what)
+        bridge_vlans(RTM_SETLINK, index, vlans, what)
     }
 
     /// Takes the bridge port `index` out of `vlans` (`RTM_DELLINK` of family
@@ -102,43 +94,14 @@ impl<'fd> Request<'fd> {
     #[must_use]
     pub fn del_bridge_vlans(index: u32, vlans: &[BridgeVlan]) -> Request<'fd> {
         let what = format!("delete VLANs of bridge port {index}");
-        bridge_vlans(RTM_DELLINK, index, vlans, Side::Port, what)
-    }
-
-    /// Makes the bridge `index` itself a member of `vlans`, so that its own
-    /// interface receives them.
-    ///
-    /// Errors: as [`Request::add_bridge_vlans`].
-    #[must_use]
-    pub fn add_bridge_self_vlans(index: u32, vlans: &[BridgeVlan]) -> Request<'fd> {
-        let what = format!("add VLANs to bridge {index} itself");
-        bridge_vlans(RTM_SETLINK, index, vlans, Side::Bridge, what)
-    }
-
-    /// Takes the bridge `index` itself out of `vlans`.
-    ///
-    /// Errors: as [`Request::add_bridge_vlans`].
-    #[must_use]
-    pub fn del_bridge_self_vlans(index: u32, vlans: &[BridgeVlan]) -> Request<'fd> {
-        let what = format!("delete VLANs of bridge {index} itself");
-        bridge_vlans(RTM_DELLINK, index, vlans, Side::Bridge, what)
+        bridge_vlans(RTM_DELLINK, index, vlans, what)
     }
 }
 
-fn bridge_vlans<'fd>(
-    kind: u16,
-    index: u32,
-    vlans: &[BridgeVlan],
-    side: Side,
-    what: String,
-) -> Request<'fd> {
+fn bridge_vlans<'fd>(kind: u16, index: u32, vlans: &[BridgeVlan], what: String) -> Request<'fd> {
     let mut body = bridge_body(index);
     body.nested(IFLA_AF_SPEC, |spec| {
-        let flags = match side {
-            Side::Port => BRIDGE_FLAGS_MASTER,
-            Side::Bridge => BRIDGE_FLAGS_SELF,
-        };
-        spec.u16(IFLA_BRIDGE_FLAGS, flags);
+        spec.u16(IFLA_BRIDGE_FLAGS, BRIDGE_FLAGS_MASTER);
         for vlan in vlans {
             let mut flags = 0;
             if vlan.pvid {

@@ -1,10 +1,11 @@
 //! Requests that create, change and delete links.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
-use netlink_packet_route::link::{LinkFlags, LinkHeader};
+use netlink_packet_route::link::LinkFlags;
 
 use super::LinkKind;
+use super::common::{CommonAttributes, change_flag, header, name_attribute, up_flags};
 use crate::request::Request;
 use crate::wire::*;
 
@@ -185,62 +186,7 @@ impl<'fd> Request<'fd> {
     #[must_use]
     pub fn del_link_by_name(name: &str) -> Request<'fd> {
         let mut body = Builder::new(&header(0));
-        body.text(super::lookup::name_attribute(name), name);
+        body.text(name_attribute(name), name);
         Request::new(RTM_DELLINK, 0, body, format!("delete link {name:?}"))
-    }
-}
-
-/// The attributes that both ends of a veth pair and all requests share.
-pub(crate) struct CommonAttributes<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) netns: Option<BorrowedFd<'a>>,
-    pub(crate) mac: Option<&'a [u8]>,
-    pub(crate) mtu: Option<u32>,
-    pub(crate) txqlen: Option<u32>,
-    pub(crate) num_tx_queues: Option<u32>,
-    pub(crate) num_rx_queues: Option<u32>,
-    pub(crate) gso_max_size: Option<u32>,
-    pub(crate) gro_max_size: Option<u32>,
-}
-
-impl CommonAttributes<'_> {
-    pub(crate) fn encode(&self, body: &mut Builder) {
-        if !self.name.is_empty() {
-            body.text(IFLA_IFNAME, self.name);
-        }
-        if let Some(netns) = self.netns {
-            // A descriptor in use is never negative.
-            body.u32(IFLA_NET_NS_FD, netns.as_raw_fd().cast_unsigned());
-        }
-        if let Some(mac) = self.mac {
-            body.raw(IFLA_ADDRESS, mac);
-        }
-        body.opt_u32(IFLA_MTU, self.mtu);
-        body.opt_u32(IFLA_TXQLEN, self.txqlen);
-        body.opt_u32(IFLA_NUM_TX_QUEUES, self.num_tx_queues);
-        body.opt_u32(IFLA_NUM_RX_QUEUES, self.num_rx_queues);
-        body.opt_u32(IFLA_GSO_MAX_SIZE, self.gso_max_size);
-        body.opt_u32(IFLA_GRO_MAX_SIZE, self.gro_max_size);
-    }
-}
-
-/// A `struct ifinfomsg` for the link `index`, 0 for none in particular.
-pub(crate) fn header(index: u32) -> LinkHeader {
-    LinkHeader {
-        index,
-        ..LinkHeader::default()
-    }
-}
-
-/// Asks for a new link to be up. Nothing is said for a link that stays down: an
-/// empty change mask leaves the kernel's default.
-pub(crate) fn up_flags(header: &mut LinkHeader, up: bool) {
-    change_flag(header, LinkFlags::Up, up.then_some(true));
-}
-
-fn change_flag(header: &mut LinkHeader, flag: LinkFlags, value: Option<bool>) {
-    if let Some(value) = value {
-        header.change_mask |= flag;
-        header.flags.set(flag, value);
     }
 }

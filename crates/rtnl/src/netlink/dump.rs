@@ -68,7 +68,7 @@ impl Connection {
     ///
     /// # Errors
     /// The kernel's refusal, and those of the socket.
-    pub fn dump_parts<T>(
+    pub(crate) fn dump_parts<T>(
         &self,
         kind: u16,
         body: &[u8],

@@ -9,7 +9,7 @@ use crate::address::Address;
 use crate::link::Link;
 use crate::link::port_vlan::decode_vlans;
 use crate::neighbour::Neighbour;
-use crate::route_list::Route;
+use crate::route::Route;
 
 fn read_everything(bytes: &[u8]) {
     for message in Messages::new(bytes) {

@@ -2,7 +2,7 @@
 
 use cni_core::{AddResult, Call, Cidr};
 use plugin_kit::chain;
-use rtnl::{Family, RouteCopy, RuleSpec};
+use rtnl::{Family, RawRoute, RuleSpec};
 use std::net::IpAddr;
 
 /// An address of the interface.
@@ -70,8 +70,8 @@ impl Address {
     pub(crate) fn routes<'r>(
         &self,
         all: &[Address],
-        routes: &'r [RouteCopy],
-    ) -> impl Iterator<Item = &'r RouteCopy> {
+        routes: &'r [RawRoute],
+    ) -> impl Iterator<Item = &'r RawRoute> {
         routes.iter().filter(move |copy| {
             let of_family = |address: &&Address| address.family() == copy.route().family;
             of_family(&self)
@@ -83,7 +83,7 @@ impl Address {
         })
     }
 
-    fn claims(&self, copy: &RouteCopy) -> bool {
+    fn claims(&self, copy: &RawRoute) -> bool {
         let mut hints = copy
             .route()
             .src

@@ -7,7 +7,7 @@ use crate::record::Record;
 use crate::tables::Tables;
 use anyhow::{Context, bail};
 use plugin_kit::Container;
-use rtnl::{Link, RT_TABLE_MAIN, RouteCopy};
+use rtnl::{Link, RT_TABLE_MAIN, RawRoute};
 
 /// Compares the container with what an ADD makes.
 ///
@@ -62,11 +62,11 @@ fn routes(
     table: u32,
     record: Option<&Record>,
 ) -> anyhow::Result<()> {
-    let present: Vec<&RouteCopy> = tables.own_routes(table).collect();
+    let present: Vec<&RawRoute> = tables.own_routes(table).collect();
     let missing = |what: String| format!("Failed to find {what} in table {table}");
     let mut has_default = false;
     if let Some(record) = record {
-        let originals: Vec<RouteCopy> = record.routes.iter().map(|(c, _)| c.clone()).collect();
+        let originals: Vec<RawRoute> = record.routes.iter().map(|(c, _)| c.clone()).collect();
         for copy in address.routes(all, &originals) {
             let wanted = copy.in_table(table);
             has_default |= wanted.route().is_default();

@@ -6,8 +6,8 @@ use anyhow::anyhow;
 use cni_core::Cidr;
 use plugin_kit::detailed;
 use rtnl::{
-    Exclusivity, Handle, RT_TABLE_MAIN, RTPROT_BOOT, Request, Route, RouteCopy, RouteSpec,
-    RuleSpec, Scope,
+    Exclusivity, Handle, RT_TABLE_MAIN, RTPROT_BOOT, RawRoute, Request, Route, RouteSpec, RuleSpec,
+    Scope,
 };
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -18,11 +18,11 @@ pub(crate) enum Step {
     /// Adds a route that is not there.
     Default(RouteSpec),
     /// Adds a route, in place of the one given.
-    Copy(RouteCopy, Exclusivity, Option<RouteCopy>),
+    Copy(RawRoute, Exclusivity, Option<RawRoute>),
     /// Adds a source hint, in place of the route given.
-    Hint(RouteSpec, Option<RouteCopy>),
+    Hint(RouteSpec, Option<RawRoute>),
     /// Takes a route away; whether others stood before it.
-    Remove(RouteCopy, bool),
+    Remove(RawRoute, bool),
 }
 
 impl Step {
@@ -30,24 +30,24 @@ impl Step {
         match self {
             Step::Rule(rule) => Request::add_rule(rule),
             Step::Default(route) => Request::add_route(route, Exclusivity::Exclusive),
-            Step::Copy(copy, exclusivity, _) => Request::add_route_copy(copy, *exclusivity),
+            Step::Copy(copy, exclusivity, _) => Request::add_raw_route(copy, *exclusivity),
             Step::Hint(route, _) => Request::add_route(route, Exclusivity::Replace),
-            Step::Remove(copy, _) => Request::del_route_copy(copy),
+            Step::Remove(copy, _) => Request::del_raw_route(copy),
         }
     }
 
     /// What undoes it.
     fn undo(&self) -> Vec<Request<'static>> {
-        let back = |replaced: &Option<RouteCopy>| {
+        let back = |replaced: &Option<RawRoute>| {
             replaced
                 .as_ref()
-                .map(|copy| Request::add_route_copy(copy, Exclusivity::Shared))
+                .map(|copy| Request::add_raw_route(copy, Exclusivity::Shared))
         };
         match self {
             Step::Rule(rule) => vec![Request::del_rule(rule)],
             Step::Default(route) => vec![Request::del_route(route)],
             Step::Copy(copy, _, replaced) => {
-                let gone = Request::del_route_copy(copy);
+                let gone = Request::del_raw_route(copy);
                 [gone].into_iter().chain(back(replaced)).collect()
             }
             Step::Hint(route, replaced) => {
@@ -79,12 +79,12 @@ impl Step {
 }
 
 /// Puts a route back into its table.
-pub(crate) fn restored(copy: &RouteCopy, behind: bool) -> Request<'static> {
+pub(crate) fn restored(copy: &RawRoute, behind: bool) -> Request<'static> {
     let place = match behind {
         true => Exclusivity::Behind,
         false => Exclusivity::Shared,
     };
-    Request::add_route_copy(copy, place)
+    Request::add_raw_route(copy, place)
 }
 
 /// Does `steps`, one after the other in one go.
@@ -172,7 +172,7 @@ pub(crate) fn fill(
     tables: &Tables,
     address: &Address,
     all: &[Address],
-    routes: &[RouteCopy],
+    routes: &[RawRoute],
     (index, table): (u32, u32),
 ) -> Vec<Step> {
     let mut steps = Vec::new();
@@ -180,8 +180,8 @@ pub(crate) fn fill(
     if !tables.has_rule(&rule) {
         steps.push(Step::Rule(rule));
     }
-    let present: Vec<&RouteCopy> = tables.own_routes(table).collect();
-    let of_family = |copy: &&&RouteCopy| copy.route().family == address.family();
+    let present: Vec<&RawRoute> = tables.own_routes(table).collect();
+    let of_family = |copy: &&&RawRoute| copy.route().family == address.family();
     let has_default = present
         .iter()
         .filter(of_family)
@@ -189,7 +189,7 @@ pub(crate) fn fill(
     if !has_default && let Some(route) = default_route(address, index, table) {
         steps.push(Step::Default(route));
     }
-    let mut copies: Vec<RouteCopy> = Vec::new();
+    let mut copies: Vec<RawRoute> = Vec::new();
     for copy in address.routes(all, routes) {
         let copy = copy.in_table(table);
         // Several of one destination are several there, too.
@@ -210,7 +210,7 @@ pub(crate) fn fill(
 /// than the link; and the networks of the link first get their source.
 pub(crate) fn clear(
     tables: &Tables,
-    routes: &[RouteCopy],
+    routes: &[RawRoute],
     hints: Option<Vec<RouteSpec>>,
 ) -> Vec<Step> {
     let mut steps = Vec::new();

@@ -2,7 +2,7 @@
 //! routes have gone to: one route may be in several of them, and there are others.
 
 use cni_core::{Cidr, json};
-use rtnl::RouteCopy;
+use rtnl::RawRoute;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::net::IpAddr;
@@ -19,7 +19,7 @@ pub(crate) struct Record {
     pub(crate) rules: Vec<(IpAddr, u32)>,
     /// The routes that were in the main table, in the order in which they can be put
     /// back, and whether others of the same destination stood before.
-    pub(crate) routes: Vec<(RouteCopy, bool)>,
+    pub(crate) routes: Vec<(RawRoute, bool)>,
     /// The addresses that were made the source for their network in the main table.
     pub(crate) hints: Vec<Cidr>,
 }
@@ -30,7 +30,7 @@ pub(crate) struct Record {
 struct Raw {
     index: u32,
     rules: Vec<RawRule>,
-    routes: Vec<RawRoute>,
+    routes: Vec<JsonRoute>,
     hints: Vec<Cidr>,
 }
 
@@ -41,7 +41,7 @@ struct RawRule {
 }
 
 #[derive(Deserialize)]
-struct RawRoute {
+struct JsonRoute {
     /// The kernel's own form, in hexadecimal digits.
     message: String,
     behind: bool,
@@ -55,8 +55,8 @@ impl Record {
     }
 
     /// In the place of what was known of them.
-    pub(crate) fn add_routes(&mut self, routes: Vec<(RouteCopy, bool)>) {
-        let same = |known: &RouteCopy| routes.iter().any(|(copy, _)| copy.same_entry(known));
+    pub(crate) fn add_routes(&mut self, routes: Vec<(RawRoute, bool)>) {
+        let same = |known: &RawRoute| routes.iter().any(|(copy, _)| copy.same_entry(known));
         self.routes.retain(|(known, _)| !same(known));
         self.routes.extend(routes);
         self.routes
@@ -65,8 +65,8 @@ impl Record {
 
     pub(crate) fn decode(bytes: &[u8]) -> Option<Record> {
         let raw: Raw = json::decode(&json::parse(bytes).ok()?).ok()?;
-        let route = |raw: RawRoute| {
-            let copy = RouteCopy::from_bytes(&bytes_of(&raw.message)?)?;
+        let route = |raw: JsonRoute| {
+            let copy = RawRoute::from_bytes(&bytes_of(&raw.message)?)?;
             Some((copy, raw.behind))
         };
         Some(Record {
@@ -111,7 +111,7 @@ mod tests {
     fn there_and_back() {
         // An IPv4 route to 10.0.0.0/24 of table 254 by link 3.
         let message = "02180000fe03fd0100000000080001000a0000000800040003000000";
-        let copy = bytes_of(message).and_then(|bytes| RouteCopy::from_bytes(&bytes));
+        let copy = bytes_of(message).and_then(|bytes| RawRoute::from_bytes(&bytes));
         let record = Record {
             index: 3,
             rules: vec![([10, 0, 0, 5].into(), 100)],

@@ -99,7 +99,7 @@ fn give_back(container: &Container, record: &Record, tables: &Tables, link: &Lin
             .iter()
             .any(|rule| rule.table == Some(*table) && rule.src != own);
         if !of_others {
-            requests.extend(tables.own_routes(*table).map(Request::del_route_copy));
+            requests.extend(tables.own_routes(*table).map(Request::del_raw_route));
         }
     }
     if requests.is_empty() {

@@ -3,7 +3,7 @@
 use crate::address::Address;
 use anyhow::Context;
 use rtnl::{
-    Handle, RT_TABLE_DEFAULT, RT_TABLE_LOCAL, RT_TABLE_MAIN, RouteCopy, RouteFilter, Rule,
+    Handle, RT_TABLE_DEFAULT, RT_TABLE_LOCAL, RT_TABLE_MAIN, RawRoute, RouteFilter, Rule,
     RuleFilter, RuleSpec,
 };
 use std::net::IpAddr;
@@ -14,7 +14,7 @@ const FIRST: u32 = 100;
 /// The container's rules and routes, of all tables.
 pub(crate) struct Tables {
     pub(crate) rules: Vec<Rule>,
-    pub(crate) routes: Vec<RouteCopy>,
+    pub(crate) routes: Vec<RawRoute>,
     /// The container's interface.
     index: u32,
 }
@@ -27,7 +27,7 @@ impl Tables {
     pub(crate) fn read(handle: &Handle, index: u32) -> anyhow::Result<Tables> {
         let rules = handle.rules(&RuleFilter::default());
         let routes = handle
-            .route_copies(&RouteFilter::default())
+            .raw_routes(&RouteFilter::default())
             .context("Failed to list all routes")?;
         // Two IPv6 routes that differ only in their next hop are one multipath route to
         // the kernel. The next hops on the interface are handled apart from the others.
@@ -82,13 +82,13 @@ impl Tables {
     }
 
     /// The routes of `table` by way of the interface alone.
-    pub(crate) fn own_routes(&self, table: u32) -> impl Iterator<Item = &RouteCopy> {
+    pub(crate) fn own_routes(&self, table: u32) -> impl Iterator<Item = &RawRoute> {
         let routes = self.routes.iter();
         routes.filter(move |copy| copy.route().table == table && self.is_by_way(copy))
     }
 
     /// Whether all next hops are on the interface.
-    pub(crate) fn is_by_way(&self, copy: &RouteCopy) -> bool {
+    pub(crate) fn is_by_way(&self, copy: &RawRoute) -> bool {
         let route = copy.route();
         let hops = &route.hops;
         match hops.is_empty() {
@@ -100,8 +100,8 @@ impl Tables {
     /// What is to leave the main table: all routes by way of the interface, those that
     /// the others' gateways are reached by first. Link-local and multicast ones stay,
     /// which neighbours are found by.
-    pub(crate) fn movable(&self) -> Vec<RouteCopy> {
-        let mut routes: Vec<RouteCopy> = self
+    pub(crate) fn movable(&self) -> Vec<RawRoute> {
+        let mut routes: Vec<RawRoute> = self
             .own_routes(RT_TABLE_MAIN)
             .filter(|copy| match copy.route().dst {
                 IpAddr::V4(dst) => !dst.is_multicast(),
@@ -114,7 +114,7 @@ impl Tables {
     }
 
     /// Whether somebody else's route of the same destination stands before `copy`.
-    pub(crate) fn is_behind(&self, copy: &RouteCopy) -> bool {
+    pub(crate) fn is_behind(&self, copy: &RawRoute) -> bool {
         let before = self.routes.iter().take_while(|other| *other != copy);
         let mut others = before.filter(|other| !self.is_by_way(other));
         others.any(|other| other.same_entry(copy))

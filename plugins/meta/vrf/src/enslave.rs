@@ -7,7 +7,7 @@ use anyhow::{Context, anyhow, bail};
 use plugin_kit::{Container, addressing, sysctl};
 use rtnl::{
     Address, Exclusivity, Family, Handle, Link, LinkChange, NUD_PERMANENT, Neighbour,
-    RT_TABLE_LOCAL, RTPROT_KERNEL, Request, RouteCopy, RouteFilter, Scope,
+    RT_TABLE_LOCAL, RTPROT_KERNEL, RawRoute, Request, RouteFilter, Scope,
 };
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ pub(crate) struct InterfaceState {
     /// Permanent neighbours.
     neighbours: Vec<Neighbour>,
     /// Routes of all tables.
-    routes: Vec<RouteCopy>,
+    routes: Vec<RawRoute>,
 }
 
 impl InterfaceState {
@@ -51,7 +51,7 @@ impl InterfaceState {
             ..RouteFilter::default()
         };
         let mut routes = handle
-            .route_copies(&filter)
+            .raw_routes(&filter)
             .with_context(|| format!("could not list the routes of {}", link.name))?;
         routes.retain(|copy| is_lost(copy, index));
         // First the routes that the gateways of the others are reached by.
@@ -65,7 +65,7 @@ impl InterfaceState {
 
     /// The same state with the routes of table `from` in table `to`.
     pub(crate) fn with_routes_moved(&self, from: u32, to: u32) -> InterfaceState {
-        let in_new_table = |copy: &RouteCopy| match copy.route().table == from {
+        let in_new_table = |copy: &RawRoute| match copy.route().table == from {
             true => copy.in_table(to),
             false => copy.clone(),
         };
@@ -112,7 +112,7 @@ impl InterfaceState {
                 "could not add route '{}/{}' to table {}",
                 route.dst, route.prefix, route.table
             ));
-            requests.push(Request::add_route_copy(copy, Exclusivity::Behind));
+            requests.push(Request::add_raw_route(copy, Exclusivity::Behind));
         }
         if requests.is_empty() {
             return Ok(());
@@ -183,7 +183,7 @@ impl InterfaceState {
 
 /// Whether a change of the interface's master deletes the route for good: it was added by
 /// a user, and all its next hops are on the interface.
-fn is_lost(copy: &RouteCopy, index: u32) -> bool {
+fn is_lost(copy: &RawRoute, index: u32) -> bool {
     let route = copy.route();
     let of_the_kernel = matches!(route.protocol, RTPROT_KERNEL | RTPROT_REDIRECT | RTPROT_RA);
     let alone = route.hops.iter().all(|hop| hop.oif == index);

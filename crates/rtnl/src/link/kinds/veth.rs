@@ -2,7 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 
-use crate::link::spec::{CommonAttributes, header};
+use crate::link::common::{CommonAttributes, header};
 use crate::wire::Builder;
 use crate::wire::builder::header_bytes;
 

@@ -26,8 +26,7 @@ pub enum VlanProtocol {
 
 impl VlanProtocol {
     /// The EtherType of the tag (`ETH_P_*`).
-    #[must_use]
-    pub fn ether_type(self) -> u16 {
+    fn ether_type(self) -> u16 {
         match self {
             VlanProtocol::Dot1Q => 0x8100,
             VlanProtocol::Dot1Ad => 0x88a8,

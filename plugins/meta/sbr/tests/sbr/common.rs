@@ -3,7 +3,9 @@
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use testkit::{Container, Host, Node, Plugin, Snapshot, merge};
+use std::thread;
+use std::time::{Duration, Instant};
+use testkit::{Container, Host, Node, Plugin, Snapshot, merge, patience};
 
 /// The plugin under test.
 pub(crate) fn sbr() -> Plugin {
@@ -62,6 +64,9 @@ pub(crate) fn attached() -> (Network, Container) {
         ] {
             ip(&container, &command);
         }
+        for (node, last) in [(&container, "5"), (&router, "1")] {
+            wait_for_local_route(node, &format!("fd00:{number}::{last}"));
+        }
         routers.push(router);
     }
     let network = Network {
@@ -69,6 +74,21 @@ pub(crate) fn attached() -> (Network, Container) {
         host,
     };
     (network, container)
+}
+
+/// The kernel makes the local route of an IPv6 address in a work queue of its own
+/// (`addrconf_dad_work`), after the address is there.
+#[track_caller]
+fn wait_for_local_route(node: &Container, address: &str) {
+    let deadline = Instant::now() + Duration::from_secs(10) * patience();
+    let is_there = || {
+        let routes = ip(node, "-6 route show table local");
+        routes.contains(&format!("local {address} "))
+    };
+    while !is_there() {
+        assert!(Instant::now() < deadline, "no local route for {address}");
+        thread::sleep(Duration::from_millis(2));
+    }
 }
 
 /// The result of the plugins before, for `net1`.

@@ -3,12 +3,11 @@
 
 use std::net::IpAddr;
 
+use super::{Exclusivity, NextHop, Route, RouteFilter, next_hops};
 use crate::address::Family;
 use crate::error::Error;
 use crate::handle::Handle;
 use crate::request::Request;
-use crate::route::Exclusivity;
-use crate::route_list::{NextHop, Route, RouteFilter, next_hops};
 use crate::wire::attr::{align, u32_at};
 use crate::wire::*;
 
@@ -29,13 +28,13 @@ const HUNDREDTHS: i32 = 100;
 /// A [`RouteSpec`](crate::RouteSpec) has what callers ask for. This has everything:
 /// metrics, realms, tunnels, several next hops, the time left.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RouteCopy {
+pub struct RawRoute {
     route: Route,
     /// `struct rtmsg` and attributes, as in a request.
     body: Vec<u8>,
 }
 
-impl RouteCopy {
+impl RawRoute {
     /// What is known of the route.
     #[must_use]
     pub fn route(&self) -> &Route {
@@ -44,7 +43,7 @@ impl RouteCopy {
 
     /// The same route in another table.
     #[must_use]
-    pub fn in_table(&self, table: u32) -> RouteCopy {
+    pub fn in_table(&self, table: u32) -> RawRoute {
         let mut body = Builder::with_raw_header(&header(&self.body, table));
         body.u32(RTA_TABLE, table);
         for attribute in Attributes::after(&self.body, RTMSG_LEN) {
@@ -52,7 +51,7 @@ impl RouteCopy {
                 put(&mut body, attribute.kind, attribute.value);
             }
         }
-        RouteCopy {
+        RawRoute {
             route: Route {
                 table,
                 ..self.route.clone()
@@ -71,7 +70,7 @@ impl RouteCopy {
     /// hops of an IPv4 route, and those of a next hop object (`RTA_NH_ID`), exist only
     /// together.
     #[must_use]
-    pub fn split_by_link(self, index: u32) -> Vec<RouteCopy> {
+    pub fn split_by_link(self, index: u32) -> Vec<RawRoute> {
         let is_split = self.route.family == Family::V6
             && self.route.uses_link(index)
             && self.route.hops.iter().any(|hop| hop.oif != index);
@@ -90,7 +89,7 @@ impl RouteCopy {
 
     /// The same route with only the next hops that `keep` selects. `None` if the
     /// message has no next hops, because it names a next hop object.
-    fn with_next_hops(&self, keep: impl Fn(&NextHop) -> bool) -> Option<RouteCopy> {
+    fn with_next_hops(&self, keep: impl Fn(&NextHop) -> bool) -> Option<RawRoute> {
         let mut body = Builder::with_raw_header(self.body.get(..RTMSG_LEN)?);
         let mut has_hops = false;
         for attribute in Attributes::after(&self.body, RTMSG_LEN) {
@@ -109,7 +108,7 @@ impl RouteCopy {
             body.raw(RTA_MULTIPATH, &kept);
         }
         let body = body.finish().ok().filter(|_| has_hops)?;
-        RouteCopy::decode(&body)
+        RawRoute::decode(&body)
     }
 
     /// As bytes, for this machine until its next start.
@@ -118,14 +117,14 @@ impl RouteCopy {
         &self.body
     }
 
-    /// What [`RouteCopy::as_bytes`] gave; `None` for anything else.
+    /// What [`RawRoute::as_bytes`] gave; `None` for anything else.
     #[must_use]
-    pub fn from_bytes(bytes: &[u8]) -> Option<RouteCopy> {
-        RouteCopy::decode(bytes)
+    pub fn from_bytes(bytes: &[u8]) -> Option<RawRoute> {
+        RawRoute::decode(bytes)
     }
 
     /// Reads the body of an `RTM_NEWROUTE` and makes a request of it.
-    fn decode(message: &[u8]) -> Option<RouteCopy> {
+    fn decode(message: &[u8]) -> Option<RawRoute> {
         let route = Route::decode(message)?;
         let table = route.table;
         let mut body = Builder::with_raw_header(&header(message, table));
@@ -148,7 +147,7 @@ impl RouteCopy {
                 kind => put(&mut body, kind, attribute.value),
             }
         }
-        Some(RouteCopy {
+        Some(RawRoute {
             route,
             body: body.finish().ok()?,
         })
@@ -168,9 +167,9 @@ impl RouteCopy {
     /// Whether the kernel takes both for the same entry of one table, of which there is
     /// one: destination, type of service and metric are equal.
     #[must_use]
-    pub fn same_entry(&self, other: &RouteCopy) -> bool {
+    pub fn same_entry(&self, other: &RawRoute) -> bool {
         let (a, b) = (&self.route, &other.route);
-        let tos = |copy: &RouteCopy| copy.body.get(3).copied();
+        let tos = |copy: &RawRoute| copy.body.get(3).copied();
         (a.table, a.dst, a.prefix, a.priority) == (b.table, b.dst, b.prefix, b.priority)
             && tos(self) == tos(other)
     }
@@ -217,7 +216,7 @@ impl<'fd> Request<'fd> {
     ///
     /// Errors: as for [`Request::add_route`].
     #[must_use]
-    pub fn add_route_copy(copy: &RouteCopy, exclusivity: Exclusivity) -> Request<'fd> {
+    pub fn add_raw_route(copy: &RawRoute, exclusivity: Exclusivity) -> Request<'fd> {
         let (flags, what) = (exclusivity.flags(), copy.describe("add"));
         Request::new(RTM_NEWROUTE, flags, copy.builder(), what)
     }
@@ -226,7 +225,7 @@ impl<'fd> Request<'fd> {
     ///
     /// Errors: `ESRCH` if there is none like it.
     #[must_use]
-    pub fn del_route_copy(copy: &RouteCopy) -> Request<'fd> {
+    pub fn del_raw_route(copy: &RawRoute) -> Request<'fd> {
         Request::new(RTM_DELROUTE, 0, copy.builder(), copy.describe("delete"))
     }
 }
@@ -236,9 +235,9 @@ impl Handle {
     ///
     /// # Errors
     /// As [`Handle::addresses`].
-    pub fn route_copies(&self, filter: &RouteFilter) -> Result<Vec<RouteCopy>, Error> {
+    pub fn raw_routes(&self, filter: &RouteFilter) -> Result<Vec<RawRoute>, Error> {
         self.list_routes(filter, |body| {
-            RouteCopy::decode(body).filter(|copy| filter.wants(&copy.route))
+            RawRoute::decode(body).filter(|copy| filter.wants(&copy.route))
         })
     }
 }
@@ -251,10 +250,10 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_do_harm(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
-            if let Some(copy) = RouteCopy::from_bytes(&bytes) {
+            if let Some(copy) = RawRoute::from_bytes(&bytes) {
                 let moved = copy.in_table(70_000);
                 prop_assert_eq!(moved.route().table, 70_000);
-                let again = RouteCopy::from_bytes(moved.as_bytes());
+                let again = RawRoute::from_bytes(moved.as_bytes());
                 prop_assert!(again.is_some_and(|again| again.as_bytes() == moved.as_bytes()));
             }
         }

@@ -1,4 +1,11 @@
-//! Reading of routes.
+//! Routes: listing and looking up (`RTM_GETROUTE`, rtnetlink.h). Adding and deleting
+//! them is in [`spec`], moving them between tables in [`raw`].
+
+mod raw;
+mod spec;
+
+pub use raw::RawRoute;
+pub use spec::{Exclusivity, RouteSpec};
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -12,12 +19,27 @@ use crate::handle::Handle;
 use crate::wire::attr::{Attribute, align, u16_at, u32_at};
 use crate::wire::*;
 
+/// `RT_TABLE_DEFAULT`: the table looked at when no other has a route; empty.
+pub const RT_TABLE_DEFAULT: u32 = 253;
+/// `RT_TABLE_MAIN`: the table used where none is named.
+pub const RT_TABLE_MAIN: u32 = 254;
+/// `RT_TABLE_LOCAL`: the kernel's table of own and broadcast addresses.
+pub const RT_TABLE_LOCAL: u32 = 255;
+/// `RTPROT_KERNEL`: the kernel made the route.
+pub const RTPROT_KERNEL: u8 = 2;
+/// `RTPROT_BOOT`: the route was made without a routing daemon.
+pub const RTPROT_BOOT: u8 = 3;
+/// `RTN_UNICAST`: a route to a gateway or a direct one.
+pub const RTN_UNICAST: u8 = 1;
+/// `RTN_LOCAL`: the destination is this host.
+pub const RTN_LOCAL: u8 = 2;
+
 /// Which routes to list; `None` does not filter.
 #[derive(Clone, Debug, Default)]
 pub struct RouteFilter {
     /// Family; `None` lists IPv4, then IPv6.
     pub family: Option<Family>,
-    /// Routing table, such as [`RT_TABLE_MAIN`](crate::RT_TABLE_MAIN).
+    /// Routing table, such as [`RT_TABLE_MAIN`].
     pub table: Option<u32>,
     /// Index of the link sent by, by any of the next hops.
     pub oif: Option<u32>,

@@ -4,30 +4,10 @@ use std::net::IpAddr;
 
 use netlink_packet_route::route::{RouteFlags, RouteHeader};
 
+use super::{RT_TABLE_MAIN, RTN_UNICAST, RTPROT_BOOT};
 use crate::address::{Family, Scope};
 use crate::request::Request;
 use crate::wire::*;
-
-/// `RT_TABLE_DEFAULT`: the table looked at when no other has a route; empty.
-pub const RT_TABLE_DEFAULT: u32 = 253;
-/// `RT_TABLE_MAIN`: the table used where none is named.
-pub const RT_TABLE_MAIN: u32 = 254;
-/// `RT_TABLE_LOCAL`: the kernel's table of own and broadcast addresses.
-pub const RT_TABLE_LOCAL: u32 = 255;
-/// `RTPROT_KERNEL`: the kernel made the route.
-pub const RTPROT_KERNEL: u8 = 2;
-/// `RTPROT_BOOT`: the route was made without a routing daemon.
-pub const RTPROT_BOOT: u8 = 3;
-/// `RTPROT_STATIC`: an administrator made the route.
-pub const RTPROT_STATIC: u8 = 4;
-/// `RTN_UNICAST`: a route to a gateway or a direct one.
-pub const RTN_UNICAST: u8 = 1;
-/// `RTN_LOCAL`: the destination is this host.
-pub const RTN_LOCAL: u8 = 2;
-/// `RTN_BLACKHOLE`: packets are dropped silently.
-pub const RTN_BLACKHOLE: u8 = 6;
-/// `RTN_UNREACHABLE`: packets are dropped with an ICMP error.
-pub const RTN_UNREACHABLE: u8 = 7;
 
 /// A route to be added or deleted.
 #[derive(Clone, Debug)]
