@@ -232,8 +232,10 @@ fn the_iptables_variant_changes_after_add() {
         let container = host.container("c1");
         let result = added_by.add(Side::Ours, &container);
         deleted_by.del(Side::Ours, "c1", Some(&container), Some(&result));
+        drop(container);
         state::assert_back(&before, &host);
 
+        let container = host.container("c1");
         let result = added_by.add(Side::Ours, &container);
         drop(container);
         deleted_by.del(Side::Ours, "c1", None, Some(&result));

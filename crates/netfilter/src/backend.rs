@@ -1,20 +1,20 @@
-//! Which of iptables and nftables a host is to be served with.
+//! The backends iptables and nftables, and the choice between them.
 
 use crate::error::Error;
 use crate::iptables::{Family, Iptables, Table};
-use crate::nft::Nft;
+use crate::nft::{self, Nft};
 
-/// A way to write packet filters.
+/// A backend for packet filters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Backend {
-    /// The commands of iptables.
+    /// iptables, through its commands.
     Iptables,
-    /// nf_tables, natively.
+    /// nftables, through netlink.
     Nftables,
 }
 
 impl Backend {
-    /// The name that configurations have for it.
+    /// Returns the name in configurations.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -23,7 +23,7 @@ impl Backend {
         }
     }
 
-    /// The one of this name.
+    /// Returns the backend with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Backend> {
         [Backend::Iptables, Backend::Nftables]
@@ -31,18 +31,18 @@ impl Backend {
             .find(|backend| backend.as_str() == name)
     }
 
-    /// What a host is served with whose configuration names none: nftables if
-    /// iptables is unusable **and** nftables is usable, iptables otherwise.
+    /// Returns the backend of a host if the configuration names none: nftables if iptables
+    /// is unusable **and** nftables is usable, iptables otherwise.
     ///
-    /// Asking iptables takes a process. Where iptables is going to be used at
-    /// once, it costs less to try, and to come here when it failed.
+    /// Probing iptables takes a process. Where iptables is used at once, it is cheaper to
+    /// try, and to call this if it failed.
     #[must_use]
     pub fn choose() -> Backend {
-        let Err(error) = iptables_usable() else {
+        let Err(error) = Backend::Iptables.probe(false) else {
             return Backend::Iptables;
         };
         log::debug!("iptables is unusable: {error}");
-        match nftables_usable() {
+        match Backend::Nftables.probe(false) {
             Ok(()) => Backend::Nftables,
             Err(error) => {
                 log::debug!("nftables is unusable: {error}");
@@ -51,32 +51,30 @@ impl Backend {
         }
     }
 
-    /// Whether it can be used here.
+    /// Checks whether the backend is usable for IPv4, and also for IPv6 if the network
+    /// needs it. Nothing is changed.
+    ///
+    /// For iptables that is one process per family, or none if it is not installed.
+    /// nftables needs no `nft`.
     ///
     /// # Errors
-    /// Why it cannot.
-    pub fn usable(self) -> Result<(), Error> {
+    /// Why it is not usable.
+    pub fn probe(self, needs_ipv6: bool) -> Result<(), Error> {
         match self {
-            Backend::Iptables => iptables_usable(),
-            Backend::Nftables => nftables_usable(),
+            Backend::Iptables => {
+                let families = &Family::ALL[..if needs_ipv6 { 2 } else { 1 }];
+                families
+                    .iter()
+                    .try_for_each(|family| Iptables::find(*family)?.probe(Table::Filter, "INPUT"))
+            }
+            Backend::Nftables => {
+                let nft = Nft::open()?;
+                nft.probe(nft::Family::Ip)?;
+                match needs_ipv6 {
+                    true => nft.probe(nft::Family::Ip6),
+                    false => Ok(()),
+                }
+            }
         }
     }
-}
-
-/// Whether the command `iptables` is installed and lists a chain. Runs one
-/// process, or none if it is not installed.
-///
-/// # Errors
-/// Why it is not usable.
-pub fn iptables_usable() -> Result<(), Error> {
-    Iptables::find(Family::V4)?.probe(Table::Filter, "INPUT")
-}
-
-/// Whether the kernel lets us create a table of nf_tables. Needs no `nft`, and
-/// creates nothing.
-///
-/// # Errors
-/// Why it is not usable.
-pub fn nftables_usable() -> Result<(), Error> {
-    Nft::open()?.probe()
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use netfilter::backend::{Backend, iptables_usable, nftables_usable};
+use netfilter::backend::Backend;
 use testkit::namespace::in_namespace;
 
 const NAME: &str = "nftables_only_where_iptables_does_not_work";
@@ -30,8 +30,14 @@ fn nftables_only_where_iptables_does_not_work() {
         in_namespace(|| {
             assert_eq!(Backend::choose().as_str(), expected);
             // No `nft` is needed for it.
-            nftables_usable().unwrap();
-            assert_eq!(iptables_usable().is_ok(), expected == "iptables");
+            Backend::Nftables.probe(true).unwrap();
+            let iptables = Backend::Iptables.probe(false);
+            assert_eq!(iptables.is_ok(), expected == "iptables");
+            // There is no ip6tables in this path.
+            if iptables.is_ok() {
+                let error = Backend::Iptables.probe(true).unwrap_err();
+                assert!(error.to_string().contains("\"ip6tables\""), "{error}");
+            }
         });
         return;
     }
@@ -56,7 +62,7 @@ fn names() {
     }
     assert_eq!(Backend::from_name("IPTables"), None);
     in_namespace(|| {
-        Backend::Iptables.usable().unwrap();
-        Backend::Nftables.usable().unwrap();
+        Backend::Iptables.probe(true).unwrap();
+        Backend::Nftables.probe(true).unwrap();
     });
 }

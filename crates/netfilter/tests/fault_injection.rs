@@ -53,7 +53,7 @@ fn changes() {
         batch
     };
     // Reading and checking do not count.
-    client.probe().unwrap();
+    client.probe(Family::Ip).unwrap();
     let change = Change::new(iptables::Table::Nat)
         .own_chain("own")
         .append("own", Rule::new().jump("ACCEPT"));

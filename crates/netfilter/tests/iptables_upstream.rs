@@ -4,7 +4,7 @@
 
 mod variants;
 
-use netfilter::iptables::{Change, Family, Iptables, Rule, Table};
+use netfilter::iptables::{self, Change, Family, Rule, Table};
 use variants::{BOTH, CHAIN, COMMENT, addresses, each, ip, masquerade, portmap};
 
 #[test]
@@ -32,15 +32,19 @@ fn masquerade_is_upstreams() {
                 .concat(),
             ],
         );
-        assert!(Iptables::is_table_in_use(variant.family, Table::Nat));
-        assert!(!Iptables::is_table_in_use(variant.family, Table::Filter));
+        let is_legacy = variant.name == "legacy";
+        for (table, expected) in [(Table::Nat, is_legacy), (Table::Filter, false)] {
+            let found = iptables::is_table_in_legacy_use(variant.family, table);
+            assert_eq!(found, expected);
+        }
+        assert!(iptables::may_have_chain(variant.family, Table::Nat, CHAIN));
         let saved = variant.iptables.read(Table::Nat).unwrap();
         let entry = saved.rules().find(|rule| rule.jumps_to(CHAIN)).unwrap();
         assert_eq!(entry.chain, "POSTROUTING");
         assert_eq!(entry.parse().comment_text(), Some(COMMENT));
         let gone = Change::new(Table::Nat).delete_chain(CHAIN);
-        variant.iptables.apply(&gone).unwrap();
-        variant.iptables.apply(&gone).unwrap();
+        iptables::delete(variant.family, &gone).unwrap();
+        iptables::delete(variant.family, &gone).unwrap();
         let left = variant.iptables.read(Table::Nat).unwrap();
         assert_eq!((left.rules().count(), left.has_chain(CHAIN)), (0, false));
     });

@@ -91,7 +91,7 @@ fn what_is_missing_is_no_error_to_read() {
         assert_eq!(client.element(&PORTS, &port(1)).unwrap(), None);
         assert!(client.elements(&PORTS).unwrap_err().is_not_found());
         assert_eq!(client.commit(&Batch::new()).unwrap(), []);
-        client.probe().unwrap();
+        client.probe(Family::Ip).unwrap();
         assert_eq!(run("nft list ruleset"), "", "probing leaves nothing");
     });
 }
@@ -264,7 +264,7 @@ fn without_permission_it_is_said() {
         let client = Nft::open().unwrap();
         let mut batch = Batch::new();
         batch.add_table(&TABLE).add_chain(&CHAIN);
-        for error in [client.probe(), client.commit(&batch).map(drop)] {
+        for error in [client.probe(Family::Ip), client.commit(&batch).map(drop)] {
             let error = error.unwrap_err();
             assert!(error.is_permission(), "{error}");
             let text = error.to_string();
@@ -342,7 +342,7 @@ fn thousands_in_one_batch() {
             error.to_string().starts_with("delete chain inet t none: "),
             "{error}"
         );
-        client.probe().unwrap();
+        client.probe(Family::Ip).unwrap();
     });
 }
 

@@ -10,6 +10,7 @@ pub mod failures;
 mod filter_record;
 pub mod forwarding;
 pub mod ipam;
+pub mod ipv6;
 pub mod join;
 pub mod link_options;
 pub mod mac;

@@ -1,31 +1,30 @@
-//! What is to be changed in a table, as a list of wishes.
+//! Changes of a table, as a list of operations.
 
 use super::rule::Rule;
 use super::words::bad_word;
-use super::{Table, saved::SavedRule};
+use super::{Family, Table};
+use crate::error::Error;
 
-/// Wishes about one table, fulfilled in their order by
-/// [`Iptables::apply`](super::Iptables::apply), all or none.
+/// Operations on one table, applied in order and in one transaction by
+/// [`Iptables::apply`](super::Iptables::apply) and [`delete`](super::delete).
 ///
-/// A wish that is fulfilled already costs nothing: applying a change twice is
-/// applying it once.
+/// Each operation states how the table is afterwards, so it does nothing where that is
+/// the case already: applying a change twice is the same as applying it once.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Change {
     pub(crate) table: Table,
-    pub(crate) wishes: Vec<Wish>,
+    pub(crate) ops: Vec<Op>,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) enum Wish {
+pub(crate) enum Op {
     Chain(String),
     OwnChain(String),
     NewChain(String),
     Append(String, Rule),
     Insert(String, Rule),
     Delete(String, Rule),
-    /// The text of a rule as it was read.
-    DeleteSaved(String, String),
     DeleteLeftover(String, Rule),
     DeleteJumps(String, String),
     DeleteChain(String),
@@ -33,122 +32,135 @@ pub(crate) enum Wish {
     DeleteUnusedChain(String),
 }
 
+impl Op {
+    /// Returns the chain that the operation changes.
+    pub(crate) fn chain(&self) -> &str {
+        match self {
+            Op::Chain(chain)
+            | Op::OwnChain(chain)
+            | Op::NewChain(chain)
+            | Op::Append(chain, _)
+            | Op::Insert(chain, _)
+            | Op::Delete(chain, _)
+            | Op::DeleteLeftover(chain, _)
+            | Op::DeleteJumps(chain, _)
+            | Op::DeleteChain(chain)
+            | Op::DeleteOldChain(chain)
+            | Op::DeleteUnusedChain(chain) => chain,
+        }
+    }
+
+    fn rule(&self) -> Option<&Rule> {
+        match self {
+            Op::Append(_, rule)
+            | Op::Insert(_, rule)
+            | Op::Delete(_, rule)
+            | Op::DeleteLeftover(_, rule) => Some(rule),
+            _ => None,
+        }
+    }
+}
+
 impl Change {
-    /// No wishes yet.
+    /// Returns a change without operations.
     pub fn new(table: Table) -> Change {
         Change {
             table,
-            wishes: Vec::new(),
+            ops: Vec::new(),
         }
     }
 
     /// The chain exists.
     pub fn chain(self, name: &str) -> Change {
-        self.wish(Wish::Chain(name.to_owned()))
+        self.with(Op::Chain(name.to_owned()))
     }
 
-    /// The chain exists, and holds nothing but what this change appends to it:
-    /// a chain that nobody else puts rules into.
+    /// The chain exists and has only the rules that this change appends: a chain of one
+    /// owner.
     pub fn own_chain(self, name: &str) -> Change {
-        self.wish(Wish::OwnChain(name.to_owned()))
+        self.with(Op::OwnChain(name.to_owned()))
     }
 
-    /// The chain exists. It is expected not to, and if it does, what it holds stays:
-    /// a chain that few may share.
+    /// The chain exists. It is expected to be new; if it is not, its rules stay.
     pub fn new_chain(self, name: &str) -> Change {
-        self.wish(Wish::NewChain(name.to_owned()))
+        self.with(Op::NewChain(name.to_owned()))
     }
 
-    /// The rule is in the chain; if it is not, it becomes the last one.
+    /// The rule is in the chain; a missing rule is appended.
     pub fn append(self, chain: &str, rule: Rule) -> Change {
-        self.wish(Wish::Append(chain.to_owned(), rule))
+        self.with(Op::Append(chain.to_owned(), rule))
     }
 
-    /// The rule is in the chain; if it is not, it becomes the first one. To have
-    /// it first in any case, [`Change::delete`] it before.
+    /// The rule is in the chain; a missing rule is inserted at the top. To move it to the
+    /// top, [`Change::delete`] it first.
     pub fn insert(self, chain: &str, rule: Rule) -> Change {
-        self.wish(Wish::Insert(chain.to_owned(), rule))
+        self.with(Op::Insert(chain.to_owned(), rule))
     }
 
-    /// The rule is not in the chain, however often it was.
+    /// The rule is not in the chain; duplicates are deleted as well.
     pub fn delete(self, chain: &str, rule: Rule) -> Change {
-        self.wish(Wish::Delete(chain.to_owned(), rule))
+        self.with(Op::Delete(chain.to_owned(), rule))
     }
 
-    /// A rule that was read is gone. Of several alike, one goes.
-    pub fn delete_saved(self, rule: &SavedRule<'_>) -> Change {
-        let (chain, text) = (rule.chain.to_owned(), rule.text.to_owned());
-        self.wish(Wish::DeleteSaved(chain, text))
-    }
-
-    /// The rule is not in the chain, where it is not expected anyway.
+    /// As [`Change::delete`], for a rule that is not expected: only old releases added it.
     pub fn delete_leftover(self, chain: &str, rule: Rule) -> Change {
-        self.wish(Wish::DeleteLeftover(chain.to_owned(), rule))
+        self.with(Op::DeleteLeftover(chain.to_owned(), rule))
     }
 
-    /// No rule of `chain` leads to `target`, but for those that this change
-    /// appends after this.
+    /// No rule of `chain` jumps to `target`, except those that this change appends later.
     pub fn delete_jumps(self, chain: &str, target: &str) -> Change {
-        self.wish(Wish::DeleteJumps(chain.to_owned(), target.to_owned()))
+        self.with(Op::DeleteJumps(chain.to_owned(), target.to_owned()))
     }
 
-    /// The chain does not exist, and no rule of the table leads to it.
+    /// Neither the chain nor a rule of the table that jumps to it exists.
     pub fn delete_chain(self, name: &str) -> Change {
-        self.wish(Wish::DeleteChain(name.to_owned()))
+        self.with(Op::DeleteChain(name.to_owned()))
     }
 
-    /// As [`Change::delete_chain`], of a chain that hardly any host has still:
-    /// it is looked for only if the table is read for the sake of the rest.
+    /// As [`Change::delete_chain`], for a chain that is not expected: only old releases
+    /// created it. It is looked for only if the table is read for other operations.
     pub fn delete_old_chain(self, name: &str) -> Change {
-        self.wish(Wish::DeleteOldChain(name.to_owned()))
+        self.with(Op::DeleteOldChain(name.to_owned()))
     }
 
-    /// The chain does not exist, unless a rule of another chain still leads to it.
+    /// The chain does not exist, unless a rule of another chain still jumps to it.
     pub fn delete_unused_chain(self, name: &str) -> Change {
-        self.wish(Wish::DeleteUnusedChain(name.to_owned()))
+        self.with(Op::DeleteUnusedChain(name.to_owned()))
     }
 
-    fn wish(mut self, wish: Wish) -> Change {
-        self.wishes.push(wish);
+    fn with(mut self, op: Op) -> Change {
+        self.ops.push(op);
         self
     }
 
-    /// Whether nothing is wished for.
+    /// Returns whether there are no operations.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.wishes.is_empty()
+        self.ops.is_empty()
     }
 
-    /// What cannot be said to iptables-restore, if anything.
-    pub(crate) fn problem(&self) -> Option<String> {
-        self.wishes.iter().find_map(|wish| {
-            let (chain, rule) = match wish {
-                Wish::Chain(chain)
-                | Wish::OwnChain(chain)
-                | Wish::NewChain(chain)
-                | Wish::DeleteChain(chain)
-                | Wish::DeleteOldChain(chain)
-                | Wish::DeleteUnusedChain(chain)
-                | Wish::DeleteSaved(chain, _)
-                | Wish::DeleteJumps(chain, _) => (chain, None),
-                Wish::Append(chain, rule)
-                | Wish::Insert(chain, rule)
-                | Wish::Delete(chain, rule)
-                | Wish::DeleteLeftover(chain, rule) => (chain, Some(rule)),
-            };
-            bad_chain(chain).or_else(|| rule?.words().iter().find_map(|word| bad_word(word)))
-        })
+    /// Returns an error if iptables-restore cannot express the change.
+    pub(crate) fn validate(&self, family: Family) -> Result<(), Error> {
+        let problem = self.ops.iter().find_map(|op| {
+            let bad_words = || op.rule()?.words().iter().find_map(|word| bad_word(word));
+            bad_chain(op.chain()).or_else(bad_words)
+        });
+        match problem {
+            Some(problem) => Err(Error::invalid(problem, family.command())),
+            None => Ok(()),
+        }
     }
 }
 
-/// `XT_EXTENSION_MAXNAMELEN` (`linux/netfilter/x_tables.h`), without the zero.
+/// `XT_EXTENSION_MAXNAMELEN` (`linux/netfilter/x_tables.h`), without the terminating
+/// zero.
 const CHAIN_MAX: usize = 28;
 
-/// Why it cannot be the name of a chain, if so.
+/// Returns why `name` is not a valid chain name, `None` if it is one.
 fn bad_chain(name: &str) -> Option<String> {
     let bad = name.is_empty()
         || name.len() > CHAIN_MAX
         || name.starts_with(['-', '!'])
         || !name.bytes().all(|byte| byte.is_ascii_graphic());
-    bad.then(|| format!("invalid chain name {name:?}: 1 to {CHAIN_MAX} letters"))
+    bad.then(|| format!("invalid chain name {name:?}: 1 to {CHAIN_MAX} characters"))
 }

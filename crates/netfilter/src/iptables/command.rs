@@ -1,4 +1,4 @@
-//! The commands, and how often they are run.
+//! The commands of iptables.
 
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -8,34 +8,32 @@ use std::time::{Duration, Instant};
 
 use super::change::Change;
 use super::plan::{blind, plan};
-use super::presence::is_table_in_legacy_use;
 use super::rule::Rule;
 use super::saved::Saved;
-use super::{Family, Table};
+use super::{Family, Table, Variant};
 use crate::error::{Error, Kind, is_denied};
 use crate::process::{self, Output};
 
-/// How long the lock of iptables is waited for, unless said otherwise.
+/// How long the commands wait for the lock of iptables (`/run/xtables.lock`).
 const LOCK_WAIT: Duration = Duration::from_secs(30);
 
-/// What a command may take beyond the waiting for its lock.
+/// How long a command may run, apart from waiting for the lock.
 const COMMAND_TIME: Duration = Duration::from_secs(30);
 
-/// So often the table is read again after it changed under a change.
+/// Attempts of a transaction while other processes change the table.
 const MAX_ATTEMPTS: u32 = 8;
 
-/// Between two looks at our lock.
+/// Interval between attempts to take our lock.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// Held by us from reading a table to changing it, so that two processes of
-/// ours do not both find a rule missing, and both add it. The lock of iptables
-/// itself (`/run/xtables.lock`) is taken by each command for itself.
+/// Our lock, held from reading a table to changing it, so that two plugins do not both
+/// add a missing rule. Each command takes the lock of iptables by itself.
 const LOCK: &str = "/run/iptables-transaction.lock";
 
-/// Exit status of iptables for trouble with resources, its lock among them.
+/// Exit status of iptables if a resource is not available, for example its lock.
 const RESOURCE_PROBLEM: i32 = 4;
 
-/// `iptables` or `ip6tables`, as found in `$PATH`.
+/// `iptables` or `ip6tables`, with their commands for saving and restoring.
 #[derive(Clone, Debug)]
 pub struct Iptables {
     family: Family,
@@ -45,16 +43,17 @@ pub struct Iptables {
     lock_wait: Duration,
 }
 
+/// Finding the commands.
 impl Iptables {
-    /// Looks the commands up; runs none.
+    /// Returns the commands that are first in `$PATH`. Runs none.
     ///
     /// # Errors
     /// [`Error::is_missing_command`] if one is not installed.
     pub fn find(family: Family) -> Result<Iptables, Error> {
         let name = family.command();
         let command = process::find(name).ok_or_else(|| missing(name))?;
-        // Those of the same variant are in the same directory.
-        let beside = |suffix: &str| {
+        // All commands in one directory are of the same variant.
+        let companion = |suffix: &str| {
             let name = format!("{name}{suffix}");
             let path = command.with_file_name(&name);
             if process::is_executable(&path) {
@@ -62,25 +61,22 @@ impl Iptables {
             }
             process::find(&name).ok_or_else(|| missing(&name))
         };
-        let (save, restore) = (beside("-save")?, beside("-restore")?);
         Ok(Iptables {
             family,
-            save,
-            restore,
+            save: companion("-save")?,
+            restore: companion("-restore")?,
             command,
             lock_wait: LOCK_WAIT,
         })
     }
 
-    /// As [`Iptables::find`], with other commands: `command` as it is named,
-    /// those for saving and restoring with `-save` and `-restore` behind, in the
-    /// same directory. For a variant that is not the default one
-    /// (`/usr/sbin/iptables-legacy`).
+    /// Returns the commands `command`, `command-save` and `command-restore`, for a variant
+    /// that is not the default (`/usr/sbin/iptables-legacy`).
     ///
     /// # Errors
     /// [`Error::is_missing_command`] if one does not exist.
     pub fn with_command(family: Family, command: &Path) -> Result<Iptables, Error> {
-        let beside = |suffix: &str| {
+        let with_suffix = |suffix: &str| {
             let mut name = command.as_os_str().to_owned();
             name.push(suffix);
             let path = PathBuf::from(name);
@@ -92,39 +88,74 @@ impl Iptables {
         };
         Ok(Iptables {
             family,
-            command: beside("")?,
-            save: beside("-save")?,
-            restore: beside("-restore")?,
+            command: with_suffix("")?,
+            save: with_suffix("-save")?,
+            restore: with_suffix("-restore")?,
             lock_wait: LOCK_WAIT,
         })
     }
 
-    /// With another deadline for the lock of iptables, 30 seconds otherwise. Full
-    /// seconds count, 1 at least.
-    #[must_use]
-    pub fn with_lock_wait(mut self, wait: Duration) -> Iptables {
+    /// Returns the commands of a variant: the default ones, or those with the variant's
+    /// name (`iptables-legacy`, `iptables-nft`).
+    pub(super) fn find_variant(family: Family, variant: Variant) -> Result<Iptables, Error> {
+        let name = format!("{}-{}", family.command(), variant.suffix());
+        let mut beside = None;
+        if let Ok(default) = Iptables::find(family) {
+            if default.variant() == Some(variant) {
+                return Ok(default);
+            }
+            let program = default.command.canonicalize();
+            beside = program.ok().map(|program| program.with_file_name(&name));
+        }
+        let command = process::find(&name)
+            .or(beside)
+            .ok_or_else(|| missing(&name))?;
+        Iptables::with_command(family, &command)
+    }
+
+    /// Returns the variant by the name of the program behind all links, or else by its
+    /// version; `None` if the command does not work.
+    fn variant(&self) -> Option<Variant> {
+        let program = self.command.canonicalize().ok()?;
+        match program.file_name()?.to_str()? {
+            name if name.contains("nft") => return Some(Variant::NfTables),
+            // Before 1.8 there was no other.
+            name if name.contains("legacy") || name == "xtables-multi" => {
+                return Some(Variant::Legacy);
+            }
+            _ => {}
+        }
+        let output = self.run(&self.command, &["--version"], "").ok()?;
+        let is_nft = output.stdout.contains("nf_tables");
+        let variant = if is_nft {
+            Variant::NfTables
+        } else {
+            Variant::Legacy
+        };
+        output.status.success().then_some(variant)
+    }
+
+    /// Sets how long to wait for the lock of iptables, in whole seconds.
+    #[cfg(test)]
+    pub(super) fn with_lock_wait(mut self, wait: Duration) -> Iptables {
         self.lock_wait = wait;
         self
     }
+}
 
-    /// Of which family it is.
-    #[must_use]
-    pub fn family(&self) -> Family {
-        self.family
-    }
-
-    /// Whether the command works: lists the first rule of a built-in chain, as
-    /// the reference implementation does to find out. An exit status of 1 (no
-    /// such chain) counts as working.
+/// Reading.
+impl Iptables {
+    /// Checks whether the command works, by listing the first rule of a built-in chain as
+    /// upstream does. Exit status 1 (no such rule) counts as working.
     ///
     /// # Errors
-    /// Why it does not.
+    /// Why it does not work.
     pub fn probe(&self, table: Table, chain: &str) -> Result<(), Error> {
         let arguments = ["-t", table.as_str(), "-S", chain, "1"];
         let output = self.run(&self.command, &arguments, "")?;
         match output.status.code() {
             Some(0 | 1) => Ok(()),
-            _ => Err(self.failure(&self.command, &arguments, &output)),
+            _ => Err(self.failure(&self.command, &arguments, &output, "")),
         }
     }
 
@@ -136,17 +167,17 @@ impl Iptables {
         let arguments = ["-t", table.as_str()];
         let output = self.run(&self.save, &arguments, "")?;
         if !output.status.success() {
-            return Err(self.failure(&self.save, &arguments, &output));
+            return Err(self.failure(&self.save, &arguments, &output, ""));
         }
         Ok(Saved::parse(output.stdout))
     }
 
-    /// Asks iptables itself whether a chain holds a rule. Only for rules with
-    /// words of a user: [`Saved::has_rule`] needs no process for each.
+    /// Returns whether a chain has a rule, by `iptables -C`. Only needed for rules with
+    /// [`Rule::user_args`]: [`Saved::has_rule`] takes no process.
     ///
     /// # Errors
     /// Those of the command.
-    pub fn holds(&self, table: Table, chain: &str, rule: &Rule) -> Result<bool, Error> {
+    pub fn check_rule(&self, table: Table, chain: &str, rule: &Rule) -> Result<bool, Error> {
         let wait = self.wait_argument();
         let words = rule.words();
         let mut arguments = vec!["-t", table.as_str(), "-C", chain];
@@ -155,54 +186,44 @@ impl Iptables {
         let output = self.run(&self.command, &arguments, "")?;
         match output.status.code() {
             Some(0) => Ok(true),
-            // 1: no such rule; the nf_tables variant says 2 for an unknown chain.
+            // No such rule. For an unknown chain the nf_tables variant exits with 2.
             Some(1) => Ok(false),
-            _ if says_not_there(&output.stderr) => Ok(false),
-            _ => Err(self.failure(&self.command, &arguments, &output)),
+            _ if is_not_found(&output.stderr) => Ok(false),
+            _ => Err(self.failure(&self.command, &arguments, &output, "")),
         }
     }
+}
 
-    /// Makes the table what a change wishes: all of it, or nothing.
+/// Changing.
+impl Iptables {
+    /// Applies a change: all of it, or nothing.
     ///
-    /// In the usual case that is one process: if the wishes only concern a chain
-    /// of one's own (see [`Change::own_chain`]), what leads to it, and rules that
-    /// are shared by all and mostly there, they are written at once, on
-    /// condition that it is so. Otherwise the table is read first, and written
-    /// only if anything is missing. Where chains are only to be deleted, with the rules
-    /// that lead to them, and the rules are nf_tables', it is no process at all.
+    /// In the usual case that is one process: if the change only concerns an own chain
+    /// (see [`Change::own_chain`]), the rules that jump to it, and shared rules that
+    /// mostly exist, it is written at once, on condition that this is so. Otherwise the
+    /// table is read first, and written only if something is to be changed.
     ///
     /// # Errors
-    /// What cannot be said in iptables, before any command is run; those of the
-    /// commands, with what they printed; a timeout if another process holds the
-    /// lock of iptables.
+    /// An invalid change, before any command is run; the errors of the commands; a timeout
+    /// if another process holds the lock of iptables.
     pub fn apply(&self, change: &Change) -> Result<(), Error> {
-        if let Some(problem) = change.problem() {
-            return Err(Error::invalid(problem, self.family.command()));
-        }
-        if !is_table_in_legacy_use(self.family, change.table)
-            && super::native::apply(self.family, change)?
-        {
-            return Ok(());
-        }
+        change.validate(self.family)?;
         if let Some(script) = blind(change) {
             match self.restore(&script) {
-                Ok(()) => return Ok(()),
                 Err(error) if matches!(error.kind(), Kind::Command { .. }) => {
-                    log::debug!("the table is not as it mostly is: {error}");
+                    log::debug!("the table is not in the usual state: {error}");
                 }
-                Err(error) => return Err(error),
+                outcome => return outcome,
             }
         }
         self.transaction(change.table, |_| change.clone())
     }
 
-    /// Reads a table and makes it what the change that `build` returns for it
-    /// wishes: all of it, or nothing. If another process changes the table in
-    /// between, it is read, and `build` called, again.
+    /// Reads a table and applies the change that `build` returns for it: all of it, or
+    /// nothing. If another process changes the table meanwhile, this is repeated.
     ///
-    /// That is one process if nothing is missing, and two otherwise. Where a
-    /// change mostly finds something to add to shared chains, it is one less than
-    /// [`Iptables::apply`] takes.
+    /// That is one process if nothing is to be changed, and two otherwise. For changes
+    /// that mostly add to shared chains, it is one less than [`Iptables::apply`] takes.
     ///
     /// # Errors
     /// As [`Iptables::apply`].
@@ -216,23 +237,20 @@ impl Iptables {
         for _ in 0..MAX_ATTEMPTS {
             let saved = self.read(table)?;
             let change = build(&saved);
-            if let Some(problem) = change.problem() {
-                return Err(Error::invalid(problem, self.family.command()));
-            }
+            change.validate(self.family)?;
             let Some(script) = plan(&change, &saved) else {
                 return Ok(());
             };
-            // What failed once and would be the same again is no matter of
-            // somebody else's changes.
+            // An input that failed and is still the same has not failed because of
+            // another process.
             if let Some((_, error)) = failed.take_if(|(before, _)| *before == script) {
                 return Err(error);
             }
             match self.restore(&script) {
-                Ok(()) => return Ok(()),
                 Err(error) if matches!(error.kind(), Kind::Command { .. }) => {
                     failed = Some((script, error));
                 }
-                Err(error) => return Err(error),
+                outcome => return outcome,
             }
         }
         match failed {
@@ -249,14 +267,10 @@ impl Iptables {
         let wait = self.wait_argument();
         let arguments = ["--noflush", &wait];
         let output = self.run(&self.restore, &arguments, script)?;
-        if output.status.success() {
-            return Ok(());
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(self.failure(&self.restore, &arguments, &output, script)),
         }
-        let mut output = output;
-        if let Some(line) = failed_line(&output.stderr, script) {
-            output.stderr = format!("{} ({line})", output.stderr.trim_end());
-        }
-        Err(self.failure(&self.restore, &arguments, &output))
     }
 
     fn wait_argument(&self) -> String {
@@ -270,7 +284,8 @@ impl Iptables {
         process::run(process, input, self.lock_wait + COMMAND_TIME, &what)
     }
 
-    fn failure(&self, command: &Path, arguments: &[&str], output: &Output) -> Error {
+    /// Returns the error of a command that failed with the input `script`.
+    fn failure(&self, command: &Path, arguments: &[&str], output: &Output, script: &str) -> Error {
         let stderr = output.stderr.as_str();
         let what = command.to_string_lossy();
         if output.status.code() == Some(RESOURCE_PROBLEM) && stderr.contains("xtables lock") {
@@ -291,11 +306,16 @@ impl Iptables {
         } else {
             ""
         };
+        log::debug!("{}", stderr.trim_end());
+        let mut complaint = first_complaint(stderr);
+        if let Some(line) = failed_line(stderr, script) {
+            complaint = format!("{complaint} ({line})");
+        }
         Error::new(
             Kind::Command {
                 arguments: format!("{what} {}", arguments.join(" ")),
                 status: output.status_text(),
-                stderr: stderr.to_owned(),
+                stderr: complaint,
                 hint,
             },
             self.family.command(),
@@ -312,9 +332,9 @@ fn missing(command: &str) -> Error {
     )
 }
 
-/// How the versions and variants of iptables say that there is no such rule or
-/// chain.
-fn says_not_there(stderr: &str) -> bool {
+/// Returns whether iptables says that there is no such rule or chain, in the words of any
+/// version and variant.
+fn is_not_found(stderr: &str) -> bool {
     [
         "does a matching rule exist in that chain?",
         "No chain/target/match by that name",
@@ -325,7 +345,7 @@ fn says_not_there(stderr: &str) -> bool {
     .any(|words| stderr.contains(words))
 }
 
-/// The line that `line 3 failed` speaks of.
+/// Returns the line of `script` that an error like `line 3 failed` names.
 fn failed_line<'a>(stderr: &str, script: &'a str) -> Option<&'a str> {
     let (_, rest) = stderr.split_once("line")?;
     let digits: String = rest
@@ -335,6 +355,26 @@ fn failed_line<'a>(stderr: &str, script: &'a str) -> Option<&'a str> {
         .collect();
     let number: usize = digits.parse().ok()?;
     script.lines().nth(number.checked_sub(1)?)
+}
+
+/// Returns the first error of iptables-restore: later ones are mostly consequences. The
+/// nf_tables variant prints its version on a line of its own before.
+pub(super) fn first_complaint(stderr: &str) -> String {
+    let lines = || {
+        stderr
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+    };
+    let is_warning = |line: &&str| line.starts_with('#') || line.starts_with("Warning");
+    let mut errors = lines().filter(|line| !is_warning(line));
+    let Some(first) = errors.next().or_else(|| lines().next()) else {
+        return String::new();
+    };
+    match errors.next() {
+        Some(second) if first.ends_with(':') => format!("{first} {second}"),
+        _ => first.to_owned(),
+    }
 }
 
 /// Takes the lock of [`LOCK`]; `None` where there can be none, as in a file

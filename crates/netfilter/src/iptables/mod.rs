@@ -1,13 +1,15 @@
-//! iptables, by as few processes as possible: what is to be changed in a table
-//! is one [`Change`], carried out by one `iptables-restore --noflush`, after one
-//! `iptables-save` where it matters what there is already.
+//! iptables, with as few processes as possible.
 //!
-//! Both variants, legacy and nf_tables, are served: whatever `iptables` is in
-//! `$PATH`, with the `iptables-save` and `iptables-restore` beside it. Version
-//! 1.6.2 or later.
+//! A [`Change`] of a table is applied by one `iptables-restore --noflush`, after one
+//! `iptables-save` where the current rules matter. [`delete`] and [`delete_where`] find
+//! rules in both variants, legacy and nf_tables, whichever `$PATH` has as `iptables`;
+//! rules of the nf_tables variant are mostly deleted over netlink, without a process.
+//!
+//! Version 1.6.2 or later is needed.
 
 mod change;
 mod command;
+mod delete;
 mod native;
 mod plan;
 mod presence;
@@ -20,10 +22,12 @@ mod tests;
 
 pub use change::Change;
 pub use command::Iptables;
-pub use rule::Rule;
+pub use delete::{delete, delete_where};
+pub use presence::{is_table_in_legacy_use, may_have_chain};
+pub use rule::{COMMENT_MAX, Rule};
 pub use saved::{Saved, SavedRule};
 
-/// Which of the two commands: `iptables` or `ip6tables`.
+/// The address family: `iptables` or `ip6tables`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Family {
     /// IPv4, `iptables`.
@@ -33,7 +37,10 @@ pub enum Family {
 }
 
 impl Family {
-    /// The family of an address.
+    /// Both families, IPv4 first.
+    pub const ALL: [Family; 2] = [Family::V4, Family::V6];
+
+    /// Returns the family of an address.
     #[must_use]
     pub fn of(address: std::net::IpAddr) -> Family {
         match address {
@@ -42,7 +49,7 @@ impl Family {
         }
     }
 
-    /// The name of the command.
+    /// Returns the name of the command.
     #[must_use]
     pub const fn command(self) -> &'static str {
         match self {
@@ -55,19 +62,38 @@ impl Family {
 /// A table of iptables.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Table {
-    /// Lets through and drops.
+    /// `filter`: accepts and drops packets.
     Filter,
-    /// Translates addresses.
+    /// `nat`: translates addresses.
     Nat,
 }
 
 impl Table {
-    /// Its name.
+    /// Returns the table's name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Table::Filter => "filter",
             Table::Nat => "nat",
+        }
+    }
+}
+
+/// The two implementations of iptables, whose rules do not see each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Variant {
+    /// Rules in the kernel's xtables (`iptables-legacy`).
+    Legacy,
+    /// Rules in nf_tables (`iptables-nft`).
+    NfTables,
+}
+
+impl Variant {
+    /// Returns the suffix of the variant's own commands: `iptables-legacy`.
+    const fn suffix(self) -> &'static str {
+        match self {
+            Variant::Legacy => "legacy",
+            Variant::NfTables => "nft",
         }
     }
 }

@@ -1,133 +1,171 @@
-//! Deleting what is in nf_tables without running the commands of that variant: chains,
-//! the rules that lead to them, and rules that let the packets of one address through,
-//! go by one transaction like any other.
+//! Deletes rules of the nf_tables variant over netlink, without its commands: chains, the
+//! rules that jump to them, and rules that accept the packets of one address.
 
 use std::net::IpAddr;
 
-use super::change::{Change, Wish};
+use super::change::{Change, Op};
 use super::presence::nft_table;
 use super::{Family, Rule};
 use crate::error::Error;
 use crate::nft::{self, Batch, Nft, RuleView};
 
-/// A chain that is to go.
-struct DoomedChain<'c> {
-    name: &'c str,
-    /// The chains with rules that lead to it.
-    from: Vec<&'c str>,
-    /// It goes with whatever leads to it. Otherwise it only does if nothing but rules
-    /// for these addresses does.
-    anyway: bool,
-    addresses: Vec<IpAddr>,
+/// What became of a deletion.
+pub(super) enum Outcome {
+    /// Nothing of it is left; whether anything was there.
+    Deleted(bool),
+    /// Nothing was changed: only the commands can tell which rules are meant.
+    NeedsCommands,
 }
 
-/// A rule that is to go, in a chain that all share.
-struct DoomedRule<'c> {
-    chain: &'c str,
-    address: IpAddr,
-    /// The address is the source's, else the destination's of what is answered.
-    is_source: bool,
-}
-
-/// What a change is about.
-#[derive(Default)]
-struct Wanted<'c> {
-    chains: Vec<DoomedChain<'c>>,
-    rules: Vec<DoomedRule<'c>>,
-    /// Chains that are not expected to be there.
-    unexpected: Vec<&'c str>,
-}
-
-/// Fulfils a change that is about nothing but what can be deleted here. False if it
-/// is about something else, or about what only the commands understand; nothing is
-/// changed then.
+/// Deletes what a change names, as far as it is in nf_tables.
 ///
 /// # Errors
-/// What the kernel refuses.
-pub(super) fn apply(family: Family, change: &Change) -> Result<bool, Error> {
-    let Some(wanted) = Wanted::of(change) else {
-        return Ok(false);
-    };
+/// The kernel's refusal.
+pub(super) fn delete(family: Family, change: &Change) -> Result<Outcome, Error> {
     let table = nft_table(family, change.table);
-    let nft = match Nft::open() {
-        Err(error) if error.is_unsupported() => return Ok(false),
-        nft => nft?,
-    };
-    let mut understood = true;
-    let done = nft.transaction(|nft| {
-        let mut batch = Batch::new();
-        understood = wanted.plan(nft, &table, &mut batch)?;
-        Ok(if understood { batch } else { Batch::new() })
-    });
-    match done {
-        // A rule leads there that is nowhere where it was looked for.
-        Err(error) if error.is_busy() => Ok(false),
-        Err(error) if error.is_unsupported() => {
-            log::debug!("without nf_tables: {error}");
-            Ok(false)
+    let deleted = Nft::open().and_then(|nft| {
+        if !has_any_chain(&nft, &table, change)? {
+            return Ok(Outcome::Deleted(false));
         }
-        Err(error) => Err(error),
-        Ok(_) => Ok(understood),
+        match DeletePlan::of(change) {
+            Some(plan) => plan.apply(&nft, &table),
+            None => Ok(Outcome::NeedsCommands),
+        }
+    });
+    match deleted {
+        // A rule that was not found jumps to a chain.
+        Err(error) if error.is_busy() => Ok(Outcome::NeedsCommands),
+        Err(error) if error.is_unsupported() => {
+            log::debug!("no nf_tables: {error}");
+            Ok(Outcome::Deleted(false))
+        }
+        outcome => outcome,
     }
 }
 
-impl<'c> Wanted<'c> {
-    fn of(change: &'c Change) -> Option<Wanted<'c>> {
-        let mut wanted = Wanted::default();
-        for wish in &change.wishes {
-            match wish {
-                Wish::DeleteChain(name) | Wish::DeleteUnusedChain(name) => {
-                    wanted.chains.push(DoomedChain {
+/// Returns whether any of the chains exists that the change concerns, apart from the
+/// built-in chains: all programs use those.
+fn has_any_chain(nft: &Nft, table: &nft::Table<'_>, change: &Change) -> Result<bool, Error> {
+    let mut names: Vec<&str> = Vec::new();
+    for op in &change.ops {
+        let target = match op {
+            Op::DeleteJumps(_, target) => target,
+            _ => op.chain(),
+        };
+        if !names.contains(&target) {
+            names.push(target);
+        }
+    }
+    for name in names {
+        let found = nft.chain(&table.chain(name))?;
+        if found.is_some_and(|chain| chain.base.is_none()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// What to delete.
+#[derive(Default)]
+struct DeletePlan<'c> {
+    chains: Vec<ChainDeletion<'c>>,
+    rules: Vec<AcceptRule<'c>>,
+    /// Chains that are not expected to exist.
+    unexpected: Vec<&'c str>,
+}
+
+/// A chain to be deleted.
+struct ChainDeletion<'c> {
+    name: &'c str,
+    /// The chains with rules that jump to it.
+    from: Vec<&'c str>,
+    /// Delete it with all rules that jump to it. Otherwise only if all of those are for
+    /// `addresses`.
+    always: bool,
+    addresses: Vec<IpAddr>,
+}
+
+/// A rule to be deleted that accepts the packets of one address.
+struct AcceptRule<'c> {
+    chain: &'c str,
+    address: IpAddr,
+    /// It matches the source address; otherwise the destination address of replies.
+    is_source: bool,
+}
+
+impl<'c> DeletePlan<'c> {
+    /// Returns the plan of a change, `None` if it has other operations than can be carried
+    /// out here.
+    fn of(change: &'c Change) -> Option<DeletePlan<'c>> {
+        let mut plan = DeletePlan::default();
+        for op in &change.ops {
+            match op {
+                Op::DeleteChain(name) | Op::DeleteUnusedChain(name) => {
+                    plan.chains.push(ChainDeletion {
                         name,
                         from: Vec::new(),
-                        anyway: matches!(wish, Wish::DeleteChain(_)),
+                        always: matches!(op, Op::DeleteChain(_)),
                         addresses: Vec::new(),
                     });
                 }
-                Wish::DeleteOldChain(name) => wanted.unexpected.push(name),
+                Op::DeleteOldChain(name) => plan.unexpected.push(name),
                 _ => {}
             }
         }
-        for wish in &change.wishes {
-            let (from, target, rule) = match wish {
-                Wish::DeleteChain(_) | Wish::DeleteUnusedChain(_) | Wish::DeleteOldChain(_) => {
-                    continue;
-                }
-                Wish::DeleteJumps(from, target) => (from, target.as_str(), None),
-                Wish::Delete(from, rule) | Wish::DeleteLeftover(from, rule) => {
+        for op in &change.ops {
+            let (from, target, rule) = match op {
+                Op::DeleteChain(_) | Op::DeleteUnusedChain(_) | Op::DeleteOldChain(_) => continue,
+                Op::DeleteJumps(from, target) => (from, target.as_str(), None),
+                Op::Delete(from, rule) | Op::DeleteLeftover(from, rule) => {
                     (from, rule.target_name()?, Some(rule))
                 }
                 _ => return None,
             };
-            let mut chains = wanted.chains.iter_mut();
+            let mut chains = plan.chains.iter_mut();
             match (chains.find(|chain| chain.name == target), rule) {
                 (Some(chain), rule) => {
                     if !chain.from.contains(&from.as_str()) {
                         chain.from.push(from);
                     }
-                    // What is left of old releases is found where it leads, or not
-                    // understood.
                     let source = rule.and_then(Rule::source_network);
-                    chain.addresses.extend(source.and_then(host));
+                    chain.addresses.extend(source.and_then(single_address));
                 }
-                (None, Some(rule)) => wanted.rules.push(DoomedRule::of(from, rule)?),
+                (None, Some(rule)) => plan.rules.push(AcceptRule::of(from, rule)?),
                 (None, None) => return None,
             }
         }
-        // Of others nobody knows where to look.
-        let is_clear = |chain: &DoomedChain<'_>| !chain.from.is_empty();
-        wanted.chains.iter().all(is_clear).then_some(wanted)
+        // Where to look for the rules that jump to a chain must be known.
+        let has_origin = |chain: &ChainDeletion<'_>| !chain.from.is_empty();
+        plan.chains.iter().all(has_origin).then_some(plan)
     }
 
-    /// Puts the deletions into a batch; false if it takes the commands to tell.
-    fn plan(&self, nft: &Nft, table: &nft::Table<'_>, batch: &mut Batch) -> Result<bool, Error> {
+    fn apply(&self, nft: &Nft, table: &nft::Table<'_>) -> Result<Outcome, Error> {
+        let mut is_understood = true;
+        let mut is_found = false;
+        nft.transaction(|nft| {
+            let mut batch = Batch::new();
+            is_understood = self.add_to(&mut batch, nft, table)?;
+            if !is_understood {
+                batch = Batch::new();
+            }
+            is_found = !batch.is_empty();
+            Ok(batch)
+        })?;
+        Ok(match is_understood {
+            true => Outcome::Deleted(is_found),
+            false => Outcome::NeedsCommands,
+        })
+    }
+
+    /// Adds the deletions to a batch. Returns `false` if the commands are needed.
+    fn add_to(&self, batch: &mut Batch, nft: &Nft, table: &nft::Table<'_>) -> Result<bool, Error> {
         for name in &self.unexpected {
             if nft.chain(&table.chain(name))?.is_some() {
                 return Ok(false);
             }
         }
         for chain in &self.chains {
-            if nft.chain(&table.chain(chain.name))?.is_some() && !chain.plan(nft, table, batch)? {
+            if nft.chain(&table.chain(chain.name))?.is_some() && !chain.add_to(batch, nft, table)? {
                 return Ok(false);
             }
         }
@@ -141,8 +179,9 @@ impl<'c> Wanted<'c> {
             }
             let here = || self.rules.iter().filter(|rule| rule.chain == name);
             let wanted: Vec<nft::Rule<'_>> = here().map(|rule| rule.in_nft(&chain)).collect();
-            let about = |rule: &RuleView<'_>| here().any(|doomed| rule.has_address(doomed.address));
-            for rule in nft.find_rules(&chain, about)? {
+            let has_address =
+                |rule: &RuleView<'_>| here().any(|accept| rule.has_address(accept.address));
+            for rule in nft.find_rules(&chain, has_address)? {
                 if !wanted.iter().any(|wanted| rule.same_as(wanted)) {
                     return Ok(false);
                 }
@@ -153,11 +192,12 @@ impl<'c> Wanted<'c> {
     }
 }
 
-impl DoomedChain<'_> {
-    fn plan(&self, nft: &Nft, table: &nft::Table<'_>, batch: &mut Batch) -> Result<bool, Error> {
-        let leads = |rule: &RuleView<'_>| rule.jumps_to(self.name);
-        let goes = |rule: &RuleView<'_>| {
-            self.anyway
+impl ChainDeletion<'_> {
+    /// Adds the deletions to a batch. Returns `false` if the commands are needed.
+    fn add_to(&self, batch: &mut Batch, nft: &Nft, table: &nft::Table<'_>) -> Result<bool, Error> {
+        let jumps_here = |rule: &RuleView<'_>| rule.jumps_to(self.name);
+        let is_deleted = |rule: &RuleView<'_>| {
+            self.always
                 || self
                     .addresses
                     .iter()
@@ -165,11 +205,11 @@ impl DoomedChain<'_> {
         };
         for from in &self.from {
             let from = table.chain(from);
-            let others = |rule: &RuleView<'_>| leads(rule) && !goes(rule);
-            if !self.anyway && !nft.find_rules(&from, others)?.is_empty() {
+            let others = |rule: &RuleView<'_>| jumps_here(rule) && !is_deleted(rule);
+            if !self.always && !nft.find_rules(&from, others)?.is_empty() {
                 return Ok(false);
             }
-            for rule in nft.find_rules(&from, |rule| leads(rule) && goes(rule))? {
+            for rule in nft.find_rules(&from, |rule| jumps_here(rule) && is_deleted(rule))? {
                 batch.delete_rule(&from, rule.handle);
             }
         }
@@ -179,11 +219,11 @@ impl DoomedChain<'_> {
     }
 }
 
-impl<'c> DoomedRule<'c> {
-    /// `None` of any other form than these.
-    fn of(chain: &'c str, rule: &Rule) -> Option<DoomedRule<'c>> {
-        let source = rule.source_network().and_then(host);
-        let destination = rule.destination_network().and_then(host);
+impl<'c> AcceptRule<'c> {
+    /// Returns `None` for a rule of any other form.
+    fn of(chain: &'c str, rule: &Rule) -> Option<AcceptRule<'c>> {
+        let source = rule.source_network().and_then(single_address);
+        let destination = rule.destination_network().and_then(single_address);
         let address = source.or(destination)?;
         let width = if address.is_ipv4() { 32 } else { 128 };
         let is_source = source.is_some();
@@ -194,14 +234,14 @@ impl<'c> DoomedRule<'c> {
                 .related_or_established(),
         };
         let known = known.jump("ACCEPT");
-        known.same(rule).then_some(DoomedRule {
+        known.same_as(rule).then_some(AcceptRule {
             chain,
             address,
             is_source,
         })
     }
 
-    /// As iptables 1.8 writes it.
+    /// Returns the rule as iptables 1.8 writes it.
     fn in_nft<'n>(&self, chain: &nft::Chain<'n>) -> nft::Rule<'n> {
         let rule = chain.rule();
         match self.is_source {
@@ -213,8 +253,8 @@ impl<'c> DoomedRule<'c> {
     }
 }
 
-/// The address of a network that is of nothing else.
-fn host(network: &str) -> Option<IpAddr> {
+/// Returns the address of a network that has only this one.
+fn single_address(network: &str) -> Option<IpAddr> {
     let (address, prefix) = network.split_once('/')?;
     let address: IpAddr = address.parse().ok()?;
     let width = if address.is_ipv4() { "32" } else { "128" };

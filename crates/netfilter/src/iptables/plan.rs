@@ -1,17 +1,17 @@
-//! From wishes to the input of iptables-restore.
+//! Turns a change into the input of iptables-restore.
 
 use std::fmt::Write;
 
-use super::change::{Change, Wish};
+use super::change::{Change, Op};
 use super::rule::Rule;
-use super::saved::{Looked, Saved};
+use super::saved::{RuleFilter, Saved};
 
-/// The input of iptables-restore that fulfils a change, for a table as it was
-/// read. `None` if it is fulfilled already.
+/// Returns the input of iptables-restore that applies a change to a table as it was
+/// read, `None` if nothing is to be done.
 pub(crate) fn plan(change: &Change, saved: &Saved) -> Option<String> {
     let mut plan = Plan::new(saved);
-    for wish in &change.wishes {
-        plan.fulfil(wish);
+    for op in &change.ops {
+        plan.apply(op);
     }
     (!plan.lines.is_empty()).then(|| script(change, &plan.lines))
 }
@@ -20,64 +20,64 @@ fn script(change: &Change, lines: &str) -> String {
     format!("*{}\n{lines}COMMIT\n", change.table.as_str())
 }
 
-/// The input that fulfils a change without having read the table, and that
-/// **fails as a whole** unless the table is as it mostly is: shared chains and
-/// their rules are there, the change's own chains are not, and rules to be
-/// deleted are. `None` if that cannot be asserted.
+/// Returns the input that applies a change without reading the table before, and that
+/// **fails as a whole** unless the table is in the usual state: shared chains and their
+/// rules exist, the change's own chains do not, and rules to be deleted do. `None` if the
+/// input cannot assert that.
 ///
-/// A chain of one's own that does not exist has no rules leading to it, so
-/// those can be added without looking for them.
+/// No rule jumps to an own chain that does not exist, so the rules that do are added
+/// without a check.
 pub(crate) fn blind(change: &Change) -> Option<String> {
     let mut lines = String::new();
     let mut own: Vec<&str> = Vec::new();
     let mut shared: Vec<&str> = Vec::new();
     let mut named: Vec<&str> = Vec::new();
-    for wish in &change.wishes {
-        match wish {
-            Wish::Chain(name) => shared.push(name),
-            Wish::OwnChain(name) | Wish::NewChain(name) => {
+    for op in &change.ops {
+        match op {
+            Op::Chain(name) => shared.push(name),
+            Op::OwnChain(name) | Op::NewChain(name) => {
                 own.push(name);
                 line(&mut lines, &["-N", name]);
             }
-            Wish::Append(chain, rule) | Wish::Insert(chain, rule) => {
+            Op::Append(chain, rule) | Op::Insert(chain, rule) => {
                 named.push(chain);
                 named.extend(rule.target_name());
                 let is_new = own.contains(&chain.as_str())
                     || rule.target_name().is_some_and(|name| own.contains(&name));
-                let verb = match wish {
+                let verb = match op {
                     _ if !is_new => "-C",
-                    Wish::Insert(..) => "-I",
+                    Op::Insert(..) => "-I",
                     _ => "-A",
                 };
-                let wished = [verb, chain, &rule.to_string()].join(" ");
-                if !lines.lines().any(|line| line == wished) {
-                    line(&mut lines, &[&wished]);
+                let wanted = [verb, chain, &rule.to_string()].join(" ");
+                if !lines.lines().any(|line| line == wanted) {
+                    line(&mut lines, &[&wanted]);
                 }
             }
-            Wish::Delete(chain, rule) => {
-                // One goes; that there was no other like it is only sure if the
-                // chain that they lead to can be deleted.
-                let sure = change.wishes.iter().any(|wish| {
-                    matches!(wish, Wish::DeleteChain(name) if rule.target_name() == Some(name))
-                });
-                if !sure || rule.has_free_words() {
+            Op::Delete(chain, rule) => {
+                // -D deletes one rule. That there is no duplicate is only certain if
+                // the chain that it jumps to can be deleted.
+                let is_certain = change.ops.iter().any(
+                    |op| matches!(op, Op::DeleteChain(name) if rule.target_name() == Some(name)),
+                );
+                if !is_certain || rule.has_user_args() {
                     return None;
                 }
                 line(&mut lines, &["-D", chain, &rule.to_string()]);
             }
-            // A chain that a rule leads to is not deleted, and the rest neither.
-            Wish::DeleteChain(name) | Wish::DeleteUnusedChain(name) => {
+            // Fails if a rule jumps to the chain.
+            Op::DeleteChain(name) | Op::DeleteUnusedChain(name) => {
                 line(&mut lines, &["-F", name]);
                 line(&mut lines, &["-X", name]);
             }
-            // To a chain that is new nothing leads.
-            Wish::DeleteJumps(_, target) if own.contains(&target.as_str()) => {}
-            Wish::DeleteOldChain(_) => {}
-            Wish::DeleteLeftover(..) => {}
-            Wish::DeleteSaved(..) | Wish::DeleteJumps(..) => return None,
+            // No rule jumps to a new chain.
+            Op::DeleteJumps(_, target) if own.contains(&target.as_str()) => {}
+            Op::DeleteOldChain(_) => {}
+            Op::DeleteLeftover(..) => {}
+            Op::DeleteJumps(..) => return None,
         }
     }
-    // That a chain exists can only be asserted by a rule that names it.
+    // Only a rule that names a chain asserts that the chain exists.
     let asserted = shared.iter().all(|name| named.contains(name));
     (asserted && !lines.is_empty()).then(|| script(change, &lines))
 }
@@ -87,7 +87,7 @@ fn line(lines: &mut String, words: &[&str]) {
     lines.push('\n');
 }
 
-/// The table as it will be when the lines so far were carried out.
+/// The input so far, and the table after it.
 struct Plan<'a> {
     chains: Vec<Content<'a>>,
     lines: String,
@@ -109,14 +109,14 @@ impl<'a> Plan<'a> {
             name,
             rules: Vec::new(),
         }));
-        // Rules come chain by chain, in the order of the chains.
+        // iptables-save prints the rules chain by chain, in the order of the chains.
         let mut at = 0;
         for rule in saved.rules() {
             while plan.chains.get(at).is_some_and(|c| c.name != rule.chain) {
                 at += 1;
             }
             if at >= plan.chains.len() {
-                at = plan.place_of(rule.chain);
+                at = plan.index_of(rule.chain);
             }
             if let Some(chain) = plan.chains.get_mut(at) {
                 chain.rules.push(rule.text.to_owned());
@@ -129,8 +129,8 @@ impl<'a> Plan<'a> {
         self.chains.iter().find(|chain| chain.name == name)
     }
 
-    /// Where the chain is, which is there from now on.
-    fn place_of(&mut self, name: &'a str) -> usize {
+    /// Returns the index of a chain, which is added if necessary.
+    fn index_of(&mut self, name: &'a str) -> usize {
         let found = self.chains.iter().position(|chain| chain.name == name);
         found.unwrap_or_else(|| {
             self.chains.push(Content {
@@ -141,45 +141,37 @@ impl<'a> Plan<'a> {
         })
     }
 
-    fn fulfil(&mut self, wish: &'a Wish) {
-        match wish {
-            Wish::Chain(name) | Wish::NewChain(name) => self.ensure(name),
-            Wish::OwnChain(name) => {
+    fn apply(&mut self, op: &'a Op) {
+        match op {
+            Op::Chain(name) | Op::NewChain(name) => self.ensure(name),
+            Op::OwnChain(name) => {
                 if self.find(name).is_some_and(|chain| !chain.rules.is_empty()) {
                     self.flush(name);
                 } else {
                     self.ensure(name);
                 }
             }
-            Wish::Append(chain, rule) => {
+            Op::Append(chain, rule) => {
                 if !self.holds(chain, rule) {
                     self.add(chain, rule, false);
                 }
             }
-            Wish::Insert(chain, rule) => {
+            Op::Insert(chain, rule) => {
                 if !self.holds(chain, rule) {
                     self.add(chain, rule, true);
                 }
             }
-            Wish::Delete(chain, rule) | Wish::DeleteLeftover(chain, rule) => {
-                let looked_for = Looked::new(rule);
-                self.delete_where(chain, |text| looked_for.is(rule, text));
+            Op::Delete(chain, rule) | Op::DeleteLeftover(chain, rule) => {
+                let filter = RuleFilter::new(rule);
+                self.delete_where(chain, |text| filter.matches(rule, text));
             }
-            Wish::DeleteSaved(chain, text) => {
-                let mut gone = false;
-                self.delete_where(chain, |found| {
-                    let hit = !gone && found == text;
-                    gone |= hit;
-                    hit
-                });
+            Op::DeleteJumps(chain, target) => {
+                self.delete_where(chain, |text| jumps_to(text, target));
             }
-            Wish::DeleteJumps(chain, target) => {
-                self.delete_where(chain, |text| leads_to(text, target));
-            }
-            Wish::DeleteChain(name) | Wish::DeleteOldChain(name) => self.delete_chain(name),
-            Wish::DeleteUnusedChain(name) => {
+            Op::DeleteChain(name) | Op::DeleteOldChain(name) => self.delete_chain(name),
+            Op::DeleteUnusedChain(name) => {
                 let is_used = self.chains.iter().any(|chain| {
-                    chain.name != name && chain.rules.iter().any(|text| leads_to(text, name))
+                    chain.name != name && chain.rules.iter().any(|text| jumps_to(text, name))
                 });
                 if !is_used {
                     self.delete_chain(name);
@@ -190,7 +182,7 @@ impl<'a> Plan<'a> {
 
     fn ensure(&mut self, name: &'a str) {
         if self.find(name).is_none() {
-            self.place_of(name);
+            self.index_of(name);
             line(&mut self.lines, &["-N", name]);
         }
     }
@@ -203,38 +195,38 @@ impl<'a> Plan<'a> {
     }
 
     fn holds(&self, chain: &str, rule: &Rule) -> bool {
-        let looked_for = Looked::new(rule);
+        let filter = RuleFilter::new(rule);
         self.find(chain)
-            .is_some_and(|found| found.rules.iter().any(|text| looked_for.is(rule, text)))
+            .is_some_and(|found| found.rules.iter().any(|text| filter.matches(rule, text)))
     }
 
     fn add(&mut self, chain: &'a str, rule: &Rule, first: bool) {
         let text = rule.to_string();
         let verb = if first { "-I" } else { "-A" };
         line(&mut self.lines, &[verb, chain, &text]);
-        let at = self.place_of(chain);
+        let at = self.index_of(chain);
         if let Some(chain) = self.chains.get_mut(at) {
-            let place = if first { 0 } else { chain.rules.len() };
-            chain.rules.insert(place, text);
+            let index = if first { 0 } else { chain.rules.len() };
+            chain.rules.insert(index, text);
         }
     }
 
-    fn delete_where(&mut self, chain: &str, doomed: impl FnMut(&str) -> bool) {
-        self.delete_in(|name| name == chain, doomed);
+    fn delete_where(&mut self, chain: &str, is_deleted: impl FnMut(&str) -> bool) {
+        self.delete_in(|name| name == chain, is_deleted);
     }
 
     fn delete_in(
         &mut self,
-        concerned: impl Fn(&str) -> bool,
-        mut doomed: impl FnMut(&str) -> bool,
+        is_searched: impl Fn(&str) -> bool,
+        mut is_deleted: impl FnMut(&str) -> bool,
     ) {
         let lines = &mut self.lines;
-        for found in self.chains.iter_mut().filter(|c| concerned(c.name)) {
+        for found in self.chains.iter_mut().filter(|c| is_searched(c.name)) {
             let chain = found.name;
             found.rules.retain(|text| {
-                let gone = doomed(text);
+                let gone = is_deleted(text);
                 if gone {
-                    // Writing to a string does not fail.
+                    // Writing to a String cannot fail.
                     let _ = writeln!(lines, "-D {chain} {text}");
                 }
                 !gone
@@ -246,14 +238,14 @@ impl<'a> Plan<'a> {
         if self.find(name).is_none() {
             return;
         }
-        // Its own rules go with the flush.
-        self.delete_in(|chain| chain != name, |text| leads_to(text, name));
+        // The flush deletes the chain's own rules.
+        self.delete_in(|chain| chain != name, |text| jumps_to(text, name));
         self.flush(name);
         self.chains.retain(|chain| chain.name != name);
         line(&mut self.lines, &["-X", name]);
     }
 }
 
-fn leads_to(text: &str, target: &str) -> bool {
+fn jumps_to(text: &str, target: &str) -> bool {
     text.contains(target) && Rule::parse(text).target_name() == Some(target)
 }

@@ -1,4 +1,4 @@
-//! Rules of iptables, built or read, in one form that can be compared.
+//! Rules of iptables, built or parsed, in one form that can be compared.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -7,18 +7,18 @@ use super::words::{quote, split};
 
 /// A rule of iptables.
 ///
-/// It is kept in the form in which `iptables-save` prints it, whatever words it
-/// was made of: two rules are equal if they match the same and do the same.
+/// It is kept in the form in which `iptables-save` prints it, so that built and parsed
+/// rules can be compared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Rule {
-    /// `-s`, `-d`, `-i`, `-o`, `-p`, in this order; each may be inverted.
+    /// The basic matches `-s`, `-d`, `-i`, `-o`, `-p`, in this order.
     basics: [Option<Basic>; 5],
-    /// `-m name words`, in the order in which they were given.
+    /// `-m name words`, in the order of the calls.
     matches: Vec<Extension>,
     target: Option<Target>,
-    /// Further words of a user, whose meaning is not known here.
-    free: Vec<String>,
+    /// Arguments given by the user; they are not interpreted.
+    user_args: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ struct Target {
     words: Vec<String>,
 }
 
-/// Options of `basics`, by their place.
+/// The options of `basics`, by index.
 const BASICS: [(&str, &str); 5] = [
     ("-s", "--source"),
     ("-d", "--destination"),
@@ -55,15 +55,19 @@ const IN: usize = 2;
 const OUT: usize = 3;
 const PROTOCOL: usize = 4;
 
+/// The longest comment that iptables keeps in bytes (`XT_MAX_COMMENT_LEN` without the
+/// terminating zero). It cuts longer ones silently.
+pub const COMMENT_MAX: usize = 255;
+
 /// Matches.
 impl Rule {
-    /// A rule that matches everything and does nothing.
+    /// Returns a rule that matches everything and has no target.
     pub fn new() -> Rule {
         Rule::default()
     }
 
-    /// `-s`: the source address is in the network of `address`. A prefix of
-    /// length 0 matches everything, and is left out as iptables does.
+    /// `-s`: the source address is in the network of `address`. Prefix length 0 matches
+    /// everything and is omitted, as iptables does.
     pub fn source(self, address: IpAddr, prefix_len: u8) -> Rule {
         self.network(SOURCE, false, address, prefix_len)
     }
@@ -78,20 +82,20 @@ impl Rule {
         self.network(DESTINATION, true, address, prefix_len)
     }
 
-    fn network(self, place: usize, inverted: bool, address: IpAddr, prefix_len: u8) -> Rule {
+    fn network(self, index: usize, inverted: bool, address: IpAddr, prefix_len: u8) -> Rule {
         if prefix_len == 0 && !inverted {
             return self;
         }
         let network = mask(address, prefix_len);
-        self.basic(place, inverted, format!("{network}/{prefix_len}"))
+        self.basic(index, inverted, format!("{network}/{prefix_len}"))
     }
 
-    /// `-i`: the interface that the packet came in by.
+    /// `-i`: the input interface.
     pub fn in_interface(self, name: &str) -> Rule {
         self.basic(IN, false, name.to_owned())
     }
 
-    /// `-o`: the interface that the packet goes out by.
+    /// `-o`: the output interface.
     pub fn out_interface(self, name: &str) -> Rule {
         self.basic(OUT, false, name.to_owned())
     }
@@ -101,20 +105,20 @@ impl Rule {
         self.basic(OUT, true, name.to_owned())
     }
 
-    /// `-p`: `tcp`, `udp`, `sctp`. In lower case, as iptables prints it.
+    /// `-p`: the protocol; converted to lower case, as iptables prints it.
     pub fn protocol(self, name: &str) -> Rule {
         self.basic(PROTOCOL, false, name.to_ascii_lowercase())
     }
 
-    fn basic(mut self, place: usize, inverted: bool, value: String) -> Rule {
-        if let Some(slot) = self.basics.get_mut(place) {
+    fn basic(mut self, index: usize, inverted: bool, value: String) -> Rule {
+        if let Some(slot) = self.basics.get_mut(index) {
             *slot = Some(Basic { inverted, value });
         }
         self
     }
 
-    /// `-m name words`, any match; the words as `iptables-save` prints them.
-    pub fn matching(mut self, name: &str, words: &[&str]) -> Rule {
+    /// `-m name words`: any match, with its words as `iptables-save` prints them.
+    pub(crate) fn matching(mut self, name: &str, words: &[&str]) -> Rule {
         self.matches.push(Extension {
             name: name.to_owned(),
             words: owned(words),
@@ -122,8 +126,7 @@ impl Rule {
         self
     }
 
-    /// `-m comment`. 255 bytes at most, or newer versions of iptables cut it and
-    /// older ones refuse it.
+    /// `-m comment`: a comment, at most [`COMMENT_MAX`] bytes.
     pub fn comment(self, text: &str) -> Rule {
         self.matching("comment", &["--comment", text])
     }
@@ -135,15 +138,14 @@ impl Rule {
         rule.matching(&name, &["--dport", &port.to_string()])
     }
 
-    /// `-m multiport -p protocol --dports port,port…`; 15 ports at most.
+    /// `-m multiport -p protocol --dports port,port…`: at most 15 ports.
     pub fn dports(self, protocol: &str, ports: &[u16]) -> Rule {
         let list: Vec<String> = ports.iter().map(u16::to_string).collect();
         self.protocol(protocol)
             .matching("multiport", &["--dports", &list.join(",")])
     }
 
-    /// `-m addrtype --dst-type LOCAL`: the destination is an address of this
-    /// host.
+    /// `-m addrtype --dst-type LOCAL`: the destination is a local address.
     pub fn local_destination(self) -> Rule {
         self.matching("addrtype", &["--dst-type", "LOCAL"])
     }
@@ -153,30 +155,28 @@ impl Rule {
         self.matching("mark", &["--mark", &hexadecimal(value, mask)])
     }
 
-    /// `-m conntrack --ctstate RELATED,ESTABLISHED`: the packet belongs to a
-    /// connection that was let through, or to one that it announced.
+    /// `-m conntrack --ctstate RELATED,ESTABLISHED`.
     pub fn related_or_established(self) -> Rule {
         self.matching("conntrack", &["--ctstate", "RELATED,ESTABLISHED"])
     }
 
-    /// Further matches in the words of a user, behind those given so far. A rule
-    /// with such words is equal to no rule that was read, as their meaning is
-    /// not known.
-    pub fn free(mut self, words: &[impl AsRef<str>]) -> Rule {
-        self.free
-            .extend(words.iter().map(|word| word.as_ref().to_owned()));
+    /// Adds matches in the user's iptables syntax, after those added so far. They are not
+    /// interpreted, so a rule with such arguments equals no parsed rule.
+    pub fn user_args(mut self, args: &[impl AsRef<str>]) -> Rule {
+        self.user_args
+            .extend(args.iter().map(|arg| arg.as_ref().to_owned()));
         self
     }
 }
 
-/// What happens to the packet.
+/// Targets.
 impl Rule {
-    /// `-j`: a chain, or `ACCEPT`, `DROP`, `RETURN`, `MASQUERADE`.
+    /// `-j`: a chain, or a target without options such as `ACCEPT`.
     pub fn jump(self, target: &str) -> Rule {
         self.target(target, &[])
     }
 
-    /// `-j target words`, any target; the words as `iptables-save` prints them.
+    /// `-j target words`: any target, with its words as `iptables-save` prints them.
     pub fn target(mut self, name: &str, words: &[&str]) -> Rule {
         self.target = Some(Target {
             goto: false,
@@ -197,72 +197,55 @@ impl Rule {
     }
 }
 
-/// What a rule says.
+/// Reading a rule.
 impl Rule {
-    /// The target of `-j` or `-g`.
+    /// Returns the target of `-j` or `-g`.
     #[must_use]
     pub fn target_name(&self) -> Option<&str> {
         self.target.as_ref().map(|target| target.name.as_str())
     }
 
-    /// The argument of an option of the target, such as `--to-destination`.
-    #[must_use]
-    pub fn target_option(&self, option: &str) -> Option<&str> {
-        let words = &self.target.as_ref()?.words;
-        let at = words.iter().position(|word| word == option)?;
-        words.get(at + 1).map(String::as_str)
-    }
-
-    /// The text of `-m comment`.
+    /// Returns the text of `-m comment`.
     #[must_use]
     pub fn comment_text(&self) -> Option<&str> {
-        self.match_option("comment", "--comment")
-    }
-
-    /// The argument of an option of a match, such as `--dports` of `multiport`.
-    #[must_use]
-    pub fn match_option(&self, name: &str, option: &str) -> Option<&str> {
-        let found = self.matches.iter().filter(|m| m.name == name);
-        found.into_iter().find_map(|extension| {
-            let at = extension.words.iter().position(|word| word == option)?;
-            extension.words.get(at + 1).map(String::as_str)
+        let comments = self.matches.iter().filter(|m| m.name == "comment");
+        comments.into_iter().find_map(|comment| {
+            let option = comment.words.iter().position(|word| word == "--comment")?;
+            comment.words.get(option + 1).map(String::as_str)
         })
     }
 
-    /// The argument of `-s`, in the form `address/length`, unless it is inverted.
-    #[must_use]
-    pub fn source_network(&self) -> Option<&str> {
+    /// Returns the argument of `-s` as `address/length`, unless it is inverted.
+    pub(crate) fn source_network(&self) -> Option<&str> {
         self.plain_basic(SOURCE)
     }
 
-    /// The argument of `-d`, likewise.
-    #[must_use]
-    pub fn destination_network(&self) -> Option<&str> {
+    /// Returns the argument of `-d`, likewise.
+    pub(crate) fn destination_network(&self) -> Option<&str> {
         self.plain_basic(DESTINATION)
     }
 
-    fn plain_basic(&self, place: usize) -> Option<&str> {
-        let basic = self.basics.get(place)?.as_ref()?;
+    fn plain_basic(&self, index: usize) -> Option<&str> {
+        let basic = self.basics.get(index)?.as_ref()?;
         (!basic.inverted).then_some(basic.value.as_str())
     }
 
-    /// Whether it holds words of a user.
+    /// Returns whether the rule has [`user_args`](Rule::user_args).
     #[must_use]
-    pub fn has_free_words(&self) -> bool {
-        !self.free.is_empty()
+    pub fn has_user_args(&self) -> bool {
+        !self.user_args.is_empty()
     }
 
-    /// Whether the rules match the same and do the same; the order of matches
-    /// does not count.
+    /// Returns whether two rules have the same matches, in any order, and the same target.
     #[must_use]
-    pub fn same(&self, other: &Rule) -> bool {
+    pub fn same_as(&self, other: &Rule) -> bool {
         let count = |rule: &Rule, wanted: &Extension| {
             rule.matches.iter().filter(|found| *found == wanted).count()
         };
         self.basics == other.basics
             && self.target == other.target
-            && self.free.is_empty()
-            && other.free.is_empty()
+            && self.user_args.is_empty()
+            && other.user_args.is_empty()
             && self.matches.len() == other.matches.len()
             && self
                 .matches
@@ -270,7 +253,7 @@ impl Rule {
                 .all(|wanted| count(self, wanted) == count(other, wanted))
     }
 
-    /// The words that iptables takes.
+    /// Returns the rule as arguments of iptables.
     #[must_use]
     pub fn words(&self) -> Vec<String> {
         let mut words = Vec::new();
@@ -288,7 +271,7 @@ impl Rule {
             words.push(extension.name.clone());
             words.extend(extension.words.iter().cloned());
         }
-        words.extend(self.free.iter().cloned());
+        words.extend(self.user_args.iter().cloned());
         if let Some(target) = &self.target {
             words.push(if target.goto { "-g" } else { "-j" }.to_owned());
             words.push(target.name.clone());
@@ -297,7 +280,7 @@ impl Rule {
         words
     }
 
-    /// Reads the words that follow `-A chain` in what `iptables-save` prints.
+    /// Parses the text after `-A chain` in the output of `iptables-save`.
     pub fn parse(text: &str) -> Rule {
         Rule::from_words(split(text))
     }
@@ -327,9 +310,9 @@ impl Rule {
                     .iter()
                     .position(|(s, l)| *s == option || *l == option)
                 {
-                    Some(place) if !in_extension => {
+                    Some(index) if !in_extension => {
                         let value = words.next().unwrap_or_default();
-                        rule = rule.basic(place, std::mem::take(&mut inverted), value);
+                        rule = rule.basic(index, std::mem::take(&mut inverted), value);
                     }
                     _ => rule.push_word(word),
                 },
@@ -338,17 +321,17 @@ impl Rule {
         rule
     }
 
-    /// A word of the match or target that was begun last, or of none.
+    /// Adds a word to the last target or match, or to the uninterpreted arguments.
     fn push_word(&mut self, word: String) {
         match (&mut self.target, self.matches.last_mut()) {
             (Some(target), _) => target.words.push(word),
             (None, Some(extension)) => extension.words.push(word),
-            (None, None) => self.free.push(word),
+            (None, None) => self.user_args.push(word),
         }
     }
 }
 
-/// As one line for iptables-restore.
+/// Writes the rule as a line for iptables-restore.
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, word) in self.words().iter().enumerate() {
@@ -369,7 +352,7 @@ fn hexadecimal(value: u32, mask: u32) -> String {
     format!("{value:#x}/{mask:#x}")
 }
 
-/// The address without its host bits.
+/// Returns the address with its host bits cleared.
 fn mask(address: IpAddr, len: u8) -> IpAddr {
     match address {
         IpAddr::V4(address) => {

@@ -1,29 +1,29 @@
-//! What `iptables-save` prints of a table.
+//! The output of `iptables-save`.
 
 use super::rule::Rule;
 
-/// The chains and rules of one table at one moment.
+/// The chains and rules of one table, as `iptables-save` printed them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Saved {
     text: String,
 }
 
-/// A rule of it, not yet looked into.
+/// A rule in the output, not parsed yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SavedRule<'a> {
-    /// The chain it is in.
+    /// The chain.
     pub chain: &'a str,
-    /// What follows the name of the chain.
+    /// The text after the chain's name.
     pub text: &'a str,
 }
 
 impl SavedRule<'_> {
-    /// What it says.
+    /// Returns the parsed rule.
     pub fn parse(&self) -> Rule {
         Rule::parse(self.text)
     }
 
-    /// Whether it leads to this target. Cheaper than to parse every rule.
+    /// Returns whether the rule jumps to `target`; cheaper than [`SavedRule::parse`].
     #[must_use]
     pub fn jumps_to(&self, target: &str) -> bool {
         self.text.contains(target) && self.parse().target_name() == Some(target)
@@ -31,14 +31,13 @@ impl SavedRule<'_> {
 }
 
 impl Saved {
-    /// Takes what `iptables-save -t table` printed. Lines that mean nothing
-    /// here are passed over.
+    /// Takes the output of `iptables-save -t table`. Unknown lines are ignored.
     #[must_use]
     pub fn parse(text: String) -> Saved {
         Saved { text }
     }
 
-    /// The names of the chains, the built-in ones included.
+    /// Returns the names of the chains, including the built-in ones.
     pub fn chains(&self) -> impl Iterator<Item = &str> {
         self.text.lines().filter_map(|line| {
             let name = line.strip_prefix(':')?;
@@ -46,13 +45,13 @@ impl Saved {
         })
     }
 
-    /// Whether a chain exists.
+    /// Returns whether a chain exists.
     #[must_use]
     pub fn has_chain(&self, name: &str) -> bool {
         self.chains().any(|chain| chain == name)
     }
 
-    /// All rules, in the order of their chains and places.
+    /// Returns all rules, chain by chain.
     pub fn rules(&self) -> impl Iterator<Item = SavedRule<'_>> {
         self.text.lines().filter_map(|line| {
             let line = line.strip_prefix("-A ")?;
@@ -61,37 +60,38 @@ impl Saved {
         })
     }
 
-    /// The rules of a chain, in their order.
+    /// Returns the rules of a chain in order.
     pub fn rules_of<'a>(&'a self, chain: &'a str) -> impl Iterator<Item = SavedRule<'a>> {
         self.rules().filter(move |rule| rule.chain == chain)
     }
 
-    /// Whether a chain holds a rule. False for rules with words of a user, see
-    /// [`Iptables::holds`](super::Iptables::holds).
+    /// Returns whether a chain has a rule. Always `false` for rules with
+    /// [`user_args`](Rule::user_args), see
+    /// [`Iptables::check_rule`](super::Iptables::check_rule).
     #[must_use]
     pub fn has_rule(&self, chain: &str, rule: &Rule) -> bool {
-        let looked_for = Looked::new(rule);
+        let filter = RuleFilter::new(rule);
         self.rules_of(chain)
-            .any(|found| looked_for.is(rule, found.text))
+            .any(|found| filter.matches(rule, found.text))
     }
 }
 
-/// A rule that is looked for among many: most are told apart without being
-/// parsed.
-pub(crate) struct Looked {
+/// Finds a rule among many: most others are excluded without parsing them.
+pub(crate) struct RuleFilter {
     needles: Vec<String>,
 }
 
-impl Looked {
-    pub(crate) fn new(rule: &Rule) -> Looked {
+impl RuleFilter {
+    pub(crate) fn new(rule: &Rule) -> RuleFilter {
         let networks = [rule.source_network(), rule.destination_network()];
         let needles = networks.into_iter().chain([rule.target_name()]);
-        Looked {
+        RuleFilter {
             needles: needles.flatten().map(str::to_owned).collect(),
         }
     }
 
-    pub(crate) fn is(&self, rule: &Rule, text: &str) -> bool {
-        self.needles.iter().all(|needle| text.contains(needle)) && Rule::parse(text).same(rule)
+    /// Returns whether `text` is `rule`.
+    pub(crate) fn matches(&self, rule: &Rule, text: &str) -> bool {
+        self.needles.iter().all(|needle| text.contains(needle)) && Rule::parse(text).same_as(rule)
     }
 }

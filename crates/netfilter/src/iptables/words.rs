@@ -1,8 +1,8 @@
-//! Words on a line of iptables-save and iptables-restore (`add_param_to_argv`
-//! of iptables): separated by blanks, in double quotes if they hold blanks;
-//! within quotes a backslash takes the next character as it is.
+//! Splits and quotes the lines of iptables-save and iptables-restore
+//! (`add_param_to_argv` in iptables): words are separated by blanks, and quoted if they
+//! contain blanks; in quotes a backslash escapes the next character.
 
-/// The words of a line. A quote that is not closed reaches to the end.
+/// Returns the words of a line. An unclosed quote extends to the end.
 pub(crate) fn split(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
@@ -27,7 +27,7 @@ pub(crate) fn split(line: &str) -> Vec<String> {
     words
 }
 
-/// A word as it stands on a line.
+/// Quotes a word if necessary.
 pub(crate) fn quote(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:,!=+%@[]".contains(&byte);
     if !word.is_empty() && word.bytes().all(plain) {
@@ -45,22 +45,22 @@ pub(crate) fn quote(word: &str) -> String {
     quoted
 }
 
-/// The longest word that iptables-restore takes, in bytes.
+/// The longest word that iptables-restore accepts, in bytes.
 const WORD_MAX: usize = 1023;
 
-/// Why a word cannot stand on a line, if so.
+/// Returns why a word cannot be written to a line, `None` if it can.
 pub(crate) fn bad_word(word: &str) -> Option<String> {
     if word.is_empty() {
-        return Some("an empty word".to_owned());
+        return Some("empty argument".to_owned());
     }
     if word.len() > WORD_MAX {
         return Some(format!(
-            "a word of {} bytes, {WORD_MAX} at most",
+            "argument of {} bytes is too long, at most {WORD_MAX}",
             word.len()
         ));
     }
     word.contains(['\n', '\r', '\0'])
-        .then(|| format!("a word of several lines: {word:?}"))
+        .then(|| format!("line break in argument {word:?}"))
 }
 
 #[cfg(test)]

@@ -63,26 +63,32 @@ impl Nft {
         })
     }
 
-    /// Checks whether nf_tables is usable: whether the kernel would create a table.
+    /// Checks whether nf_tables is usable: whether the kernel would create a table of
+    /// this family. A table that exists is proof enough.
     ///
     /// # Errors
-    /// [`Error::is_unsupported`] if the kernel lacks it,
+    /// [`Error::is_unsupported`] if the kernel lacks nf_tables, or this family;
     /// [`Error::is_permission`] if `CAP_NET_ADMIN` is missing.
-    pub fn probe(&self) -> Result<(), Error> {
+    pub fn probe(&self, family: Family) -> Result<(), Error> {
         // Checking a batch takes 10 ms and more: its abort waits for an RCU grace period.
-        if self.has_tables()? {
+        if self.has_tables(family)? {
             return Ok(());
         }
         let mut batch = Batch::new();
-        batch.add_table(&Table::new(Family::Ip, "supports_nftables_test"));
+        batch.add_table(&Table::new(family, "supports_nftables_test"));
         self.check(&batch)
     }
 
-    /// Returns whether there is a table of any family.
-    fn has_tables(&self) -> Result<bool, Error> {
+    /// Returns whether there is a table of this family; for IPv4 one of any family counts.
+    fn has_tables(&self, family: Family) -> Result<bool, Error> {
+        let family = if family == Family::Ip {
+            0
+        } else {
+            family as u8
+        };
         let found = self.dump(
             NFT_MSG_GETTABLE,
-            &header(0, 0),
+            &header(family, 0),
             |_, list: &mut Vec<()>, entries| {
                 entries.add(b"table");
                 list.push(());

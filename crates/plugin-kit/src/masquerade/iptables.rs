@@ -1,19 +1,16 @@
-//! Masquerade by iptables: a chain for each container in a network, and a rule an
-//! address that leads to it.
+//! Masquerade by iptables: a chain for each container in a network, and a rule for each
+//! address that jumps to it.
 
 use super::{Identity, Masquerade};
 use crate::join::join;
 use anyhow::{Context, bail};
 use cni_core::{Cidr, IpConfig};
-use netfilter::iptables::{Change, Family, Iptables, Rule, Saved, Table};
+use netfilter::iptables::{self, COMMENT_MAX, Change, Family, Iptables, Rule, Saved, Table};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The chain of iptables that the packets come through.
+/// The built-in chain that packets leave through.
 const POSTROUTING: &str = "POSTROUTING";
-const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
-
-/// The longest comment that all versions of iptables keep, in bytes.
-pub(super) const COMMENT_MAX: usize = 255;
+const FAMILIES: [Family; 2] = Family::ALL;
 
 fn multicast(family: Family) -> (IpAddr, u8) {
     match family {
@@ -22,8 +19,8 @@ fn multicast(family: Family) -> (IpAddr, u8) {
     }
 }
 
-/// A rule that leads to the chain. Old releases of upstream had the whole network
-/// of an address in it.
+/// Returns a rule that jumps to the chain. Old releases of upstream matched the whole
+/// network of an address.
 fn entry(who: &Identity<'_>, source: IpAddr, prefix: u8) -> Rule {
     Rule::new()
         .source(source, prefix)
@@ -36,7 +33,7 @@ fn own_entry(who: &Identity<'_>, address: IpAddr) -> Rule {
 }
 
 impl Masquerade {
-    /// The networks that are let be, as rules of the chain.
+    /// Returns the chain's rules for networks that are not masqueraded.
     fn accepts(&self, who: &Identity<'_>, ips: &[&IpConfig]) -> Vec<Rule> {
         let mut networks: Vec<Cidr> = Vec::new();
         for ip in ips {
@@ -58,7 +55,7 @@ impl Masquerade {
         networks.into_iter().map(accept).collect()
     }
 
-    /// The last rule of the chain.
+    /// Returns the last rule of the chain, which translates the address.
     fn translation(&self, who: &Identity<'_>, family: Family) -> Rule {
         let (address, prefix) = multicast(family);
         let beyond = Rule::new()
@@ -84,7 +81,7 @@ impl Masquerade {
         let mut change = Change::new(Table::Nat)
             .new_chain(&who.chain)
             .append(&who.chain, self.translation(who, family));
-        // Before it, whatever a second address of the container finds in the chain.
+        // Inserted, since a second address of the container finds rules in the chain.
         for accept in self.accepts(who, ips).into_iter().rev() {
             change = change.insert(&who.chain, accept);
         }
@@ -101,125 +98,88 @@ fn of_family<'i>(ips: &[&'i IpConfig], family: Family) -> Vec<&'i IpConfig> {
     own
 }
 
-/// Makes the rules of all addresses, in one transaction a family.
-pub(super) fn set_up(
+/// Adds the rules of all addresses, in one transaction per family.
+pub(super) fn create(
     masquerade: &Masquerade,
     who: &Identity<'_>,
     ips: &[&IpConfig],
 ) -> Result<(), netfilter::Error> {
-    let set_up = |family: Family| {
-        let own = of_family(ips, family);
-        Iptables::find(family)?.apply(&masquerade.change(who, family, &own))
+    let [v4, v6] = FAMILIES.map(|family| of_family(ips, family));
+    let create = |family: Family, ips: &[&IpConfig]| match ips {
+        [] => Ok(()),
+        ips => Iptables::find(family)?.apply(&masquerade.change(who, family, ips)),
     };
-    match FAMILIES.map(|family| !of_family(ips, family).is_empty()) {
-        // A process each, which mostly waits for the kernel.
-        [true, true] => {
-            let (v6, v4) = join(|| set_up(Family::V6), || set_up(Family::V4));
-            v4.and(v6)
-        }
-        [true, false] => set_up(Family::V4),
-        [false, true] => set_up(Family::V6),
-        [false, false] => Ok(()),
+    if v4.is_empty() || v6.is_empty() {
+        return create(Family::V4, &v4).and_then(|()| create(Family::V6, &v6));
     }
+    // A command mostly waits for the kernel.
+    let (v6, v4) = join(|| create(Family::V6, &v6), || create(Family::V4, &v4));
+    v4.and(v6)
 }
 
-/// What of an attachment is to go.
-pub(super) struct Doomed<'a> {
-    /// The addresses that are known to be its; none if it is not known which.
+/// Which rules of an attachment to delete.
+pub(super) struct Deletion<'a> {
+    /// The attachment's addresses; empty if they are unknown.
     pub(super) addresses: &'a [Cidr],
-    /// All attachments of the container have gone, which may share a chain.
+    /// All attachments of the container are gone, which may share a chain.
     pub(super) container_gone: bool,
-    /// The legacy variant has nothing.
-    pub(super) nft_only: bool,
 }
 
-/// Deletes the rules of an attachment, as far as there are any. Where there are
-/// none no command is run.
-pub(super) fn tear_down(who: &Identity<'_>, doomed: &Doomed<'_>) -> Result<(), netfilter::Error> {
-    let has_rules = |family: &Family| match doomed.nft_only {
-        true => Iptables::has_nft_chain(*family, Table::Nat, &who.chain),
-        false => Iptables::may_have_chain(*family, Table::Nat, &who.chain),
+/// Deletes the rules of an attachment in both variants of iptables. Runs no command where
+/// there are none.
+pub(super) fn delete(who: &Identity<'_>, what: &Deletion<'_>) -> Result<(), netfilter::Error> {
+    let delete = |family| iptables::delete(family, &what.change(who, family));
+    let needs_command = |family| iptables::is_table_in_legacy_use(family, Table::Nat);
+    let (v4, v6) = match FAMILIES.into_iter().all(needs_command) {
+        true => {
+            let (v6, v4) = join(|| delete(Family::V6), || delete(Family::V4));
+            (v4, v6)
+        }
+        false => (delete(Family::V4), delete(Family::V6)),
     };
-    let [v4, v6] = FAMILIES.map(|family| has_rules(&family));
-    let tear_down = |family: Family| tear_down_family(who, doomed, family);
-    match (v4, v6) {
-        (true, true) => {
-            let (v6, v4) = join(|| tear_down(Family::V6), || tear_down(Family::V4));
-            v4.and(v6)
-        }
-        (true, false) => tear_down(Family::V4),
-        (false, true) => tear_down(Family::V6),
-        (false, false) => Ok(()),
-    }
+    v4.and(v6)
 }
 
-fn tear_down_family(
-    who: &Identity<'_>,
-    doomed: &Doomed<'_>,
-    family: Family,
-) -> Result<(), netfilter::Error> {
-    let iptables = match Iptables::find(family) {
-        // Without the command nothing can be done; and if only the table is there, of
-        // somebody else, nothing has to be.
-        Err(e) if e.is_missing_command() => {
-            log_missing(who, &e);
-            return Ok(());
-        }
-        found => found?,
-    };
-    let own = doomed.addresses.iter().copied();
-    let own = own.filter(|cidr| Family::of(cidr.addr()) == family);
-    iptables.apply(&removal(who, own, doomed))
-}
-
-fn removal(who: &Identity<'_>, own: impl Iterator<Item = Cidr>, doomed: &Doomed<'_>) -> Change {
-    let mut change = Change::new(Table::Nat);
-    for cidr in own {
-        change = change
-            .delete(POSTROUTING, own_entry(who, cidr.addr()))
-            .delete_leftover(POSTROUTING, entry(who, cidr.addr(), cidr.prefix()));
-    }
-    if doomed.container_gone || doomed.addresses.is_empty() {
-        change.delete_chain(&who.chain)
-    } else {
-        change.delete_unused_chain(&who.chain)
-    }
-}
-
-fn log_missing(who: &Identity<'_>, error: &netfilter::Error) {
-    use std::io::Write;
-    // Nothing better can be done when standard error is closed.
-    let _ = writeln!(
-        std::io::stderr(),
-        "rules of chain {} stay, if there are any: {error}",
-        who.chain
-    );
-}
-
-/// Deletes what belongs to containers of a network none of which is among `valid`.
-/// `begin` is what the comments of the network begin with.
-pub(super) fn collect(begin: &str, valid: &[Identity<'_>]) -> Result<(), netfilter::Error> {
-    for family in FAMILIES {
-        if !Iptables::is_table_in_use(family, Table::Nat) {
-            continue;
-        }
-        let iptables = match Iptables::find(family) {
-            Err(e) if e.is_missing_command() => continue,
-            found => found?,
-        };
-        let saved = iptables.read(Table::Nat)?;
+impl Deletion<'_> {
+    fn change(&self, who: &Identity<'_>, family: Family) -> Change {
         let mut change = Change::new(Table::Nat);
-        for chain in dead_chains(&saved, begin, valid) {
-            change = change.delete_chain(&chain);
+        for cidr in self.addresses {
+            if Family::of(cidr.addr()) == family {
+                change = change
+                    .delete(POSTROUTING, own_entry(who, cidr.addr()))
+                    .delete_leftover(POSTROUTING, entry(who, cidr.addr(), cidr.prefix()));
+            }
         }
-        if !change.is_empty() {
-            iptables.apply(&change)?;
+        if !self.container_gone && !self.addresses.is_empty() {
+            return change.delete_unused_chain(&who.chain);
         }
+        if change.is_empty() {
+            change = change.delete_jumps(POSTROUTING, &who.chain);
+        }
+        change.delete_chain(&who.chain)
     }
-    Ok(())
 }
 
-fn dead_chains(saved: &Saved, begin: &str, valid: &[Identity<'_>]) -> Vec<String> {
+/// Deletes the rules of the network's containers that are not among `valid`.
+/// `comment_begin` is what the comments of the network begin with.
+pub(super) fn collect(comment_begin: &str, valid: &[Identity<'_>]) -> Result<(), netfilter::Error> {
+    // A comment that is cut before its container ID could be another network's.
+    if comment_begin.len() >= COMMENT_MAX {
+        return Ok(());
+    }
+    let [v4, v6] = FAMILIES.map(|family| {
+        iptables::delete_where(family, Table::Nat, |saved| {
+            let stale = stale_chains(saved, comment_begin, valid);
+            let stale = stale.iter();
+            stale.fold(Change::new(Table::Nat), |change, chain| {
+                change.delete_chain(chain)
+            })
+        })
+    });
+    v4.and(v6)
+}
+
+fn stale_chains(saved: &Saved, comment_begin: &str, valid: &[Identity<'_>]) -> Vec<String> {
     let mut chains: Vec<String> = Vec::new();
     for found in saved
         .rules()
@@ -227,7 +187,7 @@ fn dead_chains(saved: &Saved, begin: &str, valid: &[Identity<'_>]) -> Vec<String
     {
         let rule = found.parse();
         let comment = rule.comment_text().unwrap_or_default();
-        if !comment.starts_with(begin) || valid.iter().any(|who| who.comment == comment) {
+        if !comment.starts_with(comment_begin) {
             continue;
         }
         let chain = match found.chain {
@@ -242,7 +202,7 @@ fn dead_chains(saved: &Saved, begin: &str, valid: &[Identity<'_>]) -> Vec<String
     chains
 }
 
-/// Whether it is the name of a chain for masquerade.
+/// Returns whether `name` is a chain for masquerade.
 fn is_chain(name: &str) -> bool {
     name.strip_prefix(super::CHAIN_PREFIX)
         .is_some_and(|digits| {
@@ -251,7 +211,7 @@ fn is_chain(name: &str) -> bool {
         })
 }
 
-/// Compares the rules with what they should be.
+/// Compares the rules with those that [`create`] adds.
 pub(super) fn check(
     masquerade: &Masquerade,
     who: &Identity<'_>,
@@ -271,9 +231,9 @@ pub(super) fn check(
                 who.chain
             );
         }
-        let mut wanted = masquerade.accepts(who, &own);
-        wanted.push(masquerade.translation(who, family));
-        let in_chain = wanted.iter().map(|rule| (who.chain.as_str(), rule));
+        let mut expected = masquerade.accepts(who, &own);
+        expected.push(masquerade.translation(who, family));
+        let in_chain = expected.iter().map(|rule| (who.chain.as_str(), rule));
         let entries: Vec<Rule> = own
             .iter()
             .map(|ip| own_entry(who, ip.address.addr()))
@@ -287,7 +247,7 @@ pub(super) fn check(
     Ok(())
 }
 
-/// Whether the command that has to be there in any case is.
+/// Checks that the commands are installed of at least one of the families.
 pub(super) fn require(masquerade: &Masquerade) -> anyhow::Result<()> {
     let wanted = [
         (masquerade.options.ipv4, Family::V4),
@@ -315,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn only_chains_of_the_dead_are_collected() {
+    fn gc_collects_only_chains_of_stale_attachments() {
         let (dead, live) = (who("dead"), who("live"));
         let other = Identity::new("other", "dead".to_owned(), "eth0".to_owned());
         let mut text = String::from("*nat\n:POSTROUTING ACCEPT [0:0]\n");
@@ -338,9 +298,9 @@ mod tests {
         let saved = Saved::parse(text);
         let begin = Identity::comment_begin("net");
         assert_eq!(
-            dead_chains(&saved, &begin, std::slice::from_ref(&live)),
+            stale_chains(&saved, &begin, std::slice::from_ref(&live)),
             [dead.chain.as_str()]
         );
-        assert_eq!(dead_chains(&saved, &begin, &[live, dead]), [""; 0]);
+        assert_eq!(stale_chains(&saved, &begin, &[live, dead]), [""; 0]);
     }
 }

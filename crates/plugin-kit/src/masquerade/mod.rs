@@ -10,7 +10,7 @@ mod iptables;
 mod nftables;
 
 use crate::FilterRecord;
-use crate::{Container, Undo, names};
+use crate::{Container, Undo, ipv6, names};
 use anyhow::{Context, anyhow};
 use cni_core::quote::quote;
 use cni_core::{Call, Cidr, Code, Error, IpConfig};
@@ -25,9 +25,6 @@ const TOPIC: &str = "masquerade";
 const CHAIN_PREFIX: &str = "CNI-";
 /// `XT_EXTENSION_MAXNAMELEN` (`linux/netfilter/x_tables.h`), without the zero.
 const CHAIN_LENGTH: usize = 28;
-
-/// The longest comment that `nft` shows, in bytes.
-const NFT_COMMENT_MAX: usize = netfilter::nft::COMMENT_MAX;
 
 /// The masquerade that a configuration asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +56,10 @@ impl<'a> Identity<'a> {
     fn new(network: &'a str, container_id: String, if_name: String) -> Self {
         Identity {
             chain: names::of_attachment(CHAIN_PREFIX, network, &container_id, CHAIN_LENGTH),
-            comment: Identity::comment_begin(network) + &quote(&container_id),
+            comment: cut(
+                Identity::comment_begin(network) + &quote(&container_id),
+                netfilter::iptables::COMMENT_MAX,
+            ),
             hash: names::attachment_hash(network, &container_id, &if_name),
             network,
             container_id,
@@ -73,20 +73,25 @@ impl<'a> Identity<'a> {
 
     fn nft_comment(&self) -> String {
         let plain = |text: &str| text.replace('"', "");
-        let mut comment = format!(
+        let comment = format!(
             "{}, net: {}, if: {}, id: {}",
             self.hash,
             plain(self.network),
             plain(&self.if_name),
             plain(&self.container_id)
         );
-        let mut end = comment.len().min(NFT_COMMENT_MAX);
-        while !comment.is_char_boundary(end) {
-            end -= 1;
-        }
-        comment.truncate(end);
-        comment
+        cut(comment, netfilter::nft::COMMENT_MAX)
     }
+}
+
+/// Cuts a text to at most `max` bytes, between two characters.
+fn cut(mut text: String, max: usize) -> String {
+    let mut end = text.len().min(max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text
 }
 
 impl Masquerade {
@@ -122,7 +127,7 @@ impl Masquerade {
     ///
     /// # Errors
     /// Why it could not.
-    pub fn require(&self, call: &Call) -> anyhow::Result<Ready> {
+    pub fn require(&self) -> anyhow::Result<Ready> {
         match self.backend {
             Some(Backend::Nftables) => return nftables::Client::open().map(Ready::nftables),
             Some(Backend::Iptables) => iptables::require(self)?,
@@ -132,18 +137,6 @@ impl Masquerade {
                     .map(Ready::nftables)
                     .context("ipMasq: there is no iptables, and no nftables");
             }
-        }
-        let who = Identity::of(call);
-        if who.comment.len() > iptables::COMMENT_MAX {
-            let msg = format!(
-                "network name and container ID are too long for a rule of iptables: {} bytes, \
-                 {} at most",
-                who.comment.len(),
-                iptables::COMMENT_MAX
-            );
-            let details = "shorten the network's name, or set ipMasqBackend to \"nftables\"";
-            let refusal = Error::new(Code::INVALID_NETWORK_CONFIG, msg);
-            return Err(refusal.with_details(details).into());
         }
         Ok(Ready::default())
     }
@@ -202,28 +195,29 @@ impl Masquerade {
         }
         let who = Identity::of(call);
         let record = FilterRecord::of(call);
-        let noted = Noted::of(&record);
-        let backend = match (&noted, self.backend) {
-            (Noted::Nftables(_), _) => Backend::Nftables,
-            (Noted::Iptables(_), _) => Backend::Iptables,
+        let recorded = Recorded::of(&record);
+        let backend = match (&recorded, self.backend) {
+            (Recorded::Nftables(_), _) => Backend::Nftables,
+            (Recorded::Iptables(_), _) => Backend::Iptables,
             // Upstream added the pod, and its older releases ignore `ipMasqBackend`.
-            (Noted::Nothing, _) if nftables::is_there(&who) => Backend::Nftables,
-            (Noted::Nothing, _) => Backend::Iptables,
+            (Recorded::Nothing, _) if nftables::is_there(&who) => Backend::Nftables,
+            (Recorded::Nothing, _) => Backend::Iptables,
         };
-        match (backend, noted) {
+        match (backend, recorded) {
             (Backend::Iptables, _) => iptables::check(self, &who, &ips),
-            (_, Noted::Nftables(handles)) => nftables::check(self, &who, &handles, &ips),
+            (_, Recorded::Nftables(handles)) => nftables::check(self, &who, &handles, &ips),
             _ => nftables::check(self, &who, &[], &ips),
         }
     }
 
-    /// Whether an ADD could make the rules.
+    /// Checks whether an ADD of the network of `call` could create the rules.
     ///
     /// # Errors
-    /// Why it could not, with code 50.
-    pub fn status(&self) -> anyhow::Result<()> {
+    /// Code 50, with the reason.
+    pub fn status(&self, call: &Call) -> anyhow::Result<()> {
         let backend = self.backend.unwrap_or_else(Backend::choose);
-        backend.usable().map_err(|e| {
+        let needs_ipv6 = self.options.ipv6 && ipv6::is_configured(&call.conf);
+        backend.probe(needs_ipv6).map_err(|e| {
             let msg = format!("ipMasq is not possible: {} is not usable", backend.as_str());
             let refusal = Error::new(Code::PLUGIN_NOT_AVAILABLE, msg);
             refusal.with_details(e.to_string()).into()
@@ -280,7 +274,7 @@ impl Plan<'_> {
             None => nftables::Client::open()?,
         };
         let handles = client
-            .set_up(self.masquerade, &self.who, &ips)
+            .create(self.masquerade, &self.who, &ips)
             .with_context(|| failed("set up", Backend::Nftables))?;
         self.note(
             Backend::Nftables,
@@ -291,7 +285,7 @@ impl Plan<'_> {
 
     fn by_iptables(&mut self) -> anyhow::Result<()> {
         let ips: Vec<&IpConfig> = self.ips.iter().collect();
-        iptables::set_up(self.masquerade, &self.who, &ips)
+        iptables::create(self.masquerade, &self.who, &ips)
             .with_context(|| failed("set up", Backend::Iptables))?;
         let addresses = self.ips.iter().map(|ip| ip.address.to_string());
         self.note(Backend::Iptables, addresses.collect());
@@ -309,7 +303,7 @@ fn failed(what: &str, backend: Backend) -> String {
 }
 
 /// What the record says of masquerade.
-enum Noted {
+enum Recorded {
     Nothing,
     /// Handles of the rules.
     Nftables(Vec<u64>),
@@ -317,20 +311,20 @@ enum Noted {
     Iptables(Vec<Cidr>),
 }
 
-impl Noted {
-    fn of(record: &FilterRecord) -> Noted {
+impl Recorded {
+    fn of(record: &FilterRecord) -> Recorded {
         let words = record.get(TOPIC).unwrap_or_default();
         let Some((backend, words)) = words.split_first() else {
-            return Noted::Nothing;
+            return Recorded::Nothing;
         };
         match Backend::from_name(backend) {
             Some(Backend::Nftables) => {
-                Noted::Nftables(words.iter().filter_map(|word| word.parse().ok()).collect())
+                Recorded::Nftables(words.iter().filter_map(|word| word.parse().ok()).collect())
             }
             Some(Backend::Iptables) => {
-                Noted::Iptables(words.iter().filter_map(|word| word.parse().ok()).collect())
+                Recorded::Iptables(words.iter().filter_map(|word| word.parse().ok()).collect())
             }
-            None => Noted::Nothing,
+            None => Recorded::Nothing,
         }
     }
 }
@@ -358,7 +352,7 @@ impl Known {
             addresses: Vec::new(),
             container_gone: call.netns.as_os_str().is_empty() || !call.netns.exists(),
         };
-        let is_told = !matches!(Noted::of(record), Noted::Nothing)
+        let is_told = !matches!(Recorded::of(record), Recorded::Nothing)
             || matches!(call.prev_result(), Ok(Some(previous)) if !previous.ips.is_empty());
         if !is_told && let Ok(Some(container)) = Container::open_for_del(call) {
             known.addresses = live_addresses(&container, &call.if_name);
@@ -377,14 +371,14 @@ fn live_addresses(container: &Container, name: &str) -> Vec<Cidr> {
         .collect()
 }
 
-/// Removes all rules of the attachment that `call` is about, by whichever backend they
-/// were made. Neither its namespace nor its link nor `prevResult` is needed.
+/// Deletes all rules of the attachment of `call`, of either backend. Neither its namespace
+/// nor its link nor `prevResult` is needed.
 ///
-/// `nft` is best closed late: that waits until nobody can be using any more what was
-/// deleted. `None` stands for a kernel without nf_tables.
+/// `nft` is best closed late: closing waits for the kernel to free the deleted rules.
+/// `None` stands for a kernel without nf_tables.
 ///
 /// # Errors
-/// When rules are there and cannot be removed; the others are.
+/// The first rules that cannot be deleted; the others are deleted.
 pub fn tear_down(
     nft: Option<&Nft>,
     call: &Call,
@@ -392,35 +386,28 @@ pub fn tear_down(
     known: &Known,
 ) -> anyhow::Result<()> {
     let who = Identity::of(call);
-    let by_nftables = |noted: &[u64]| match nft {
-        Some(nft) => nftables::tear_down(nft, &who.hash, noted),
+    let from_nftables = |handles: &[u64]| match nft {
+        Some(nft) => nftables::delete(nft, &who.hash, handles),
         None => Ok(()),
     };
-    let doomed = |addresses, nft_only| iptables::Doomed {
-        addresses,
-        container_gone: known.container_gone,
-        nft_only,
+    let from_iptables = |addresses: &[Cidr]| {
+        let deletion = iptables::Deletion {
+            addresses,
+            container_gone: known.container_gone,
+        };
+        iptables::delete(&who, &deletion)
     };
-    // iptables first: its commands, and looks for its chains, would wait for what the
-    // other has just deleted.
-    let (iptables, nftables) = match Noted::of(record) {
-        Noted::Nftables(handles) => (
-            iptables::tear_down(&who, &doomed(&known.addresses, true)),
-            by_nftables(&handles),
-        ),
-        Noted::Iptables(addresses) => (
-            iptables::tear_down(&who, &doomed(&addresses, false)),
-            Ok(()),
-        ),
-        Noted::Nothing => {
+    // iptables first: its commands would wait for the kernel to free what the other
+    // backend has deleted.
+    let (iptables, nftables) = match Recorded::of(record) {
+        Recorded::Nftables(handles) => (Ok(()), from_nftables(&handles)),
+        Recorded::Iptables(addresses) => (from_iptables(&addresses), Ok(())),
+        Recorded::Nothing => {
             let mut addresses = known.addresses.clone();
             if let Ok(Some(previous)) = call.prev_result() {
                 addresses.extend(previous.ips.iter().map(|ip| ip.address));
             }
-            (
-                iptables::tear_down(&who, &doomed(&addresses, false)),
-                by_nftables(&[]),
-            )
+            (from_iptables(&addresses), from_nftables(&[]))
         }
     };
     outcome("remove", nftables, iptables)

@@ -1,4 +1,4 @@
-//! Masquerade by nf_tables: one table for all networks, a rule an address.
+//! Masquerade by nf_tables: one table for all networks, a rule for each address.
 
 use super::{Identity, Masquerade};
 use anyhow::{Context, bail};
@@ -17,8 +17,8 @@ const CHECKS: Chain<'_> = TABLE.chain("masq_checks").with_comment(
 const POSTROUTING: Chain<'_> =
     TABLE.base_chain("postrouting", ChainType::Nat, Hook::Postrouting, 100);
 
-/// What leads to the rules of the addresses.
-fn common_rules() -> [Rule<'static>; 3] {
+/// Returns the rules that are shared by all addresses.
+fn shared_rules() -> [Rule<'static>; 3] {
     let v4 = Prefix::new(Ipv4Addr::new(224, 0, 0, 0).into(), 4);
     let v6 = Prefix::new(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0).into(), 8);
     [
@@ -29,7 +29,7 @@ fn common_rules() -> [Rule<'static>; 3] {
 }
 
 impl Masquerade {
-    /// The rules of one address, in their order.
+    /// Returns the rules of one address, in order.
     fn rules(&self, ip: &IpConfig, comment: &str) -> Vec<Rule<'static>> {
         let address = ip.address.addr();
         let from = || CHECKS.rule().saddr(address);
@@ -56,20 +56,19 @@ impl Masquerade {
     }
 }
 
-/// A conversation with the kernel, and what is there.
+/// A netlink socket, and the state of the shared rules.
 #[derive(Debug)]
 pub(super) struct Client {
     nft: Nft,
-    /// What leads to the rules of the addresses is there.
+    /// The shared rules exist.
     is_complete: bool,
 }
 
 impl Client {
-    /// Looks what there is, and whether the kernel would take what is not.
+    /// Opens a socket and checks that the shared rules exist or could be added.
     pub(super) fn open() -> anyhow::Result<Client> {
         let open = || {
             let nft = Nft::open()?;
-            // Without nf_tables, or the table, there are none.
             let is_complete = nft
                 .rules(&POSTROUTING)
                 .is_ok_and(|there| is_complete(&there));
@@ -84,9 +83,9 @@ impl Client {
         opened.context("ipMasq needs nftables in the kernel")
     }
 
-    /// Adds the rules of all addresses in one transaction, with whatever they need, and
-    /// returns their handles.
-    pub(super) fn set_up(
+    /// Adds the rules of all addresses in one transaction, with the shared rules if
+    /// necessary, and returns their handles.
+    pub(super) fn create(
         &self,
         masquerade: &Masquerade,
         who: &Identity<'_>,
@@ -96,7 +95,7 @@ impl Client {
         let add = |is_complete: bool| {
             let mut batch = Batch::new();
             if !is_complete {
-                add_common(&mut batch);
+                add_shared(&mut batch);
             }
             batch.echo();
             for ip in ips {
@@ -106,10 +105,10 @@ impl Client {
             }
             self.nft.commit(&batch)
         };
-        // Upstream writes the common rules anew each time. Whoever deletes rules waits,
-        // when it closes its socket, until nobody can be using them any more.
+        // Upstream rewrites the shared rules each time. Deleting rules makes closing the
+        // socket wait for an RCU grace period.
         let added = match add(self.is_complete) {
-            // Somebody has deleted the table meanwhile.
+            // Another process has deleted the table meanwhile.
             Err(e) if self.is_complete && e.is_not_found() => add(false)?,
             added => added?,
         };
@@ -117,17 +116,17 @@ impl Client {
     }
 }
 
-fn add_common(batch: &mut Batch) {
+fn add_shared(batch: &mut Batch) {
     batch.add_table(&TABLE).add_chain(&CHECKS);
     batch.add_chain(&POSTROUTING).flush_chain(&POSTROUTING);
-    for rule in common_rules() {
+    for rule in shared_rules() {
         batch.add_rule(&rule);
     }
 }
 
-/// Whether these are the common rules.
+/// Returns whether these are the shared rules.
 fn is_complete(present: &[RuleInfo]) -> bool {
-    let wanted = common_rules();
+    let wanted = shared_rules();
     present.len() == wanted.len()
         && present
             .iter()
@@ -135,51 +134,51 @@ fn is_complete(present: &[RuleInfo]) -> bool {
             .all(|(rule, wanted)| rule.same_as(wanted))
 }
 
-/// The rules that begin their comment with `hash`: those of the handles that were
-/// noted, if they are that, and else whichever there are.
-fn find(nft: &Nft, hash: &str, noted: &[u64]) -> Result<Vec<RuleInfo>, netfilter::Error> {
+/// Returns the rules whose comment begins with `hash`: by their recorded handles, or
+/// else, if these are stale, by listing the chain.
+fn find(nft: &Nft, hash: &str, handles: &[u64]) -> Result<Vec<RuleInfo>, netfilter::Error> {
     let is_ours = |comment: Option<&str>| comment.is_some_and(|text| text.starts_with(hash));
     let mut rules = Vec::new();
-    for handle in noted {
+    for handle in handles {
         rules.extend(
             nft.rule(&CHECKS, *handle)?
                 .filter(|r| is_ours(r.comment.as_deref())),
         );
     }
-    if !rules.is_empty() && rules.len() == noted.len() {
+    if !rules.is_empty() && rules.len() == handles.len() {
         return Ok(rules);
     }
     nft.find_rules(&CHECKS, |rule| is_ours(rule.comment))
 }
 
-/// Whether there are rules of an attachment.
+/// Returns whether an attachment has rules.
 pub(super) fn is_there(who: &Identity<'_>) -> bool {
     let found = Nft::open().and_then(|nft| find(&nft, &who.hash, &[]));
     found.is_ok_and(|rules| !rules.is_empty())
 }
 
 /// Deletes the rules of an attachment.
-pub(super) fn tear_down(nft: &Nft, hash: &str, noted: &[u64]) -> Result<(), netfilter::Error> {
-    delete(nft, |nft| find(nft, hash, noted))
+pub(super) fn delete(nft: &Nft, hash: &str, handles: &[u64]) -> Result<(), netfilter::Error> {
+    delete_found(nft, |nft| find(nft, hash, handles))
 }
 
 /// Deletes the rules of attachments of a network but those with the hashes `valid`.
 pub(super) fn collect(nft: &Nft, network: &str, valid: &[String]) -> Result<(), netfilter::Error> {
-    let is_dead = |comment: &str| {
+    let is_stale = |comment: &str| {
         comment.starts_with(network) && !valid.iter().any(|hash| comment.starts_with(hash))
     };
-    delete(nft, |nft| {
-        nft.find_rules(&CHECKS, |rule| rule.comment.is_some_and(is_dead))
+    delete_found(nft, |nft| {
+        nft.find_rules(&CHECKS, |rule| rule.comment.is_some_and(is_stale))
     })
 }
 
-fn delete(
+fn delete_found(
     nft: &Nft,
-    doomed: impl Fn(&Nft) -> Result<Vec<RuleInfo>, netfilter::Error>,
+    find: impl Fn(&Nft) -> Result<Vec<RuleInfo>, netfilter::Error>,
 ) -> Result<(), netfilter::Error> {
     nft.transaction(|nft| {
         let mut batch = Batch::new();
-        for rule in doomed(nft)? {
+        for rule in find(nft)? {
             batch.delete_rule(&CHECKS, rule.handle);
         }
         Ok(batch)
@@ -187,11 +186,11 @@ fn delete(
     Ok(())
 }
 
-/// Compares the rules with what they should be.
+/// Compares the rules with those that [`Client::create`] adds.
 pub(super) fn check(
     masquerade: &Masquerade,
     who: &Identity<'_>,
-    noted: &[u64],
+    handles: &[u64],
     ips: &[&IpConfig],
 ) -> anyhow::Result<()> {
     let nft = Nft::open()?;
@@ -203,7 +202,7 @@ pub(super) fn check(
             CHECKS.name
         );
     }
-    let present = find(&nft, &who.hash, noted)?;
+    let present = find(&nft, &who.hash, handles)?;
     let comment = who.nft_comment();
     for ip in ips {
         for wanted in masquerade.rules(ip, &comment) {

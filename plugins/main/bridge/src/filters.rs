@@ -12,7 +12,7 @@ use rtnl::{Handle, Link};
 /// Refuses what could not be done here, before anything is changed.
 pub(crate) fn require(call: &Call, config: &Config, has_ipam: bool) -> anyhow::Result<Ready> {
     let masquerade = config.masquerade.as_ref().filter(|_| has_ipam);
-    let ready = masquerade.map(|masquerade| masquerade.require(call));
+    let ready = masquerade.map(|masquerade| masquerade.require());
     if config.mac_spoof_check {
         spoof_check::require(call)?;
     }
@@ -159,9 +159,9 @@ pub(crate) fn collect(call: &Call) -> anyhow::Result<()> {
 }
 
 /// STATUS: whether the filters that are asked for could be had.
-pub(crate) fn status(config: &Config) -> anyhow::Result<()> {
+pub(crate) fn status(config: &Config, call: &Call) -> anyhow::Result<()> {
     if let Some(masquerade) = &config.masquerade {
-        masquerade.status()?;
+        masquerade.status(call)?;
     }
     let probed = match (config.mac_spoof_check, config.guard.is_wanted()) {
         (true, true) => spoof_check::probe().and_then(|()| guard::probe()),

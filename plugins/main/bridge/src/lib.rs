@@ -203,7 +203,7 @@ impl Plugin for Bridge {
             }
             _ => {}
         }
-        filters::status(&config)?;
+        filters::status(&config, call)?;
         Ipam::of(call).map_or(Ok(()), |ipam| ipam.status())
     }
 }

@@ -43,7 +43,7 @@ impl Plugin for Ptp {
         let container = Container::open(call)?;
         veth::refuse_existing(&container, &call.if_name)?;
         let host = Handle::open().context("failed to talk to the host's kernel")?;
-        let ready = config.masquerade.as_ref().map(|m| m.require(call));
+        let ready = config.masquerade.as_ref().map(|m| m.require());
         let ready = ready.transpose()?.unwrap_or_default();
 
         let mut undo = Undo::new();
@@ -125,7 +125,7 @@ impl Plugin for Ptp {
     fn status(&self, call: &Call) -> anyhow::Result<()> {
         let config = Config::load(call)?;
         if let Some(masquerade) = &config.masquerade {
-            masquerade.status()?;
+            masquerade.status(call)?;
         }
         Ipam::required(call)?.status()
     }

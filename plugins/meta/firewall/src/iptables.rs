@@ -7,7 +7,7 @@ use crate::record::{Record, note};
 use anyhow::{anyhow, bail};
 use cni_core::{Code, Error as CniError};
 use netfilter::Error;
-use netfilter::iptables::{Change, Family, Iptables, Rule, Saved, Table};
+use netfilter::iptables::{self, Change, Family, Iptables, Rule, Saved, Table};
 use std::net::IpAddr;
 
 const FORWARD: &str = "FORWARD";
@@ -207,7 +207,7 @@ fn additions(
         let policy = effective(config.policy, bridge, &attachment.owner.network, saved);
         let wanted = bridge_rules(bridge, policy);
         for (chain, rule) in all_bridge_rules(bridge) {
-            let is_other = chain == STAGE_1 && !wanted.iter().any(|(_, w)| w.same(&rule));
+            let is_other = chain == STAGE_1 && !wanted.iter().any(|(_, w)| w.same_as(&rule));
             if is_other && saved.has_rule(chain, &rule) {
                 change = change.delete(chain, rule);
             }
@@ -262,14 +262,18 @@ fn effective(policy: Policy, bridge: &str, network: &str, saved: &Saved) -> Poli
 
 /// Takes rules out of a table.
 fn delete(family: Family, rules: &[Placed]) -> Result<(), Error> {
-    if rules.is_empty() || !Iptables::is_table_in_use(family, TABLE) {
+    if rules.is_empty() {
         return Ok(());
     }
-    let mut change = Change::new(TABLE);
-    for (chain, rule) in rules {
-        change = change.delete(chain, rule.clone());
-    }
-    Iptables::find(family)?.apply(&change)
+    iptables::delete(family, &deletion(rules))
+}
+
+fn deletion(rules: &[Placed]) -> Change {
+    rules
+        .iter()
+        .fold(Change::new(TABLE), |change, (chain, rule)| {
+            change.delete(chain, rule.clone())
+        })
 }
 
 /// Takes back what [`add`] did for addresses, whoever did it, and for bridges that
@@ -288,17 +292,8 @@ pub(crate) fn del(addresses: &[IpAddr], gone: &[String]) -> anyhow::Result<()> {
         for bridge in gone {
             rules.extend(all_bridge_rules(bridge));
         }
-        if !Iptables::is_table_in_use(family, TABLE) {
-            return Ok(());
-        }
-        // Most of these are not there, which has to be seen first.
-        Iptables::find(family)?.transaction(TABLE, |_| {
-            rules
-                .iter()
-                .fold(Change::new(TABLE), |change, (chain, rule)| {
-                    change.delete(chain, rule.clone())
-                })
-        })
+        // Most of these are not there, so the table is read first.
+        iptables::delete_where(family, TABLE, |_| deletion(&rules))
     })
 }
 
@@ -308,28 +303,15 @@ pub(crate) fn del(addresses: &[IpAddr], gone: &[String]) -> anyhow::Result<()> {
 /// Those of iptables.
 pub(crate) fn gc(addresses: &[IpAddr], gone: impl Fn(&str) -> bool) -> anyhow::Result<()> {
     each_family(|family| {
-        if !Iptables::is_table_in_use(family, TABLE) {
-            return Ok(());
-        }
         let own = of_family(addresses, family);
-        let iptables = match Iptables::find(family) {
-            // The table is another program's then.
-            Err(error) if error.is_missing_command() && own.is_empty() => return Ok(()),
-            found => found?,
-        };
-        iptables.transaction(TABLE, |saved| {
-            let mut change = Change::new(TABLE);
-            for rule in own.iter().flat_map(|address| container_rules(*address)) {
-                change = change.delete(CONTAINERS, rule);
-            }
-            for bridge in bridges(saved) {
-                if gone(&bridge) {
-                    for (chain, rule) in all_bridge_rules(&bridge) {
-                        change = change.delete(chain, rule);
-                    }
-                }
-            }
-            change
+        let rules = own.iter().flat_map(|address| container_rules(*address));
+        let rules: Vec<Placed> = rules.map(|rule| (CONTAINERS, rule)).collect();
+        delete(family, &rules)?;
+        iptables::delete_where(family, TABLE, |saved| {
+            let bridges = bridges(saved);
+            let gone = bridges.iter().filter(|bridge| gone(bridge));
+            let rules: Vec<Placed> = gone.flat_map(|bridge| all_bridge_rules(bridge)).collect();
+            deletion(&rules)
         })
     })
 }

@@ -60,6 +60,6 @@ impl Plugin for Firewall {
 
     fn status(&self, call: &Call) -> anyhow::Result<()> {
         let config = Config::load(call)?;
-        serving::status(&config).map_err(not_available)
+        serving::status(&config, call).map_err(not_available)
     }
 }

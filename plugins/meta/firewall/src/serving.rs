@@ -5,9 +5,11 @@ use crate::config::{Backend, Config, Policy};
 use crate::record::{Claim, Record, note};
 use crate::{iptables, nftables};
 use anyhow::{Context, anyhow, bail};
+use cni_core::Call;
 use netfilter::backend;
 use netfilter::firewalld::Firewalld;
 use netfilter::iptables::{Family, Iptables};
+use plugin_kit::ipv6;
 use std::net::IpAddr;
 
 /// The backend that serves an attachment.
@@ -208,20 +210,23 @@ fn running_firewalld() -> anyhow::Result<Firewalld> {
 /// without.
 fn iptables_or_nftables(addresses: &[IpAddr]) -> bool {
     let mut families = addresses.iter().map(|address| Family::of(*address));
-    families.all(|family| Iptables::find(family).is_ok()) || backend::nftables_usable().is_err()
+    families.all(|family| Iptables::find(family).is_ok())
+        || backend::Backend::Nftables.probe(false).is_err()
 }
 
 /// STATUS: whether the backend can be used.
 ///
 /// # Errors
 /// Why it cannot.
-pub(crate) fn status(config: &Config) -> anyhow::Result<()> {
+pub(crate) fn status(config: &Config, call: &Call) -> anyhow::Result<()> {
+    let needs_ipv6 = ipv6::is_configured(&call.conf);
+    let (iptables, nftables) = (backend::Backend::Iptables, backend::Backend::Nftables);
     match config.backend {
-        Backend::Iptables => Ok(backend::iptables_usable()?),
-        Backend::Nftables => Ok(backend::nftables_usable()?),
+        Backend::Iptables => Ok(iptables.probe(needs_ipv6)?),
+        Backend::Nftables => Ok(nftables.probe(needs_ipv6)?),
         Backend::Firewalld => running_firewalld().map(drop),
         Backend::Auto if firewalld_if_any().is_some() => Ok(()),
-        Backend::Auto => match (backend::iptables_usable(), backend::nftables_usable()) {
+        Backend::Auto => match (iptables.probe(needs_ipv6), nftables.probe(needs_ipv6)) {
             (Ok(()), _) | (_, Ok(())) => Ok(()),
             (Err(iptables), Err(nftables)) => Err(anyhow!(
                 "firewalld does not run, iptables is not usable ({iptables}), \

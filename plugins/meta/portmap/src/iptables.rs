@@ -6,7 +6,7 @@ use crate::config::{Config, Mapping, Protocol};
 use anyhow::{Context, anyhow, bail};
 use cni_core::Cidr;
 use cni_core::types::Attachment as ValidAttachment;
-use netfilter::iptables::{Change, Family, Iptables, Rule, Saved, Table};
+use netfilter::iptables::{self, Change, Family, Iptables, Rule, Saved, Table};
 use plugin_kit::chain::note;
 use plugin_kit::names;
 use std::net::{IpAddr, Ipv4Addr};
@@ -105,7 +105,7 @@ fn entries(attachment: &Attachment<'_>, mappings: &[Mapping], conditions: &[Stri
             .collect();
         for ports in ports.chunks(MULTI_PORTS) {
             let rule = Rule::new().comment(&comment);
-            let rule = rule.dports(protocol.as_str(), ports).free(conditions);
+            let rule = rule.dports(protocol.as_str(), ports).user_args(conditions);
             rules.push(rule.jump(&chain));
         }
     }
@@ -250,16 +250,15 @@ pub(crate) fn delete(
     let what = || format!("could not teardown {} dnat", word(family));
     let chain = chain_of(attachment.network, attachment.container_id);
     let old = old_chain_of(attachment);
-    let may_be_there = |chain: &String| Iptables::may_have_chain(family, Table::Nat, chain);
-    if ![&chain, &old].into_iter().any(may_be_there) {
+    let may_exist = |chain: &String| iptables::may_have_chain(family, Table::Nat, chain);
+    if ![&chain, &old].into_iter().any(may_exist) {
         return Ok(());
     }
     let change = match shared_by {
         None => removal(attachment, mappings, conditions),
         Some(targets) => partial_removal(attachment, mappings, targets, family),
     };
-    let commands = Iptables::find(family).with_context(what)?;
-    commands.apply(&change).with_context(what)
+    iptables::delete(family, &change).with_context(what)
 }
 
 /// Compares the rules of an attachment, and those that all share, with what they
@@ -304,9 +303,9 @@ fn check_target(
     }
     let conditions = config.conditions(target.is_ipv4());
     for rule in entries(attachment, &config.mappings, conditions) {
-        let found = match rule.has_free_words() {
+        let found = match rule.has_user_args() {
             // What these mean only iptables knows.
-            true => commands.holds(Table::Nat, DNAT, &rule)?,
+            true => commands.check_rule(Table::Nat, DNAT, &rule)?,
             false => saved.has_rule(DNAT, &rule),
         };
         if !found {
@@ -349,29 +348,31 @@ pub(crate) fn collect(network: &str, valid: &[ValidAttachment]) -> anyhow::Resul
         .collect();
     let prefix = comment_of_network(network);
     for family in FAMILIES {
-        if !Iptables::may_have_chain(family, Table::Nat, DNAT) {
-            continue;
-        }
-        let commands = Iptables::find(family)?;
-        let saved = commands.read(Table::Nat)?;
-        let mut change = Change::new(Table::Nat);
-        let mut doomed: Vec<String> = Vec::new();
-        for rule in saved.rules_of(DNAT) {
-            let rule = rule.parse();
-            let (Some(comment), Some(chain)) = (rule.comment_text(), rule.target_name()) else {
-                continue;
-            };
-            let stale = comment.starts_with(&prefix)
-                && chain.starts_with("CNI-DN-")
-                && !living.iter().chain(&doomed).any(|known| known == chain);
-            if stale {
-                doomed.push(chain.to_owned());
-                change = change.delete_jumps(DNAT, chain).delete_chain(chain);
-            }
-        }
-        if !change.is_empty() {
-            commands.apply(&change)?;
+        if iptables::may_have_chain(family, Table::Nat, DNAT) {
+            iptables::delete_where(family, Table::Nat, |saved| {
+                stale_chains(saved, &prefix, &living)
+            })?;
         }
     }
     Ok(())
+}
+
+/// Deletes the chains with rules whose comment begins with `prefix`, except `living`.
+fn stale_chains(saved: &Saved, prefix: &str, living: &[String]) -> Change {
+    let mut change = Change::new(Table::Nat);
+    let mut stale: Vec<String> = Vec::new();
+    for rule in saved.rules_of(DNAT) {
+        let rule = rule.parse();
+        let (Some(comment), Some(chain)) = (rule.comment_text(), rule.target_name()) else {
+            continue;
+        };
+        let is_stale = comment.starts_with(prefix)
+            && chain.starts_with("CNI-DN-")
+            && !living.iter().chain(&stale).any(|known| known == chain);
+        if is_stale {
+            stale.push(chain.to_owned());
+            change = change.delete_jumps(DNAT, chain).delete_chain(chain);
+        }
+    }
+    change
 }

@@ -20,8 +20,8 @@ use cni_core::{AddResult, Call, Cidr, Error, Plugin};
 use netfilter::backend::Backend;
 use netfilter::iptables::{Family, Iptables};
 use netfilter::nft::NftCommand;
-use plugin_kit::Undo;
 use plugin_kit::single_interface::not_available;
+use plugin_kit::{Undo, ipv6};
 use record::{Record, Whereabouts};
 
 /// The plugin.
@@ -132,7 +132,8 @@ impl Plugin for Portmap {
     fn status(&self, call: &Call) -> anyhow::Result<()> {
         let config = Config::load(call)?;
         let backend = config.backend.unwrap_or_else(Backend::choose);
-        backend.usable().map_err(|error| {
+        let needs_ipv6 = ipv6::is_configured(&call.conf) || !config.conditions_v6.is_empty();
+        backend.probe(needs_ipv6).map_err(|error| {
             not_available(format!("{} cannot be used: {error}", backend.as_str()))
         })?;
         match backend == Backend::Nftables && config.needs_nft_command()? {

@@ -102,7 +102,7 @@ fn cases() -> Vec<(Value, &'static str)> {
         ),
         (
             json!({"backend": "iptables", "conditionsV4": ["-s", "a\nb"]}),
-            "several lines",
+            "line break in argument",
         ),
         (
             json!({"prevResult": null}),
