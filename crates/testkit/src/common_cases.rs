@@ -45,6 +45,40 @@ pub fn examples(page: &str) -> Vec<Value> {
         .collect()
 }
 
+/// Every example of a plugin's page works: the first plugin of a network list, or a plugin's own configuration. STATUS,
+/// ADD, CHECK, DEL and GC succeed, and the container has the same links as before. There are `at_least` so many.
+///
+/// `prepare` makes what an example needs, and may change it. It returns the container, and what must live as long.
+///
+/// # Panics
+///
+/// When one does not.
+#[track_caller]
+pub fn examples_work<T>(
+    plugin: &Plugin,
+    page: &str,
+    at_least: usize,
+    prepare: impl Fn(&mut Value) -> (Container, T),
+) {
+    let examples = examples(page);
+    assert!(examples.len() >= at_least, "{} examples", examples.len());
+    for example in examples {
+        let mut config = example.pointer("/plugins/0").unwrap_or(&example).clone();
+        // As a runtime does with one plugin of a list.
+        config["cniVersion"] = "1.1.0".into();
+        config["name"] = "example".into();
+        let (container, _rest) = prepare(&mut config);
+        let before = container.link_names();
+        plugin.status(&config).expect_ok();
+        let run = plugin.add(&container, &config).expect_ok();
+        plugin.check(&container, &run.with_prev()).expect_ok();
+        plugin.del(&container, &run.with_prev()).expect_ok();
+        config["cni.dev/valid-attachments"] = json!([]);
+        plugin.gc(&config).expect_ok();
+        assert_eq!(container.link_names(), before);
+    }
+}
+
 /// The addresses that host-local has handed out in `network`, sorted.
 #[must_use]
 pub fn leases(network: &str) -> Vec<String> {
@@ -193,54 +227,6 @@ pub fn dual_stack() -> Value {
         ],
         "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0", "gw": "fd00:1::1"}],
     })
-}
-
-/// ADD, CHECK, DEL and DEL again in every version, the printed text compared byte for byte. For a plugin whose
-/// result is one interface, `eth0` with an MTU of 1500, with the addresses of [`dual_stack`] in network `net`,
-/// and `dns` with the name server 10.1.0.53 and the search list `example.org`.
-///
-/// # Panics
-///
-/// When anything is otherwise.
-#[track_caller]
-pub fn single_interface_in_every_version(host: &Host, plugin: &Plugin, config: &Value) {
-    for version in VERSIONS {
-        let container = host.container("c1");
-        let mut config = config.clone();
-        config["cniVersion"] = version.into();
-        let run = plugin.add(&container, &config).expect_ok();
-        let link = container.link("eth0").expect("the interface");
-        let expected = match version {
-            "0.1.0" | "0.2.0" => include_str!("results/single-0.1.json"),
-            "1.0.0" => include_str!("results/single-1.0.json"),
-            "1.1.0" => include_str!("results/single-1.1.json"),
-            _ => include_str!("results/single-0.3.json"),
-        };
-        let mac = link["address"].as_str().expect("a hardware address");
-        let expected = expected.trim_end().replace("VERSION", version);
-        assert_eq!(run.stdout_text(), expected.replace("MAC", mac), "{version}");
-        assert_eq!(run.stderr_text(), "", "{version}");
-        let check = plugin.check(&container, &run.with_prev());
-        if version >= "0.4.0" {
-            assert_eq!(check.expect_ok().stdout_text(), "");
-        } else {
-            check
-                .expect_error(1)
-                .mentions("config version does not allow CHECK");
-        }
-        for _ in 0..2 {
-            let del = plugin.del(&container, &run.with_prev()).expect_ok();
-            assert_eq!((del.stdout_text(), del.stderr_text()), Default::default());
-            assert_eq!(container.link("eth0"), None);
-            assert_eq!(leases("net"), [""; 0]);
-        }
-        // Every version is to hand out the same addresses.
-        fs::remove_dir_all("/var/lib/cni/networks").expect("host-local's directory");
-        container.delete();
-    }
-    let speaks = plugin.version().expect_ok().json();
-    let expected = json!({"cniVersion": "1.1.0", "supportedVersions": VERSIONS});
-    assert_eq!(speaks, expected);
 }
 
 /// Circumstances that a DEL may meet, see [`del_from_anywhere`].

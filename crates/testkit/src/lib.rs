@@ -54,21 +54,24 @@ mod packets;
 #[cfg(feature = "parsing")]
 pub mod parsing;
 mod plugin;
+mod readdress;
 mod run;
 mod service;
+pub mod single_interface;
 mod snapshot;
 
 mod user;
 
 pub use common_cases::{
-    SCRIPTED, ScriptedIpam, VERSIONS, del_from_anywhere, dual_stack, examples, fail_each_request,
-    leases, merge, single_interface_in_every_version, state, wire,
+    SCRIPTED, ScriptedIpam, VERSIONS, del_from_anywhere, dual_stack, examples, examples_work,
+    fail_each_request, leases, merge, state, wire,
 };
 pub use host::{Container, Host};
 pub use needs::{DEFER, Deferred, KERNEL, UML, has, needs, patience, physical_device};
 pub use node::{Node, reach};
 pub use packets::{Listener, filters, legacy_iptables, outside};
 pub use plugin::{Invocation, PEER_DIR, Plugin, bin_dir, peer_dir};
+pub use readdress::reused_addresses_are_reachable;
 pub use run::{ErrorReply, Run, Running, run_all};
 pub use service::Service;
 pub use snapshot::Snapshot;

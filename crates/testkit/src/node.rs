@@ -56,6 +56,13 @@ pub trait Node {
         self.try_command(argv).unwrap_or_else(|err| panic!("{err}"))
     }
 
+    /// Runs `ip` with `arguments`, which are separated by blanks; it must succeed. Its standard output.
+    #[track_caller]
+    fn ip(&self, arguments: &str) -> String {
+        let argv: Vec<&str> = ["ip"].into_iter().chain(arguments.split(' ')).collect();
+        self.command(&argv)
+    }
+
     /// `ip -json <args>`, for example `&["addr", "show", "dev", "eth0"]`. Add `-d` or `-6` in front as usual.
     #[track_caller]
     fn ip_json(&self, args: &[&str]) -> Value {
@@ -91,6 +98,14 @@ pub trait Node {
             .iter()
             .find(|l| l["ifname"] == name)
             .cloned()
+    }
+
+    /// One attribute of a link that must exist: a JSON pointer into what [`Node::link`] returns, null if there is none.
+    #[track_caller]
+    fn link_attribute(&self, name: &str, pointer: &str) -> Value {
+        let link = self.link(name);
+        let link = link.unwrap_or_else(|| panic!("no link {name} on {}", self.label()));
+        link.pointer(pointer).cloned().unwrap_or_default()
     }
 
     /// The addresses of a link in CIDR form, in kernel order; link-local IPv6 addresses, which the kernel

@@ -2,6 +2,7 @@
 
 use crate::common::{MAC, device, devices, dual, host_with_device, ip, plugin, reaches, records};
 use serde_json::json;
+use testkit::single_interface::printed_result;
 use testkit::{Node, Plugin, VERSIONS, leases};
 
 #[test]
@@ -14,16 +15,7 @@ fn every_version() {
         config["cniVersion"] = version.into();
         let run = plugin().add(&container, &config).expect_ok();
         assert_eq!(run.stderr_text(), "");
-        let expected = match version {
-            "0.1.0" | "0.2.0" => {
-                include_str!("../../../../../crates/testkit/src/results/single-0.1.json")
-            }
-            "1.0.0" => include_str!("../../../../../crates/testkit/src/results/single-1.0.json"),
-            "1.1.0" => include_str!("../../../../../crates/testkit/src/results/single-1.1.json"),
-            _ => include_str!("../../../../../crates/testkit/src/results/single-0.3.json"),
-        };
-        let expected = expected.trim_end().replace("VERSION", version);
-        assert_eq!(run.stdout_text(), expected.replace("MAC", MAC), "{version}");
+        assert_eq!(run.stdout_text(), printed_result(version, MAC), "{version}");
         assert_eq!(devices(&container), ["eth0 (dev0) up"]);
         assert_eq!(devices(&host), [""; 0]);
         reaches(&container, "10.1.0.1");

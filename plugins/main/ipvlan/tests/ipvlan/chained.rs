@@ -1,8 +1,8 @@
 //! Behind another plugin: its interface is the master, its addresses are taken over.
 
-use crate::common::{attribute, bare, host, ipv4, ipvlan};
+use crate::common::IPVLAN;
 use serde_json::{Value, json};
-use testkit::{Node, fail_each_request};
+use testkit::Node;
 
 /// The result of a plugin that provides the link `m0` and addresses.
 fn previous() -> Value {
@@ -19,19 +19,19 @@ fn previous() -> Value {
 }
 
 #[test]
-fn master_and_addresses_of_the_one_before() {
-    let (host, router) = host();
-    let container = host.container("c1");
-    let config = bare(json!({"master": null, "prevResult": previous()}));
-    let run = ipvlan().add(&container, &config).expect_ok();
+fn master_and_addresses_of_the_plugin_before() {
+    let network = IPVLAN.network();
+    let container = network.container("c1");
+    let config = IPVLAN.layer2(json!({"master": null, "prevResult": previous()}));
+    let run = IPVLAN.plugin().add(&container, &config).expect_ok();
+    let mac = network.link_attribute("m0", "/address");
     assert_eq!(
         run.json(),
         json!({
             "cniVersion": "1.1.0",
-            "interfaces": [{
-                "name": "eth0", "mac": attribute(&host, "m0", "/address"), "mtu": 1500,
-                "sandbox": "/run/netns/c1",
-            }],
+            "interfaces": [
+                {"name": "eth0", "mac": mac, "mtu": 1500, "sandbox": "/run/netns/c1"},
+            ],
             "ips": [
                 {"address": "10.1.0.20/24", "gateway": "10.1.0.1", "interface": 0},
                 {"address": "fd00:1::20/64", "interface": 0},
@@ -44,117 +44,82 @@ fn master_and_addresses_of_the_one_before() {
         ["10.1.0.20/24", "fd00:1::20/64"]
     );
     assert_eq!(container.routes("-4"), ["default via 10.1.0.1 dev eth0"]);
-    router.ping("10.1.0.20");
-    ipvlan().check(&container, &run.with_prev()).expect_ok();
+    network.router().ping("10.1.0.20");
+    let check = IPVLAN.plugin().check(&container, &run.with_prev());
+    check.expect_ok();
     for _ in 0..2 {
-        ipvlan().del(&container, &run.with_prev()).expect_ok();
+        IPVLAN
+            .plugin()
+            .del(&container, &run.with_prev())
+            .expect_ok();
         assert_eq!(container.link_names(), ["lo"]);
     }
 }
 
 #[test]
-fn addresses_of_the_one_before_on_a_named_master() {
-    let (host, _router) = host();
-    let container = host.container("c1");
+fn addresses_of_the_plugin_before_on_a_named_master() {
+    let network = IPVLAN.network();
+    let container = network.container("c1");
     let mut previous = previous();
     previous["interfaces"] = json!([{"name": "a"}, {"name": "b"}]);
-    let config = bare(json!({"prevResult": previous}));
-    let run = ipvlan().add(&container, &config).expect_ok();
-    ipvlan().check(&container, &run.with_prev()).expect_ok();
+    let config = IPVLAN.layer2(json!({"prevResult": previous}));
+    let run = IPVLAN.plugin().add(&container, &config).expect_ok();
+    let check = IPVLAN.plugin().check(&container, &run.with_prev());
+    check.expect_ok();
     container.ping("10.1.0.1");
 }
 
 #[test]
-fn master_of_the_one_before_and_addresses_of_ipam() {
-    let (host, _router) = host();
-    let container = host.container("c1");
-    let config = ipv4(json!({"master": "", "prevResult": previous()}));
-    ipvlan().add(&container, &config).expect_ok();
+fn master_of_the_plugin_before_and_addresses_of_ipam() {
+    let network = IPVLAN.network();
+    let container = network.container("c1");
+    let config = IPVLAN.ipv4(json!({"master": "", "prevResult": previous()}));
+    IPVLAN.plugin().add(&container, &config).expect_ok();
     assert_eq!(container.addresses("eth0"), ["10.1.0.10/24"]);
 }
 
 #[test]
 fn in_older_versions() {
-    let (host, _router) = host();
+    let network = IPVLAN.network();
     for version in ["0.3.1", "0.4.0", "1.0.0"] {
-        let container = host.container("c1");
+        let container = network.container("c1");
         let mut previous = previous();
         previous["cniVersion"] = version.into();
         if version < "1" {
             previous["ips"][0]["version"] = "4".into();
             previous["ips"][1]["version"] = "6".into();
         }
-        let config = bare(json!({"cniVersion": version, "master": null, "prevResult": previous}));
-        ipvlan().add(&container, &config).expect_ok();
+        let config = json!({"cniVersion": version, "master": null, "prevResult": previous});
+        let config = IPVLAN.layer2(config);
+        IPVLAN.plugin().add(&container, &config).expect_ok();
         assert_eq!(
             container.addresses("eth0"),
             ["10.1.0.20/24", "fd00:1::20/64"]
         );
-        ipvlan().del(&container, &config).expect_ok();
+        IPVLAN.plugin().del(&container, &config).expect_ok();
         container.delete();
     }
 }
 
 #[test]
-fn refusals() {
-    let (host, _router) = host();
-    let container = host.container("c1");
-    let before = host.snapshot();
-    let chained = "chained master failure. PrevResult lacks a single named interface";
-    for (extra, words) in [
-        (
-            json!({"master": null, "prevResult": {"interfaces": []}}),
-            chained,
-        ),
-        (
-            json!({"master": null, "prevResult": {"interfaces": [{"name": ""}]}}),
-            chained,
-        ),
-        (
-            json!({"master": null, "prevResult": {"interfaces": [{"name": "a"}, {"name": "b"}]}}),
-            chained,
-        ),
-        (
-            json!({"master": null, "prevResult": {"interfaces": [{"name": "gone"}], "ips": [{"address": "10.1.0.9/24"}]}}),
-            "failed to lookup master \"gone\": Link not found",
-        ),
-        (
-            json!({"prevResult": {"interfaces": [{"name": "m0"}]}}),
-            "no plugin name provided",
-        ),
-        (json!({}), "no plugin name provided"),
-        (
-            json!({"prevResult": {"cniVersion": "0.2.0"}}),
-            "could not parse prevResult",
-        ),
-        (
-            json!({"prevResult": {"ips": 7}}),
-            "could not parse prevResult: ips",
-        ),
-        (
-            json!({"prevResult": 7}),
-            "failed to load netconf: prevResult: expected an object",
-        ),
-    ] {
-        ipvlan()
-            .add(&container, &bare(extra))
-            .expect_error(999)
-            .mentions(words);
-    }
-    before.assert_same(&host.snapshot());
+fn unusable_results_are_refused() {
+    let table = r#"
+        {"master": null, "prevResult": {"interfaces": []}} => chained master failure. PrevResult lacks a single named interface
+        {"master": null, "prevResult": {"interfaces": [{"name": ""}]}} => chained master failure. PrevResult lacks a single named interface
+        {"master": null, "prevResult": {"interfaces": [{"name": "a"}, {"name": "b"}]}} => chained master failure
+        {"master": null, "prevResult": {"interfaces": [{"name": "gone"}], "ips": [{"address": "10.1.0.9/24"}]}} => failed to lookup master "gone": Link not found
+        {"prevResult": {"interfaces": [{"name": "m0"}]}} => no plugin name provided
+        {} => no plugin name provided
+        {"prevResult": {"cniVersion": "0.2.0"}} => could not parse prevResult
+        {"prevResult": {"ips": 7}} => could not parse prevResult: ips
+        {"prevResult": 7} => failed to load netconf: prevResult: expected an object
+        "#;
+    IPVLAN.refuses(&IPVLAN.bare_network(), &IPVLAN.layer2(json!({})), table);
 }
 
 #[test]
 fn failures_leave_nothing() {
-    let (host, _router) = host();
-    let container = host.container("c1");
-    let config = bare(json!({"master": null, "prevResult": previous()}));
-    let add = || {
-        ipvlan()
-            .command("ADD")
-            .container(&container)
-            .config(&config)
-    };
+    let config = IPVLAN.layer2(json!({"master": null, "prevResult": previous()}));
     // The link, two addresses, up, one route.
-    assert_eq!(fail_each_request(&host, add), 5);
+    assert_eq!(IPVLAN.each_request_fails(&config), 5);
 }

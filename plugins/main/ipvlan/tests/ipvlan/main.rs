@@ -1,14 +1,8 @@
 //! Black-box tests: the built binary, driven as a runtime drives it, in hosts and
 //! containers of the tests' own. One program, so that it is linked once.
 
-mod bad_input;
 mod chained;
-mod check;
 mod common;
-mod del;
-mod interop;
 mod modes;
 mod options;
-mod page;
-mod rollback;
-mod status;
+mod shared;

@@ -1,55 +1,21 @@
-//! What the tests share: configurations, and the network they run in.
+//! The plugin under test.
 
-use serde_json::{Value, json};
-use testkit::{Container, Host, Node, Plugin, dual_stack, merge, wire};
+use testkit::Node;
+use testkit::single_interface::{Subject, plain_router};
 
-/// The network `net` on master `m0`, without IPAM, with the keys of `extra` added.
-pub(crate) fn layer2(extra: Value) -> Value {
-    let base = json!({"cniVersion": "1.1.0", "name": "net", "type": "macvlan", "master": "m0"});
-    merge(base, &extra)
-}
-
-/// The same with an IPv4 range of host-local.
-pub(crate) fn ipv4(extra: Value) -> Value {
-    let ipam = json!({"type": "host-local", "subnet": "10.1.0.0/24", "rangeStart": "10.1.0.10"});
-    merge(layer2(json!({"ipam": ipam})), &extra)
-}
-
-/// The same with IPv4 and IPv6, and default routes.
-pub(crate) fn dual(extra: Value) -> Value {
-    merge(layer2(json!({"ipam": dual_stack()})), &extra)
-}
-
-/// The plugin under test.
-pub(crate) fn macvlan() -> Plugin {
-    Plugin::new("macvlan")
-}
-
-/// A host with a master `m0`, and the router at its other end.
-pub(crate) fn host() -> (Host, Container) {
-    host_with("m0")
-}
-
-/// The same with another name for the master.
-pub(crate) fn host_with(master: &str) -> (Host, Container) {
-    let host = Host::new();
-    let router = wire(&host, master, "router", &["10.1.0.1/24", "fd00:1::1/64"]);
-    (host, router)
-}
-
-/// One attribute of a link, as `ip -json -details link` tells it.
-#[track_caller]
-pub(crate) fn attribute(node: &impl Node, link: &str, pointer: &str) -> Value {
-    let link = node
-        .link(link)
-        .unwrap_or_else(|| panic!("no link {link} on {}", node.label()));
-    link.pointer(pointer).cloned().unwrap_or_default()
-}
+pub(crate) const MACVLAN: Subject = Subject {
+    name: "macvlan",
+    needs: &[],
+    keys: r#"{"master": "m0"}"#,
+    prefix: "",
+    lower_case: true,
+    router: Some(plain_router),
+};
 
 /// Whether a link has a flag such as `UP` or `PROMISC`.
 #[track_caller]
 pub(crate) fn has_flag(node: &impl Node, link: &str, flag: &str) -> bool {
-    let flags = attribute(node, link, "/flags");
+    let flags = node.link_attribute(link, "/flags");
     flags
         .as_array()
         .is_some_and(|flags| flags.iter().any(|f| f == flag))

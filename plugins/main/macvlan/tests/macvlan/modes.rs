@@ -1,6 +1,6 @@
-//! The modes, told apart by packets.
+//! The modes, distinguished by packets.
 
-use crate::common::{attribute, has_flag, host, ipv4, layer2, macvlan};
+use crate::common::{MACVLAN, has_flag};
 use serde_json::json;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -13,10 +13,14 @@ const SILENCE: Duration = Duration::from_millis(400);
 fn pair(host: &Host, mode: &str) -> (Container, Container) {
     let add = |name| {
         let container = host.container(name);
-        let run = macvlan()
-            .add(&container, &ipv4(json!({"mode": mode})))
+        let run = MACVLAN
+            .plugin()
+            .add(&container, &MACVLAN.ipv4(json!({"mode": mode})))
             .expect_ok();
-        macvlan().check(&container, &run.with_prev()).expect_ok();
+        MACVLAN
+            .plugin()
+            .check(&container, &run.with_prev())
+            .expect_ok();
         container
     };
     let pair = (add("a"), add("b"));
@@ -24,7 +28,7 @@ fn pair(host: &Host, mode: &str) -> (Container, Container) {
         "" => "bridge",
         mode => mode,
     };
-    let actual = attribute(&pair.0, "eth0", "/linkinfo/info_data/mode");
+    let actual = pair.0.link_attribute("eth0", "/linkinfo/info_data/mode");
     assert_eq!(actual, mode);
     pair
 }
@@ -37,18 +41,18 @@ fn reaches(a: &Container) -> bool {
 
 /// Turns the router into a switch that sends frames back where they came from.
 fn reflect(router: &Container) {
-    router.command(&["ip", "addr", "flush", "dev", "eth0"]);
-    router.command(&["ip", "link", "add", "br0", "up", "type", "bridge"]);
-    router.command(&["ip", "link", "set", "eth0", "master", "br0"]);
+    router.ip("addr flush dev eth0");
+    router.ip("link add br0 up type bridge");
+    router.ip("link set eth0 master br0");
     router.command(&["bridge", "link", "set", "dev", "eth0", "hairpin", "on"]);
-    router.command(&["ip", "addr", "add", "10.1.0.1/24", "dev", "br0"]);
+    router.ip("addr add 10.1.0.1/24 dev br0");
 }
 
 #[test]
 fn bridge_connects_directly() {
     for mode in ["", "bridge"] {
-        let (host, _router) = host();
-        let (a, b) = pair(&host, mode);
+        let network = MACVLAN.network();
+        let (a, b) = pair(&network, mode);
         a.ping("10.1.0.11");
         b.ping("10.1.0.10");
         a.ping("10.1.0.1");
@@ -57,34 +61,35 @@ fn bridge_connects_directly() {
 
 #[test]
 fn private_connects_nobody() {
-    let (host, router) = host();
-    let (a, _b) = pair(&host, "private");
+    let network = MACVLAN.network();
+    let (a, _b) = pair(&network, "private");
     a.ping("10.1.0.1");
     assert!(!reaches(&a));
     // Not even by a detour.
-    reflect(&router);
+    reflect(network.router());
     a.ping("10.1.0.1");
     assert!(!reaches(&a));
 }
 
 #[test]
 fn vepa_takes_the_detour_by_the_switch() {
-    let (host, router) = host();
-    let (a, _b) = pair(&host, "vepa");
+    let network = MACVLAN.network();
+    let (a, _b) = pair(&network, "vepa");
     a.ping("10.1.0.1");
     assert!(!reaches(&a));
-    reflect(&router);
+    reflect(network.router());
     a.ping("10.1.0.11");
 }
 
 #[test]
 fn no_mode_reaches_the_host() {
     for mode in ["bridge", "private", "vepa"] {
-        let (host, _router) = host();
-        host.command(&["ip", "addr", "add", "10.1.0.11/24", "dev", "m0"]);
-        let container = host.container("a");
-        macvlan()
-            .add(&container, &ipv4(json!({"mode": mode})))
+        let network = MACVLAN.network();
+        network.ip("addr add 10.1.0.11/24 dev m0");
+        let container = network.container("a");
+        MACVLAN
+            .plugin()
+            .add(&container, &MACVLAN.ipv4(json!({"mode": mode})))
             .expect_ok();
         container.ping("10.1.0.1");
         assert!(!reaches(&container), "{mode}");
@@ -93,43 +98,50 @@ fn no_mode_reaches_the_host() {
 
 #[test]
 fn passthru_takes_the_master_over() {
-    let (host, router) = host();
-    let container = host.container("c1");
-    let config = ipv4(json!({"mode": "passthru"}));
-    let run = macvlan().add(&container, &config).expect_ok();
-    macvlan().check(&container, &run.with_prev()).expect_ok();
+    let network = MACVLAN.network();
+    let container = network.container("c1");
+    let config = MACVLAN.ipv4(json!({"mode": "passthru"}));
+    let run = MACVLAN.plugin().add(&container, &config).expect_ok();
+    MACVLAN
+        .plugin()
+        .check(&container, &run.with_prev())
+        .expect_ok();
     // Its hardware address is the master's, which passes it all frames.
-    let mac = attribute(&host, "m0", "/address");
+    let mac = network.link_attribute("m0", "/address");
     assert_eq!(run.json()["interfaces"][0]["mac"], mac);
-    assert_eq!(attribute(&container, "eth0", "/address"), mac);
-    assert_eq!(attribute(&host, "m0", "/promiscuity"), 1);
+    assert_eq!(container.link_attribute("eth0", "/address"), mac);
+    assert_eq!(network.link_attribute("m0", "/promiscuity"), 1);
     container.ping("10.1.0.1");
-    router.ping("10.1.0.10");
+    network.router().ping("10.1.0.10");
     // There is room for one.
-    let other = host.container("c2");
-    let before = host.snapshot();
+    let other = network.container("c2");
+    let before = network.snapshot();
     for mode in ["passthru", "bridge"] {
-        let config = layer2(json!({"mode": mode}));
-        macvlan()
+        let config = MACVLAN.layer2(json!({"mode": mode}));
+        MACVLAN
+            .plugin()
             .add(&other, &config)
             .expect_error(999)
             .mentions("failed to create macvlan: invalid argument");
     }
-    before.assert_same(&host.snapshot());
-    macvlan().del(&container, &config).expect_ok();
-    assert_eq!(attribute(&host, "m0", "/promiscuity"), 0);
-    assert!(!has_flag(&host, "m0", "PROMISC"));
-    macvlan().add(&other, &config).expect_ok();
+    before.assert_same(&network.snapshot());
+    MACVLAN.plugin().del(&container, &config).expect_ok();
+    assert_eq!(network.link_attribute("m0", "/promiscuity"), 0);
+    assert!(!has_flag(&network.host, "m0", "PROMISC"));
+    MACVLAN.plugin().add(&other, &config).expect_ok();
 }
 
 /// The kernel gives the new link the master's address whatever is asked for.
 #[test]
 fn passthru_has_the_masters_mac() {
-    let (host, _router) = host();
-    let container = host.container("c1");
-    let config = layer2(json!({"mode": "passthru", "mac": "02:00:00:00:00:0a"}));
-    let run = macvlan().add(&container, &config).expect_ok();
-    let mac = attribute(&host, "m0", "/address");
+    let network = MACVLAN.network();
+    let container = network.container("c1");
+    let config = MACVLAN.layer2(json!({"mode": "passthru", "mac": "02:00:00:00:00:0a"}));
+    let run = MACVLAN.plugin().add(&container, &config).expect_ok();
+    let mac = network.link_attribute("m0", "/address");
     assert_eq!(run.json()["interfaces"][0]["mac"], mac);
-    macvlan().check(&container, &run.with_prev()).expect_ok();
+    MACVLAN
+        .plugin()
+        .check(&container, &run.with_prev())
+        .expect_ok();
 }

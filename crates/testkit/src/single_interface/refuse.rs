@@ -1,0 +1,110 @@
+//! Refusals: bad input, and STATUS.
+
+use super::table::cases;
+use super::{Network, Subject};
+use crate::{Node, ScriptedIpam, leases, merge};
+use serde_json::{Value, json};
+
+impl Subject {
+    /// ADD of `base` with the keys of each case is refused, and nothing is changed on the host.
+    ///
+    /// # Panics
+    ///
+    /// When anything is otherwise.
+    #[track_caller]
+    pub fn refuses(&self, network: &Network, base: &Value, table: &str) {
+        let container = network.container("refused");
+        let before = network.snapshot();
+        for case in cases(table) {
+            let config = merge(base.clone(), &case.extra);
+            self.plugin()
+                .add(&container, &config)
+                .expect_error(case.code)
+                .mentions(&case.words);
+        }
+        before.assert_same(&network.snapshot());
+        assert_eq!(container.link_names(), ["lo"]);
+        assert_eq!(leases("net"), [""; 0]);
+    }
+
+    /// The message of each refusal is upstream's exactly, and there are details. In this table, what is expected is the
+    /// whole message.
+    ///
+    /// # Panics
+    ///
+    /// When anything is otherwise.
+    #[track_caller]
+    pub fn messages_are_upstreams(&self, table: &str) {
+        let network = self.bare_network();
+        let container = network.container("c1");
+        for case in cases(table) {
+            let config = self.dual(case.extra);
+            let error = self
+                .plugin()
+                .add(&container, &config)
+                .expect_error(case.code);
+            assert_eq!(error.msg, case.words);
+            assert_ne!(error.details, "", "{}", error.msg);
+        }
+    }
+
+    /// STATUS of a usable configuration succeeds silently and passes the question on to IPAM; with the keys of each case
+    /// it fails. Nothing is changed.
+    ///
+    /// # Panics
+    ///
+    /// When anything is otherwise.
+    #[track_caller]
+    pub fn status(&self, table: &str) {
+        let network = self.bare_network();
+        // A port of a bridge, for the cases.
+        network.ip("link add br0 type bridge");
+        network.ip("link add v0 type veth peer name v1");
+        network.ip("link set v0 master br0");
+        let before = network.snapshot();
+        let run = self.plugin().status(&self.dual(json!({}))).expect_ok();
+        assert_eq!((run.stdout_text(), run.stderr_text()), Default::default());
+        for case in cases(table) {
+            let config = self.dual(case.extra);
+            self.plugin()
+                .status(&config)
+                .expect_error(case.code)
+                .mentions(&case.words);
+        }
+        before.assert_same(&network.snapshot());
+        let ipam = ScriptedIpam::new(&network, "");
+        let config = self.dual(json!({"ipam": {"type": "scripted"}}));
+        let status = || ipam.command(&self.plugin(), "STATUS").config(&config).run();
+        status().expect_ok();
+        assert_eq!(ipam.calls(), ["STATUS"]);
+        let half_empty = "#!/bin/sh\necho '{\"code\": 51, \"msg\": \"half empty\"}'; exit 1\n";
+        network.write("scripted", half_empty);
+        status().expect_error(51).mentions("half empty");
+    }
+
+    /// An interface of this name exists: ADD of `config` is refused, and the interface stays.
+    ///
+    /// # Panics
+    ///
+    /// When anything is otherwise.
+    #[track_caller]
+    pub fn an_interface_that_exists(&self, configs: &[Value]) {
+        let network = self.network();
+        let container = network.container("c1");
+        self.plugin()
+            .add(&container, &self.ipv4(json!({})))
+            .expect_ok();
+        let before = network.snapshot();
+        for config in configs {
+            self.plugin()
+                .add(&container, config)
+                .expect_error(999)
+                .mentions(&format!("failed to create {}: file exists", self.name))
+                .mentions("; container interface \"eth0\" already exists in /run/netns/c1");
+        }
+        before.assert_same(&network.snapshot());
+        if self.router.is_some() {
+            container.ping("10.1.0.1");
+        }
+    }
+}
