@@ -45,7 +45,15 @@ pub fn examples(page: &str) -> Vec<Value> {
         .collect()
 }
 
-/// Every example of a plugin's page works: the first plugin of a network list, or a plugin's own configuration. STATUS,
+/// The entry of `plugin` in a network list; a configuration that is no list, as it is.
+fn own_entry<'e>(example: &'e Value, plugin: &Plugin) -> &'e Value {
+    let name = plugin.program().file_name().and_then(|name| name.to_str());
+    let entries = example["plugins"].as_array().into_iter().flatten();
+    let mut own = entries.filter(|entry| entry["type"].as_str() == name);
+    own.next().unwrap_or(example)
+}
+
+/// Every example of a plugin's page works: the plugin's entry in a network list, or its configuration. STATUS,
 /// ADD, CHECK, DEL and GC succeed, and the container has the same links as before. There are `at_least` so many.
 ///
 /// `prepare` makes what an example needs, and may change it. It returns the container, and what must live as long.
@@ -63,7 +71,7 @@ pub fn examples_work<T>(
     let examples = examples(page);
     assert!(examples.len() >= at_least, "{} examples", examples.len());
     for example in examples {
-        let mut config = example.pointer("/plugins/0").unwrap_or(&example).clone();
+        let mut config = own_entry(&example, plugin).clone();
         // As a runtime does with one plugin of a list.
         config["cniVersion"] = "1.1.0".into();
         config["name"] = "example".into();
@@ -196,17 +204,15 @@ pub fn fail_each_request(host: &Host, add: impl Fn() -> Invocation) -> u32 {
 #[track_caller]
 pub fn wire(host: &Host, name: &str, outside: &str, addresses: &[&str]) -> Container {
     let container = host.container(outside);
-    host.command(&[
-        "ip", "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", outside,
+    host.ip_batch(&[
+        &format!("link add {name} type veth peer name eth0 netns {outside}"),
+        // No link-local address that comes at its own time, in between two looks at the host.
+        &format!("link set {name} addrgenmode none up"),
     ]);
-    // No link-local address that comes at its own time, in between two looks at the host.
-    host.command(&["ip", "link", "set", name, "addrgenmode", "none", "up"]);
-    for address in addresses {
-        container.command(&["ip", "addr", "add", address, "dev", "eth0", "nodad"]);
-    }
-    for link in ["lo", "eth0"] {
-        container.command(&["ip", "link", "set", link, "up"]);
-    }
+    let add = |address: &&str| format!("addr add {address} dev eth0 nodad");
+    let mut commands: Vec<String> = addresses.iter().map(add).collect();
+    commands.extend(["lo", "eth0"].map(|link| format!("link set {link} up")));
+    container.ip_batch(&commands.iter().map(String::as_str).collect::<Vec<_>>());
     container
 }
 

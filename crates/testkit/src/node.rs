@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Seek as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -61,6 +61,26 @@ pub trait Node {
     fn ip(&self, arguments: &str) -> String {
         let argv: Vec<&str> = ["ip"].into_iter().chain(arguments.split(' ')).collect();
         self.command(&argv)
+    }
+
+    /// Runs several commands of `ip`, as for [`Node::ip`], in one process; all must succeed.
+    #[track_caller]
+    fn ip_batch(&self, commands: &[&str]) {
+        let mut file = tempfile::tempfile().expect("a temporary file");
+        let written = file.write_all((commands.join("\n") + "\n").as_bytes());
+        written
+            .and_then(|()| file.rewind())
+            .expect("a batch of commands");
+        let run = || {
+            Command::new("ip")
+                .args(["-batch", "-"])
+                .stdin(file)
+                .output()
+        };
+        let output = self.enter(run).expect("ip runs");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let label = self.label();
+        assert!(output.status.success(), "{label}: {commands:?}: {stderr}");
     }
 
     /// `ip -json <args>`, for example `&["addr", "show", "dev", "eth0"]`. Add `-d` or `-6` in front as usual.

@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
@@ -166,11 +167,7 @@ impl Snapshot {
             }
         }
         self.put(&format!("{name} traffic control"), traffic_control(node));
-        // What is not installed cannot have made rules.
-        let filters = node
-            .try_command(&["nft", "--stateless", "list", "ruleset"])
-            .unwrap_or_default();
-        self.put(&format!("{name} nftables"), numbered(&filters));
+        self.put(&format!("{name} nftables"), nft_ruleset(node));
         for (tables, save) in [
             (
                 "/proc/thread-self/net/ip_tables_names",
@@ -189,6 +186,22 @@ impl Snapshot {
                 let rules = node.try_command(&[save]).unwrap_or_default();
                 self.put(&format!("{name} {save}"), numbered(&rules));
             }
+        }
+    }
+}
+
+/// The rules of nf_tables. Where the kernel lacks it, as User Mode Linux does, `nft` is run once a process; where `nft` is
+/// not installed, nothing has made rules.
+fn nft_ruleset(node: &impl Node) -> BTreeSet<String> {
+    static IS_MISSING: AtomicBool = AtomicBool::new(false);
+    if IS_MISSING.load(Ordering::Relaxed) {
+        return BTreeSet::new();
+    }
+    match node.try_command(&["nft", "--stateless", "list", "ruleset"]) {
+        Ok(rules) => numbered(&rules),
+        Err(_) => {
+            IS_MISSING.store(true, Ordering::Relaxed);
+            BTreeSet::new()
         }
     }
 }

@@ -177,7 +177,7 @@ impl Subject {
     pub fn host_has_a_link_of_the_name(&self, containers: usize) {
         let network = self.network_on("eth0");
         if self.router.is_none() {
-            network.ip("link add eth0 type dummy");
+            network.ip("link add eth0 type bridge");
         }
         let containers: Vec<_> = (0..containers)
             .map(|n| network.container(&format!("c{n}")))

@@ -36,8 +36,10 @@ pub struct Subject {
 
 /// Gives `eth0` of the router the addresses 10.1.0.1 and fd00:1::1.
 pub fn plain_router(router: &Container) {
-    router.ip("addr add 10.1.0.1/24 dev eth0");
-    router.ip("addr add fd00:1::1/64 dev eth0 nodad");
+    router.ip_batch(&[
+        "addr add 10.1.0.1/24 dev eth0",
+        "addr add fd00:1::1/64 dev eth0 nodad",
+    ]);
 }
 
 /// A host, and the router at the other end of the master, if the plugin has one.

@@ -1,6 +1,6 @@
 //! What ADD makes: the result, the moved device, and packets that get through.
 
-use crate::common::{MAC, device, devices, dual, host_with_device, ip, plugin, reaches, records};
+use crate::common::{MAC, device, devices, dual, host_with_device, plugin, reaches, records};
 use serde_json::json;
 use testkit::single_interface::printed_result;
 use testkit::{Node, Plugin, VERSIONS, leases};
@@ -82,10 +82,7 @@ fn each_way_to_say_which() {
         json!({"device": "dev0", "hwaddr": "02:00:00:00:00:99", "kernelpath": "/sys/devices/x"}),
     ] {
         let (host, _outside) = host_with_device();
-        ip(
-            &host,
-            "link property add dev dev0 altname a-longer-name-of-it",
-        );
+        host.ip("link property add dev dev0 altname a-longer-name-of-it");
         let container = host.container("c1");
         let config = device(selector);
         let run = plugin().add(&container, &config).expect_ok();
@@ -105,7 +102,7 @@ fn up_and_alias_are_as_they_were() {
         ("link set dev0 down alias dev0", "dev0 (dev0) down"),
     ] {
         let (host, _outside) = host_with_device();
-        ip(&host, prepare);
+        host.ip(prepare);
         assert_eq!(devices(&host), [before]);
         let container = host.container("c1");
         let config = device(json!({}));
@@ -121,8 +118,8 @@ fn names_that_are_taken_on_the_other_side() {
     let (host, _outside) = host_with_device();
     let container = host.container("c1");
     // The container has what the device is called on the host, and the other way round.
-    ip(&container, "link add dev0 type veth peer name other0");
-    ip(&host, "link add eth0 type veth peer name other1");
+    container.ip("link add dev0 type veth peer name other0");
+    host.ip("link add eth0 type veth peer name other1");
     let config = device(json!({}));
     let run = plugin().add(&container, &config).expect_ok();
     assert_eq!(

@@ -1,6 +1,6 @@
 //! CHECK after each single piece of drift fails and names it.
 
-use crate::common::{device, dual, host_with_device, ip, plugin};
+use crate::common::{device, dual, host_with_device, plugin};
 use serde_json::json;
 use testkit::{Container, Host, Node, Run};
 
@@ -39,7 +39,7 @@ fn each_drift_is_named() {
         ),
     ] {
         let (_host, _outside, container, run) = attached();
-        ip(&container, command);
+        container.ip(command);
         plugin()
             .check(&container, &run.with_prev())
             .expect_error(999)

@@ -35,13 +35,6 @@ pub(crate) fn plugin() -> Plugin {
     Plugin::new("host-device")
 }
 
-/// Runs `ip` with these arguments, split at blanks.
-#[track_caller]
-pub(crate) fn ip(node: &impl Node, arguments: &str) -> String {
-    let argv: Vec<&str> = std::iter::once("ip").chain(arguments.split(' ')).collect();
-    node.command(&argv)
-}
-
 /// Name, alias and whether it is up, of each link but `lo`.
 #[track_caller]
 pub(crate) fn devices(node: &impl Node) -> Vec<String> {

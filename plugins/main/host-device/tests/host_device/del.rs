@@ -1,6 +1,6 @@
 //! DEL and GC from whatever state there is.
 
-use crate::common::{device, devices, dual, host_with_device, ip, plugin, records};
+use crate::common::{device, devices, dual, host_with_device, plugin, records};
 use serde_json::json;
 use testkit::{Container, Host, Node, leases};
 
@@ -21,7 +21,7 @@ fn namespace_or_device_gone() {
             .container(&container)
             .config(&dual(json!({})));
         match gone {
-            "device" => drop(ip(&outside, "link del eth0")),
+            "device" => drop(outside.ip("link del eth0")),
             "namespace" => container.delete(),
             _ => {
                 container.delete();
@@ -70,7 +70,7 @@ fn a_failing_ipam_does_not_keep_the_device() {
 #[test]
 fn the_name_on_the_host_is_taken() {
     let (host, container, _outside) = attached();
-    ip(&host, "link add dev0 type veth peer name far1");
+    host.ip("link add dev0 type veth peer name far1");
     let before = host.snapshot();
     plugin()
         .del(&container, &dual(json!({})))
@@ -81,7 +81,7 @@ fn the_name_on_the_host_is_taken() {
     let left = |snapshot: &testkit::Snapshot| snapshot.lines("c1 link").join("\n");
     assert_eq!(left(&before), left(&host.snapshot()));
     assert_eq!(container.addresses("eth0").len(), 2);
-    ip(&host, "link del dev0");
+    host.ip("link del dev0");
     plugin().del(&container, &dual(json!({}))).expect_ok();
     assert_eq!(devices(&host), ["dev0 up"]);
 }
@@ -148,7 +148,7 @@ fn without_record_and_alias_nothing_does() {
         .expect_error(999)
         .mentions("failed to find original ifname for \"eth0\" (alias is not set)");
     assert_eq!(leases("net"), [""; 0]);
-    container.command(&["ip", "link", "set", "eth0", "alias", "dev0"]);
+    container.ip("link set eth0 alias dev0");
     plugin().del(&container, &dual(json!({}))).expect_ok();
     assert_eq!(devices(&host), ["dev0 down"]);
 }
@@ -208,10 +208,10 @@ fn a_device_that_outlived_its_namespace() {
             // As the kernel leaves it.
             let index = host.link("dev0").unwrap()["ifindex"].to_string();
             for change in changes {
-                ip(&host, "link set dev0 down");
-                ip(&host, &change.replace("INDEX", &index));
+                host.ip("link set dev0 down");
+                host.ip(&change.replace("INDEX", &index));
                 if !change.contains("down") {
-                    ip(&host, "link set eth0 up");
+                    host.ip("link set eth0 up");
                 }
             }
             if with_record {

@@ -1,8 +1,8 @@
 //! What is refused, and that nothing was changed before.
 
-use crate::common::{MAC, device, dual, host_with_device, ip, plugin};
+use crate::common::{MAC, device, dual, host_with_device, plugin};
 use serde_json::{Value, json};
-use testkit::ErrorReply;
+use testkit::{ErrorReply, Node};
 
 #[track_caller]
 fn refused(config: &Value) -> ErrorReply {
@@ -88,7 +88,7 @@ fn devices_that_there_are_not() {
 fn an_interface_that_exists() {
     let (host, _outside) = host_with_device();
     let container = host.container("c1");
-    ip(&container, "link add eth0 type veth peer name other0");
+    container.ip("link add eth0 type veth peer name other0");
     let before = host.snapshot();
     for config in [device(json!({})), dual(json!({}))] {
         plugin().add(&container, &config).expect_error(999).mentions(
@@ -109,7 +109,7 @@ fn an_interface_that_exists() {
 fn a_device_that_cannot_move() {
     let (host, _outside) = host_with_device();
     let container = host.container("c1");
-    ip(&host, "link add br0 up type bridge");
+    host.ip("link add br0 up type bridge");
     let before = host.snapshot();
     plugin()
         .add(&container, &device(json!({"device": "br0"})))
@@ -124,7 +124,7 @@ fn a_device_that_cannot_move() {
 fn messages_are_upstreams() {
     let (host, _outside) = host_with_device();
     let container = host.container("c1");
-    ip(&container, "link add eth0 type veth peer name other0");
+    container.ip("link add eth0 type veth peer name other0");
     let error = plugin()
         .add(&container, &device(json!({})))
         .expect_error(999);

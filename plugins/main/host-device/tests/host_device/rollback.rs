@@ -1,6 +1,6 @@
 //! A failing ADD leaves host and container exactly as they were, wherever it fails.
 
-use crate::common::{device, devices, dual, host_with_device, ip, plugin};
+use crate::common::{device, devices, dual, host_with_device, plugin};
 use serde_json::{Value, json};
 use testkit::{Host, Invocation, Node, fail_each_request, leases, state};
 
@@ -30,7 +30,7 @@ fn busy_device(host: &Host) {
         "-6 route add fd00:99::/32 via fd00:9::fe",
         "route add default via 10.9.0.254",
     ] {
-        ip(host, command);
+        host.ip(command);
     }
 }
 
@@ -42,7 +42,7 @@ fn the_devices_addresses_and_routes_are_back() {
     let other = host.container("other");
     // Directories of state appear with the first use.
     let link = dual(json!({"device": "spare0"}));
-    ip(&host, "link add spare0 type veth peer name spare1");
+    host.ip("link add spare0 type veth peer name spare1");
     plugin().add(&other, &link).expect_ok();
     plugin().del(&other, &link).expect_ok();
     let before = state(&host);
@@ -110,11 +110,8 @@ fn ipam_fails() {
 #[test]
 fn a_port_of_a_bridge_is_one_again() {
     let (host, _outside) = host_with_device();
-    ip(
-        &host,
-        "link add br0 address 02:00:00:00:00:b0 up type bridge",
-    );
-    ip(&host, "link set dev0 master br0");
+    host.ip("link add br0 address 02:00:00:00:00:b0 up type bridge");
+    host.ip("link set dev0 master br0");
     let container = host.container("c1");
     let config = device(json!({"ipam": {"type": "no-such-plugin"}}));
     plugin().add(&container, &config).expect_error(999);

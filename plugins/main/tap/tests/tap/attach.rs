@@ -1,75 +1,18 @@
 //! What ADD makes: the result and the kernel's state.
 
-use crate::common::{added, dual, eth0, layer2, make_bridge, tap};
+use crate::common::{TAP, added, eth0, make_bridge};
 use serde_json::{Value, json};
 use std::time::Duration;
-use testkit::{Host, Node, VERSIONS, leases};
-
-fn expected(version: &str, mac: &Value) -> Value {
-    let mut result = match version {
-        "0.1.0" | "0.2.0" => {
-            return json!({
-                "cniVersion": version, "dns": {"nameservers": ["10.1.0.53"]},
-                "ip4": {"ip": "10.1.0.2/24", "gateway": "10.1.0.1", "routes": [{"dst": "10.50.0.0/16"}]},
-                "ip6": {"ip": "fd00:1::2/64", "gateway": "fd00:1::1", "routes": [{"dst": "fd00:50::/32"}]},
-            });
-        }
-        _ => json!({
-            "cniVersion": version, "dns": {"nameservers": ["10.1.0.53"]},
-            "interfaces": [{"name": "eth0", "mac": mac, "sandbox": "/run/netns/c1"}],
-            "ips": [
-                {"interface": 0, "address": "10.1.0.2/24", "gateway": "10.1.0.1"},
-                {"interface": 0, "address": "fd00:1::2/64", "gateway": "fd00:1::1"},
-            ],
-            "routes": [{"dst": "10.50.0.0/16"}, {"dst": "fd00:50::/32"}],
-        }),
-    };
-    if version < "1.0.0" {
-        result["ips"][0]["version"] = "4".into();
-        result["ips"][1]["version"] = "6".into();
-    }
-    if version == "1.1.0" {
-        result["interfaces"][0]["mtu"] = 1500.into();
-    }
-    result
-}
+use testkit::{Host, Node, VERSIONS};
 
 #[test]
-fn every_version() {
+fn every_version_without_ipam() {
     let host = Host::new();
     for version in VERSIONS {
         let container = host.container("c1");
-        let config = dual(json!({"cniVersion": version, "dns": {"nameservers": ["10.1.0.53"]}}));
-        let run = tap().add(&container, &config).expect_ok();
-        assert_eq!(run.stderr_text(), "");
-        assert_eq!(run.json(), expected(version, &eth0(&container)["address"]));
-        let check = tap().check(&container, &run.with_prev());
-        match version >= "0.4.0" {
-            true => drop(check.expect_ok()),
-            false => drop(check.expect_error(1)),
-        }
-        for _ in 0..2 {
-            let del = tap().del(&container, &run.with_prev()).expect_ok();
-            assert_eq!(
-                (del.stdout_text(), del.stderr_text()),
-                ("".into(), "".into())
-            );
-            assert_eq!(container.link_names(), ["lo"]);
-            assert_eq!(leases("net"), [""; 0]);
-        }
-        host.command(&["rm", "-r", "/var/lib/cni/networks"]);
-    }
-    assert_eq!(host.link_names(), ["lo"]);
-}
-
-#[test]
-fn layer_2() {
-    let host = Host::new();
-    for version in VERSIONS {
-        let container = host.container("c1");
-        let config = layer2(json!({"cniVersion": version, "dns": {"domain": "x.example"}}));
+        let config = TAP.layer2(json!({"cniVersion": version, "dns": {"domain": "x.example"}}));
         let before = host.snapshot();
-        let run = tap().add(&container, &config);
+        let run = TAP.plugin().add(&container, &config);
         if version < "0.3.0" {
             run.expect_error(999)
                 .mentions("cannot convert: no valid IP addresses");
@@ -85,16 +28,16 @@ fn layer_2() {
         let flags = link["flags"].as_array().unwrap();
         assert!(flags.contains(&"UP".into()), "{link}");
         if version >= "0.4.0" {
-            tap().check(&container, &run.with_prev()).expect_ok();
+            TAP.plugin().check(&container, &run.with_prev()).expect_ok();
         }
-        tap().del(&container, &config).expect_ok();
+        TAP.plugin().del(&container, &config).expect_ok();
         assert_eq!(container.link_names(), ["lo"]);
     }
 }
 
 #[test]
 fn the_kind_of_link() {
-    let (_host, container, _) = added(&layer2(json!({})));
+    let (_host, container, _) = added(&TAP.layer2(json!({})));
     let info = eth0(&container)["linkinfo"].clone();
     assert_eq!(info["info_kind"], "tun");
     let data = &info["info_data"];
@@ -112,10 +55,10 @@ fn the_kind_of_link() {
 }
 
 #[test]
-fn several_queues_and_who_may_open_them() {
+fn queues_owner_and_group() {
     let key = |config: Value, key: &str| {
-        let (_host, container, run) = added(&layer2(config));
-        tap().check(&container, &run.with_prev()).expect_ok();
+        let (_host, container, run) = added(&TAP.layer2(config));
+        TAP.plugin().check(&container, &run.with_prev()).expect_ok();
         eth0(&container)["linkinfo"]["info_data"][key].clone()
     };
     assert_eq!(key(json!({"multiQueue": true}), "multi_queue"), true);
@@ -131,9 +74,9 @@ fn several_queues_and_who_may_open_them() {
 }
 
 #[test]
-fn mtu_and_mac_whoever_owns_it() {
+fn mtu_and_mac_with_and_without_an_owner() {
     for extra in [json!({}), json!({"owner": 1, "group": 2})] {
-        let mut config = layer2(extra);
+        let mut config = TAP.layer2(extra);
         config["mtu"] = 1400.into();
         config["mac"] = "02:00:00:00:00:07".into();
         let (_host, container, run) = added(&config);
@@ -142,17 +85,20 @@ fn mtu_and_mac_whoever_owns_it() {
         assert_eq!(link["address"], "02:00:00:00:00:07");
         assert_eq!(run.json()["interfaces"][0]["mac"], "02:00:00:00:00:07");
         assert_eq!(run.json()["interfaces"][0]["mtu"], 1400);
-        tap().check(&container, &run.with_prev()).expect_ok();
+        TAP.plugin().check(&container, &run.with_prev()).expect_ok();
     }
 }
 
 #[test]
-fn whose_mac_it_is() {
+fn precedence_of_the_hardware_address() {
     let mac = |config: Value, args: &str| {
         let host = Host::new();
         let container = host.container("c1");
-        let call = tap().command("ADD").container(&container);
-        call.config(&layer2(config)).args(args).run().expect_ok();
+        let call = TAP.plugin().command("ADD").container(&container);
+        call.config(&TAP.layer2(config))
+            .args(args)
+            .run()
+            .expect_ok();
         eth0(&container)["address"].as_str().unwrap().to_owned()
     };
     let all = json!({
@@ -172,24 +118,24 @@ fn a_bridge_in_the_container() {
     let host = Host::new();
     let container = host.container("c1");
     make_bridge(&container);
-    let config = layer2(json!({"bridge": "br0"}));
-    let run = tap().add(&container, &config).expect_ok();
+    let config = TAP.layer2(json!({"bridge": "br0"}));
+    let run = TAP.plugin().add(&container, &config).expect_ok();
     assert_eq!(eth0(&container)["master"], "br0");
-    tap().check(&container, &run.with_prev()).expect_ok();
-    tap().del(&container, &config).expect_ok();
+    TAP.plugin().check(&container, &run.with_prev()).expect_ok();
+    TAP.plugin().del(&container, &config).expect_ok();
     assert_eq!(container.link_names(), ["br0", "lo"]);
 }
 
 #[test]
-fn mtu_of_the_way_out() {
+fn mtu_of_the_default_route() {
     let host = Host::new();
     let container = host.container("c1");
     make_bridge(&container);
-    let config = layer2(json!({"mtu": "auto", "bridge": "br0"}));
+    let config = TAP.layer2(json!({"mtu": "auto", "bridge": "br0"}));
     let mtu = || {
-        tap().add(&container, &config).expect_ok();
+        TAP.plugin().add(&container, &config).expect_ok();
         let mtu = eth0(&container)["mtu"].clone();
-        tap().del(&container, &config).expect_ok();
+        TAP.plugin().del(&container, &config).expect_ok();
         mtu
     };
     assert_eq!(mtu(), 1500);
@@ -200,35 +146,38 @@ fn mtu_of_the_way_out() {
         "link set far up",
         "route add default via 192.0.2.2",
     ] {
-        host.command(&["sh", "-c", &format!("ip {command}")]);
+        host.ip(command);
     }
     assert_eq!(mtu(), 1380);
-    container.command(&["ip", "link", "set", "br0", "mtu", "1300"]);
+    container.ip("link set br0 mtu 1300");
     assert_eq!(mtu(), 1300);
 }
 
 #[test]
-fn further_properties() {
+fn link_options() {
     let keys = json!({"txQueueLen": 500, "gsoMaxSize": 20000, "groMaxSize": 30000});
-    let (_host, container, run) = added(&layer2(keys));
+    let (_host, container, run) = added(&TAP.layer2(keys));
     let link = eth0(&container);
     assert_eq!(link["txqlen"], 500);
     assert_eq!(link["gso_max_size"], 20000);
     assert_eq!(link["gro_max_size"], 30000);
-    tap().check(&container, &run.with_prev()).expect_ok();
+    TAP.plugin().check(&container, &run.with_prev()).expect_ok();
 }
 
 #[test]
 fn addresses_and_routes_without_a_wait() {
-    let (_host, container, run) = added(&dual(json!({})));
+    let (_host, container, run) = added(&TAP.dual(json!({})));
     assert!(run.elapsed < Duration::from_secs(2), "{:?}", run.elapsed);
-    assert_eq!(container.addresses("eth0"), ["10.1.0.2/24", "fd00:1::2/64"]);
-    let tentative = container.command(&["ip", "addr", "show", "dev", "eth0", "tentative"]);
-    assert!(!tentative.contains("fd00:1::2"), "{tentative}");
+    assert_eq!(
+        container.addresses("eth0"),
+        ["10.1.0.10/24", "fd00:1::10/64"]
+    );
+    let tentative = container.ip("addr show dev eth0 tentative");
+    assert!(!tentative.contains("fd00:1::10"), "{tentative}");
     let routes = [container.routes("-4"), container.routes("-6")].concat();
     for route in [
-        "10.50.0.0/16 via 10.1.0.1 dev eth0",
-        "fd00:50::/32 via fd00:1::1 dev eth0",
+        "default via 10.1.0.1 dev eth0",
+        "default via fd00:1::1 dev eth0",
     ] {
         assert!(
             routes.iter().any(|r| r.starts_with(route)),
@@ -236,7 +185,7 @@ fn addresses_and_routes_without_a_wait() {
         );
     }
     assert_eq!(container.sysctl("net/ipv4/conf/eth0/arp_notify"), "1");
-    tap().check(&container, &run.with_prev()).expect_ok();
+    TAP.plugin().check(&container, &run.with_prev()).expect_ok();
 }
 
 #[test]
@@ -244,7 +193,7 @@ fn the_helper_makes_the_same_tap() {
     // It runs in another context than the plugin, else there is no difference.
     let host = Host::new();
     let container = host.container("c1");
-    let helper = tap().program().to_str().unwrap().to_owned();
+    let helper = TAP.plugin().program().to_str().unwrap().to_owned();
     let make =
         |name: &str| container.try_command(&[&helper, "--create-tap", name, "true", "54321", "-"]);
     make("tap0").unwrap();

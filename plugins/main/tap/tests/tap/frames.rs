@@ -1,6 +1,6 @@
-//! A program opens the tap and talks to the container.
+//! A program opens the tap and exchanges frames with the container.
 
-use crate::common::{layer2, tap};
+use crate::common::TAP;
 use serde_json::{Value, json};
 use std::process::{Command, Stdio};
 use testkit::{Container, Host, Node};
@@ -39,7 +39,7 @@ while (sysread($tun, my $frame, 2000)) {
 ";
 
 /// `IFF_TAP | IFF_NO_PI` and `IFF_MULTI_QUEUE` of linux/if_tun.h.
-const TAP: u16 = 0x1002;
+const TAP_FLAGS: u16 = 0x1002;
 const MULTI_QUEUE: u16 = 0x0100;
 
 /// Whether a program that opens the tap of this network with `flags` answers a ping,
@@ -54,7 +54,7 @@ fn answers(config: &Value, flags: u16, uid: u32) -> Result<(), String> {
         host.command(&command.split(' ').collect::<Vec<_>>());
     }
     let container = host.container("c1");
-    tap().add(&container, config).expect_ok();
+    TAP.plugin().add(&container, config).expect_ok();
     let mut monitor = start(&host, &container, flags, uid);
     let mut opened = String::new();
     let mut output = std::io::BufReader::new(monitor.stdout.take().unwrap());
@@ -88,27 +88,27 @@ fn start(host: &Host, container: &Container, flags: u16, uid: u32) -> std::proce
 }
 
 fn network(extra: Value) -> Value {
-    let mut config = layer2(extra);
+    let mut config = TAP.layer2(extra);
     config["ipam"] = json!({"type": "static", "addresses": [{"address": "10.1.0.2/24"}]});
     config
 }
 
 #[test]
 fn the_owner_is_answered() {
-    answers(&network(json!({"owner": 54321})), TAP, 54321).unwrap();
-    answers(&network(json!({"group": 54321})), TAP, 54321).unwrap();
+    answers(&network(json!({"owner": 54321})), TAP_FLAGS, 54321).unwrap();
+    answers(&network(json!({"group": 54321})), TAP_FLAGS, 54321).unwrap();
 }
 
 #[test]
 fn nobody_else_is() {
-    let refused = answers(&network(json!({"owner": 54321})), TAP, 54322).unwrap_err();
+    let refused = answers(&network(json!({"owner": 54321})), TAP_FLAGS, 54322).unwrap_err();
     assert!(refused.contains("Operation not permitted"), "{refused}");
 }
 
 #[test]
 fn queues_must_be_as_asked_for() {
     let several = network(json!({"owner": 54321, "multiQueue": true}));
-    answers(&several, TAP | MULTI_QUEUE, 54321).unwrap();
-    let refused = answers(&several, TAP, 54321).unwrap_err();
+    answers(&several, TAP_FLAGS | MULTI_QUEUE, 54321).unwrap();
+    let refused = answers(&several, TAP_FLAGS, 54321).unwrap_err();
     assert!(refused.contains("Invalid argument"), "{refused}");
 }

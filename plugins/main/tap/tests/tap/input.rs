@@ -1,6 +1,6 @@
 //! What is refused, and that nothing was changed before.
 
-use crate::common::{added, dual, eth0, layer2, tap};
+use crate::common::{TAP, added, eth0};
 use serde_json::{Value, json};
 use testkit::{ErrorReply, Host, Node, leases};
 
@@ -8,11 +8,13 @@ use testkit::{ErrorReply, Host, Node, leases};
 fn refused(config: &Value, args: &str, code: u64) -> ErrorReply {
     let host = Host::new();
     let container = host.container("c1");
-    container.command(&[
-        "ip", "link", "add", "veth0", "type", "veth", "peer", "name", "veth1",
-    ]);
+    container.ip("link add veth0 type veth peer name veth1");
     let before = host.snapshot();
-    let call = tap().command("ADD").container(&container).config(config);
+    let call = TAP
+        .plugin()
+        .command("ADD")
+        .container(&container)
+        .config(config);
     let error = call.args(args).run().expect_error(code);
     before.assert_same(&host.snapshot());
     assert_eq!(leases("net"), [""; 0]);
@@ -35,7 +37,7 @@ fn wrong_types() {
         ("ipam", json!("host-local")),
         ("prevResult", json!(true)),
     ] {
-        let error = refused(&layer2(json!({key: value})), "", 999);
+        let error = refused(&TAP.layer2(json!({key: value})), "", 999);
         error.mentions("failed to load netconf: ").mentions(key);
     }
 }
@@ -87,14 +89,14 @@ fn wrong_values() {
             "failed to create tap: TUNSETGROUP: invalid argument",
         ),
     ] {
-        refused(&layer2(extra.clone()), "", code).mentions(words);
-        refused(&dual(extra), "", code).mentions(words);
+        refused(&TAP.layer2(extra.clone()), "", code).mentions(words);
+        refused(&TAP.dual(extra), "", code).mentions(words);
     }
 }
 
 #[test]
 fn arguments() {
-    let config = layer2(json!({}));
+    let config = TAP.layer2(json!({}));
     refused(&config, "K8S_POD_NAME=x", 999).mentions("ARGS: unknown args [\"K8S_POD_NAME=x\"]");
     refused(&config, "MAC=x", 999).mentions("address x: invalid MAC address");
     refused(&config, "MAC", 999).mentions("ARGS: invalid pair \"MAC\"");
@@ -105,13 +107,13 @@ fn arguments() {
 #[test]
 fn a_context_that_there_is_not() {
     const CONTEXT: &str = "no_u:no_r:no_t:s0";
-    let config = layer2(json!({"selinuxContext": CONTEXT}));
+    let config = TAP.layer2(json!({"selinuxContext": CONTEXT}));
     // A thread of its own: this one's children are to have no context.
     let attempt = || std::fs::write("/proc/thread-self/attr/exec", CONTEXT);
     if std::thread::spawn(attempt).join().unwrap().is_ok() {
         let (_host, container, run) = added(&config);
         assert_eq!(eth0(&container)["linkinfo"]["info_data"]["type"], "tap");
-        tap().check(&container, &run.with_prev()).expect_ok();
+        TAP.plugin().check(&container, &run.with_prev()).expect_ok();
     } else {
         refused(&config, "", 999).mentions("failed to create tap: failed set socket label: ");
     }
@@ -121,10 +123,10 @@ fn a_context_that_there_is_not() {
 fn an_interface_that_exists() {
     let host = Host::new();
     let container = host.container("c1");
-    container.command(&["ip", "tuntap", "add", "eth0", "mode", "tap"]);
+    container.ip("tuntap add eth0 mode tap");
     let before = host.snapshot();
-    for config in [layer2(json!({})), dual(json!({}))] {
-        tap()
+    for config in [TAP.layer2(json!({})), TAP.dual(json!({}))] {
+        TAP.plugin()
             .add(&container, &config)
             .expect_error(999)
             .mentions("\"eth0\" already exists");
@@ -137,8 +139,12 @@ fn a_name_that_is_a_pattern() {
     let host = Host::new();
     let container = host.container("c1");
     let before = host.snapshot();
-    let call = tap().command("ADD").container(&container).ifname("tap%d");
-    call.config(&layer2(json!({})))
+    let call = TAP
+        .plugin()
+        .command("ADD")
+        .container(&container)
+        .ifname("tap%d");
+    call.config(&TAP.layer2(json!({})))
         .run()
         .expect_error(999)
         .mentions("failed to create tap: TUNSETIFF: invalid argument");

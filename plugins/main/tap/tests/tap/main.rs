@@ -5,8 +5,6 @@
 mod attach;
 mod check;
 mod common;
-mod del;
 mod frames;
 mod input;
-mod page;
-mod rollback;
+mod shared;

@@ -11,14 +11,12 @@ pub(crate) const VLAN: Subject = Subject {
     prefix: "vlan: ",
     lower_case: false,
     router: Some(|router| {
-        for command in [
+        router.ip_batch(&[
             "link add eth0.5 up link eth0 type vlan id 5",
             "link add eth0.6 up link eth0 type vlan id 6",
             "addr add 10.1.0.1/24 dev eth0.5",
             "addr add fd00:1::1/64 dev eth0.5 nodad",
             "addr add 10.6.0.1/24 dev eth0.6",
-        ] {
-            router.ip(command);
-        }
+        ]);
     }),
 };

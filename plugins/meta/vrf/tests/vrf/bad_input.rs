@@ -1,6 +1,6 @@
 //! What cannot be meant is refused before anything is changed.
 
-use crate::common::{assert_same, attached, config, ip, state, vrf};
+use crate::common::{assert_same, attached, config, state, vrf};
 use serde_json::{Value, json};
 use testkit::Node;
 
@@ -70,7 +70,7 @@ fn what_does_not_fit() {
         "link add d0 type veth",
         "link set d0 master br0",
     ] {
-        ip(&container, command);
+        container.ip(command);
     }
     let before = state(&host, &container);
     let refused = |name: &str, extra: Value, words: &str| {

@@ -1,8 +1,8 @@
 //! CHECK after each single piece of drift fails and names it.
 
-use crate::common::{add, attached, config, ip, vrf};
+use crate::common::{add, attached, config, vrf};
 use serde_json::json;
-use testkit::merge;
+use testkit::{Node, merge};
 
 #[test]
 fn drift() {
@@ -58,7 +58,7 @@ fn drift() {
         let config = add(&container, json!({}));
         vrf().check(&container, &config).expect_ok();
         for command in command.split("; ") {
-            ip(&container, command);
+            container.ip(command);
         }
         vrf()
             .check(&container, &config)
@@ -90,8 +90,8 @@ fn the_configuration_and_the_previous_result() {
             .mentions(words);
     }
     // What others add is not looked at.
-    ip(&container, "route add 10.90.0.0/16 dev eth0 table main");
-    ip(&container, "addr add 10.9.0.9/24 dev eth0");
+    container.ip("route add 10.90.0.0/16 dev eth0 table main");
+    container.ip("addr add 10.9.0.9/24 dev eth0");
     vrf().check(&container, &config_of).expect_ok();
     let none = json!({"cniVersion": "1.1.0", "interfaces": [], "ips": []});
     let config = merge(config(json!({})), &json!({"prevResult": none}));

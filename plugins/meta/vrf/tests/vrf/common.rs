@@ -9,13 +9,6 @@ pub(crate) fn vrf() -> Plugin {
     Plugin::new("vrf")
 }
 
-/// Runs a command of `ip`.
-#[track_caller]
-pub(crate) fn ip(node: &impl Node, command: &str) -> String {
-    let argv: Vec<&str> = ["ip"].into_iter().chain(command.split(' ')).collect();
-    node.command(&argv)
-}
-
 /// A host with a router.
 pub(crate) struct Network {
     pub(crate) router: Container,
@@ -36,40 +29,32 @@ pub(crate) fn attached() -> (Network, Container) {
     let host = Host::new();
     let router = host.container("r1");
     let container = host.container("c1");
-    for node in [&router, &container] {
-        ip(node, "link set lo up");
-    }
-    ip(
-        &container,
-        "link add eth0 type veth peer name eth0 netns r1",
-    );
-    for (node, last) in [(&router, "1"), (&container, "5")] {
-        for command in [
-            "link set eth0 addrgenmode none".to_owned(),
-            format!("addr add 10.1.0.{last}/24 dev eth0"),
-            format!("addr add fd00:1::{last}/64 dev eth0 nodad"),
-            "link set eth0 up".to_owned(),
-        ] {
-            ip(node, &command);
-        }
-    }
-    ip(&router, "addr add 10.8.0.1/32 dev lo");
-    ip(&router, "addr add fd00:8::1/128 dev lo nodad");
-    for command in [
+    container.ip("link add eth0 type veth peer name eth0 netns r1");
+    router.ip_batch(&[
+        "link set lo up",
+        "link set eth0 addrgenmode none up",
+        "addr add 10.1.0.1/24 dev eth0",
+        "addr add fd00:1::1/64 dev eth0 nodad",
+        "addr add 10.8.0.1/32 dev lo",
+        "addr add fd00:8::1/128 dev lo nodad",
+    ]);
+    container.ip_batch(&[
+        "link set lo up",
+        "link set eth0 addrgenmode none up",
+        "addr add 10.1.0.5/24 dev eth0",
+        "addr add fd00:1::5/64 dev eth0 nodad",
         "route add default via 10.1.0.1",
         "route add 10.60.0.0/16 dev eth0 scope link src 10.1.0.5",
         "route add 10.61.0.0/16 via 192.0.2.1 dev eth0 onlink metric 7 mtu 1300",
         "route add 10.62.0.0/16 nexthop via 10.1.0.1 weight 2 nexthop via 10.1.0.2",
         "route add 10.63.0.0/16 via 10.1.0.1 table 77",
-        "-6 route add default via fd00:1::1",
-        "-6 route add fd00:61::/64 via fd00:1::1 metric 7 mtu 1300",
-        "-6 route add fd00:62::/64 nexthop via fd00:1::1 nexthop via fd00:1::2",
-        "-6 route add fd00:63::/64 dev eth0 table 77",
+        "route add default via fd00:1::1",
+        "route add fd00:61::/64 via fd00:1::1 metric 7 mtu 1300",
+        "route add fd00:62::/64 nexthop via fd00:1::1 nexthop via fd00:1::2",
+        "route add fd00:63::/64 dev eth0 table 77",
         "neigh add 10.1.0.9 lladdr 02:00:00:00:00:09 dev eth0 nud permanent",
         "neigh add fd00:1::9 lladdr 02:00:00:00:00:09 dev eth0 nud permanent",
-    ] {
-        ip(&container, command);
-    }
+    ]);
     (Network { router, host }, container)
 }
 

@@ -1,6 +1,6 @@
 //! DEL from wherever a crash may have left things.
 
-use crate::common::{add, assert_same, attached, config, del, ip, state, table, vrf};
+use crate::common::{add, assert_same, attached, config, del, state, table, vrf};
 use serde_json::{Value, json};
 use testkit::{Container, Host, Node, merge};
 
@@ -14,19 +14,19 @@ fn from_anywhere() {
             "/run/netns/c1"
         }),
         ("link gone", |_, container, _| {
-            ip(container, "link del eth0");
+            container.ip("link del eth0");
             "/run/netns/c1"
         }),
         ("link out of the VRF", |_, container, _| {
-            ip(container, "link set eth0 nomaster");
+            container.ip("link set eth0 nomaster");
             "/run/netns/c1"
         }),
         ("link down", |_, container, _| {
-            ip(container, "link set eth0 down");
+            container.ip("link set eth0 down");
             "/run/netns/c1"
         }),
         ("VRF gone", |_, container, _| {
-            ip(container, "link del blue");
+            container.ip("link del blue");
             "/run/netns/c1"
         }),
         ("configuration that ADD refuses", |_, _, config| {
@@ -89,14 +89,14 @@ fn things_of_others() {
         "link set eth0 master br0",
         "link add blue type vrf table 5",
     ] {
-        ip(&container, command);
+        container.ip(command);
     }
     let before = state(&host, &container);
     for config in [config(json!({})), config(json!({"vrfname": ""}))] {
         del(&container, &config);
         assert_same(&before, &state(&host, &container));
     }
-    ip(&container, "link set eth0 master blue");
+    container.ip("link set eth0 master blue");
     let before = state(&host, &container);
     del(&container, &config(json!({"vrfname": ""})));
     assert_same(&before, &state(&host, &container));
@@ -107,8 +107,8 @@ fn things_of_others() {
 fn routes_of_the_meantime() {
     let (_host, container) = attached();
     let config = add(&container, json!({}));
-    ip(&container, "route add 10.90.0.0/16 via 10.1.0.1 table 1");
-    ip(&container, "route add blackhole 10.91.0.0/16 table 1");
+    container.ip("route add 10.90.0.0/16 via 10.1.0.1 table 1");
+    container.ip("route add blackhole 10.91.0.0/16 table 1");
     del(&container, &config);
     assert!(table(&container, "main").contains(&"10.90.0.0/16 via 10.1.0.1 dev eth0".to_owned()));
     assert_eq!(table(&container, "1"), ["blackhole 10.91.0.0/16"]);

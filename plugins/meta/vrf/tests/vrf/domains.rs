@@ -1,6 +1,6 @@
 //! What ADD makes: a VRF, and the interface in it with all that it has.
 
-use crate::common::{add, assert_same, attached, config, del, ip, state, table, vrf};
+use crate::common::{add, assert_same, attached, config, del, state, table, vrf};
 use serde_json::json;
 use testkit::{Container, Node, run_all};
 
@@ -26,7 +26,7 @@ fn addresses_and_routes_are_kept() {
     assert_eq!(table(&container, "main"), [""; 0]);
     assert_eq!(table(&container, "77"), other);
     assert_eq!(container.addresses("eth0"), addresses);
-    let permanent = ip(&container, "neigh show nud permanent dev eth0");
+    let permanent = container.ip("neigh show nud permanent dev eth0");
     assert!(
         permanent.contains("10.1.0.9") && permanent.contains("fd00:1::9"),
         "{permanent}"
@@ -65,22 +65,22 @@ fn detected_addresses() {
         "addr add fd00:1::6/64 dev eth0",
         "addr add fd00:2::6/64 dev eth0 noprefixroute",
     ] {
-        ip(&container, command);
+        container.ip(command);
     }
     let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
-    while ip(&container, "addr show tentative").contains("fd00") {
+    while container.ip("addr show tentative").contains("fd00") {
         assert!(std::time::Instant::now() < end);
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
     let src = "-6 route add fd00:70::/64 via fd00:1::1 src fd00:1::6";
-    ip(&container, src);
+    container.ip(src);
     assert_eq!(
         container.sysctl("net/ipv6/conf/eth0/keep_addr_on_down"),
         "0"
     );
     let before = state(&host, &container);
     let config = add(&container, json!({}));
-    assert!(!ip(&container, "addr show dev eth0").contains("tentative"));
+    assert!(!container.ip("addr show dev eth0").contains("tentative"));
     assert!(
         table(&container, "1")
             .iter()
@@ -101,7 +101,7 @@ fn a_free_table() {
         "route add blackhole 10.50.0.0/16 table 4",
         "-6 route add unreachable fd00:50::/64 table 6",
     ] {
-        ip(&container, command);
+        container.ip(command);
     }
     let before = state(&host, &container);
     let config = add(&container, json!({}));
@@ -114,12 +114,10 @@ fn a_free_table() {
 #[test]
 fn reserved_tables_are_passed_over() {
     let (_host, container) = attached();
-    for number in 1..=252 {
-        ip(
-            &container,
-            &format!("route add blackhole 10.50.0.0/16 table {number}"),
-        );
-    }
+    let routes: Vec<String> = (1..=252)
+        .map(|number| format!("route add blackhole 10.50.0.0/16 table {number}"))
+        .collect();
+    container.ip_batch(&routes.iter().map(String::as_str).collect::<Vec<_>>());
     add(&container, json!({}));
     assert_eq!(table_of(&container, "blue"), 256);
 }
@@ -151,10 +149,10 @@ fn a_table_of_ones_own() {
 #[test]
 fn two_interfaces() {
     let (host, container) = attached();
-    ip(&container, "link add net1 up type veth peer name net1p");
-    ip(&container, "link set net1p up");
-    ip(&container, "addr add 10.2.0.5/24 dev net1");
-    ip(&container, "route add 10.70.0.0/16 via 10.2.0.1");
+    container.ip("link add net1 up type veth peer name net1p");
+    container.ip("link set net1p up");
+    container.ip("addr add 10.2.0.5/24 dev net1");
+    container.ip("route add 10.70.0.0/16 via 10.2.0.1");
     let before = state(&host, &container);
     let second = config(json!({"prevResult": {
         "cniVersion": "1.1.0",
@@ -182,7 +180,7 @@ fn two_interfaces() {
 fn a_vrf_of_the_operators() {
     for up in [" up", ""] {
         let (host, container) = attached();
-        ip(&container, &format!("link add blue{up} type vrf table 9"));
+        container.ip(&format!("link add blue{up} type vrf table 9"));
         let before = state(&host, &container);
         for extra in [json!({}), json!({"table": 9})] {
             let config = add(&container, extra);
@@ -211,13 +209,13 @@ fn an_interface_that_is_down() {
     let (_host, container) = attached();
     let addresses = container.addresses("eth0");
     container.set_sysctl("net/ipv6/conf/eth0/keep_addr_on_down", "1");
-    ip(&container, "link set eth0 down");
+    container.ip("link set eth0 down");
     let config = config(json!({}));
     vrf().add(&container, &config).expect_ok();
     assert_eq!(container.link("eth0").unwrap()["master"], "blue");
     del(&container, &config);
     assert_eq!(container.link("blue"), None);
-    ip(&container, "link set eth0 up");
+    container.ip("link set eth0 up");
     assert_eq!(container.addresses("eth0"), addresses);
     container.ping("10.1.0.1");
 }
@@ -228,10 +226,9 @@ fn at_once() {
     let (_host, container) = attached();
     let mut calls = Vec::new();
     for number in 1..=4 {
-        ip(
-            &container,
-            &format!("link add net{number} up type veth peer name peer{number}"),
-        );
+        container.ip(&format!(
+            "link add net{number} up type veth peer name peer{number}"
+        ));
         let name = format!("vrf{}", number % 2);
         let call = vrf()
             .command("ADD")

@@ -46,9 +46,7 @@ fn side_by_side() {
     let peer = Plugin::peer("vrf");
     for (first, second) in [(&vrf(), &peer), (&peer, &vrf())] {
         let (_host, container) = attached();
-        container.command(&[
-            "ip", "link", "add", "net1", "up", "type", "veth", "peer", "name", "net1p",
-        ]);
+        container.ip("link add net1 up type veth peer name net1p");
         let call = |plugin: &Plugin, verb: &str| {
             let call = plugin.command(verb).container(&container).ifname("net1");
             call.config(&old(json!({}))).run().expect_ok()

@@ -1,6 +1,6 @@
 //! A failing ADD leaves everything exactly as it was, wherever it fails.
 
-use crate::common::{add, assert_same, attached, config, ip, state, vrf};
+use crate::common::{add, assert_same, attached, config, state, vrf};
 use serde_json::json;
 use testkit::{Node, fail_each_request};
 
@@ -8,7 +8,7 @@ use testkit::{Node, fail_each_request};
 fn each_request() {
     let (host, container) = attached();
     // The kernel's rules come with the first VRF.
-    ip(&container, "link add other type vrf table 99");
+    container.ip("link add other type vrf table 99");
     let before = state(&host, &container);
     let config = config(json!({}));
     let add = || vrf().command("ADD").container(&container).config(&config);
@@ -21,7 +21,7 @@ fn each_request() {
 #[test]
 fn each_request_where_addresses_cannot_be_kept() {
     let (host, container) = attached();
-    ip(&container, "link add other type vrf table 99");
+    container.ip("link add other type vrf table 99");
     host.command(&["mount", "--bind", "/proc/sys", "/proc/sys"]);
     host.command(&["mount", "-o", "remount,bind,ro", "/proc/sys"]);
     let before = host.snapshot();
@@ -37,7 +37,7 @@ fn each_request_where_addresses_cannot_be_kept() {
 #[test]
 fn a_second_interface() {
     let (host, container) = attached();
-    ip(&container, "link add net1 up type veth peer name net1p");
+    container.ip("link add net1 up type veth peer name net1p");
     add(&container, json!({}));
     let before = state(&host, &container);
     for number in 1.. {

@@ -40,7 +40,7 @@ fn the_result_is_passed_on() {
         } else {
             assert_eq!(ours.stdout_text(), theirs.stdout_text(), "{version}");
         }
-        container.command(&["ip", "link", "del", "blue"]);
+        container.ip("link del blue");
     }
 }
 
