@@ -251,13 +251,17 @@ fn objects(list: &Value) -> BTreeSet<String> {
         .collect()
 }
 
-/// Link-local IPv6 addresses and the routes to them: the kernel makes them some time after a link is up.
+/// Link-local IPv6 addresses and the routes to them, which the kernel adds some time after a link is up, and the local
+/// routes of IPv6 addresses, which it adds some time after these: duplicate address detection, done or not, is deferred
+/// work (`addrconf_dad_work`).
 fn is_automatic(object: &Value) -> bool {
     let address = object["local"]
         .as_str()
         .or(object["dst"].as_str())
         .unwrap_or_default();
-    address.starts_with("fe80:") || address == "ff00::/8" && object["protocol"] == "kernel"
+    address.starts_with("fe80:")
+        || address.contains(':') && object["type"] == "local" && object["protocol"] == "kernel"
+        || address == "ff00::/8" && object["protocol"] == "kernel"
 }
 
 /// Rules in their order, which matters; without comments, which hold the time, and
