@@ -14,15 +14,15 @@ use crate::wire::*;
 
 /// `IFA_F_NODAD`: IPv6 duplicate address detection is skipped.
 const IFA_F_NODAD: u32 = 0x02;
-/// `IFA_F_DADFAILED`: somebody else has the IPv6 address.
+/// `IFA_F_DADFAILED`: duplicate address detection found another owner of the address.
 const IFA_F_DADFAILED: u32 = 0x08;
-/// `IFA_F_TENTATIVE`: duplicate address detection has not ended yet.
+/// `IFA_F_TENTATIVE`: duplicate address detection has not completed.
 const IFA_F_TENTATIVE: u32 = 0x40;
 /// `IFA_F_PERMANENT`: the address has no lifetime.
 const IFA_F_PERMANENT: u32 = 0x80;
-/// `IFA_F_MANAGETEMPADDR`: privacy addresses are made from this one.
+/// `IFA_F_MANAGETEMPADDR`: temporary (privacy) addresses are derived from this one.
 pub const IFA_F_MANAGETEMPADDR: u32 = 0x100;
-/// `IFA_F_NOPREFIXROUTE`: no route for the prefix is made with the address.
+/// `IFA_F_NOPREFIXROUTE`: the kernel adds no route for the prefix.
 pub const IFA_F_NOPREFIXROUTE: u32 = 0x200;
 
 /// An address family.
@@ -66,28 +66,28 @@ impl Family {
     }
 }
 
-/// How far an address or a route reaches (`RT_SCOPE_*`, rtnetlink.h). The
-/// number is the kernel's; others than the constants are allowed.
+/// Scope of an address or route (`RT_SCOPE_*`, rtnetlink.h). Values other than the
+/// constants are allowed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scope(pub u8);
 
 impl Scope {
-    /// Everywhere.
+    /// Global.
     pub const UNIVERSE: Scope = Scope(0);
-    /// Inside the site; only of interest to IPv6.
+    /// Valid in the site; IPv6 only.
     pub const SITE: Scope = Scope(200);
-    /// On the link.
+    /// Valid on the link.
     pub const LINK: Scope = Scope(253);
-    /// On this host.
+    /// Valid on this host.
     pub const HOST: Scope = Scope(254);
     /// Nowhere; matches every scope when an IPv4 route is deleted.
     pub const NOWHERE: Scope = Scope(255);
 }
 
-/// The broadcast address that goes with an address.
+/// The broadcast address of an address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Broadcast {
-    /// IPv4 with a prefix shorter than 31: all host bits one. Else none.
+    /// All host bits set, for IPv4 prefixes shorter than 31 bits; else none.
     #[default]
     Auto,
     /// None.
@@ -96,7 +96,7 @@ pub enum Broadcast {
     Address(Ipv4Addr),
 }
 
-/// An address to be given to a link, by [`Request::add_address`].
+/// An address to be added to a link, by [`Request::add_address`].
 #[derive(Clone, Debug)]
 pub struct AddressSpec {
     /// The address.
@@ -111,13 +111,13 @@ pub struct AddressSpec {
     pub flags: u32,
     /// The broadcast address.
     pub broadcast: Broadcast,
-    /// How far the address reaches. IPv6 works it out itself.
+    /// Scope. For IPv6 the kernel derives it from the address.
     pub scope: Scope,
 }
 
 impl AddressSpec {
-    /// An address with all else as is usual: broadcast address where there is
-    /// one, scope universe, duplicate address detection on.
+    /// An address with the usual attributes: broadcast address for IPv4, global scope,
+    /// duplicate address detection enabled.
     #[must_use]
     pub fn new(addr: IpAddr, prefix: u8) -> AddressSpec {
         AddressSpec {
@@ -156,7 +156,7 @@ pub struct Address {
     pub peer: Option<IpAddr>,
     /// Broadcast address, IPv4 only.
     pub broadcast: Option<IpAddr>,
-    /// How far the address reaches.
+    /// Scope.
     pub scope: Scope,
     /// `IFA_F_*` flags.
     pub flags: u32,
@@ -165,8 +165,8 @@ pub struct Address {
 }
 
 impl Address {
-    /// Whether duplicate address detection has not ended yet. Also true for an
-    /// address that failed it.
+    /// Whether duplicate address detection has not completed. Also true after it
+    /// failed.
     #[must_use]
     pub fn is_tentative(&self) -> bool {
         self.flags & IFA_F_TENTATIVE != 0
@@ -202,7 +202,7 @@ impl Address {
                 _ => {}
             }
         }
-        // IPv6 sends the local address only where there is a peer.
+        // IPv6 reports a local address only with a peer.
         let addr = local.or(remote)?;
         Some(Address {
             index: u32_at(header, 4)?,
@@ -218,10 +218,10 @@ impl Address {
 }
 
 impl<'fd> Request<'fd> {
-    /// Gives the link `index` an address (`RTM_NEWADDR`, CREATE and EXCL).
+    /// Adds an address to the link `index` (`RTM_NEWADDR`, CREATE and EXCL).
     ///
     /// Errors: `EEXIST` if the link has it already, `EACCES` for an IPv6
-    /// address where IPv6 is disabled, `ENODEV` if there is no such link.
+    /// address where IPv6 is disabled, `ENODEV` if the link does not exist.
     #[must_use]
     pub fn add_address(index: u32, spec: &AddressSpec) -> Request<'fd> {
         let mut body = address_body(index, spec.addr, spec.prefix, spec.scope);
@@ -241,7 +241,7 @@ impl<'fd> Request<'fd> {
         Request::new(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, body, what)
     }
 
-    /// Takes an address from the link `index` (`RTM_DELADDR`).
+    /// Deletes an address of the link `index` (`RTM_DELADDR`).
     ///
     /// Errors: `EADDRNOTAVAIL` if the link does not have it with this prefix
     /// length.
@@ -265,26 +265,26 @@ fn address_body(index: u32, addr: IpAddr, prefix: u8, scope: Scope) -> Builder {
 }
 
 impl Handle {
-    /// The addresses of the link `index`, of one family or of both, IPv4
-    /// first, in the kernel's order. A link that does not exist has none.
+    /// The addresses of the link `index`, of one family or of both, IPv4 first, in the
+    /// kernel's order. Empty if the link does not exist.
     ///
     /// # Errors
-    /// Those of the kernel; that the table kept changing while it was read, if
-    /// it did so many times in a row.
+    /// Errors of the kernel and of the socket; a table that changed during each of ten
+    /// dumps.
     pub fn addresses(&self, index: u32, family: Option<Family>) -> Result<Vec<Address>, Error> {
         let dumped = self.dump_addresses(index, index, family)?;
-        // In a dump of one link the kernel does not look for changes between
-        // two parts (`inet_dump_addr` sets no `cb->seq` there); in a dump of
-        // all links it does. One part, some four hundred addresses, is right
-        // in any case.
+        // In a dump of one link the kernel does not detect changes between two
+        // datagrams (`inet_dump_addr` sets no `cb->seq` there); in a dump of all
+        // links it does. A single datagram, some four hundred addresses, is always
+        // consistent.
         if dumped.parts > 1 {
             return Ok(self.dump_addresses(0, index, family)?.list);
         }
         Ok(dumped.list)
     }
 
-    /// The addresses of the link `index`, out of those of the link `asked`; 0
-    /// asks for all.
+    /// Dumps the addresses of the link `asked`, 0 for all links, and keeps those of
+    /// the link `index`.
     fn dump_addresses(
         &self,
         asked: u32,

@@ -374,7 +374,7 @@ fn neighbours() {
 }
 
 #[test]
-fn an_echo_is_asked_for_only_at_home() {
+fn an_echo_is_requested_only_in_the_own_namespace() {
     let file = std::fs::File::open("/proc/self/ns/net").unwrap();
     let spec = LinkSpec {
         netns: Some(file.as_fd()),

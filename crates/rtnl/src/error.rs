@@ -1,4 +1,4 @@
-//! What can go wrong when talking to the kernel.
+//! The error type of the crate.
 
 use std::fmt;
 
@@ -6,10 +6,9 @@ use crate::errno;
 
 /// A failed request.
 ///
-/// `Display` is meant to be put behind a caller's own words ("failed to set
-/// up: …"): for a kernel error it is the lower-case error text and, if the
-/// kernel sent one, ": " and its extended acknowledgement. [`Error::what`]
-/// tells what was being asked.
+/// `Display` is meant to follow the caller's own text ("failed to set up: …"): for a
+/// kernel error it is the lower-case error text and, if the kernel sent one, ": " and
+/// its extended acknowledgement. [`Error::what`] describes the request.
 pub struct Error {
     kind: Kind,
     what: String,
@@ -36,11 +35,11 @@ enum Kind {
     Interrupted {
         attempts: u32,
     },
-    /// The request was not sent because it cannot be meant.
+    /// The request was not sent because it is invalid.
     Invalid {
         problem: String,
     },
-    /// The kernel's answer lacks what it must hold.
+    /// The kernel's answer lacks required data.
     Malformed {
         problem: &'static str,
     },
@@ -88,8 +87,7 @@ impl Error {
     }
 
     /// The error number of the kernel or of the failed system call (`errno.h`),
-    /// `None` if the error is not of that sort. [`Error::is_not_found`] is the
-    /// better question for links.
+    /// `None` for other errors. Use [`Error::is_not_found`] for missing objects.
     #[must_use]
     pub fn errno(&self) -> Option<i32> {
         match self.kind {
@@ -109,16 +107,15 @@ impl Error {
         }
     }
 
-    /// What was asked of the kernel, for example `add address 10.0.0.1/24 to
-    /// link 3`.
+    /// The request in words, for example `add address 10.0.0.1/24 to link 3`.
     #[must_use]
     pub fn what(&self) -> &str {
         &self.what
     }
 
-    /// Whether the thing that the request named does not exist: a link
-    /// (`ENODEV`), an address (`EADDRNOTAVAIL`), a route (`ESRCH`), a neighbour
-    /// (`ENOENT`). A deletion that fails so has nothing left to do.
+    /// Whether the object of the request does not exist: a link (`ENODEV`), an address
+    /// (`EADDRNOTAVAIL`), a route (`ESRCH`), a neighbour (`ENOENT`). A deletion that
+    /// fails with it has nothing left to do.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         matches!(
@@ -127,27 +124,27 @@ impl Error {
         )
     }
 
-    /// Whether the thing to be created exists already (`EEXIST`).
+    /// Whether the object to be created exists already (`EEXIST`).
     #[must_use]
     pub fn is_exists(&self) -> bool {
         self.errno() == Some(errno::EEXIST)
     }
 
-    /// Whether no answer came in time.
+    /// Whether the kernel did not answer in time.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         matches!(self.kind, Kind::Timeout { .. })
     }
 
-    /// Whether the kernel does not know what was asked (`EOPNOTSUPP`): a kind
-    /// of link or an option that it was built without or is too old for.
+    /// Whether the kernel lacks support for the request (`EOPNOTSUPP`), such as a kind
+    /// of link or an option.
     #[must_use]
     pub fn is_unsupported(&self) -> bool {
         self.errno() == Some(errno::EOPNOTSUPP)
     }
 
-    /// Whether the kernel lacks the kind of qdisc that was to be added (`ENOENT` of
-    /// `qdisc_create`, after it has tried to load the module).
+    /// Whether the kernel lacks the kind of the qdisc to be added (`ENOENT` of
+    /// `qdisc_create`, after trying to load the module).
     #[must_use]
     pub fn is_unknown_qdisc(&self) -> bool {
         self.errno() == Some(errno::ENOENT)

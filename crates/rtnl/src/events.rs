@@ -1,4 +1,4 @@
-//! Waiting for the kernel to bring something about, without polling.
+//! Waits for state changes of links and addresses through netlink events.
 
 use std::time::Instant;
 
@@ -15,54 +15,53 @@ use crate::socket::Socket;
 use crate::wire::attr::u32_at;
 use crate::wire::*;
 
-/// How a wait ended. Either way the value is the newest state seen.
+/// Outcome of a wait, with the last state seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Waited<T> {
-    /// The state is as wished.
+pub enum WaitOutcome<T> {
+    /// The condition holds.
     Met(T),
-    /// It was not before the deadline.
+    /// The deadline passed first.
     TimedOut(T),
 }
 
-impl<T> Waited<T> {
-    /// The newest state seen.
+impl<T> WaitOutcome<T> {
+    /// The last state seen.
     pub fn into_inner(self) -> T {
         match self {
-            Waited::Met(value) | Waited::TimedOut(value) => value,
+            WaitOutcome::Met(value) | WaitOutcome::TimedOut(value) => value,
         }
     }
 
-    /// Whether the state is as wished.
+    /// Whether the condition holds.
     pub fn is_met(&self) -> bool {
-        matches!(self, Waited::Met(_))
+        matches!(self, WaitOutcome::Met(_))
     }
 }
 
-/// A subscription to changes of links (`RTNLGRP_LINK`).
+/// A subscription to link events (`RTNLGRP_LINK`).
 ///
-/// Belongs to the network namespace that was the calling thread's when it was
-/// opened.
+/// It belongs to the network namespace in which the calling thread opened it.
 pub struct LinkEvents {
     handle: Handle,
 }
 
 impl Handle {
-    /// Subscribes to changes of links in the present namespace of the calling
-    /// thread (not that of another handle).
+    /// Subscribes to link events in the calling thread's network namespace (not that
+    /// of another handle).
     ///
     /// # Errors
-    /// Those of `socket(2)` and of joining the group.
+    /// Errors of `socket(2)` and of joining the multicast group.
     pub fn subscribe_links() -> Result<LinkEvents, Error> {
         let handle = Handle::open()?;
         handle.connection().socket().subscribe(RTNLGRP_LINK)?;
         Ok(LinkEvents { handle })
     }
 
-    /// Subscribes to changes of IPv6 addresses in the present namespace of the
-    /// calling thread (not that of another handle).
+    /// Subscribes to events of IPv6 addresses in the calling thread's network namespace
+    /// (not that of another handle).
     ///
     /// # Errors
-    /// Those of `socket(2)` and of joining the group.
+    /// Errors of `socket(2)` and of joining the multicast group.
     pub fn subscribe_addresses() -> Result<AddressEvents, Error> {
         let socket = Socket::open(NETLINK_ROUTE)?;
         socket.subscribe(RTNLGRP_IPV6_IFADDR)?;
@@ -71,10 +70,10 @@ impl Handle {
 }
 
 impl LinkEvents {
-    /// Waits until `wished` holds of the link `index`, or `deadline` passes.
+    /// Waits until `condition` holds for the link `index`, or `deadline` passes.
     ///
-    /// The present state is looked at first, so whatever happened before the
-    /// call counts, and the state is known though the deadline be past.
+    /// The current state is read first, so changes before the call count, and a state
+    /// is returned even if the deadline has passed already.
     ///
     /// # Errors
     /// `Link not found` if the link does not exist or is deleted meanwhile.
@@ -82,8 +81,8 @@ impl LinkEvents {
         &mut self,
         index: u32,
         deadline: Instant,
-        mut wished: impl FnMut(&Link) -> bool,
-    ) -> Result<Waited<Link>, Error> {
+        mut condition: impl FnMut(&Link) -> bool,
+    ) -> Result<WaitOutcome<Link>, Error> {
         let what = format!("wait for a change of link {index}");
         let body = get_body(index)
             .finish()
@@ -98,10 +97,10 @@ impl LinkEvents {
                         .send(RTM_GETLINK, 0, &body, &what)?,
                 );
             }
-            // An answer is on its way until the first state is known.
+            // Until the first state is known, an answer is pending.
             if let Some(state) = watch.state.take() {
                 if !self.handle.connection().socket().wait(deadline, &what)? {
-                    return Ok(Waited::TimedOut(state));
+                    return Ok(WaitOutcome::TimedOut(state));
                 }
                 watch.state = Some(state);
             }
@@ -109,13 +108,13 @@ impl LinkEvents {
                 .handle
                 .connection()
                 .socket()
-                .receive(&what, |datagram| watch.read(datagram, &mut wished));
+                .receive(&what, |datagram| watch.read(datagram, &mut condition));
             match read {
-                Ok(Step::Go) => {}
-                Ok(Step::Met(state)) => return Ok(Waited::Met(state)),
+                Ok(Step::Continue) => {}
+                Ok(Step::Met(state)) => return Ok(WaitOutcome::Met(state)),
                 Ok(Step::Gone) => return Err(Error::link_not_found(&what)),
                 Ok(Step::Failed(errno, text)) => return Err(Error::kernel(errno, text, &what)),
-                // Events were lost: begin with the present state again.
+                // Events were lost: start over with the current state.
                 Err(error) if error.errno() == Some(ENOBUFS) => watch = Watch::new(index),
                 Err(error) => return Err(error),
             }
@@ -123,18 +122,18 @@ impl LinkEvents {
     }
 }
 
-/// What is known of a link that is waited for.
+/// Progress of a wait for a link.
 struct Watch {
     index: u32,
-    /// Sequence number of the question for the present state.
+    /// Sequence number of the request for the current state.
     asked: Option<u32>,
-    /// Whether it was answered. What comes before is older.
+    /// Whether it was answered. Events before the answer are older than it.
     answered: bool,
     state: Option<Link>,
 }
 
 enum Step {
-    Go,
+    Continue,
     Met(Link),
     Gone,
     Failed(i32, String),
@@ -150,7 +149,7 @@ impl Watch {
         }
     }
 
-    fn read(&mut self, datagram: &[u8], wished: &mut impl FnMut(&Link) -> bool) -> Step {
+    fn read(&mut self, datagram: &[u8], condition: &mut impl FnMut(&Link) -> bool) -> Step {
         for message in Messages::new(datagram) {
             let mine = Some(message.sequence) == self.asked;
             match message.outcome() {
@@ -174,27 +173,26 @@ impl Watch {
             if message.kind == RTM_DELLINK {
                 return Step::Gone;
             }
-            if wished(&link) {
+            if condition(&link) {
                 return Step::Met(link);
             }
             self.state = Some(link);
         }
-        Step::Go
+        Step::Continue
     }
 }
 
-/// A subscription to changes of IPv6 addresses (`RTNLGRP_IPV6_IFADDR`).
+/// A subscription to events of IPv6 addresses (`RTNLGRP_IPV6_IFADDR`).
 ///
-/// Belongs to the network namespace that was the calling thread's when it was
-/// opened.
+/// It belongs to the network namespace in which the calling thread opened it.
 pub struct AddressEvents {
     socket: Socket,
 }
 
 impl AddressEvents {
-    /// Waits until `wished` holds of the IPv6 addresses of the link `index`, or
-    /// `deadline` passes. `handle` must be of the same namespace; the addresses
-    /// are read with it, at once and after each change.
+    /// Waits until `condition` holds for the IPv6 addresses of the link `index`, or
+    /// `deadline` passes. The addresses are read through `handle`, which must be in the
+    /// same namespace, first and after each event.
     ///
     /// # Errors
     /// As [`Handle::addresses`].
@@ -203,18 +201,18 @@ impl AddressEvents {
         handle: &Handle,
         index: u32,
         deadline: Instant,
-        mut wished: impl FnMut(&[Address]) -> bool,
-    ) -> Result<Waited<Vec<Address>>, Error> {
+        mut condition: impl FnMut(&[Address]) -> bool,
+    ) -> Result<WaitOutcome<Vec<Address>>, Error> {
         let what = format!("wait for IPv6 addresses of link {index}");
         loop {
             self.socket.drain(&what)?;
             let addresses = handle.addresses(index, Some(Family::V6))?;
-            if wished(&addresses) {
-                return Ok(Waited::Met(addresses));
+            if condition(&addresses) {
+                return Ok(WaitOutcome::Met(addresses));
             }
             loop {
                 if !self.socket.wait(deadline, &what)? {
-                    return Ok(Waited::TimedOut(addresses));
+                    return Ok(WaitOutcome::TimedOut(addresses));
                 }
                 let concerned = self
                     .socket
@@ -222,7 +220,7 @@ impl AddressEvents {
                 match concerned {
                     Ok(false) => {}
                     Ok(true) => break,
-                    // Events were lost, maybe one that concerns the link.
+                    // Events were lost, possibly one of the link.
                     Err(error) if error.errno() == Some(ENOBUFS) => break,
                     Err(error) => return Err(error),
                 }
@@ -231,7 +229,7 @@ impl AddressEvents {
     }
 }
 
-/// Whether a datagram tells of a change to the addresses of the link `index`.
+/// Whether a datagram contains an event of the link's addresses.
 fn concerns(datagram: &[u8], index: u32) -> bool {
     Messages::new(datagram)
         .filter(|message| matches!(message.kind, RTM_NEWADDR | RTM_DELADDR))

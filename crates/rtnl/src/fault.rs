@@ -1,10 +1,9 @@
-//! Failures on demand, for tests of what callers do when a change fails.
+//! Fault injection for tests.
 //!
 //! Modifying requests of the process are counted from 1, each message of a
 //! batch by itself. `RTNL_FAIL_AT=<n>` makes the n-th fail with `EIO` without
-//! being sent; `RTNL_KILL_AT=<n>` aborts the process there, with nothing undone
-//! that was done so far. `RTNL_COUNT=<file>` keeps the number of requests so far in a
-//! file. Only in builds with the feature `fault-injection`.
+//! being sent; `RTNL_KILL_AT=<n>` aborts the process there, without any undo.
+//! `RTNL_COUNT=<file>` writes the number of requests so far to a file. Only in builds with the feature `fault-injection`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,9 +13,9 @@ use crate::error::Error;
 
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
-/// Counts one modifying request; the error it is to fail with, if it is its turn.
+/// Counts one modifying request. Returns the error that it has to fail with, if any.
 ///
-/// Other crates count theirs with it, too, so that there is one numbering.
+/// Other crates count their requests with it too, so that there is one numbering.
 #[must_use]
 pub fn strike(what: &str) -> Option<Error> {
     let number = COUNT.fetch_add(1, Ordering::Relaxed) + 1;

@@ -1,13 +1,12 @@
-//! rtnetlink: links, addresses, routes, rules, neighbours and traffic control of the
-//! Linux kernel, in few messages.
+//! rtnetlink client: links, addresses, routes, rules, neighbours and traffic control.
 //!
-//! A [`Handle`] is a socket in one network namespace. Reading is done by its
-//! methods; changes are [`Request`]s, built without a socket and handed to
-//! [`Handle::request`] or, several in one system call, [`Handle::batch`].
+//! A [`Handle`] is a socket in one network namespace. Its methods read; changes are
+//! [`Request`]s, which are built without a socket and sent by [`Handle::request`] or,
+//! several in one system call, by [`Handle::batch`].
 //!
-//! Replies are read attribute by attribute, and only the attributes that a
-//! caller can ask for. See `rtnetlink(7)` and the kernel's headers
-//! (`linux/rtnetlink.h`, `if_link.h`, `if_addr.h`), whose names are used.
+//! Replies are decoded attribute by attribute, and only the attributes that callers
+//! use. Names are those of `rtnetlink(7)` and the kernel's headers
+//! (`linux/rtnetlink.h`, `if_link.h`, `if_addr.h`).
 #![cfg(target_os = "linux")]
 
 mod address;
@@ -33,7 +32,7 @@ pub use address::{
     Address, AddressSpec, Broadcast, Family, IFA_F_MANAGETEMPADDR, IFA_F_NOPREFIXROUTE, Scope,
 };
 pub use error::Error;
-pub use events::{AddressEvents, LinkEvents, Waited};
+pub use events::{AddressEvents, LinkEvents, WaitOutcome};
 pub use handle::Handle;
 pub use link::*;
 pub use neighbour::{NUD_PERMANENT, Neighbour};

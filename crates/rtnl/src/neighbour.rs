@@ -1,5 +1,4 @@
-//! Neighbours: which hardware address an IP address has on a link
-//! (`RTM_*NEIGH`, neighbour.h).
+//! Neighbour table entries (`RTM_*NEIGH`, neighbour.h).
 
 use std::net::IpAddr;
 
@@ -13,7 +12,7 @@ use crate::request::Request;
 use crate::wire::attr::{u16_at, u32_at};
 use crate::wire::*;
 
-/// `NUD_PERMANENT`: set by hand, never probed.
+/// `NUD_PERMANENT`: configured, never probed.
 pub const NUD_PERMANENT: u16 = 0x80;
 
 /// An entry of the neighbour table.
@@ -51,10 +50,10 @@ impl Neighbour {
 }
 
 impl<'fd> Request<'fd> {
-    /// Adds a permanent neighbour, or makes a present one so (`RTM_NEWNEIGH`,
+    /// Adds a permanent neighbour or makes an existing one permanent (`RTM_NEWNEIGH`,
     /// CREATE and REPLACE).
     ///
-    /// Errors: `ENODEV` if there is no such link.
+    /// Errors: `ENODEV` if the link does not exist.
     #[must_use]
     pub fn set_neighbour(index: u32, addr: IpAddr, mac: &[u8]) -> Request<'fd> {
         let mut body = neighbour_body(index, addr, NUD_PERMANENT);

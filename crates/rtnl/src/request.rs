@@ -1,4 +1,4 @@
-//! A change to be asked of the kernel, encoded and ready to be sent.
+//! Modifying requests, encoded and ready to be sent.
 
 use std::marker::PhantomData;
 use std::os::fd::BorrowedFd;
@@ -10,9 +10,9 @@ use crate::wire::{Builder, NLM_F_ACK, NLM_F_REQUEST, message};
 /// [links](crate::LinkSpec), [addresses](crate::AddressSpec),
 /// [routes](crate::RouteSpec), [neighbours](crate::Neighbour).
 ///
-/// Building a request never fails; what cannot be meant (a name with a zero
-/// byte in it) is reported by [`Handle::request`](crate::Handle::request) and
-/// [`Handle::batch`](crate::Handle::batch) without anything being sent.
+/// Building a request never fails; an invalid one (a name that contains a zero byte)
+/// is reported by [`Handle::request`](crate::Handle::request) and
+/// [`Handle::batch`](crate::Handle::batch), which do not send it.
 ///
 /// `'fd` keeps the namespace descriptors that the request refers to open until
 /// it was sent.
@@ -36,19 +36,19 @@ impl Request<'_> {
         }
     }
 
-    /// What the request asks for, in words: `delete link 3`.
+    /// The request in words, for example `delete link 3`.
     #[must_use]
     pub fn what(&self) -> &str {
         &self.what
     }
 
-    /// Why the request must not be sent, if so.
+    /// The reason why the request must not be sent, if any.
     pub(crate) fn problem(&self) -> Option<Error> {
         let problem = self.body.as_ref().err()?;
         Some(Error::invalid(problem.clone(), &self.what))
     }
 
-    /// Bytes the request adds to a datagram.
+    /// Length of the request in a datagram, in bytes.
     pub(crate) fn encoded_len(&self) -> usize {
         let body = self.body.as_ref().map_or(0, Vec::len);
         message::HEADER_LEN + body
@@ -62,15 +62,14 @@ impl Request<'_> {
     }
 }
 
-/// What came back for a request that the kernel carried out.
+/// The answer to a successful request.
 #[derive(Debug, Default)]
 pub struct Reply {
-    /// The link as it was right after its creation: index, MAC address and all.
+    /// The created link as the kernel echoed it.
     ///
-    /// Only for [`Request::new_link`], and only from kernels that echo what they
-    /// created (`NLM_F_ECHO`, Linux 6.2 and later). `None` from older ones: look
-    /// the link up by name. The kernel makes the echo before it attaches the
-    /// link to its master, and before it moves it to another namespace: `master`
-    /// is not set yet.
+    /// Only for [`Request::new_link`], and only from kernels that echo created links
+    /// (`NLM_F_ECHO`, Linux 6.2 and later). `None` from older ones: look the link up by
+    /// name. The kernel sends the echo before it attaches the link to its master, so
+    /// `master` is not set.
     pub link: Option<crate::Link>,
 }

@@ -1,5 +1,4 @@
-//! Policy rules: which routing table is asked for which packet (`RTM_*RULE`,
-//! `linux/fib_rules.h`).
+//! Policy routing rules (`RTM_*RULE`, `linux/fib_rules.h`).
 
 use std::net::IpAddr;
 
@@ -13,27 +12,27 @@ use crate::request::Request;
 use crate::wire::attr::u32_at;
 use crate::wire::*;
 
-/// `FR_ACT_TO_TBL`: the rule names a table.
+/// `FR_ACT_TO_TBL`: the rule looks up a table.
 const FR_ACT_TO_TBL: u8 = 1;
 
-/// A rule that names a table, to be added or deleted.
+/// A rule that looks up a table, to be added or deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleSpec {
     /// Family of the packets.
     pub family: Family,
-    /// Network that packets come from, and its prefix length in bits; `None` is any.
+    /// Source network and its prefix length in bits; `None` is any.
     pub src: Option<(IpAddr, u8)>,
-    /// Network that packets go to, and its prefix length in bits; `None` is any.
+    /// Destination network and its prefix length in bits; `None` is any.
     pub dst: Option<(IpAddr, u8)>,
-    /// The table asked. Any 32-bit number but 0.
+    /// The table to look up. Any 32-bit number but 0.
     pub table: u32,
-    /// The lower, the sooner. `None` is one less than the lowest but 0 when adding, and
-    /// any when deleting.
+    /// Priority; rules are evaluated in ascending order. `None` means one less than the
+    /// second lowest when adding and any when deleting.
     pub priority: Option<u32>,
 }
 
 impl RuleSpec {
-    /// Packets from one address ask `table`; all else is left open.
+    /// `from <address> lookup <table>`.
     #[must_use]
     pub fn from_address(address: IpAddr, table: u32) -> RuleSpec {
         RuleSpec {
@@ -51,7 +50,7 @@ impl RuleSpec {
             family: self.family.header(),
             src_len: len(self.src),
             dst_len: len(self.dst),
-            // Tables that do not fit are named by the attribute alone.
+            // A table number above 255 is in the attribute only.
             table: u8::try_from(self.table).unwrap_or(0),
             action: RuleAction::ToTable,
             ..RuleHeader::default()
@@ -87,9 +86,9 @@ fn whole(address: IpAddr) -> u8 {
 pub struct RuleFilter {
     /// Family; `None` lists IPv4, then IPv6.
     pub family: Option<Family>,
-    /// Network that packets come from, and its prefix length in bits.
+    /// Source network and its prefix length in bits.
     pub src: Option<(IpAddr, u8)>,
-    /// The table asked.
+    /// The table to look up.
     pub table: Option<u32>,
     /// The priority.
     pub priority: Option<u32>,
@@ -110,24 +109,24 @@ impl RuleFilter {
 pub struct Rule {
     /// Family of the packets.
     pub family: Family,
-    /// Network that packets come from, and its prefix length in bits; `None` is any.
+    /// Source network and its prefix length in bits; `None` is any.
     pub src: Option<(IpAddr, u8)>,
-    /// Network that packets go to, and its prefix length in bits; `None` is any.
+    /// Destination network and its prefix length in bits; `None` is any.
     pub dst: Option<(IpAddr, u8)>,
-    /// The table asked; `None` if the rule does something else.
+    /// The table to look up; `None` for a rule with another action.
     pub table: Option<u32>,
-    /// The lower, the sooner; 0 if not told.
+    /// Priority; rules are evaluated in ascending order.
     pub priority: u32,
-    /// Who made the rule, `RTPROT_*`; 0 if that was not said.
+    /// Origin of the rule, `RTPROT_*`; 0 if unspecified.
     pub protocol: u8,
-    /// Whether the rule looks at anything else than the two networks: marks, links,
-    /// ports, users; or is inverted.
+    /// Whether the rule has other selectors than the two networks, such as marks, links,
+    /// ports or users, or is inverted.
     pub selects_more: bool,
 }
 
 impl Rule {
-    /// The request that adds or deletes a rule like this one. `None` if it does
-    /// something else than ask a table, or looks at more than the two networks.
+    /// The specification that adds or deletes this rule. `None` if the rule has another
+    /// action than a table lookup or other selectors than the two networks.
     #[must_use]
     pub fn spec(&self) -> Option<RuleSpec> {
         let table = self.table.filter(|_| !self.selects_more)?;
@@ -152,7 +151,7 @@ impl Rule {
             table: None,
             priority: 0,
             protocol: 0,
-            // The state of a rule is in the same bits as `FIB_RULE_INVERT`.
+            // The flags also contain the state of the rule.
             selects_more: tos != 0 || u32_at(header, 8)? & 2 != 0,
         };
         for attribute in Attributes::after(body, FIB_RULE_HDR_LEN) {
@@ -162,12 +161,12 @@ impl Rule {
                 FRA_PRIORITY => rule.priority = attribute.u32().unwrap_or(0),
                 FRA_TABLE => table = attribute.u32().unwrap_or(table),
                 FRA_PROTOCOL => rule.protocol = attribute.u8().unwrap_or(0),
-                // Told of every rule: -1 is not set.
+                // Reported for every rule; -1 means unset.
                 FRA_SUPPRESS_PREFIXLEN | FRA_SUPPRESS_IFGROUP => {
                     rule.selects_more |= attribute.u32() != Some(u32::MAX);
                 }
                 FRA_GOTO | FRA_FLOW | FRA_PAD => {}
-                // A mask of no mark says nothing.
+                // A mark of 0 with mask 0 matches everything.
                 FRA_FWMARK | FRA_FWMASK => rule.selects_more |= attribute.u32() != Some(0),
                 _ => rule.selects_more = true,
             }
@@ -180,18 +179,18 @@ impl Rule {
 impl<'fd> Request<'fd> {
     /// Adds a rule (`RTM_NEWRULE`, CREATE and EXCL).
     ///
-    /// Errors: `EEXIST` if there is one like it of the same priority. Without one, the
-    /// kernel picks a free priority, and so never refuses.
+    /// Errors: `EEXIST` if the same rule exists with the same priority. Without a
+    /// priority the kernel picks a free one, so this never happens.
     #[must_use]
     pub fn add_rule(spec: &RuleSpec) -> Request<'fd> {
         let (flags, what) = (NLM_F_CREATE | NLM_F_EXCL, spec.describe("add"));
         Request::new(RTM_NEWRULE, flags, spec.encode(), what)
     }
 
-    /// Deletes the first rule that matches what `spec` says (`RTM_DELRULE`), even one
-    /// that looks at more than that.
+    /// Deletes the first rule that matches `spec` (`RTM_DELRULE`), even one that has
+    /// further selectors.
     ///
-    /// Errors: `ENOENT` if none does.
+    /// Errors: `ENOENT` if no rule matches.
     #[must_use]
     pub fn del_rule(spec: &RuleSpec) -> Request<'fd> {
         Request::new(RTM_DELRULE, 0, spec.encode(), spec.describe("delete"))
@@ -199,8 +198,8 @@ impl<'fd> Request<'fd> {
 }
 
 impl Handle {
-    /// The rules that `filter` names, in the order in which they are asked. A family
-    /// that the kernel lacks has none.
+    /// The rules that match `filter`, in order of evaluation. Empty for a family that
+    /// the kernel lacks.
     ///
     /// # Errors
     /// As [`Handle::addresses`].
@@ -212,7 +211,7 @@ impl Handle {
             if !of_src || filter.family.is_some_and(|wanted| wanted != family) {
                 continue;
             }
-            // The kernel takes nothing but the family.
+            // A dump can be filtered by family only.
             let body = Builder::new(&RuleHeader {
                 family: family.header(),
                 ..RuleHeader::default()

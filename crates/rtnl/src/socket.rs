@@ -1,4 +1,4 @@
-//! The netlink socket: options, whole datagrams, deadlines.
+//! Netlink sockets: options, datagrams, deadlines.
 
 use std::cell::RefCell;
 use std::io;
@@ -13,19 +13,19 @@ use nix::sys::time::TimeVal;
 
 use crate::error::Error;
 
-/// How long the kernel may take for one answer. It answers at once, except
-/// while another process holds the network configuration lock.
+/// Timeout of an answer. The kernel answers immediately, except while another process
+/// holds the RTNL lock.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The kernel sizes the datagrams of a dump by the largest buffer it saw, up
-/// to this much.
+/// Size of the receive buffer. The kernel sizes the datagrams of a dump by the largest
+/// receive buffer it has seen, up to this (`netlink_recvmsg`).
 const BUFFER_LEN: usize = 32 * 1024;
 
-/// What every socket's buffers hold, in bytes: half of the kernel's default,
-/// which counts its own overhead, too.
+/// Payload that fits the buffers of a socket by default, in bytes: half of the
+/// kernel's default size, which includes its overhead.
 const USUAL_BUFFER: usize = 64 * 1024;
 
-/// More messages than a receive buffer of usual size holds.
+/// More messages than a receive buffer of default size holds.
 const MAX_DRAINED: u32 = 100_000;
 
 pub(crate) struct Socket {
@@ -39,16 +39,15 @@ impl Socket {
     pub(crate) fn open(protocol: isize) -> Result<Socket, Error> {
         const WHAT: &str = "open a netlink socket";
         let socket = RawSocket::new(protocol).map_err(failed("socket", WHAT))?;
-        // Connecting to port 0 binds the socket and shuts out other processes.
+        // Connecting to port 0 binds the socket and rejects messages of other processes.
         socket
             .connect(&SocketAddr::new(0, 0))
             .map_err(failed("connect", WHAT))?;
-        // Each of these only adds checks or texts: an old kernel that lacks one
-        // is served all the same.
+        // Optional: these only add checks and error texts, and old kernels lack some.
         let _ = socket.set_ext_ack(true);
         let _ = socket.set_cap_ack(true);
         let _ = socket.set_netlink_get_strict_chk(true);
-        // ANSWER_TIMEOUT is a small constant; the cast cannot lose anything.
+        // ANSWER_TIMEOUT is a small constant; the cast is lossless.
         let timeout = TimeVal::new(ANSWER_TIMEOUT.as_secs().cast_signed() as _, 0);
         setsockopt(&socket, sockopt::ReceiveTimeout, &timeout)
             .map_err(|errno| Error::socket(errno as i32, "setsockopt", WHAT))?;
@@ -65,19 +64,19 @@ impl Socket {
             .map_err(failed("subscribe", "subscribe to events"))
     }
 
-    /// The kernel refuses a datagram that its send buffer does not hold
-    /// (`EMSGSIZE`), so a failure shows there.
+    /// Makes the send buffer hold a datagram of `bytes`. On failure, sending it fails
+    /// with `EMSGSIZE`.
     pub(crate) fn reserve_send(&self, bytes: usize) {
         if bytes <= USUAL_BUFFER {
             return;
         }
-        // Going beyond the bound of the system takes a capability.
+        // Exceeding net.core.wmem_max takes CAP_NET_ADMIN.
         if setsockopt(&self.socket, sockopt::SndBufForce, &bytes).is_err() {
             let _ = setsockopt(&self.socket, sockopt::SndBuf, &bytes);
         }
     }
 
-    /// Best effort; what does not fit shows as `ENOBUFS`.
+    /// Makes the receive buffer hold `bytes`. Best effort; overruns show as `ENOBUFS`.
     pub(crate) fn reserve_receive(&self, bytes: usize) {
         if bytes <= USUAL_BUFFER {
             return;
@@ -97,7 +96,7 @@ impl Socket {
         }
     }
 
-    /// Receives one whole datagram, however large, and hands it to `read`.
+    /// Receives one whole datagram of any size and passes it to `read`.
     pub(crate) fn receive<T>(&self, what: &str, read: impl FnOnce(&[u8]) -> T) -> Result<T, Error> {
         let fd = self.socket.as_raw_fd();
         let mut buffer = self.buffer.borrow_mut();
@@ -111,10 +110,10 @@ impl Socket {
         Ok(read(buffer.get(..len).unwrap_or_default()))
     }
 
-    /// Throws away what has been received so far. Only an emptied socket takes
-    /// new messages again after it overran, answers included.
+    /// Discards everything received so far. After an overrun, a socket accepts new
+    /// messages, including answers, only once it is empty.
     pub(crate) fn drain(&self, what: &str) -> Result<(), Error> {
-        // Bounded, should messages come in faster than they can be thrown away.
+        // Bounded, in case messages arrive faster than they are discarded.
         for _ in 0..MAX_DRAINED {
             if !self.wait(Instant::now(), what)? {
                 return Ok(());
@@ -127,11 +126,11 @@ impl Socket {
         Ok(())
     }
 
-    /// Waits until a datagram is there; false if `deadline` passed first.
+    /// Waits for a datagram; `false` if `deadline` passes first.
     pub(crate) fn wait(&self, deadline: Instant, what: &str) -> Result<bool, Error> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            // Rounded up, lest the last millisecond be spent in a busy loop.
+            // Rounded up to avoid a busy loop in the last millisecond.
             let millis = left.as_micros().div_ceil(1000);
             let timeout = PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX);
             let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];

@@ -1,4 +1,4 @@
-//! Bridges, their options and ports, witnessed by `ip -j` and `bridge -j`.
+//! Bridges, their options and ports, compared with `ip -j` and `bridge -j`.
 #![allow(clippy::unwrap_used)]
 
 use rtnl::*;
@@ -94,9 +94,9 @@ fn bridge_ports_take_options() {
     });
 }
 
-/// A port option is understood in the very batch that makes the link a port.
+/// Port options can be set in the batch that attaches the link to the bridge.
 #[test]
-fn joining_and_port_options_go_in_one_batch() {
+fn joining_and_port_options_in_one_batch() {
     in_namespace(|| {
         let handle = Handle::open().unwrap();
         run("ip link add br0 type bridge");

@@ -31,7 +31,7 @@ fn a_link_that_is_up_already_is_not_waited_for() {
         run("ip link set v1 up");
         run("ip link set v1 down");
         let waited = events.wait(index, Instant::now(), up).unwrap();
-        let Waited::TimedOut(link) = waited else {
+        let WaitOutcome::TimedOut(link) = waited else {
             panic!()
         };
         assert_eq!(link.operstate, OperState::LowerLayerDown);
@@ -85,9 +85,9 @@ fn a_link_that_goes_away_ends_the_wait() {
     });
 }
 
-/// Leaving a bridge is told with a deletion of family bridge; the link lives.
+/// A link that leaves a bridge is reported as deleted in the family bridge.
 #[test]
-fn leaving_a_bridge_is_not_going_away() {
+fn leaving_a_bridge_does_not_end_the_wait() {
     in_namespace(|| {
         run("ip link add br0 type bridge");
         run("ip link add v0 master br0 type veth peer name v1");
@@ -106,7 +106,7 @@ fn leaving_a_bridge_is_not_going_away() {
 }
 
 #[test]
-fn more_events_than_the_socket_holds_lose_nothing() {
+fn a_wait_survives_lost_events() {
     in_namespace(|| {
         run("ip link add v0 type veth peer name v1");
         let handle = Handle::open().unwrap();
@@ -145,7 +145,7 @@ fn duplicate_address_detection_is_waited_for() {
         let waited = events
             .wait(&handle, index, Instant::now(), settled)
             .unwrap();
-        let Waited::TimedOut(list) = waited else {
+        let WaitOutcome::TimedOut(list) = waited else {
             panic!()
         };
         assert!(ours(&list).unwrap().is_tentative());
@@ -177,11 +177,10 @@ fn a_duplicate_address_is_noticed() {
     });
 }
 
-/// Whatever happens meanwhile, a list holds every address that was there all
-/// along. Unchecked, the kernel's would not: it resumes at the n-th address,
-/// which is another one when one before it is gone.
+/// A list contains every address that existed during the whole dump. The kernel's dump
+/// alone does not: it resumes at the n-th address, which is another one after a deletion.
 #[test]
-fn dumps_are_never_partial() {
+fn dumps_are_consistent() {
     in_namespace(|| {
         let handle = Handle::open().unwrap();
         let lo = handle.link_by_name("lo").unwrap().index;

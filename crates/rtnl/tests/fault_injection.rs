@@ -1,4 +1,4 @@
-//! The n-th change fails without being sent.
+//! Fault injection makes the n-th request fail without sending it.
 #![cfg(feature = "fault-injection")]
 #![allow(clippy::unwrap_used)]
 
@@ -11,7 +11,7 @@ use testkit::namespace::in_namespace;
 
 const NAME: &str = "the_chosen_request_fails_and_the_others_do_not";
 
-/// The counter is the process's, so the test runs itself again in one of its own.
+/// The counter is global to the process, so the test runs itself in a process of its own.
 #[test]
 fn the_chosen_request_fails_and_the_others_do_not() {
     if let Some(count) = std::env::var_os("RTNL_COUNT") {

@@ -1,5 +1,5 @@
-//! Kinds of links and options that many kernels are built without: dummy,
-//! vlan, ipvlan, vrf, bridge VLAN filtering.
+//! Kinds of links and options that many kernels lack: dummy, vlan, ipvlan, vrf, bridge
+//! VLAN filtering.
 #![allow(clippy::unwrap_used)]
 
 use rtnl::*;
@@ -155,8 +155,8 @@ fn vrf() {
     });
 }
 
-/// The VLANs of a port as `bridge vlan` tells, ranges written out.
-fn witnessed(port: &str) -> Vec<(u64, bool, bool)> {
+/// The VLANs of a port as `bridge vlan` prints them, ranges expanded.
+fn vlans_by_iproute2(port: &str) -> Vec<(u64, bool, bool)> {
     let list = json(&format!("bridge -j vlan show dev {port}"));
     let Some(port) = list.first() else {
         return Vec::new();
@@ -221,7 +221,7 @@ fn vlans_of_bridge_ports() {
             result.unwrap();
         }
         let vlans = listed(&handle, port);
-        assert_eq!(vlans, witnessed("a0"));
+        assert_eq!(vlans, vlans_by_iproute2("a0"));
         assert_eq!(vlans.len(), 202);
         assert_eq!(
             vlans[..3],
@@ -235,7 +235,7 @@ fn vlans_of_bridge_ports() {
             .request(Request::add_bridge_vlans(other, &all))
             .unwrap();
         assert_eq!(listed(&handle, other).len(), 4094);
-        assert_eq!(listed(&handle, other), witnessed("b0"));
+        assert_eq!(listed(&handle, other), vlans_by_iproute2("b0"));
         handle
             .request(Request::del_bridge_vlans(other, &all))
             .unwrap();
@@ -246,7 +246,7 @@ fn vlans_of_bridge_ports() {
             listed(&handle, bridge.index),
             [(1, true, true), (7, false, false)]
         );
-        assert_eq!(listed(&handle, bridge.index), witnessed("br0"));
+        assert_eq!(listed(&handle, bridge.index), vlans_by_iproute2("br0"));
 
         let bad = Request::add_bridge_vlans(port, &[BridgeVlan::tagged(4095)]);
         assert!(handle.request(bad).is_err());
@@ -269,6 +269,6 @@ fn a_bridge_without_default_vlan() {
         run("ip link add a0 master br0 type veth peer name a1");
         let port = handle.link_by_name("a0").unwrap().index;
         assert_eq!(listed(&handle, port), []);
-        assert_eq!(witnessed("a0"), []);
+        assert_eq!(vlans_by_iproute2("a0"), []);
     });
 }

@@ -1,4 +1,4 @@
-//! Addresses, routes and neighbours, witnessed by `ip -j`.
+//! Addresses, routes and neighbours, compared with `ip -j`.
 #![allow(clippy::unwrap_used)]
 
 use std::net::IpAddr;
@@ -30,7 +30,7 @@ fn ip_addresses(link: &str) -> Vec<serde_json::Value> {
 }
 
 #[test]
-fn addresses_come_and_go() {
+fn addresses_are_added_and_deleted() {
     in_namespace(|| {
         let handle = Handle::open().unwrap();
         let index = pair(&handle);
@@ -72,12 +72,12 @@ fn addresses_come_and_go() {
             .iter()
             .map(|a| format!("{}/{}", a.addr, a.prefix))
             .collect();
-        let witnessed: Vec<String> = seen
+        let vlans_by_iproute2: Vec<String> = seen
             .iter()
             .filter(|a| a["family"] == "inet")
             .map(|a| format!("{}/{}", a["local"].as_str().unwrap(), a["prefixlen"]))
             .collect();
-        assert_eq!(listed, witnessed);
+        assert_eq!(listed, vlans_by_iproute2);
         let v4_of = |addr: &str| v4.iter().find(|a| a.addr == ip(addr)).unwrap();
         assert_eq!(v4_of("10.1.2.3").broadcast, Some(ip("10.1.2.255")));
         assert_eq!(v4_of("10.1.2.3").label, "v0");
@@ -138,7 +138,7 @@ fn addresses_come_and_go() {
 }
 
 #[test]
-fn routes_come_and_go() {
+fn routes_are_added_and_deleted() {
     in_namespace(|| {
         let handle = Handle::open().unwrap();
         let index = pair(&handle);
@@ -367,7 +367,7 @@ fn route_filters_agree_with_ip() {
 }
 
 #[test]
-fn neighbours_come_and_go() {
+fn neighbours_are_added() {
     in_namespace(|| {
         let handle = Handle::open().unwrap();
         let index = pair(&handle);

@@ -1,4 +1,4 @@
-//! Links, witnessed by `ip -j` and `bridge -j`.
+//! Links, compared with `ip -j` and `bridge -j`.
 #![allow(clippy::unwrap_used)]
 
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ fn bridge(name: &str) -> LinkSpec<'static> {
 }
 
 #[test]
-fn one_request_makes_a_whole_veth_pair() {
+fn one_request_creates_a_veth_pair() {
     in_namespace(|| {
         let container = Namespace::default();
         let handle = Handle::open().unwrap();
@@ -104,9 +104,9 @@ fn one_request_makes_a_whole_veth_pair() {
     });
 }
 
-/// What the documentation of `Reply::link` says of this kernel.
+/// The kernel versions of the documentation of `Reply::link`.
 #[test]
-fn new_links_are_echoed_by_kernels_that_can() {
+fn new_links_are_echoed_since_linux_6_2() {
     let release = run("uname -r");
     let mut numbers = release.split(['.', '-']).map(|n| n.parse().unwrap_or(0));
     let version: (u32, u32) = (numbers.next().unwrap(), numbers.next().unwrap());
@@ -124,7 +124,7 @@ fn new_links_are_echoed_by_kernels_that_can() {
 }
 
 #[test]
-fn names_in_use_and_missing_links_are_told_apart() {
+fn names_in_use_and_missing_links_are_distinct_errors() {
     in_namespace(|| {
         let handle = Handle::open().unwrap();
         handle.request(Request::new_link(&bridge("br0"))).unwrap();
@@ -159,7 +159,7 @@ fn names_in_use_and_missing_links_are_told_apart() {
 }
 
 #[test]
-fn errors_carry_the_words_of_the_kernel() {
+fn errors_contain_the_extended_acknowledgement() {
     in_namespace(|| {
         let handle = Handle::open().unwrap();
         run("ip link add br0 type bridge");
@@ -236,7 +236,7 @@ fn a_batch_gives_each_request_its_own_result() {
 }
 
 #[test]
-fn every_change_to_a_link_arrives() {
+fn all_link_changes_are_applied() {
     in_namespace(|| {
         let handle = Handle::open().unwrap();
         run("ip link add v0 type veth peer name v1");
@@ -295,7 +295,7 @@ fn every_change_to_a_link_arrives() {
 }
 
 #[test]
-fn further_names_find_a_link() {
+fn alternative_names_find_a_link() {
     in_namespace(|| {
         let handle = Handle::open().unwrap();
         run("ip link add br0 type bridge");
@@ -333,7 +333,7 @@ fn a_link_moves_and_is_renamed_at_once() {
 }
 
 #[test]
-fn macvlan_is_born_in_another_namespace() {
+fn macvlan_is_created_in_another_namespace() {
     in_namespace(|| {
         let container = Namespace::default();
         let handle = Handle::open().unwrap();
@@ -376,7 +376,7 @@ fn macvlan_is_born_in_another_namespace() {
     });
 }
 
-/// Why macvlan and its like are born under a passing name.
+/// The reason why macvlan and similar links are created with a temporary name.
 #[test]
 fn a_name_taken_here_is_an_obstacle_there_on_older_kernels() {
     in_namespace(|| {
@@ -414,9 +414,9 @@ fn ifb_needs_no_options() {
     });
 }
 
-/// A failure after the creation leaves no link behind.
+/// A failure after the creation leaves no link.
 #[test]
-fn a_link_that_cannot_join_its_master_is_not_made() {
+fn a_link_that_cannot_join_its_master_is_not_created() {
     in_namespace(|| {
         let container = Namespace::default();
         let handle = Handle::open().unwrap();
@@ -449,7 +449,7 @@ fn a_link_that_cannot_join_its_master_is_not_made() {
     });
 }
 
-/// The kernel is asked in the namespace where the socket was opened.
+/// Requests are executed in the namespace in which the socket was opened.
 #[test]
 fn a_handle_stays_in_its_namespace() {
     in_namespace(|| {
@@ -466,7 +466,7 @@ fn a_handle_stays_in_its_namespace() {
     });
 }
 
-/// A chosen peer name that exists fails as a whole, wherever it exists.
+/// A peer name in use fails the whole request.
 #[test]
 fn a_taken_peer_name_is_an_error() {
     in_namespace(|| {

@@ -1,4 +1,4 @@
-//! Policy rules, and routes that are moved between tables, witnessed by `ip -j`.
+//! Policy rules, and routes moved between tables, compared with `ip -j`.
 #![allow(clippy::unwrap_used)]
 
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ fn ip(text: &str) -> IpAddr {
 }
 
 #[test]
-fn rules_come_and_go() {
+fn rules_are_added_and_deleted() {
     in_namespace(|| {
         let handle = Handle::open().unwrap();
         let fresh = handle.rules(&RuleFilter::default()).unwrap();
@@ -85,9 +85,9 @@ fn rules_come_and_go() {
     });
 }
 
-/// What is said of a rule is all there is to it, or it is known that there is more.
+/// Rules with selectors that `Rule` does not decode are marked so.
 #[test]
-fn rules_that_look_at_more() {
+fn rules_with_other_selectors() {
     in_namespace(|| {
         let handle = Handle::open().unwrap();
         for (rule, plain) in [
@@ -133,7 +133,7 @@ fn routes(table: &str) -> Vec<String> {
 }
 
 #[test]
-fn routes_move_with_everything() {
+fn raw_routes_keep_all_attributes() {
     in_namespace(|| {
         let handle = Handle::open().unwrap();
         for command in [
@@ -219,9 +219,9 @@ fn routes_move_with_everything() {
     });
 }
 
-/// Two default routes: the one that was in front is in front again.
+/// Of two default routes, the first one is the first again.
 #[test]
-fn in_front_or_behind() {
+fn ipv4_routes_are_inserted_before_or_after() {
     in_namespace(|| {
         let handle = Handle::open().unwrap();
         for command in [

@@ -1,4 +1,4 @@
-//! Traffic control, witnessed by `tc`.
+//! Traffic control, compared with `tc`.
 #![allow(clippy::unwrap_used)]
 
 use rtnl::*;
@@ -79,7 +79,7 @@ fn a_rate_above_34_gigabit() {
 }
 
 #[test]
-fn what_is_not_there() {
+fn missing_objects_are_reported_as_missing() {
     in_namespace(|| {
         let handle = Handle::open().unwrap();
         let index = veth(&handle);
@@ -108,7 +108,7 @@ fn what_is_not_there() {
 }
 
 #[test]
-fn a_redirection_of_what_arrives() {
+fn received_packets_are_redirected() {
     in_namespace(|| {
         let handle = Handle::open().unwrap();
         let index = veth(&handle);
@@ -158,7 +158,7 @@ fn a_redirection_of_what_arrives() {
 }
 
 #[test]
-fn a_tree_of_classes() {
+fn htb_classes_and_filters() {
     in_namespace(|| {
         let handle = Handle::open().unwrap();
         let index = veth(&handle);
@@ -281,9 +281,9 @@ fn a_tree_of_classes() {
     });
 }
 
-/// Kernels differ in which of these they have; the answer is one of two.
+/// Not every kernel has these qdiscs.
 #[test]
-fn fair_queues_where_there_are_some() {
+fn fair_queues() {
     in_namespace(|| {
         let handle = Handle::open().unwrap();
         let index = veth(&handle);

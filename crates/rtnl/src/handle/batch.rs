@@ -1,4 +1,4 @@
-//! Several changes in one system call.
+//! Several requests in one datagram.
 
 use super::Handle;
 use crate::error::Error;
@@ -6,16 +6,16 @@ use crate::link::Link;
 use crate::request::{Reply, Request};
 use crate::wire::{Messages, RTM_NEWLINK};
 
-/// Most messages in one datagram. Each may be answered by an acknowledgement
-/// and an echo, which must all fit the socket's receive buffer (208 KiB unless
-/// changed) since nobody reads it until the kernel is through.
+/// Maximum number of requests per datagram. The acknowledgement and the echo of each
+/// must fit the socket's receive buffer (208 KiB by default), which is read only after
+/// the kernel has processed the datagram.
 const MAX_MESSAGES: usize = 32;
 
-/// Most bytes in one datagram, unless a single message is larger; half the
-/// send buffer at its smallest usual setting.
+/// Maximum size of a datagram in bytes, unless a single request is larger; half the
+/// default send buffer.
 const MAX_BYTES: usize = 64 * 1024;
 
-/// A request on its way: where its result goes, and what an echo said.
+/// A request that is not answered yet, and the link of its echo.
 struct Pending {
     sequence: u32,
     position: usize,
@@ -25,16 +25,15 @@ struct Pending {
 type Results = Vec<Option<Result<Reply, Error>>>;
 
 impl Handle {
-    /// Asks for several changes, in as few system calls as possible, and
-    /// returns one result for each, in their order.
+    /// Sends several requests in as few system calls as possible. Returns one result
+    /// for each, in order.
     ///
-    /// The kernel goes through them in order and **carries on after one that
-    /// it refuses**: a batch is neither a transaction nor does it stop at an
-    /// error. Batch only what may be done though something before it failed,
-    /// or what fails harmlessly then, and look at every result.
+    /// The kernel processes them in order and **continues after an error**: a batch is
+    /// not a transaction. Batch only requests that are harmless if an earlier one
+    /// failed, and check every result.
     ///
-    /// After a socket error or timeout, requests without an answer get that
-    /// error; they may have been carried out or not.
+    /// After a socket error or timeout, unanswered requests get that error; the kernel
+    /// may have executed them.
     pub fn batch(&self, requests: Vec<Request<'_>>) -> Vec<Result<Reply, Error>> {
         let mut results: Results = Vec::new();
         results.resize_with(requests.len(), || None);
@@ -100,8 +99,7 @@ impl Handle {
     }
 }
 
-/// Answers to nothing that is pending are left over from a request that timed
-/// out; they are passed over.
+/// Answers without a pending request belong to one that timed out; they are ignored.
 fn read_answers(
     datagram: &[u8],
     pending: &mut Vec<Pending>,
@@ -128,7 +126,7 @@ fn read_answers(
     }
 }
 
-/// Why a request is not sent at all.
+/// The error of a request that is not sent at all.
 fn refusal(request: &Request<'_>) -> Option<Error> {
     #[cfg(feature = "fault-injection")]
     if let Some(error) = crate::fault::strike(request.what()) {

@@ -1,4 +1,4 @@
-//! The conversation with the kernel: who asked what, and which answer is whose.
+//! The rtnetlink handle: sends requests and assigns the answers.
 
 mod batch;
 
@@ -12,37 +12,36 @@ use crate::request::{Reply, Request};
 
 /// A netlink socket.
 ///
-/// It belongs to the network namespace that was the calling thread's when it
-/// was opened, and stays with it wherever the thread goes afterwards. One
-/// handle a namespace is enough for a program.
+/// It belongs to the network namespace in which the calling thread opened it, even if
+/// the thread changes its namespace. One handle per namespace is enough.
 ///
-/// An answer is waited for 60 seconds at most. The kernel does the work while
-/// the request is being sent, though, and that cannot be given a deadline: while
-/// another process holds the lock of the network configuration, a request hangs.
+/// Answers time out after 60 seconds. However, the kernel does the work inside
+/// `send(2)`, which has no deadline: a request blocks while another process holds the
+/// RTNL lock.
 pub struct Handle {
     connection: Connection,
 }
 
 impl Handle {
-    /// Opens a socket in the present network namespace of the calling thread.
+    /// Opens a socket in the calling thread's network namespace.
     ///
     /// # Errors
-    /// Those of `socket(2)` and `connect(2)`.
+    /// Errors of `socket(2)` and `connect(2)`.
     pub fn open() -> Result<Handle, Error> {
         Ok(Handle {
             connection: Connection::open(NETLINK_ROUTE)?,
         })
     }
 
-    /// Asks for one change and waits until it was made.
+    /// Sends one request and waits for its acknowledgement.
     ///
     /// # Errors
-    /// The kernel's refusal; see the constructor of the request for which ones
-    /// to expect. After a timeout the change may have been made or not.
+    /// The kernel's error; the constructor of the request lists the ones to expect.
+    /// After a timeout the kernel may have executed the request.
     pub fn request(&self, request: Request<'_>) -> Result<Reply, Error> {
         let what = request.what().to_owned();
         let reply = self.batch(vec![request]).pop();
-        // A batch gives one result a request.
+        // A batch returns one result per request.
         reply.unwrap_or_else(|| Err(Error::malformed("no result", &what)))
     }
 

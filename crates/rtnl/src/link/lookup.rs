@@ -1,4 +1,4 @@
-//! Finding links: one by name or index, some by master or kind, all.
+//! Link lookup by name, index, master or kind.
 
 use super::Link;
 use super::common::{header, name_attribute};
@@ -8,8 +8,8 @@ use crate::handle::Handle;
 use crate::wire::*;
 
 impl Handle {
-    /// The link with the name `name`. A name of more than 15 bytes is looked
-    /// for among the further names (`altname`) of links.
+    /// The link named `name`. A name of more than 15 bytes is looked up among the
+    /// alternative names (`altname`) of links.
     ///
     /// # Errors
     /// `Link not found` if there is none, see [`Error::is_not_found`].
@@ -39,7 +39,7 @@ impl Handle {
         match found {
             Ok(Some(link)) => Ok(link),
             Ok(None) => Err(Error::malformed("no link in it", what)),
-            // Linux before 5.5 knows no further names and finds the request empty.
+            // Linux before 5.5 has no alternative names and reads the request as empty.
             Err(error) if matches!(error.errno(), Some(errno::ENODEV | errno::EINVAL)) => {
                 Err(Error::link_not_found(what))
             }
@@ -47,8 +47,7 @@ impl Handle {
         }
     }
 
-    /// All links of the namespace. Not for hot paths: a busy node has
-    /// thousands.
+    /// All links of the namespace. Not for hot paths: a busy node has thousands.
     ///
     /// # Errors
     /// As [`Handle::addresses`].
@@ -104,8 +103,8 @@ impl Handle {
     }
 }
 
-/// Asks for one link, or for links, without their statistics, which are half
-/// of what the kernel would send.
+/// A request for one link, or for all, without statistics, which are half of the
+/// kernel's answer.
 pub(crate) fn get_body(index: u32) -> Builder {
     let mut body = Builder::new(&header(index));
     body.u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);

@@ -1,4 +1,4 @@
-//! Links (network interfaces) as the kernel tells about them.
+//! Links (network interfaces) as the kernel reports them.
 
 pub(crate) mod common;
 pub(crate) mod kinds;
@@ -19,19 +19,19 @@ use crate::wire::*;
 pub const IFF_UP: u32 = 0x1;
 /// `IFF_LOOPBACK`: the loopback link (if.h).
 pub const IFF_LOOPBACK: u32 = 0x8;
-/// `IFF_PROMISC`: promiscuous mode was asked for by an administrator (if.h).
+/// `IFF_PROMISC`: promiscuous mode was enabled by an administrator (if.h).
 pub const IFF_PROMISC: u32 = 0x100;
-/// `IFF_ALLMULTI`: all multicast is received (if.h).
+/// `IFF_ALLMULTI`: all multicast frames are received (if.h).
 pub const IFF_ALLMULTI: u32 = 0x200;
 
-/// A link as the kernel told about it; a snapshot.
+/// A link as the kernel reported it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Link {
     /// Index, unique in its network namespace and never 0.
     pub index: u32,
     /// Name.
     pub name: String,
-    /// Further names (`ip link property add altname`).
+    /// Alternative names (`ip link property add altname`).
     pub alt_names: Vec<String>,
     /// `IFF_*` flags.
     pub flags: u32,
@@ -44,23 +44,23 @@ pub struct Link {
     pub mac: Vec<u8>,
     /// Index of the bridge, VRF or bond the link belongs to.
     pub master: Option<u32>,
-    /// Index of the parent link or veth peer; it counts in the namespace
-    /// `link_netnsid` if that is set. 0 where the kernel does not tell.
+    /// Index of the parent link or veth peer, in the namespace `link_netnsid` if that
+    /// is set. 0 if the kernel does not report it.
     pub link: Option<u32>,
-    /// Identifier of the namespace that `link` lives in, if it is another one
+    /// Identifier of the namespace of `link`, if it is another one
     /// (`ip netns list-id`).
     pub link_netnsid: Option<i32>,
     /// Operational state.
     pub operstate: OperState,
     /// Kind, such as `veth` or `bridge`; `None` for hardware and loopback.
     pub kind: Option<String>,
-    /// What the kernel tells about a link of that kind.
+    /// Information specific to the kind.
     pub info: KindInfo,
     /// State as a port, if the master is a bridge.
     pub port: Option<PortInfo>,
-    /// How many times promiscuous mode was asked for, by whomever.
+    /// Number of users of promiscuous mode.
     pub promiscuity: u32,
-    /// Free text; empty if there is none.
+    /// Alias; empty if there is none.
     pub alias: String,
     /// Length of the transmit queue in packets.
     pub txqlen: u32,
@@ -68,29 +68,27 @@ pub struct Link {
     pub num_tx_queues: u32,
     /// Number of receive queues.
     pub num_rx_queues: u32,
-    /// Largest segmentation-offload packet sent, in bytes; 0 where the kernel
-    /// does not tell.
+    /// Largest segmentation-offload packet sent, in bytes; 0 if not reported.
     pub gso_max_size: u32,
-    /// Largest receive-offload packet built, in bytes; 0 where the kernel does
-    /// not tell.
+    /// Largest receive-offload packet built, in bytes; 0 if not reported.
     pub gro_max_size: u32,
 }
 
 /// Operational state of a link (RFC 2863, `IF_OPER_*`, if.h).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OperState {
-    /// The driver does not tell. The state of the loopback link.
+    /// Not reported by the driver; also the state of the loopback link.
     #[default]
     Unknown,
     /// A component is missing.
     NotPresent,
     /// Down.
     Down,
-    /// A link below is down.
+    /// A lower link is down.
     LowerLayerDown,
     /// In test mode.
     Testing,
-    /// Waiting for something outside, such as authentication.
+    /// Waiting for an external event such as authentication.
     Dormant,
     /// Ready to pass packets.
     Up,
@@ -109,7 +107,7 @@ impl OperState {
         }
     }
 
-    /// The state as words with dashes: `lower-layer-down`.
+    /// The state in kebab case, for example `lower-layer-down`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -125,8 +123,8 @@ impl OperState {
 }
 
 impl Link {
-    /// Whether the link is administratively up (`IFF_UP`); see `operstate` for
-    /// whether it can pass packets.
+    /// Whether the link is administratively up (`IFF_UP`). `operstate` tells whether
+    /// it can pass packets.
     #[must_use]
     pub fn is_up(&self) -> bool {
         self.flags & IFF_UP != 0
@@ -145,8 +143,8 @@ impl Link {
     }
 
     /// Reads the body of an `RTM_NEWLINK`: `struct ifinfomsg` and attributes.
-    /// `None` for one of another family: a bridge tells of its ports in messages
-    /// of the same type that hold little of this.
+    /// `None` for another family: a bridge reports its ports in messages of the same
+    /// type with other attributes.
     pub(crate) fn decode(body: &[u8]) -> Option<Link> {
         if body.first() != Some(&AF_UNSPEC) {
             return None;

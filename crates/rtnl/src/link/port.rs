@@ -17,14 +17,14 @@ const IFLA_BRPORT_ISOLATED: u16 = 33;
 pub struct PortInfo {
     /// Whether frames may leave by the port they came in.
     pub hairpin: bool,
-    /// Whether the port is kept from talking to other isolated ports; `None`
-    /// from kernels before 4.18.
+    /// Whether frames to other isolated ports are dropped; `None` from kernels before
+    /// 4.18.
     pub isolated: Option<bool>,
-    /// Whether addresses are learnt.
+    /// Whether source addresses are learned.
     pub learning: bool,
-    /// Whether frames for unknown addresses are sent out.
+    /// Whether frames to unknown unicast addresses are flooded to the port.
     pub unicast_flood: bool,
-    /// Whether the port is shut when it hears the spanning tree protocol.
+    /// Whether a received BPDU disables the port.
     pub bpdu_guard: bool,
 }
 
@@ -34,14 +34,14 @@ pub struct PortInfo {
 pub struct PortChange {
     /// Whether frames may leave by the port they came in.
     pub hairpin: Option<bool>,
-    /// Whether the port is kept from talking to other isolated ports; ignored
-    /// by kernels before 4.18.
+    /// Whether frames to other isolated ports are dropped; ignored by kernels before
+    /// 4.18.
     pub isolated: Option<bool>,
-    /// Whether addresses are learnt.
+    /// Whether source addresses are learned.
     pub learning: Option<bool>,
-    /// Whether frames for unknown addresses are sent out.
+    /// Whether frames to unknown unicast addresses are flooded to the port.
     pub unicast_flood: Option<bool>,
-    /// Whether the port is shut when it hears the spanning tree protocol.
+    /// Whether a received BPDU disables the port.
     pub bpdu_guard: Option<bool>,
 }
 
@@ -67,7 +67,7 @@ impl<'fd> Request<'fd> {
     /// Changes options of the bridge port `index` (`RTM_SETLINK` of family
     /// bridge, `IFLA_PROTINFO`).
     ///
-    /// Errors: `EINVAL` if the link is no bridge port.
+    /// Errors: `EINVAL` if the link is not a bridge port.
     #[must_use]
     pub fn set_bridge_port(index: u32, change: &PortChange) -> Request<'fd> {
         let mut body = bridge_body(index);

@@ -22,7 +22,7 @@ pub struct BridgeVlan {
     pub first: u16,
     /// Last VLAN ID of the range; the same as `first` for one VLAN.
     pub last: u16,
-    /// Whether untagged frames that come in belong to the VLAN; not for a range.
+    /// Whether received untagged frames belong to the VLAN (PVID); not for a range.
     pub pvid: bool,
     /// Whether frames of the VLAN leave untagged.
     pub untagged: bool,
@@ -68,7 +68,7 @@ pub struct PortVlan {
     pub index: u32,
     /// VLAN ID.
     pub id: u16,
-    /// Whether untagged frames that come in belong to the VLAN.
+    /// Whether received untagged frames belong to the VLAN (PVID).
     pub pvid: bool,
     /// Whether frames of the VLAN leave untagged.
     pub untagged: bool,
@@ -76,10 +76,9 @@ pub struct PortVlan {
 
 impl<'fd> Request<'fd> {
     /// Makes the bridge port `index` a member of `vlans` (`RTM_SETLINK` of
-    /// family bridge). Known ones get the new flags. All VLANs travel in one
-    /// message.
+    /// family bridge). Existing memberships get the new flags.
     ///
-    /// Errors: `EINVAL` if the link is no bridge port or an ID is out of range,
+    /// Errors: `EINVAL` if the link is not a bridge port or an ID is out of range,
     /// `EOPNOTSUPP` from a kernel without bridge VLAN filtering.
     #[must_use]
     pub fn add_bridge_vlans(index: u32, vlans: &[BridgeVlan]) -> Request<'fd> {
@@ -87,10 +86,9 @@ impl<'fd> Request<'fd> {
         bridge_vlans(RTM_SETLINK, index, vlans, what)
     }
 
-    /// Takes the bridge port `index` out of `vlans` (`RTM_DELLINK` of family
-    /// bridge).
+    /// Removes the bridge port `index` from `vlans` (`RTM_DELLINK` of family bridge).
     ///
-    /// Errors: as [`Request::add_bridge_vlans`]; not being a member is none.
+    /// Errors: as [`Request::add_bridge_vlans`]; VLANs of which it is not a member are ignored.
     #[must_use]
     pub fn del_bridge_vlans(index: u32, vlans: &[BridgeVlan]) -> Request<'fd> {
         let what = format!("delete VLANs of bridge port {index}");
@@ -131,8 +129,8 @@ fn vlan_info(spec: &mut Builder, flags: u16, id: u16) {
 
 impl Handle {
     /// The VLANs that the bridge port (or bridge) `index` is a member of, in
-    /// ascending order. The kernel lists the ports of all bridges of the
-    /// namespace for this.
+    /// ascending order. The kernel dumps the ports of all bridges of the namespace for
+    /// this.
     ///
     /// # Errors
     /// As [`Handle::addresses`].

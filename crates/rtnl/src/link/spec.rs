@@ -28,9 +28,9 @@ pub struct LinkSpec<'fd> {
     pub master: Option<u32>,
     /// Index of the parent link (`IFLA_LINK`) in the namespace of the socket.
     pub link: Option<u32>,
-    /// The network namespace the link is born in; `None` is that of the socket.
+    /// The network namespace to create the link in; `None` is that of the socket.
     pub netns: Option<BorrowedFd<'fd>>,
-    /// Whether to set the link up at birth.
+    /// Whether to create the link up.
     pub up: bool,
     /// Length of the transmit queue in packets.
     pub txqlen: Option<u32>,
@@ -45,7 +45,7 @@ pub struct LinkSpec<'fd> {
 }
 
 impl<'fd> LinkSpec<'fd> {
-    /// A link of the given name and kind, all else left to the kernel.
+    /// A link of the given name and kind with the kernel's defaults.
     #[must_use]
     pub fn new(name: impl Into<String>, kind: LinkKind<'fd>) -> Self {
         LinkSpec {
@@ -66,22 +66,21 @@ impl<'fd> LinkSpec<'fd> {
     }
 }
 
-/// Changes to a link, by [`Request::set_link`]; `None` leaves a thing as it is.
+/// Changes to a link, by [`Request::set_link`]; `None` leaves an attribute unchanged.
 ///
-/// One request may hold several; the kernel applies them one after the other
-/// and stops at the first it refuses, without undoing those before it
-/// (`do_setlink`).
+/// The kernel applies several changes one after the other and stops at the first that
+/// fails, without undoing those before it (`do_setlink`).
 #[derive(Clone, Debug, Default)]
 pub struct LinkChange<'fd> {
-    /// New name, at most 15 bytes. Together with `netns`, the name the link
-    /// gets in the other namespace, so that a name taken in this one is no
-    /// obstacle. Older kernels rename a link only while it is down.
+    /// New name, at most 15 bytes. Together with `netns`, the name in the other
+    /// namespace, which may be in use in this one. Older kernels rename a link only
+    /// while it is down.
     pub name: Option<String>,
     /// MTU in bytes.
     pub mtu: Option<u32>,
     /// MAC address.
     pub mac: Option<Vec<u8>>,
-    /// Index of the bridge or VRF to join; 0 leaves the present one.
+    /// Index of the bridge or VRF to join; 0 leaves the current one.
     pub master: Option<u32>,
     /// Network namespace to move to. The link loses its addresses, routes and
     /// master and arrives down.
@@ -98,18 +97,17 @@ pub struct LinkChange<'fd> {
     pub gso_max_size: Option<u32>,
     /// Largest receive-offload packet built, in bytes; Linux 5.19 and later.
     pub gro_max_size: Option<u32>,
-    /// Free text shown with the link, at most 255 bytes; empty removes it.
+    /// Alias, at most 255 bytes; empty removes it.
     pub alias: Option<String>,
 }
 
 impl<'fd> Request<'fd> {
-    /// Creates a link (`RTM_NEWLINK`, CREATE and EXCL). The kernel creates it
-    /// wholly or, on an error, not at all; only joining the master happens
-    /// after the creation, and a failure there deletes the link again.
+    /// Creates a link (`RTM_NEWLINK`, CREATE and EXCL). On an error the link does not
+    /// exist; the kernel deletes it again if it cannot join its master.
     ///
-    /// Errors: `EEXIST` for a name in use, `EOPNOTSUPP` for a kind the kernel
-    /// does not have or a master that is none, `ENODEV` for a parent that is not
-    /// there, `EINVAL` for such a master.
+    /// Errors: `EEXIST` for a name in use, `EOPNOTSUPP` for a kind the kernel lacks or a
+    /// master that cannot have ports, `ENODEV` for a missing parent, `EINVAL` for a
+    /// missing master.
     #[must_use]
     pub fn new_link(spec: &LinkSpec<'fd>) -> Request<'fd> {
         let mut header = header(0);
@@ -132,8 +130,8 @@ impl<'fd> Request<'fd> {
         spec.kind.encode(&mut body);
         let what = format!("create {} link {:?}", spec.kind.name(), spec.name);
         let mut flags = NLM_F_CREATE | NLM_F_EXCL;
-        // The kernel echoes into the namespace of the new link: in another one than
-        // the socket's, whoever has the same port number there would get it.
+        // The kernel sends the echo into the namespace of the new link: in another
+        // namespace, a socket of the same port number would get it.
         if spec.netns.is_none() {
             flags |= NLM_F_ECHO;
         }
@@ -142,7 +140,7 @@ impl<'fd> Request<'fd> {
 
     /// Changes the link with the index `index` (`RTM_SETLINK`).
     ///
-    /// Errors: `ENODEV` if it does not exist; what each change may give.
+    /// Errors: `ENODEV` if it does not exist; those of each change.
     #[must_use]
     pub fn set_link(index: u32, change: &LinkChange<'fd>) -> Request<'fd> {
         let mut header = header(index);
@@ -179,8 +177,7 @@ impl<'fd> Request<'fd> {
         Request::new(RTM_DELLINK, 0, Builder::new(&header(index)), what)
     }
 
-    /// Deletes the link with the name `name` (`RTM_DELLINK`) without a look-up
-    /// before.
+    /// Deletes the link named `name` (`RTM_DELLINK`) without a lookup.
     ///
     /// Errors: `ENODEV` if it does not exist, `EOPNOTSUPP` for hardware.
     #[must_use]

@@ -1,4 +1,4 @@
-//! Reading of whole tables.
+//! Dumps of kernel tables.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -7,21 +7,21 @@ use super::Connection;
 use crate::error::Error;
 use crate::wire::{Message, Messages, NLM_F_DUMP, NLM_F_DUMP_INTR};
 
-/// How often a dump is begun anew because the table changed under it.
+/// How many times a dump is attempted if the table changes meanwhile.
 const MAX_ATTEMPTS: u32 = 10;
 
-/// Between two attempts, so that whoever changes the table gets on.
+/// Pause between two attempts, so that the table can settle.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// A table that was read.
+/// A dumped table.
 pub struct Dumped<T> {
     /// Its entries.
     pub list: Vec<T>,
-    /// Number of datagrams with entries in them. The kernel fills each from the
-    /// table at one moment, but lets go of the table in between.
+    /// Number of datagrams with entries. The kernel fills each under its lock, which it
+    /// releases in between.
     pub parts: u32,
-    /// The table changed meanwhile: this is not the table of any one moment.
-    /// Only [`Connection::dump_once`] gives such a one.
+    /// Whether the table changed meanwhile, so that the list is inconsistent. Only
+    /// [`Connection::dump_once`] returns such a dump.
     pub interrupted: bool,
 }
 
@@ -35,24 +35,24 @@ impl<T> Default for Dumped<T> {
     }
 }
 
-/// What is known of a dump so far.
+/// Progress of a dump.
 #[derive(Default, PartialEq, Eq, Debug)]
 struct Progress {
     done: bool,
-    /// The table changed: what was read is not the table of any one moment.
+    /// Whether the table changed meanwhile.
     interrupted: bool,
     parts: u32,
     failure: Option<(i32, String)>,
 }
 
 impl Connection {
-    /// Reads a table; `read` adds what it wants of each message to the list.
+    /// Dumps a table; `read` appends the entries of each message to the list.
     ///
-    /// Never gives part of a table: if it changes while it is read
-    /// (`NLM_F_DUMP_INTR`), it is read again, ten times at most.
+    /// The list is always consistent: if the table changes during the dump
+    /// (`NLM_F_DUMP_INTR`), the dump is repeated, ten times at most.
     ///
     /// # Errors
-    /// The kernel's refusal, and those of the socket.
+    /// Errors of the kernel and of the socket.
     pub fn dump<T>(
         &self,
         kind: u16,
@@ -64,10 +64,10 @@ impl Connection {
             .map(|dumped| dumped.list)
     }
 
-    /// As [`Connection::dump`], and tells in how many parts the table came.
+    /// As [`Connection::dump`], with the number of datagrams.
     ///
     /// # Errors
-    /// The kernel's refusal, and those of the socket.
+    /// Errors of the kernel and of the socket.
     pub(crate) fn dump_parts<T>(
         &self,
         kind: u16,
@@ -87,11 +87,10 @@ impl Connection {
         Err(Error::interrupted(MAX_ATTEMPTS, what))
     }
 
-    /// As [`Connection::dump_parts`], in one attempt: what comes may be
-    /// interrupted.
+    /// As [`Connection::dump`], in one attempt, whose result may be inconsistent.
     ///
     /// # Errors
-    /// The kernel's refusal, and those of the socket.
+    /// Errors of the kernel and of the socket.
     pub fn dump_once<T>(
         &self,
         kind: u16,
@@ -102,8 +101,8 @@ impl Connection {
         let sequence = self.send(kind, NLM_F_DUMP, body, what)?;
         let mut list = Vec::new();
         let mut progress = Progress::default();
-        // The kernel takes no further dump before this one was read to its end,
-        // so an interrupted one is, too.
+        // The kernel starts no other dump on this socket before this one was read to
+        // its end, so an interrupted one is read on.
         while !progress.done {
             self.receive(what, |datagram| {
                 read_part(datagram, sequence, &mut progress, &mut |message| {
@@ -164,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interruption_is_seen_in_any_message() {
+    fn an_interruption_is_detected_in_any_message() {
         let zero = [0; 4];
         for place in 0..3 {
             let flags = |at| if at == place { NLM_F_DUMP_INTR } else { 0 };
@@ -181,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_to_others_are_passed_over() {
+    fn answers_to_other_requests_are_ignored() {
         let refused = (-13i32).to_ne_bytes();
         let (progress, count) = part(&[
             (16, NLM_F_DUMP_INTR, 6, &[]),
@@ -197,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dump_may_fail_at_its_begin_or_end() {
+    fn a_dump_may_fail_at_its_start_or_end() {
         let refused = (-13i32).to_ne_bytes();
         for kind in [NLMSG_DONE, NLMSG_ERROR] {
             let (progress, _) = part(&[(16, 0, 7, &[]), (kind, 0, 7, &refused)]);

@@ -1,9 +1,8 @@
-//! Netlink as such, for crates that speak another of its protocols: a socket,
+//! Generic netlink support for crates that speak another of its protocols: sockets,
 //! framing, attributes, dumps.
 //!
 //! Messages are written with [`Builder`] and [`write_message`], and read with
-//! [`Messages`] and [`Attributes`]; a [`Connection`] carries them. Nothing here
-//! knows what they mean.
+//! [`Messages`] and [`Attributes`]; a [`Connection`] carries them.
 
 mod dump;
 
@@ -23,11 +22,11 @@ pub use crate::wire::constants::{
 pub use crate::wire::{Attribute, Attributes, Builder, Message, Messages, Outcome};
 pub use message::write as write_message;
 
-/// A netlink socket that talks to the kernel alone, and the numbering of the
-/// messages on it.
+/// A netlink socket connected to the kernel, with the sequence numbers of its
+/// messages.
 ///
-/// It belongs to the network namespace that was the calling thread's when it
-/// was opened. An answer is waited for 60 seconds at most.
+/// It belongs to the network namespace in which the calling thread opened it. Answers
+/// time out after 60 seconds.
 pub struct Connection {
     socket: Socket,
     sequence: Cell<u32>,
@@ -35,10 +34,10 @@ pub struct Connection {
 
 impl Connection {
     /// Opens a socket of a protocol (`NETLINK_*`, `linux/netlink.h`) in the
-    /// present network namespace of the calling thread.
+    /// calling thread's network namespace.
     ///
     /// # Errors
-    /// Those of `socket(2)` and `connect(2)`; `EPROTONOSUPPORT` if the kernel
+    /// Errors of `socket(2)` and `connect(2)`; `EPROTONOSUPPORT` if the kernel
     /// lacks the protocol.
     pub fn open(protocol: isize) -> Result<Connection, Error> {
         Ok(Connection {
@@ -47,26 +46,26 @@ impl Connection {
         })
     }
 
-    /// Sends a datagram of finished messages, however large: the socket's send
-    /// buffer is made to hold it.
+    /// Sends a datagram of encoded messages, for which the send buffer is enlarged if
+    /// necessary.
     ///
     /// # Errors
-    /// Those of `send(2)`.
+    /// Errors of `send(2)`.
     pub fn send_datagram(&self, datagram: &[u8], what: &str) -> Result<(), Error> {
         self.socket.reserve_send(datagram.len());
         self.socket.send(datagram, what)
     }
 
-    /// Makes room for answers of so many bytes that come before they are read.
-    /// Best effort: the kernel sets bounds for those without `CAP_NET_ADMIN`.
+    /// Enlarges the receive buffer for answers of `bytes` that arrive before they are
+    /// read. Best effort: without `CAP_NET_ADMIN` the kernel limits it.
     pub fn reserve_receive(&self, bytes: usize) {
         self.socket.reserve_receive(bytes);
     }
 
-    /// Waits for one datagram and hands it to `read`.
+    /// Waits for one datagram and passes it to `read`.
     ///
     /// # Errors
-    /// Those of `recv(2)`, `ENOBUFS` if answers were lost; a timeout.
+    /// Errors of `recv(2)`, `ENOBUFS` if answers were lost; a timeout.
     pub fn receive<T>(&self, what: &str, read: impl FnOnce(&[u8]) -> T) -> Result<T, Error> {
         self.socket.receive(what, read)
     }
@@ -75,11 +74,11 @@ impl Connection {
         &self.socket
     }
 
-    /// Asks for something that is answered by one message, which `read` turns
-    /// into a value. `None` if no answer did.
+    /// Sends a request that is answered by one message, which `read` converts. `None`
+    /// if `read` returns none.
     ///
     /// # Errors
-    /// The kernel's refusal, and those of the socket.
+    /// Errors of the kernel and of the socket.
     pub fn get<T>(
         &self,
         kind: u16,
@@ -90,8 +89,8 @@ impl Connection {
         self.get_with(kind, 0, body, what, read)
     }
 
-    /// The same with `flags` besides. An acknowledgement that was asked for counts
-    /// as an answer, if it is the first.
+    /// The same with further `flags`. A requested acknowledgement that comes first
+    /// counts as the answer.
     ///
     /// # Errors
     /// As [`Connection::get`].
@@ -122,10 +121,10 @@ impl Connection {
         }
     }
 
-    /// Sends one message that asks for data, and returns its sequence number.
+    /// Sends one request for data. Returns its sequence number.
     ///
     /// # Errors
-    /// Those of `send(2)`.
+    /// Errors of `send(2)`.
     pub fn send(&self, kind: u16, flags: u16, body: &[u8], what: &str) -> Result<u32, Error> {
         let sequence = self.next_sequence();
         let mut datagram = Vec::with_capacity(message::HEADER_LEN + body.len());
@@ -134,7 +133,7 @@ impl Connection {
         Ok(sequence)
     }
 
-    /// The number for the next message. Never 0, the number of messages that nobody asked for.
+    /// The next sequence number. Never 0, that of events.
     pub fn next_sequence(&self) -> u32 {
         let next = self.sequence.get().checked_add(1).unwrap_or(1);
         self.sequence.set(next);

@@ -19,15 +19,15 @@ use crate::handle::Handle;
 use crate::wire::attr::{Attribute, align, u16_at, u32_at};
 use crate::wire::*;
 
-/// `RT_TABLE_DEFAULT`: the table looked at when no other has a route; empty.
+/// `RT_TABLE_DEFAULT`: the table looked up last; empty by default.
 pub const RT_TABLE_DEFAULT: u32 = 253;
-/// `RT_TABLE_MAIN`: the table used where none is named.
+/// `RT_TABLE_MAIN`: the table of routes without an explicit table.
 pub const RT_TABLE_MAIN: u32 = 254;
-/// `RT_TABLE_LOCAL`: the kernel's table of own and broadcast addresses.
+/// `RT_TABLE_LOCAL`: the kernel's table of local and broadcast addresses.
 pub const RT_TABLE_LOCAL: u32 = 255;
-/// `RTPROT_KERNEL`: the kernel made the route.
+/// `RTPROT_KERNEL`: installed by the kernel.
 pub const RTPROT_KERNEL: u8 = 2;
-/// `RTPROT_BOOT`: the route was made without a routing daemon.
+/// `RTPROT_BOOT`: installed during boot or by a tool without a protocol of its own.
 pub const RTPROT_BOOT: u8 = 3;
 /// `RTN_UNICAST`: a route to a gateway or a direct one.
 pub const RTN_UNICAST: u8 = 1;
@@ -41,7 +41,7 @@ pub struct RouteFilter {
     pub family: Option<Family>,
     /// Routing table, such as [`RT_TABLE_MAIN`].
     pub table: Option<u32>,
-    /// Index of the link sent by, by any of the next hops.
+    /// Index of the output link of any next hop.
     pub oif: Option<u32>,
     /// Destination network and its prefix length in bits.
     pub dst: Option<(IpAddr, u8)>,
@@ -56,16 +56,16 @@ pub struct Route {
     pub dst: IpAddr,
     /// Prefix length of the destination in bits; 0 is a default route.
     pub prefix: u8,
-    /// Next hop; of the other family for an IPv4 route via an IPv6 gateway.
-    /// `None` for a direct route, and where there are several, see `hops`.
+    /// Gateway; of the other family for an IPv4 route via an IPv6 gateway. `None` for a
+    /// directly connected route and for a multipath route, see `hops`.
     pub gateway: Option<IpAddr>,
-    /// Index of the link sent by; `None` where there are several, see `hops`.
+    /// Index of the output link; `None` for a multipath route, see `hops`.
     pub oif: Option<u32>,
-    /// The next hops, if there are several.
+    /// The next hops of a multipath route, else empty.
     pub hops: Vec<NextHop>,
     /// Routing table.
     pub table: u32,
-    /// Reach; always universe for IPv6.
+    /// Scope; always universe for IPv6.
     pub scope: Scope,
     /// Metric; the lowest wins.
     pub priority: u32,
@@ -75,7 +75,7 @@ pub struct Route {
     pub mtu: Option<u32>,
     /// Largest TCP segment to advertise, in bytes.
     pub advmss: Option<u32>,
-    /// Who made the route, `RTPROT_*`.
+    /// Origin of the route, `RTPROT_*`.
     pub protocol: u8,
     /// Type, `RTN_*`.
     pub kind: u8,
@@ -83,14 +83,14 @@ pub struct Route {
     pub flags: u32,
 }
 
-/// One next hop of a route that has several.
+/// A next hop of a multipath route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NextHop {
-    /// The gateway; `None` for a direct one.
+    /// The gateway; `None` for a directly connected one.
     pub gateway: Option<IpAddr>,
-    /// Index of the link sent by.
+    /// Index of the output link.
     pub oif: u32,
-    /// Share of the traffic, 1 to 256.
+    /// Weight, 1 to 256.
     pub weight: u16,
     /// `RTNH_F_*` flags.
     pub flags: u8,
@@ -103,7 +103,7 @@ impl Route {
         self.prefix == 0
     }
 
-    /// Whether the route sends by the link `index`, by any of its next hops.
+    /// Whether any next hop of the route is on the link `index`.
     #[must_use]
     pub fn uses_link(&self, index: u32) -> bool {
         self.oif == Some(index) || self.hops.iter().any(|hop| hop.oif == index)
@@ -194,7 +194,7 @@ impl NextHop {
         Some(NextHop {
             gateway,
             oif: u32_at(hop, 4)?,
-            // The kernel counts from 0.
+            // `rtnh_hops` is the weight minus 1.
             weight: u16::from(*hop.get(3)?) + 1,
             flags: *hop.get(2)?,
         })
@@ -202,8 +202,8 @@ impl NextHop {
 }
 
 impl RouteFilter {
-    /// Everything the kernel filters by is checked again: kernels before 4.20
-    /// send the routes of all tables and links.
+    /// Whether the filter matches. Kernels before 4.20 ignore filters and send the
+    /// routes of all tables and links.
     pub(crate) fn wants(&self, route: &Route) -> bool {
         route.flags & RTM_F_CLONED == 0
             && self.table.is_none_or(|table| route.table == table)
@@ -225,8 +225,8 @@ impl RouteFilter {
 }
 
 impl Handle {
-    /// The routes that `filter` names, in the kernel's order. A table or link
-    /// that does not exist has none.
+    /// The routes that match `filter`, in the kernel's order. Empty for a table or link
+    /// that does not exist.
     ///
     /// # Errors
     /// As [`Handle::addresses`].
@@ -236,7 +236,7 @@ impl Handle {
         })
     }
 
-    /// What `read` makes of the body of each `RTM_NEWROUTE`.
+    /// Dumps routes; `read` converts the body of each `RTM_NEWROUTE`.
     pub(crate) fn list_routes<T>(
         &self,
         filter: &RouteFilter,
@@ -252,9 +252,9 @@ impl Handle {
         Ok(routes)
     }
 
-    /// The route that a packet of this host to `address` takes: the kernel's own
-    /// decision, with all rules and tables. `None` if there is none, or the kernel lacks
-    /// the address family.
+    /// The route of a packet from this host to `address`, with all rules and tables
+    /// applied (`ip route get`). `None` if there is none, or the kernel lacks the address
+    /// family.
     ///
     /// # Errors
     /// The kernel's refusal.
@@ -313,7 +313,7 @@ impl Handle {
                 }
             });
         match list {
-            // No such table, no such link.
+            // The table or link does not exist.
             Err(error) if matches!(error.errno(), Some(errno::ENOENT | errno::ENODEV)) => {
                 Ok(Vec::new())
             }

@@ -1,5 +1,4 @@
-//! Routes as they are, with everything the kernel tells of them, to be moved from one
-//! table to another and back.
+//! Routes with all their attributes, for moving them between tables.
 
 use std::net::IpAddr;
 
@@ -11,22 +10,22 @@ use crate::request::Request;
 use crate::wire::attr::{align, u32_at};
 use crate::wire::*;
 
-/// `RTNH_F_ONLINK`: the one flag of a next hop that is asked for. The others tell of
-/// its state, and the kernel refuses a route with them.
+/// `RTNH_F_ONLINK`: the only next hop flag that may be set in a request. The others
+/// report state, and the kernel refuses a route with them.
 const RTNH_F_ONLINK: u8 = 4;
-/// Where `struct rtmsg` has its table and its flags.
+/// Offsets of the table and the flags in `struct rtmsg`.
 const TABLE: usize = 4;
 const FLAGS: usize = 8;
-/// Where `struct rtnexthop` has its flags.
+/// Offset of the flags in `struct rtnexthop`.
 const HOP_FLAGS: usize = 2;
-/// Where `struct rta_cacheinfo` has the time left, in hundredths of a second.
+/// Offset of the remaining lifetime in `struct rta_cacheinfo`, in hundredths of a second.
 const EXPIRES: usize = 8;
 const HUNDREDTHS: i32 = 100;
 
-/// A route of the kernel that can be added again as it is, or to another table.
+/// A route as the kernel reported it, which can be added again or to another table.
 ///
-/// A [`RouteSpec`](crate::RouteSpec) has what callers ask for. This has everything:
-/// metrics, realms, tunnels, several next hops, the time left.
+/// Unlike a [`RouteSpec`](crate::RouteSpec) it has all attributes: metrics, realms,
+/// encapsulation, next hops, remaining lifetime.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawRoute {
     route: Route,
@@ -35,7 +34,7 @@ pub struct RawRoute {
 }
 
 impl RawRoute {
-    /// What is known of the route.
+    /// The decoded attributes.
     #[must_use]
     pub fn route(&self) -> &Route {
         &self.route
@@ -56,7 +55,7 @@ impl RawRoute {
                 table,
                 ..self.route.clone()
             },
-            // Everything was an attribute before.
+            // No attribute is larger than it was in the kernel's message.
             body: body.finish().unwrap_or_default(),
         }
     }
@@ -111,25 +110,25 @@ impl RawRoute {
         RawRoute::decode(&body)
     }
 
-    /// As bytes, for this machine until its next start.
+    /// The encoded route, valid on this host until it reboots.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.body
     }
 
-    /// What [`RawRoute::as_bytes`] gave; `None` for anything else.
+    /// Decodes the result of [`RawRoute::as_bytes`]; `None` for anything else.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<RawRoute> {
         RawRoute::decode(bytes)
     }
 
-    /// Reads the body of an `RTM_NEWROUTE` and makes a request of it.
+    /// Converts the body of an `RTM_NEWROUTE` into that of a request.
     fn decode(message: &[u8]) -> Option<RawRoute> {
         let route = Route::decode(message)?;
         let table = route.table;
         let mut body = Builder::with_raw_header(&header(message, table));
         body.u32(RTA_TABLE, table);
-        // A next hop that is an object of its own is named by its number alone.
+        // A next hop object is named by its ID alone.
         let by_number =
             Attributes::after(message, RTMSG_LEN).any(|attribute| attribute.kind == RTA_NH_ID);
         for attribute in Attributes::after(message, RTMSG_LEN) {
@@ -164,8 +163,8 @@ impl RawRoute {
         Builder::with_raw_header(&self.body)
     }
 
-    /// Whether the kernel takes both for the same entry of one table, of which there is
-    /// one: destination, type of service and metric are equal.
+    /// Whether both have the same key in one table: destination, type of service and
+    /// metric.
     #[must_use]
     pub fn same_entry(&self, other: &RawRoute) -> bool {
         let (a, b) = (&self.route, &other.route);
@@ -174,7 +173,7 @@ impl RawRoute {
             && tos(self) == tos(other)
     }
 
-    /// The gateways, of all next hops.
+    /// The gateways of all next hops.
     pub fn gateways(&self) -> impl Iterator<Item = IpAddr> {
         let hops = self.route.hops.iter().filter_map(|hop| hop.gateway);
         self.route.gateway.into_iter().chain(hops)
@@ -185,7 +184,7 @@ impl RawRoute {
 fn header(message: &[u8], table: u32) -> Vec<u8> {
     let mut header = message[..RTMSG_LEN.min(message.len())].to_vec();
     header.resize(RTMSG_LEN, 0);
-    // Tables that do not fit are named by the attribute alone.
+    // A table number above 255 is in the attribute only.
     header[TABLE] = u8::try_from(table).unwrap_or(0);
     let onlink = u32_at(&header, FLAGS).unwrap_or(0) & u32::from(RTNH_F_ONLINK);
     header[FLAGS..].copy_from_slice(&onlink.to_ne_bytes());
@@ -212,7 +211,7 @@ fn stateless(hops: &[u8]) -> Vec<u8> {
 }
 
 impl<'fd> Request<'fd> {
-    /// Adds a route again (`RTM_NEWROUTE`).
+    /// Adds a route (`RTM_NEWROUTE`).
     ///
     /// Errors: as for [`Request::add_route`].
     #[must_use]
@@ -221,9 +220,9 @@ impl<'fd> Request<'fd> {
         Request::new(RTM_NEWROUTE, flags, copy.builder(), what)
     }
 
-    /// Deletes exactly this route (`RTM_DELROUTE`).
+    /// Deletes this route (`RTM_DELROUTE`).
     ///
-    /// Errors: `ESRCH` if there is none like it.
+    /// Errors: `ESRCH` if it does not exist.
     #[must_use]
     pub fn del_raw_route(copy: &RawRoute) -> Request<'fd> {
         Request::new(RTM_DELROUTE, 0, copy.builder(), copy.describe("delete"))
@@ -231,7 +230,7 @@ impl<'fd> Request<'fd> {
 }
 
 impl Handle {
-    /// As [`Handle::routes`], with everything that there is to a route.
+    /// As [`Handle::routes`], with all attributes.
     ///
     /// # Errors
     /// As [`Handle::addresses`].
@@ -249,7 +248,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_do_harm(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+        fn any_bytes_decode_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
             if let Some(copy) = RawRoute::from_bytes(&bytes) {
                 let moved = copy.in_table(70_000);
                 prop_assert_eq!(moved.route().table, 70_000);

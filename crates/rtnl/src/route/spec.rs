@@ -1,4 +1,4 @@
-//! Requests that add and delete routes (`RTM_*ROUTE`, rtnetlink.h).
+//! Adding and deleting routes (`RTM_*ROUTE`, rtnetlink.h).
 
 use std::net::IpAddr;
 
@@ -16,13 +16,13 @@ pub struct RouteSpec {
     pub dst: IpAddr,
     /// Prefix length of the destination in bits; 0 is the default route.
     pub prefix: u8,
-    /// Next hop, of the same family.
+    /// Gateway, of the same family.
     pub gateway: Option<IpAddr>,
-    /// Index of the link to send by.
+    /// Index of the output link.
     pub oif: Option<u32>,
-    /// Routing table; [`RT_TABLE_MAIN`] if in doubt. Any 32-bit number but 0.
+    /// Routing table, usually [`RT_TABLE_MAIN`]. Any 32-bit number but 0.
     pub table: u32,
-    /// Reach. `None` is universe when adding and any when deleting.
+    /// Scope. `None` is universe when adding and any when deleting.
     pub scope: Option<Scope>,
     /// Metric; the lowest wins. `None` is 0 for IPv4 and 1024 for IPv6 when
     /// adding, and any when deleting.
@@ -33,18 +33,16 @@ pub struct RouteSpec {
     pub mtu: Option<u32>,
     /// Largest TCP segment to advertise, in bytes.
     pub advmss: Option<u32>,
-    /// Whether the gateway is taken to be on the link though no address of the
-    /// link says so.
+    /// Whether the gateway is on the link even if no prefix of the link contains it.
     pub onlink: bool,
-    /// Who made the route. `None` is [`RTPROT_BOOT`] when adding and any when
-    /// deleting.
+    /// Origin, `RTPROT_*`. `None` is [`RTPROT_BOOT`] when adding and any when deleting.
     pub protocol: Option<u8>,
-    /// Type, `RTN_*`. [`RTN_UNICAST`] if in doubt.
+    /// Type, `RTN_*`, usually [`RTN_UNICAST`].
     pub kind: u8,
 }
 
 impl RouteSpec {
-    /// A unicast route of the main table, all else left open.
+    /// A unicast route of the main table with the kernel's defaults.
     #[must_use]
     pub fn new(dst: IpAddr, prefix: u8) -> RouteSpec {
         RouteSpec {
@@ -73,7 +71,7 @@ impl RouteSpec {
         let header = RouteHeader {
             address_family: Family::of(self.dst).header(),
             destination_prefix_length: self.prefix,
-            // Tables that do not fit are named by the attribute alone.
+            // A table number above 255 is in the attribute only.
             table: u8::try_from(self.table).unwrap_or(RouteHeader::RT_TABLE_UNSPEC),
             protocol: protocol.into(),
             scope: scope.0.into(),
@@ -110,21 +108,20 @@ impl RouteSpec {
     }
 }
 
-/// What becomes of a route that is there already.
+/// What happens to an existing route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exclusivity {
     /// One with the same destination, metric and table is an error, `EEXIST`
     /// (CREATE and EXCL).
     Exclusive,
-    /// Only an identical one is an error (CREATE). Another next hop makes, for
-    /// IPv4, a second route in front of the present one; for IPv6, a sibling
-    /// that shares the traffic.
+    /// Only an identical one is an error (CREATE). With another next hop, an IPv4 route
+    /// is inserted before the existing one, and an IPv6 route becomes another next hop of
+    /// the existing one.
     Shared,
-    /// The same, but the second route for IPv4 comes behind the present one (CREATE
-    /// and APPEND).
+    /// The same, but an IPv4 route is inserted after the existing one (CREATE and
+    /// APPEND).
     Behind,
-    /// One with the same destination, metric and table gives way (CREATE and
-    /// REPLACE).
+    /// One with the same destination, metric and table is replaced (CREATE and REPLACE).
     Replace,
 }
 
@@ -156,9 +153,9 @@ impl<'fd> Request<'fd> {
         )
     }
 
-    /// Deletes the first route that matches what `spec` says (`RTM_DELROUTE`).
+    /// Deletes the first route that matches `spec` (`RTM_DELROUTE`).
     ///
-    /// Errors: `ESRCH` if none does.
+    /// Errors: `ESRCH` if no route matches.
     #[must_use]
     pub fn del_route(spec: &RouteSpec) -> Request<'fd> {
         let scope = spec.scope.unwrap_or(Scope::NOWHERE);

@@ -14,26 +14,26 @@ const TCA_HTB_CEIL64: u16 = 7;
 /// A class of a hierarchical token bucket (`struct tc_htb_opt`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HtbClass {
-    /// Bytes per second that are the class's own.
+    /// Guaranteed rate in bytes per second.
     pub rate: u64,
-    /// Bytes per second with what may be borrowed from the class above.
+    /// Rate in bytes per second including what is borrowed from the parent class.
     pub ceil: u64,
     /// Size of the bucket of `rate`, in ticks as in [`Tbf::buffer`].
     pub buffer: u32,
     /// Size of the bucket of `ceil`, in ticks.
     pub cbuffer: u32,
-    /// Bytes sent in a turn; 0 lets the kernel compute them.
+    /// Bytes sent in a round; 0 lets the kernel compute them.
     pub quantum: u32,
 }
 
-/// A class as the kernel told about it.
+/// A class as the kernel reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Class {
     /// Index of its link.
     pub index: u32,
     /// Its number.
     pub handle: TcHandle,
-    /// The class or qdisc above.
+    /// The parent class or qdisc.
     pub parent: TcHandle,
     /// Its parameters, if it is one of a hierarchical token bucket.
     pub htb: Option<HtbClass>,
@@ -41,11 +41,11 @@ pub struct Class {
 
 impl HtbClass {
     fn encode(&self, options: &mut Builder) {
-        // The kernel takes a zero here for no rate at all, whatever comes with it.
+        // The kernel reads 0 here as no rate, even if the 64-bit attribute is set.
         let visible = |rate: u64| ratespec(rate.min(u64::from(u32::MAX)));
         let mut value = visible(self.rate).to_vec();
         value.extend_from_slice(&visible(self.ceil));
-        // Behind the quantum: level and priority.
+        // After the quantum: level and priority.
         for number in [self.buffer, self.cbuffer, self.quantum, 0, 0] {
             value.extend_from_slice(&number.to_ne_bytes());
         }
@@ -109,11 +109,11 @@ impl Class {
 }
 
 impl<'fd> Request<'fd> {
-    /// Makes a class `handle` of the hierarchical token bucket `parent` on the link
+    /// Adds the class `handle` to the hierarchical token bucket `parent` of the link
     /// `index` (`RTM_NEWTCLASS`, CREATE and EXCL).
     ///
-    /// Errors: `EEXIST` if there is one of the number, `ENOENT` if there is no such
-    /// qdisc, `EINVAL` for parameters that it refuses.
+    /// Errors: `EEXIST` if the class exists, `ENOENT` if the qdisc does not, `EINVAL` for
+    /// invalid parameters.
     #[must_use]
     pub fn add_htb_class(
         index: u32,

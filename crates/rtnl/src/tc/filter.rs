@@ -1,5 +1,5 @@
-//! Filters, which place packets in classes or act on them (`RTM_*TFILTER`): `u32`,
-//! with `mirred` as its action.
+//! Traffic control filters (`RTM_*TFILTER`): the `u32` classifier with the `mirred`
+//! action.
 
 use super::*;
 use crate::error::Error;
@@ -14,59 +14,59 @@ const TCA_U32_ACT: u16 = 7;
 /// `struct tc_u32_sel` without its keys, and one key.
 const SEL_LEN: usize = 16;
 const KEY_LEN: usize = 16;
-/// `TC_U32_TERMINAL`: a match decides.
+/// `TC_U32_TERMINAL`: a match ends classification.
 const TC_U32_TERMINAL: u8 = 1;
 
 const TCA_ACT_KIND: u16 = 1;
 const TCA_ACT_OPTIONS: u16 = 2;
 const TCA_MIRRED_PARMS: u16 = 2;
-/// `TC_ACT_STOLEN`: the packet is the action's, and goes no further here.
+/// `TC_ACT_STOLEN`: the action consumes the packet.
 const TC_ACT_STOLEN: u32 = 4;
-/// `TCA_EGRESS_REDIR`: it is sent by another link.
+/// `TCA_EGRESS_REDIR`: the packet is sent by another link.
 const TCA_EGRESS_REDIR: u32 = 1;
 /// Offsets in `struct tc_mirred`.
 const MIRRED_EACTION: usize = 20;
 const MIRRED_IFINDEX: usize = 24;
 
-/// One comparison of a `u32` filter (`struct tc_u32_key`): the packet's 32 bits at
-/// `offset`, under `mask`, are `value`.
+/// A key of a `u32` filter (`struct tc_u32_key`): it matches if the packet's 32 bits at
+/// `offset`, masked with `mask`, equal `value`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct U32Key {
-    /// The bits that count, first byte of the packet in the highest ones.
+    /// The bits to compare, in network byte order.
     pub mask: u32,
-    /// What they must be.
+    /// The expected value.
     pub value: u32,
-    /// Bytes from the begin of the network layer's header.
+    /// Offset in bytes from the start of the network header.
     pub offset: i32,
 }
 
-/// A `u32` filter to be made, by [`Request::add_u32_filter`].
+/// A `u32` filter, to be added by [`Request::add_u32_filter`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct U32Filter {
-    /// The qdisc or class it belongs to.
+    /// The parent qdisc or class.
     pub parent: TcHandle,
-    /// `ETH_P_*` (if_ether.h) of the packets it looks at; 3 for all.
+    /// Protocol of the packets, `ETH_P_*` (if_ether.h); 3 (`ETH_P_ALL`) for all.
     pub protocol: u16,
-    /// Filters are asked in ascending order of this number, which goes with one
-    /// protocol only.
+    /// Priority; filters are evaluated in ascending order. Each priority has one
+    /// protocol.
     pub priority: u16,
-    /// Comparisons that must all hold; none match everything.
+    /// Keys that must all match; without any, every packet matches.
     pub keys: Vec<U32Key>,
-    /// The class of what it matches.
+    /// The class of matching packets.
     pub class: TcHandle,
-    /// Index of a link that is to send what it matches, in place of everything else
+    /// Index of the link that matching packets are redirected to
     /// (`mirred egress redirect`).
     pub redirect: Option<u32>,
 }
 
-/// A filter as the kernel told about it.
+/// A filter as the kernel reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter {
     /// The kernel's name of its kind.
     pub kind: String,
-    /// Its parent, protocol, priority, comparisons, class and redirection; the last
-    /// three only of a `u32` filter. Of several redirections the first, the others
-    /// being out of reach. A redirection to a link that is gone is one to link 0.
+    /// Its parent, protocol and priority, and if it is a `u32` filter its keys, class and
+    /// redirection. Of several redirections, only the first is in effect and reported. A
+    /// redirection to a deleted link has index 0.
     pub filter: U32Filter,
 }
 
@@ -79,13 +79,13 @@ impl U32Filter {
         };
         let mut selector = vec![0; SEL_LEN];
         selector[0] = TC_U32_TERMINAL;
-        // The kernel takes 128 at most, which is its to say.
+        // The kernel refuses more than 128.
         selector[2] = u8::try_from(keys.len()).unwrap_or(u8::MAX);
         for key in keys {
             selector.extend_from_slice(&key.mask.to_be_bytes());
             selector.extend_from_slice(&key.value.to_be_bytes());
             selector.extend_from_slice(&key.offset.to_ne_bytes());
-            // No offset from a header further up.
+            // No offset from the next header.
             selector.extend_from_slice(&[0; 4]);
         }
         options.raw(TCA_U32_SEL, &selector);
@@ -97,8 +97,8 @@ impl U32Filter {
         }
     }
 
-    /// Reads the options of a `u32` filter; `false` if it is but a hash table that
-    /// filters are in.
+    /// Reads the options of a `u32` filter; `false` for a hash table that contains
+    /// filters.
     fn read(&mut self, options: Attributes<'_>) -> bool {
         let mut is_filter = false;
         for attribute in options {
@@ -127,7 +127,7 @@ fn key(bytes: &[u8]) -> Option<U32Key> {
     })
 }
 
-/// Writes an action that hands packets to the link `index`.
+/// Writes a `mirred` action that redirects packets to the link `index`.
 fn redirect(action: &mut Builder, index: u32) {
     action.text(TCA_ACT_KIND, "mirred");
     action.nested(TCA_ACT_OPTIONS, |options| {
@@ -140,7 +140,7 @@ fn redirect(action: &mut Builder, index: u32) {
     });
 }
 
-/// The link that an action hands packets to, if it does.
+/// The index of the link that an action redirects packets to.
 fn redirected(action: Attributes<'_>) -> Option<u32> {
     let mut is_mirred = false;
     let mut options = Attributes::new(&[]);
@@ -159,8 +159,8 @@ fn redirected(action: Attributes<'_>) -> Option<u32> {
 }
 
 impl Filter {
-    /// Reads the body of an `RTM_NEWTFILTER`. `None` for what is no filter but a
-    /// part of how they are kept.
+    /// Reads the body of an `RTM_NEWTFILTER`. `None` for the hash tables that the
+    /// kernel lists among the filters.
     pub(crate) fn decode(body: &[u8]) -> Option<Filter> {
         let header = Header::decode(body)?;
         let mut filter = U32Filter {
@@ -178,7 +178,7 @@ impl Filter {
                 _ => {}
             }
         }
-        // One message a priority has no options: it stands for all of that priority.
+        // The first message of each priority has no options.
         let options = options?;
         if kind == "u32" && !filter.read(options) {
             return None;
@@ -188,12 +188,12 @@ impl Filter {
 }
 
 impl<'fd> Request<'fd> {
-    /// Makes a filter of the link `index` (`RTM_NEWTFILTER`, CREATE and EXCL), behind
-    /// the others of its priority.
+    /// Adds a filter to the link `index` (`RTM_NEWTFILTER`, CREATE and EXCL), after the
+    /// others of its priority.
     ///
     /// Errors: `ENOENT` for a kernel without `u32` filters or `mirred` actions,
-    /// `EINVAL` if there is no such qdisc, `ENODEV` if there is no link of either
-    /// number.
+    /// `EINVAL` if the qdisc does not exist, `ENODEV` if either link does not
+    /// exist.
     #[must_use]
     pub fn add_u32_filter(index: u32, filter: &U32Filter) -> Request<'fd> {
         let info = u32::from(filter.priority) << 16 | u32::from(filter.protocol.to_be());
@@ -206,8 +206,8 @@ impl<'fd> Request<'fd> {
 }
 
 impl Handle {
-    /// The filters at `parent` of the link `index`, in the order in which they are
-    /// asked. None if there is no such link or qdisc.
+    /// The filters at `parent` of the link `index`, in order of evaluation. Empty if
+    /// the link or qdisc does not exist.
     ///
     /// # Errors
     /// As [`Handle::addresses`].

@@ -33,19 +33,19 @@ const TCA_OPTIONS: u16 = 2;
 /// `sizeof(struct tcmsg)`.
 const TCMSG_LEN: usize = 20;
 
-/// The number of a qdisc or class, or the place it hangs at (`TC_H_*`,
-/// `pkt_sched.h`): 16 bits each before and after the colon that `tc` writes.
+/// Handle of a qdisc or class, or a parent (`TC_H_*`, `pkt_sched.h`): major and minor
+/// number of 16 bits each, which `tc` writes with a colon in between.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TcHandle(pub u32);
 
 impl TcHandle {
-    /// None given; the handle of qdiscs that the kernel made by itself.
+    /// No handle (`TC_H_UNSPEC`); that of qdiscs that the kernel created by default.
     pub const NONE: TcHandle = TcHandle(0);
-    /// The place of a link's outermost qdisc.
+    /// Parent of a link's root qdisc (`TC_H_ROOT`).
     pub const ROOT: TcHandle = TcHandle(0xffff_ffff);
-    /// The place of what is done to arriving packets.
+    /// Parent of the `ingress` qdisc (`TC_H_INGRESS`).
     pub const INGRESS: TcHandle = TcHandle(0xffff_fff1);
-    /// The handle of the `ingress` qdisc, always the same.
+    /// Handle of the `ingress` qdisc, `ffff:`.
     pub const INGRESS_QDISC: TcHandle = TcHandle(0xffff_0000);
 
     /// The handle `major:minor`.
@@ -80,7 +80,7 @@ fn body(index: u32, handle: TcHandle, parent: TcHandle, info: u32) -> Builder {
     })
 }
 
-/// A `struct tcmsg` that was received.
+/// A received `struct tcmsg`.
 struct Header {
     index: u32,
     handle: TcHandle,

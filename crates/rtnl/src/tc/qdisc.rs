@@ -12,63 +12,63 @@ const TCA_TBF_PARMS: u16 = 1;
 const TCA_TBF_RATE64: u16 = 4;
 const TCA_HTB_INIT: u16 = 2;
 
-/// `HTB_VER >> 16` of the kernel's sch_htb.c: the only protocol it takes.
+/// `HTB_VER >> 16` of the kernel's sch_htb.c: the only version it accepts.
 const HTB_VERSION: u32 = 3;
 
-/// A qdisc to be made, by [`Request::add_qdisc`].
+/// A qdisc, to be added by [`Request::add_qdisc`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QdiscSpec {
-    /// Its number; [`TcHandle::NONE`] lets the kernel choose.
+    /// Handle; [`TcHandle::NONE`] lets the kernel choose.
     pub handle: TcHandle,
-    /// Where it hangs: [`TcHandle::ROOT`], [`TcHandle::INGRESS`] or a class.
+    /// Parent: [`TcHandle::ROOT`], [`TcHandle::INGRESS`] or a class.
     pub parent: TcHandle,
-    /// What it does.
+    /// Kind and parameters.
     pub kind: QdiscKind,
 }
 
-/// The kinds of qdiscs that can be made.
+/// The kinds of qdiscs that can be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum QdiscKind {
-    /// Token bucket filter: holds packets to a rate (`tc-tbf(8)`).
+    /// Token bucket filter: limits the rate (`tc-tbf(8)`).
     Tbf(Tbf),
     /// Hierarchical token bucket: a tree of classes with rates (`tc-htb(8)`).
     Htb(Htb),
-    /// No queue, a place for filters on arriving packets.
+    /// Hook for filters on received packets, without a queue.
     Ingress,
-    /// A plain queue of so many bytes (`tc-bfifo(8)`).
+    /// FIFO queue limited in bytes (`tc-bfifo(8)`).
     Bfifo {
-        /// Most bytes in it.
+        /// Limit in bytes.
         limit: u32,
     },
-    /// Fair queue with controlled delay, at its defaults (`tc-fq_codel(8)`).
+    /// Fair queue with controlled delay and default parameters (`tc-fq_codel(8)`).
     FqCodel,
-    /// Fair queue with pacing, at its defaults (`tc-fq(8)`).
+    /// Fair queue with pacing and default parameters (`tc-fq(8)`).
     Fq,
 }
 
 /// Parameters of a token bucket filter (`struct tc_tbf_qopt`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tbf {
-    /// Bytes per second. Needs `TCA_TBF_RATE64` from 2^32 on, which is sent then.
+    /// Rate in bytes per second. From 2^32 on it is sent as `TCA_TBF_RATE64`.
     pub rate: u64,
-    /// Most bytes that may wait.
+    /// Limit of the queue in bytes.
     pub limit: u32,
-    /// Size of the bucket, as the time that it lasts at `rate`, in ticks of the
-    /// packet scheduler's clock (`/proc/net/psched`).
+    /// Size of the bucket as its transmission time at `rate`, in ticks of the packet
+    /// scheduler's clock (`/proc/net/psched`).
     pub buffer: u32,
 }
 
 /// Parameters of a hierarchical token bucket (`struct tc_htb_glob`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Htb {
-    /// Minor number of the class for packets that no filter places.
+    /// Minor number of the class for unclassified packets.
     pub default_class: u32,
-    /// What a class's rate is divided by for the bytes it sends in its turn.
+    /// Divisor of a class's rate that gives its quantum (`r2q`).
     pub rate2quantum: u32,
 }
 
-/// A qdisc as the kernel told about it.
+/// A qdisc as the kernel reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Qdisc {
     /// Index of its link.
@@ -83,7 +83,7 @@ pub struct Qdisc {
     pub info: QdiscInfo,
 }
 
-/// What the kernel tells about a qdisc of one of the kinds known here.
+/// Parameters of a qdisc of a kind known here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum QdiscInfo {
@@ -207,12 +207,12 @@ impl Qdisc {
 }
 
 impl<'fd> Request<'fd> {
-    /// Makes a qdisc of the link `index` (`RTM_NEWQDISC`, CREATE and EXCL). What the
-    /// kernel had there by itself is not in the way.
+    /// Adds a qdisc to the link `index` (`RTM_NEWQDISC`, CREATE and EXCL). It replaces
+    /// the kernel's default qdisc.
     ///
-    /// Errors: `EEXIST` if somebody has made one there; `ENOENT` for a kind that the
-    /// kernel does not have, and for a class that does not exist; `EINVAL` for
-    /// parameters that the kind refuses; `ENODEV` if there is no such link.
+    /// Errors: `EEXIST` if a qdisc other than the default exists there; `ENOENT` for a
+    /// kind that the kernel lacks or a class that does not exist; `EINVAL` for invalid
+    /// parameters; `ENODEV` if the link does not exist.
     #[must_use]
     pub fn add_qdisc(index: u32, spec: &QdiscSpec) -> Request<'fd> {
         let mut body = body(index, spec.handle, spec.parent, 0);
@@ -228,8 +228,8 @@ impl<'fd> Request<'fd> {
     /// Deletes the qdisc `handle` of the link `index`, with its classes and filters
     /// (`RTM_DELQDISC`).
     ///
-    /// Errors: `ENOENT` or, at the root, `EINVAL` if there is none of that number;
-    /// `ENODEV` if there is no such link.
+    /// Errors: `ENOENT` or, at the root, `EINVAL` if the qdisc does not exist; `ENODEV` if
+    /// the link does not exist.
     #[must_use]
     pub fn del_qdisc(index: u32, handle: TcHandle, parent: TcHandle) -> Request<'fd> {
         let what = format!("delete qdisc {handle} at {parent} of link {index}");
@@ -239,20 +239,19 @@ impl<'fd> Request<'fd> {
 }
 
 impl Handle {
-    /// The qdisc that hangs at `parent` of the link `index`: [`TcHandle::ROOT`],
-    /// [`TcHandle::INGRESS`] or a class. `None` if there is none, or only what the
-    /// kernel has on every link that is down.
+    /// The qdisc at `parent` of the link `index`: [`TcHandle::ROOT`],
+    /// [`TcHandle::INGRESS`] or a class. `None` if there is none, or only the `noop`
+    /// qdisc of a link that is down.
     ///
     /// # Errors
-    /// `ENODEV` if there is no such link.
+    /// `ENODEV` if the link does not exist.
     pub fn qdisc(&self, index: u32, parent: TcHandle) -> Result<Option<Qdisc>, Error> {
         let what = format!("look up the qdisc at {parent} of link {index}");
         let body = body(index, TcHandle::NONE, parent, 0)
             .finish()
             .map_err(|problem| Error::invalid(problem.to_owned(), &what))?;
-        // Kernels before 6.8 answer only who asks for an echo, and all of them stay
-        // silent about a qdisc that everybody has: then it is the acknowledgement
-        // that ends the wait.
+        // Kernels before 6.8 answer only if an echo is requested, and no kernel answers
+        // for a built-in qdisc such as noop: the acknowledgement then ends the wait.
         let flags = NLM_F_ECHO | NLM_F_ACK;
         let found = self
             .connection()
@@ -262,15 +261,15 @@ impl Handle {
                     .flatten()
             });
         match found {
-            // EINVAL: newer kernels about a qdisc that everybody has, and all about
-            // ingress where there is none.
+            // EINVAL: from newer kernels for a built-in qdisc, from all for a missing
+            // ingress qdisc.
             Err(error) if matches!(error.errno(), Some(errno::ENOENT | errno::EINVAL)) => Ok(None),
             found => found,
         }
     }
 
-    /// All qdiscs of the link `index`, the root first. The kernel lists those of all
-    /// links for this: [`Handle::qdisc`] is for hot paths.
+    /// All qdiscs of the link `index`, the root first. The kernel dumps those of all
+    /// links for this; use [`Handle::qdisc`] on hot paths.
     ///
     /// # Errors
     /// As [`Handle::addresses`].

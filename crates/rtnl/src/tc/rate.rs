@@ -5,12 +5,12 @@ use crate::wire::attr::u32_at;
 /// `sizeof(struct tc_ratespec)`.
 pub(super) const RATESPEC_LEN: usize = 12;
 
-/// The number is the last of the structure's fields; the others correct for link
-/// layers with cells and overhead.
+/// Offset of the rate. The fields before it correct for link layers with cells and
+/// overhead.
 const RATE_OFFSET: usize = 8;
 
-/// A `struct tc_ratespec` of `rate` bytes per second. It holds the lower half of the
-/// number; a rate that needs more goes into an attribute of its own besides.
+/// A `struct tc_ratespec` of `rate` bytes per second. It holds the lower 32 bits; a
+/// larger rate also needs a 64-bit attribute, see [`rate64`].
 pub(super) fn ratespec(rate: u64) -> [u8; RATESPEC_LEN] {
     let mut bytes = [0; RATESPEC_LEN];
     bytes[RATE_OFFSET..].copy_from_slice(&(rate as u32).to_ne_bytes());

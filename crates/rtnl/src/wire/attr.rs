@@ -1,8 +1,7 @@
-//! Reading of netlink attributes (`struct nlattr`, netlink.h).
+//! Decodes netlink attributes (`struct nlattr`, netlink.h).
 //!
-//! The kernel is trusted to be well-meaning, not to be of a known version: an
-//! attribute that is cut short ends the walk, one with a wrong size reads as
-//! absent. Nothing panics whatever the bytes are.
+//! The kernel may be of any version: a truncated attribute ends the iteration, an
+//! attribute of unexpected size reads as absent. No input panics.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -10,11 +9,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 const TYPE_MASK: u16 = 0x3fff;
 const HEADER_LEN: usize = 4;
 
-/// The attributes in a run of bytes, first to last.
+/// Iterates over the attributes in a byte slice.
 #[derive(Clone, Copy)]
 pub struct Attributes<'a>(&'a [u8]);
 
-/// One attribute: its type without flag bits, and its value.
+/// An attribute: its type without flag bits, and its value.
 #[derive(Clone, Copy)]
 pub struct Attribute<'a> {
     /// Its type (`NLA_TYPE_MASK`).
@@ -24,13 +23,13 @@ pub struct Attribute<'a> {
 }
 
 impl<'a> Attributes<'a> {
-    /// The attributes that `bytes` consist of.
+    /// Iterates over the attributes in `bytes`.
     pub fn new(bytes: &'a [u8]) -> Self {
         Attributes(bytes)
     }
 
-    /// The attributes behind a message's fixed header of `header_len` bytes;
-    /// none if the message is shorter than that.
+    /// Iterates over the attributes after a fixed header of `header_len` bytes; none
+    /// if `bytes` is shorter than that.
     pub fn after(bytes: &'a [u8], header_len: usize) -> Self {
         Attributes(bytes.get(header_len..).unwrap_or_default())
     }
@@ -50,12 +49,12 @@ impl<'a> Iterator for Attributes<'a> {
 }
 
 impl<'a> Attribute<'a> {
-    /// A number of one byte; the first of a longer value. `None` if empty.
+    /// The first byte of the value; `None` if it is empty.
     pub fn u8(&self) -> Option<u8> {
         self.value.first().copied()
     }
 
-    /// A number of 16 bits in the byte order of the machine.
+    /// A number of 16 bits in host byte order.
     pub fn u16(&self) -> Option<u16> {
         Some(u16::from_ne_bytes(self.value.try_into().ok()?))
     }
@@ -65,7 +64,7 @@ impl<'a> Attribute<'a> {
         Some(u16::from_be_bytes(self.value.try_into().ok()?))
     }
 
-    /// A number of 32 bits in the byte order of the machine.
+    /// A number of 32 bits in host byte order.
     pub fn u32(&self) -> Option<u32> {
         Some(u32::from_ne_bytes(self.value.try_into().ok()?))
     }
@@ -80,7 +79,7 @@ impl<'a> Attribute<'a> {
         Some(u64::from_be_bytes(self.value.try_into().ok()?))
     }
 
-    /// As [`Attribute::u32`], signed.
+    /// A signed number of 32 bits in host byte order.
     pub fn i32(&self) -> Option<i32> {
         Some(i32::from_ne_bytes(self.value.try_into().ok()?))
     }
@@ -89,15 +88,15 @@ impl<'a> Attribute<'a> {
         Some(u64::from_ne_bytes(self.value.try_into().ok()?))
     }
 
-    /// A string up to its first zero byte. Names are bytes to the kernel; what
-    /// is not UTF-8 is replaced, as there is no way to ask for it anyway.
+    /// A string up to its first zero byte. Bytes that are not UTF-8, which the kernel
+    /// allows in names, are replaced.
     pub fn text(&self) -> String {
         let end = self.value.iter().position(|byte| *byte == 0);
         let bytes = &self.value[..end.unwrap_or(self.value.len())];
         String::from_utf8_lossy(bytes).into_owned()
     }
 
-    /// An address of either family, told apart by its length.
+    /// An IP address, whose family follows from its length.
     pub fn ip(&self) -> Option<IpAddr> {
         if let Ok(octets) = <[u8; 4]>::try_from(self.value) {
             return Some(IpAddr::V4(Ipv4Addr::from(octets)));
@@ -106,25 +105,25 @@ impl<'a> Attribute<'a> {
         Some(IpAddr::V6(Ipv6Addr::from(octets)))
     }
 
-    /// The attributes inside.
+    /// The attributes nested in this one.
     pub fn nested(&self) -> Attributes<'a> {
         Attributes(self.value)
     }
 }
 
-/// Rounds up to the 4 bytes that netlink aligns everything to.
+/// Rounds up to a multiple of 4 (`NLA_ALIGN`).
 pub(crate) fn align(len: usize) -> usize {
     len.saturating_add(3) & !3
 }
 
-/// The native-endian number at `offset`, if the bytes reach that far.
+/// The 32-bit number in host byte order at `offset`, if `bytes` is long enough.
 pub(crate) fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
     let end = offset.checked_add(4)?;
     let bytes = bytes.get(offset..end)?.try_into().ok()?;
     Some(u32::from_ne_bytes(bytes))
 }
 
-/// As [`u32_at`], of network byte order.
+/// As [`u32_at`], in network byte order.
 pub(crate) fn u32_be_at(bytes: &[u8], offset: usize) -> Option<u32> {
     u32_at(bytes, offset).map(u32::from_be)
 }

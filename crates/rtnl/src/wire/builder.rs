@@ -1,9 +1,9 @@
-//! Writing of netlink attributes.
+//! Encodes netlink attributes.
 //!
 //! Fixed headers are the typed ones of netlink-packet-route. Attributes are
-//! written as type and bytes: the crate's attribute enums would bring the
-//! encoders of every kind of link along, a hundred kilobytes a plugin pays for
-//! and does not use. The tests decode what is written here with those enums.
+//! written as type and bytes: that crate's attribute enums would link the encoders
+//! of every kind of link, a hundred kilobytes per plugin. The tests decode what is
+//! written here with those enums.
 
 use std::net::IpAddr;
 
@@ -34,7 +34,7 @@ impl Builder {
         }
     }
 
-    /// An attribute of any bytes.
+    /// Appends an attribute with `value` as it is.
     pub fn raw(&mut self, kind: u16, value: &[u8]) {
         let start = self.open(kind);
         self.bytes.extend_from_slice(value);
@@ -46,7 +46,7 @@ impl Builder {
         self.raw(kind, &[value]);
     }
 
-    /// A number of 16 bits in the byte order of the machine.
+    /// A number of 16 bits in host byte order.
     pub fn u16(&mut self, kind: u16, value: u16) {
         self.raw(kind, &value.to_ne_bytes());
     }
@@ -56,7 +56,7 @@ impl Builder {
         self.raw(kind, &value.to_be_bytes());
     }
 
-    /// A number of 32 bits in the byte order of the machine.
+    /// A number of 32 bits in host byte order.
     pub fn u32(&mut self, kind: u16, value: u32) {
         self.raw(kind, &value.to_ne_bytes());
     }
@@ -76,11 +76,11 @@ impl Builder {
         self.raw(kind, &value.to_ne_bytes());
     }
 
-    /// A zero-terminated string. A zero byte inside would make the kernel act
-    /// on another, shorter name; it is refused instead.
+    /// Appends a zero-terminated string. A string that contains a zero byte, which
+    /// the kernel would read as a shorter one, makes [`Builder::finish`] fail.
     pub fn text(&mut self, kind: u16, value: &str) {
         if value.as_bytes().contains(&0) {
-            self.problem = Some("zero byte in a name");
+            self.problem = Some("zero byte in a string");
             return;
         }
         let start = self.open(kind);
@@ -89,7 +89,7 @@ impl Builder {
         self.close(start);
     }
 
-    /// An address, as long as its family has it.
+    /// Appends an IP address of 4 or 16 bytes.
     pub fn ip(&mut self, kind: u16, value: IpAddr) {
         match value {
             IpAddr::V4(address) => self.raw(kind, &address.octets()),
@@ -103,12 +103,12 @@ impl Builder {
         }
     }
 
-    /// An attribute (`NLA_F_NESTED`) of the attributes that `fill` writes.
+    /// Appends a nested attribute (`NLA_F_NESTED`) with the attributes that `fill` appends.
     pub fn nested(&mut self, kind: u16, fill: impl FnOnce(&mut Builder)) {
         self.nested_after(kind, &[], fill);
     }
 
-    /// A nested attribute whose value begins with a fixed header.
+    /// Appends a nested attribute whose value starts with a fixed header.
     pub fn nested_after(&mut self, kind: u16, header: &[u8], fill: impl FnOnce(&mut Builder)) {
         let start = self.open(kind | NESTED);
         self.bytes.extend_from_slice(header);
@@ -116,19 +116,19 @@ impl Builder {
         self.close(start);
     }
 
-    /// Appends attributes that were built apart.
+    /// Appends the attributes of another builder.
     pub fn append(&mut self, other: &Builder) {
         self.bytes.extend_from_slice(&other.bytes);
         self.problem = self.problem.or(other.problem);
     }
 
-    /// Bytes so far, the header's included.
+    /// Length in bytes so far, including the header.
     #[must_use]
     pub fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Whether nothing was written yet, not even a header.
+    /// Whether nothing was appended yet, not even a header.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
@@ -137,8 +137,7 @@ impl Builder {
     /// The finished bytes.
     ///
     /// # Errors
-    /// What is wrong with them: an attribute longer than its 16-bit length can
-    /// say, a zero byte in a name.
+    /// When an attribute exceeds 64 KiB or a string contains a zero byte.
     pub fn finish(self) -> Result<Vec<u8>, &'static str> {
         match self.problem {
             Some(problem) => Err(problem),
@@ -146,7 +145,7 @@ impl Builder {
         }
     }
 
-    /// Begins an attribute; its length comes with [`Builder::close`].
+    /// Starts an attribute; [`Builder::close`] fills in its length.
     fn open(&mut self, kind: u16) -> usize {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0, 0]);
@@ -154,9 +153,9 @@ impl Builder {
         start
     }
 
-    /// Ends the attribute that begins at `start`.
+    /// Ends the attribute that starts at `start`.
     fn close(&mut self, start: usize) {
-        // The length counts the attribute's own header, and not the padding.
+        // The length includes the attribute's header but not the padding.
         let len = self.bytes.len() - start;
         match u16::try_from(len) {
             Ok(len) => self.bytes[start..start + 2].copy_from_slice(&len.to_ne_bytes()),

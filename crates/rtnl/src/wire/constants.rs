@@ -5,20 +5,20 @@
 pub(crate) const NLMSG_ERROR: u16 = 2;
 pub(crate) const NLMSG_DONE: u16 = 3;
 
-/// `netlink.h`: it is a request.
+/// `netlink.h`: the message is a request.
 pub const NLM_F_REQUEST: u16 = 0x1;
-/// `netlink.h`: an acknowledgement is wanted.
+/// `netlink.h`: requests an acknowledgement.
 pub const NLM_F_ACK: u16 = 0x4;
-/// `netlink.h`: what was changed is to be sent back.
+/// `netlink.h`: requests an echo of the changed object.
 pub const NLM_F_ECHO: u16 = 0x8;
 pub(crate) const NLM_F_DUMP_INTR: u16 = 0x10;
-/// `netlink.h`: in place of what there is.
+/// `netlink.h`: replaces an existing object.
 pub const NLM_F_REPLACE: u16 = 0x100;
-/// `netlink.h`: not if it exists (`EEXIST`).
+/// `netlink.h`: fails if the object exists (`EEXIST`).
 pub const NLM_F_EXCL: u16 = 0x200;
-/// `netlink.h`: make it if it does not exist.
+/// `netlink.h`: creates the object if it does not exist.
 pub const NLM_F_CREATE: u16 = 0x400;
-/// `netlink.h`: at the end of the list, not its begin.
+/// `netlink.h`: adds to the end of the list.
 pub const NLM_F_APPEND: u16 = 0x800;
 pub(crate) const NLM_F_DUMP: u16 = 0x300;
 /// In an acknowledgement: the request's body was left out.

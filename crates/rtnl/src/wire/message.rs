@@ -15,9 +15,9 @@ pub struct Message<'a> {
     pub kind: u16,
     /// `nlmsg_flags` (`NLM_F_*`).
     pub flags: u16,
-    /// `nlmsg_seq`; in an answer that of the request, 0 if there was none.
+    /// `nlmsg_seq`: that of the request in an answer, 0 in an event.
     pub sequence: u32,
-    /// What comes after the header, the fixed part of the protocol first.
+    /// The payload: the protocol's fixed header, then attributes.
     pub body: &'a [u8],
 }
 
@@ -25,7 +25,7 @@ pub struct Message<'a> {
 pub struct Messages<'a>(&'a [u8]);
 
 impl<'a> Messages<'a> {
-    /// The messages that a received datagram consists of.
+    /// Iterates over the messages of a received datagram.
     pub fn new(datagram: &'a [u8]) -> Self {
         Messages(datagram)
     }
@@ -47,15 +47,15 @@ impl<'a> Iterator for Messages<'a> {
     }
 }
 
-/// The outcome of a request or dump as the kernel states it.
+/// The kernel's final answer to a request or dump.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// 0 for success, else a positive error number.
     pub errno: i32,
     /// Text of the extended acknowledgement; empty if there is none.
     pub text: String,
-    /// Where in the request, from the begin of its header, the attribute is
-    /// that the kernel finds fault with (`NLMSGERR_ATTR_OFFS`).
+    /// Offset of the offending attribute from the start of the request's header
+    /// (`NLMSGERR_ATTR_OFFS`).
     pub offset: Option<u32>,
 }
 

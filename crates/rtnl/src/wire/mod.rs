@@ -1,5 +1,4 @@
-//! Bytes on the socket: encoding of requests, reading of replies. Nothing here
-//! touches a socket, so all of it is tested without a kernel.
+//! The wire format: encoding requests and decoding replies, without a socket.
 
 pub(crate) mod attr;
 pub(crate) mod builder;

@@ -137,7 +137,7 @@ fn acknowledgements_with_and_without_the_request_are_read() {
 }
 
 #[test]
-fn what_does_not_fit_is_refused() {
+fn oversized_attributes_are_refused() {
     let mut builder = Builder::default();
     builder.raw(1, &vec![0; 65_532]);
     assert_eq!(builder.finish(), Err("attribute too long"));

@@ -17,7 +17,7 @@ pub struct Bridge {
     pub vlan_default_pvid: Option<u16>,
     /// Whether the spanning tree protocol runs; the default is no.
     pub stp: Option<bool>,
-    /// How long a learnt address is kept, in hundredths of a second.
+    /// Ageing time of learned addresses, in hundredths of a second.
     pub ageing_time: Option<u32>,
 }
 

@@ -10,9 +10,9 @@ const IFLA_IPVLAN_FLAGS: u16 = 2;
 /// Options of an ipvlan link; the parent is `LinkSpec::link`.
 #[derive(Clone, Debug, Default)]
 pub struct Ipvlan {
-    /// On which layer the parent switches; `None` is the kernel's default, L3.
+    /// Layer of switching; `None` is the kernel's default, L3.
     pub mode: Option<IpvlanMode>,
-    /// Who may talk to whom; `None` is the kernel's default, bridge.
+    /// Isolation; `None` is the kernel's default, bridge.
     pub flag: Option<IpvlanFlag>,
 }
 
@@ -27,14 +27,14 @@ pub enum IpvlanMode {
     L3s,
 }
 
-/// Who may talk to whom among the ipvlan links of one parent.
+/// Isolation between the ipvlan links of one parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IpvlanFlag {
-    /// Everybody, directly.
+    /// All links reach each other directly.
     Bridge,
-    /// Nobody.
+    /// No link reaches another.
     Private,
-    /// Everybody, by way of an external switch.
+    /// Links reach each other through an external switch (VEPA).
     Vepa,
 }
 
@@ -78,7 +78,7 @@ impl Ipvlan {
 pub struct IpvlanInfo {
     /// The mode; `None` for one not known here.
     pub mode: Option<IpvlanMode>,
-    /// Who may talk to whom; `None` for a combination not known here.
+    /// Isolation; `None` for a combination not known here.
     pub flag: Option<IpvlanFlag>,
 }
 

@@ -11,7 +11,7 @@ const IFLA_MACVLAN_BC_QUEUE_LEN: u16 = 7;
 /// Options of a macvlan link; the parent is `LinkSpec::link`.
 #[derive(Clone, Debug, Default)]
 pub struct Macvlan {
-    /// Who may talk to whom; `None` is the kernel's default, VEPA.
+    /// Mode; `None` is the kernel's default, VEPA.
     pub mode: Option<MacvlanMode>,
     /// `MACVLAN_FLAG_*`: 1 leaves the parent out of promiscuous mode in
     /// passthru mode, 2 keeps destination addresses from the broadcast list.
@@ -20,14 +20,14 @@ pub struct Macvlan {
     pub bc_queue_len: Option<u32>,
 }
 
-/// Who may talk to whom among the macvlan links of one parent.
+/// Switching between the macvlan links of one parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MacvlanMode {
-    /// Nobody.
+    /// No link reaches another.
     Private,
-    /// Everybody, by way of an external switch.
+    /// Links reach each other through an external switch (VEPA).
     Vepa,
-    /// Everybody, directly.
+    /// All links reach each other directly.
     Bridge,
     /// The one link takes over the parent.
     Passthru,

@@ -1,5 +1,5 @@
-//! The kinds of links, one file each: how one is asked for and what the kernel
-//! tells about it (`IFLA_LINKINFO`, if_link.h).
+//! Kinds of links, one file each: options and reported state (`IFLA_LINKINFO`,
+//! if_link.h).
 
 mod bridge;
 mod ifb;
@@ -28,7 +28,7 @@ pub enum LinkKind<'fd> {
     Veth(Veth<'fd>),
     /// An Ethernet bridge.
     Bridge(Bridge),
-    /// A link without wire that drops what is sent.
+    /// A link that drops all packets sent.
     Dummy,
     /// A link with a MAC address of its own on another link.
     Macvlan(Macvlan),
@@ -38,7 +38,7 @@ pub enum LinkKind<'fd> {
     Vlan(Vlan),
     /// A virtual routing and forwarding domain.
     Vrf(Vrf),
-    /// An intermediate functional block, for shaping what arrives elsewhere.
+    /// An intermediate functional block, for shaping packets received by another link.
     Ifb,
 }
 
@@ -75,7 +75,7 @@ impl LinkKind<'_> {
     }
 }
 
-/// What the kernel tells about a link of one of the kinds known here.
+/// Reported state of a link of a kind known here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KindInfo {

@@ -13,7 +13,7 @@ const IFLA_TUN_MULTI_QUEUE: u16 = 7;
 /// `IFF_TAP` of linux/if_tun.h.
 const IFF_TAP: u8 = 2;
 
-/// State of a tun or tap link; kernels before 4.17 tell nothing of it.
+/// State of a tun or tap link; not reported by kernels before 4.17.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TunInfo {
     /// The user who may attach a program.
@@ -22,7 +22,7 @@ pub struct TunInfo {
     pub group: Option<u32>,
     /// Whether it passes Ethernet frames rather than IP packets.
     pub tap: bool,
-    /// Whether it stays when no program is attached.
+    /// Whether it is persistent.
     pub persist: bool,
     /// Whether several queues may be attached.
     pub multi_queue: bool,

@@ -9,25 +9,23 @@ use crate::wire::builder::header_bytes;
 pub(super) const KIND: &str = "veth";
 const VETH_INFO_PEER: u16 = 1;
 
-/// A veth pair: the other end. The near end is what
-/// [`LinkSpec`](crate::LinkSpec) describes.
+/// A veth pair. [`LinkSpec`](crate::LinkSpec) describes one end, `peer` the other.
 #[derive(Clone, Debug, Default)]
 pub struct Veth<'fd> {
-    /// The other end.
+    /// The peer.
     pub peer: PeerSpec<'fd>,
 }
 
-/// The other end of a veth pair, created in the same request.
+/// The peer of a veth link, created in the same request.
 ///
-/// The kernel gives the peer no master, and cannot set it up before the pair is
-/// complete (it answers `ENOTCONN`): make the end that joins a bridge the near
-/// one, and set the peer up by a request of its own in its namespace.
+/// The kernel ignores a master of the peer, and fails with `ENOTCONN` if the peer is to
+/// be up. Let [`LinkSpec`](crate::LinkSpec) describe the end that joins a bridge, and
+/// set the peer up with a separate request in its namespace.
 #[derive(Clone, Debug, Default)]
 pub struct PeerSpec<'fd> {
     /// Name, at most 15 bytes; empty lets the kernel choose.
     pub name: String,
-    /// The network namespace the peer is born in; `None` is that of the
-    /// socket.
+    /// The network namespace to create the peer in; `None` is that of the socket.
     pub netns: Option<BorrowedFd<'fd>>,
     /// MAC address; `None` is a random one.
     pub mac: Option<Vec<u8>>,
