@@ -199,7 +199,7 @@ fn a_name_with_a_zero_byte_is_not_sent() {
         let error = results[0].as_ref().err().unwrap();
         assert_eq!(
             error.to_string(),
-            "zero byte in a name: delete link \"br0\\0x\""
+            "zero byte in a string: delete link \"br0\\0x\""
         );
         assert!(results[1].is_ok());
         assert!(handle.link_by_name("br0\0").is_err());

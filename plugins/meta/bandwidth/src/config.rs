@@ -1,4 +1,4 @@
-//! What may be asked of the bandwidth plugin.
+//! The configuration of the bandwidth plugin.
 
 #[cfg(test)]
 mod tests;
@@ -15,31 +15,31 @@ use serde::Deserialize;
 /// The configuration, validated.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Config {
-    /// For packets to the container; `None` leaves them alone.
+    /// Shaping of packets to the container; `None` is unlimited.
     pub ingress: Option<Tbf>,
-    /// For packets from the container.
+    /// Shaping of packets from the container; `None` is unlimited.
     pub egress: Option<Tbf>,
-    /// What is shaped; `None` is everything.
+    /// Subnets to select packets by; `None` shapes all packets.
     pub subnets: Option<Subnets>,
-    /// What packets wait in; `None` is a plain queue.
+    /// Queue below the shaper; `None` is the kernel's FIFO.
     pub queue: Option<QdiscKind>,
     /// Whether `latency` was given.
     pub has_latency: bool,
 }
 
-/// A burst in bits from which on it stands for none: containerd sends this for a pod
-/// that is annotated with a rate only, CRI-O eight times as much.
+/// Smallest burst in bits that means "no burst configured": containerd sends this for a
+/// pod that is annotated with a rate only, CRI-O eight times as much.
 const PLACEHOLDER: u64 = 4_294_967_295;
 
-/// With `burst` `"auto"` the bucket holds this part of a second's bytes, at least
-/// [`LEAST_AUTO`].
+/// With `burst` `"auto"` the bucket holds the bytes of this fraction of a second, at
+/// least [`LEAST_AUTO`].
 const AUTO_PART: u64 = 100;
 
-/// The largest packet that the kernel hands down at once; smaller buckets have it
-/// segmented before.
+/// The largest packet that the kernel passes to a link with segmentation offload. A
+/// smaller bucket forces the kernel to segment it before the qdisc.
 const LEAST_AUTO: u64 = 65_536;
 
-/// The keys as they are written.
+/// The JSON keys.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Raw {
@@ -55,7 +55,7 @@ struct RuntimeConfig {
     bandwidth: Option<Entry>,
 }
 
-/// What can be said by the network and by the runtime.
+/// The keys that both the network and the runtime can set.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Entry {
@@ -67,14 +67,14 @@ struct Entry {
     unshaped_subnets: Vec<String>,
 }
 
-/// The keys that, in the network's configuration, put the runtime's out of force.
+/// The keys that, if the network has any of them, disable all of the runtime's.
 const RATES: [&str; 4] = ["ingressRate", "ingressBurst", "egressRate", "egressBurst"];
 
 impl Config {
     /// Decodes and validates the configuration of `call`.
     ///
     /// # Errors
-    /// When something asked for is malformed or cannot be had from any kernel.
+    /// When a value is malformed or out of range.
     pub fn load(call: &Call) -> anyhow::Result<Config> {
         let parse = "failed to parse network configuration";
         let raw: Raw = call.config().context(parse)?;
@@ -105,14 +105,14 @@ impl Config {
         })
     }
 
-    /// Whether there is nothing to do.
+    /// Whether neither direction is shaped.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.ingress.is_none() && self.egress.is_none()
     }
 }
 
-/// How a rate and a burst become a bucket.
+/// Converts a rate and a burst into a token bucket.
 #[derive(Clone, Copy)]
 struct Bucket {
     auto: bool,
@@ -120,7 +120,7 @@ struct Bucket {
 }
 
 impl Bucket {
-    /// `rate` and `burst` in bits; both 0 is no bucket.
+    /// The bucket for `rate` and `burst` in bits; `None` if both are 0.
     fn of(self, way: &str, rate: u64, burst: u64) -> anyhow::Result<Option<Tbf>> {
         let (bytes, mut burst_bytes) = (rate / 8, burst / 8);
         if rate == 0 && burst == 0 {
@@ -163,7 +163,7 @@ impl Bucket {
     }
 }
 
-/// An error of a key that upstream does not have.
+/// The error of a key that upstream does not have.
 fn invalid(text: String) -> anyhow::Error {
     Error::new(Code::INVALID_NETWORK_CONFIG, text).into()
 }
@@ -193,7 +193,7 @@ fn queue(queue: Option<&str>) -> anyhow::Result<Option<QdiscKind>> {
     })
 }
 
-/// Microseconds of a number with its unit: `25ms`.
+/// Parses a duration such as `25ms` into microseconds.
 fn latency(text: &str) -> anyhow::Result<f64> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = match &text[digits.len()..] {
@@ -202,7 +202,7 @@ fn latency(text: &str) -> anyhow::Result<f64> {
         "s" => Some(1_000_000),
         _ => None,
     };
-    // Longer than a minute is a mistake.
+    // More than a minute is certainly a mistake.
     let microseconds = unit
         .zip(digits.parse::<u32>().ok())
         .map(|(unit, number)| u64::from(number) * unit)

@@ -5,12 +5,11 @@ use cni_core::{AddResult, Call};
 use plugin_kit::{Container, detailed};
 use rtnl::{Handle, Link};
 
-/// The link of the host that the container's interface `CNI_IFNAME` leads to. It is
-/// looked for by its index, and must be in `result` as an interface of the host: in a
-/// chain there may be several pairs.
+/// The peer of the container's interface `CNI_IFNAME`. It is looked up by its index and
+/// must be an interface of the host in `result`.
 ///
 /// # Errors
-/// When the interface is no veth, or leads elsewhere.
+/// When the interface is not a veth, or its peer is not on the host or not in `result`.
 pub(crate) fn find(
     call: &Call,
     container: &Container,
@@ -37,10 +36,10 @@ pub(crate) fn find(
     Ok(link)
 }
 
-/// The same without a look at a result.
+/// The same regardless of the result.
 ///
 /// # Errors
-/// As [`find`].
+/// When the interface is not a veth, or its peer is not on the host.
 pub(crate) fn peer(call: &Call, container: &Container, host: &Handle) -> anyhow::Result<Link> {
     let name = &call.if_name;
     let no_peer = |cause: &dyn std::fmt::Display| {
@@ -56,12 +55,12 @@ pub(crate) fn peer(call: &Call, container: &Container, host: &Handle) -> anyhow:
         return Err(no_peer(&"the kernel does not report its index"));
     };
     let elsewhere = || anyhow!("veth peer with index {index} is not in host ns");
-    // Without a namespace of its own the peer is in the container, too.
+    // Without a namespace identifier the peer is in the container.
     if inside.link_netnsid.is_none() {
         return Err(elsewhere());
     }
     let outside = host.link_by_index(index).map_err(|_| elsewhere())?;
-    // The peer may be in a third namespace, and the index something else's here.
+    // The peer may be in a third namespace, and the index that of another link here.
     if !outside.is_kind("veth") || outside.link != Some(inside.index) {
         return Err(elsewhere());
     }

@@ -1,33 +1,34 @@
-//! The intermediate functional block: a link that packets from the container pass
-//! through on their way, and wait at. Arriving packets cannot be made to wait
-//! otherwise.
+//! The ifb device (intermediate functional ifb) of an attachment. The kernel queues
+//! only packets that a link sends: packets received from the container are redirected
+//! to the ifb and shaped there.
 
 use anyhow::{Context, anyhow, bail};
 use cni_core::Call;
 use cni_core::types::Attachment;
+use plugin_kit::failures::Failures;
 use plugin_kit::{Undo, detailed, names};
 use rtnl::{
     Filter, Handle, Link, LinkChange, LinkKind, LinkSpec, QdiscKind, QdiscSpec, Request, TcHandle,
     U32Filter, U32Key,
 };
 
-/// Longest name of a link, without its end (`IFNAMSIZ` - 1).
+/// Longest name of a link in bytes (`IFNAMSIZ` without the final zero byte).
 const NAME_LEN: usize = 15;
-/// Longest alias of a link (`IFALIASZ` - 1).
+/// Longest alias of a link in bytes (`IFALIASZ` without the final zero byte).
 const ALIAS_LEN: usize = 255;
 const PREFIX: &str = "bwp";
-/// First word of an alias that this plugin has given.
+/// First word of the aliases of this plugin.
 const MARK: &str = "cni";
 /// `ETH_P_ALL` of if_ether.h.
 const ALL_PROTOCOLS: u16 = 3;
 
-/// The name of the block of an attachment.
+/// The name of an attachment's ifb, the same as upstream's.
 pub(crate) fn name(network: &str, container_id: &str) -> String {
     names::of_attachment(PREFIX, network, container_id, NAME_LEN)
 }
 
-/// Whose block a link is, as its alias tells: the name cannot be read backwards, and
-/// does not have the interface in it.
+/// The attachment of an ifb according to its alias. Its name is a hash of network and
+/// container, without the interface.
 #[derive(Debug, PartialEq, Eq)]
 struct Owner<'a> {
     network: &'a str,
@@ -44,7 +45,7 @@ impl<'a> Owner<'a> {
         }
     }
 
-    /// `None` if somebody else has made the link.
+    /// `None` if the alias is not this plugin's.
     fn of_link(link: &'a Link) -> Option<Self> {
         let mut words = link.alias.split(' ');
         let [mark, network, container_id, if_name] = [(); 4].map(|()| words.next());
@@ -55,7 +56,7 @@ impl<'a> Owner<'a> {
         })
     }
 
-    /// None of the words can have a blank in it.
+    /// The words cannot contain a space. `None` if the alias would be too long.
     fn alias(&self) -> Option<String> {
         let Owner {
             network,
@@ -67,11 +68,11 @@ impl<'a> Owner<'a> {
     }
 }
 
-/// Makes the block for packets that come from `veth`. It is down: the kernel takes
-/// milliseconds to give a link that is up another queue.
+/// Creates the ifb for packets from `veth`. It stays down for now: replacing the qdisc of
+/// a link that is up takes the kernel milliseconds.
 ///
 /// # Errors
-/// When the kernel refuses. Nothing is left behind then, nor when `undo` runs.
+/// When the kernel refuses; nothing is left behind.
 pub(crate) fn create<'h>(
     call: &Call,
     host: &'h Handle,
@@ -108,7 +109,7 @@ pub(crate) fn create<'h>(
         Err(e) => return Err(anyhow!(e).context("adding link")),
     };
     let by_name = name.clone();
-    undo.push("delete the ifb", move || delete(host, &by_name));
+    undo.push("delete the ifb", move || delete_link(host, &by_name));
     match echo {
         Some(link) => Ok(link),
         None => host
@@ -117,11 +118,11 @@ pub(crate) fn create<'h>(
     }
 }
 
-/// Sets the block up and writes down whose it is.
+/// Sets the ifb up and names its attachment in the alias.
 ///
 /// # Errors
-/// When the kernel refuses.
-pub(crate) fn open(call: &Call, host: &Handle, link: &Link) -> anyhow::Result<()> {
+/// When the kernel refuses the request.
+pub(crate) fn set_up(call: &Call, host: &Handle, link: &Link) -> anyhow::Result<()> {
     let change = LinkChange {
         up: Some(true),
         alias: Owner::of_call(call).alias(),
@@ -132,7 +133,7 @@ pub(crate) fn open(call: &Call, host: &Handle, link: &Link) -> anyhow::Result<()
     Ok(())
 }
 
-/// The filter that sends all that comes from `veth` through the block `index`.
+/// The filter that redirects all packets to the ifb `index`.
 fn redirection(index: u32) -> U32Filter {
     U32Filter {
         parent: TcHandle::INGRESS_QDISC,
@@ -144,14 +145,14 @@ fn redirection(index: u32) -> U32Filter {
     }
 }
 
-/// Sends all that comes from `veth` through the block.
+/// Redirects all packets received by `veth` to the ifb.
 ///
 /// # Errors
-/// When the kernel refuses. Nothing is left behind then, nor when `undo` runs.
+/// When the kernel refuses; nothing is left behind.
 pub(crate) fn redirect<'h>(
     host: &'h Handle,
     veth: &Link,
-    block: &Link,
+    ifb: &Link,
     undo: &mut Undo<'h>,
 ) -> anyhow::Result<()> {
     let ingress = QdiscSpec {
@@ -165,23 +166,23 @@ pub(crate) fn redirect<'h>(
     undo.push("delete the ingress qdisc", move || {
         remove_redirection(host, index)
     });
-    let filter = redirection(block.index);
+    let filter = redirection(ifb.index);
     host.request(Request::add_u32_filter(index, &filter))
         .context("add filter")?;
     Ok(())
 }
 
-/// Whether a filter sends all that arrives through the block `index`; 0 is one that is
-/// gone.
+/// Whether a filter redirects all packets to the ifb `index`; index 0 stands for a
+/// deleted one.
 fn redirects(filter: &Filter, index: u32) -> bool {
     let everything = filter.filter.keys.iter().all(|key| key.mask == 0);
     everything && filter.filter.protocol == ALL_PROTOCOLS && filter.filter.redirect == Some(index)
 }
 
-/// Compares with what `veth` and the host have; gives the block.
+/// Checks the ifb and the redirection to it. Returns the ifb.
 ///
 /// # Errors
-/// At the first thing that differs; the text names it.
+/// Names the first difference.
 pub(crate) fn check(call: &Call, host: &Handle, veth: &Link) -> anyhow::Result<Link> {
     let name = name(&call.name, &call.container_id);
     let link = host
@@ -204,12 +205,12 @@ pub(crate) fn check(call: &Call, host: &Handle, veth: &Link) -> anyhow::Result<L
     Ok(link)
 }
 
-/// Deletes the block of the attachment, unless it is marked as that of another
-/// interface of the same container and network. Gives its index; 0 if there was none.
+/// Deletes the ifb of the attachment, unless its alias names another interface of the
+/// same container and network. Returns its index, 0 if there was none.
 ///
 /// # Errors
-/// When the kernel refuses.
-pub(crate) fn delete_own(call: &Call, host: &Handle) -> anyhow::Result<u32> {
+/// When the kernel refuses the request.
+pub(crate) fn delete(call: &Call, host: &Handle) -> anyhow::Result<u32> {
     let name = name(&call.name, &call.container_id);
     let link = match host.link_by_name(&name) {
         Ok(link) => link,
@@ -219,17 +220,17 @@ pub(crate) fn delete_own(call: &Call, host: &Handle) -> anyhow::Result<u32> {
     if Owner::of_link(&link).is_some_and(|owner| owner.if_name != call.if_name) {
         return Ok(0);
     }
-    delete(host, &name)?;
+    delete_link(host, &name)?;
     Ok(link.index)
 }
 
-/// Deletes the blocks of this network's attachments that are not among `valid`. One
-/// that upstream has made does not tell whose it is, and stays for DEL.
+/// Deletes the ifbs of this network's attachments that are not among `valid`. Those of
+/// upstream have no alias and are left to DEL.
 ///
 /// # Errors
-/// When the kernel refuses; the rest is gone through all the same.
+/// The errors of all deletions that failed.
 pub(crate) fn collect(call: &Call, host: &Handle, valid: &[Attachment]) -> anyhow::Result<()> {
-    let mut outcome = Ok(());
+    let mut failures = Failures::default();
     for link in host.links_by_kind("ifb")? {
         let Some(owner) = Owner::of_link(&link) else {
             continue;
@@ -240,13 +241,13 @@ pub(crate) fn collect(call: &Call, host: &Handle, valid: &[Attachment]) -> anyho
             .iter()
             .any(|a| a.container_id == owner.container_id && a.if_name == owner.if_name);
         if is_ours && !is_valid {
-            outcome = delete(host, &link.name).and(outcome);
+            failures.add(delete_link(host, &link.name));
         }
     }
-    outcome
+    failures.result()
 }
 
-fn delete(host: &Handle, name: &str) -> anyhow::Result<()> {
+fn delete_link(host: &Handle, name: &str) -> anyhow::Result<()> {
     match host.request(Request::del_link_by_name(name)) {
         Err(e) if !e.is_not_found() => {
             Err(anyhow!(e).context(format!("failed to delete ifb device {name}")))
@@ -255,19 +256,18 @@ fn delete(host: &Handle, name: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Whether all that the link `veth` does to arriving packets is to send them through
-/// the block `index`, which may be gone.
+/// Whether the link `veth` has ingress filters and all of them redirect to the ifb
+/// `index` or to a deleted one.
 pub(crate) fn is_redirected(host: &Handle, veth: u32, index: u32) -> anyhow::Result<bool> {
     let filters = host.filters(veth, TcHandle::INGRESS_QDISC)?;
     let ours = |filter: &Filter| redirects(filter, index) || redirects(filter, 0);
     Ok(!filters.is_empty() && filters.iter().all(ours))
 }
 
-/// Lets packets that arrive at the link `veth` go their way again. A link that is gone
-/// has none.
+/// Deletes the ingress qdisc of the link `veth` with its filters.
 ///
 /// # Errors
-/// When the kernel refuses.
+/// When the kernel refuses the request.
 pub(crate) fn remove_redirection(host: &Handle, veth: u32) -> anyhow::Result<()> {
     let ingress = Request::del_qdisc(veth, TcHandle::INGRESS_QDISC, TcHandle::INGRESS);
     match host.request(ingress) {

@@ -1,5 +1,5 @@
-//! The bandwidth plugin: holds the traffic of a container to a rate, in each
-//! direction. Runs behind the plugin that has made the container's interface.
+//! The bandwidth plugin: limits the rate of a container's traffic in each direction.
+//! It runs after the plugin that creates the container's interface.
 
 mod config;
 mod host_veth;
@@ -27,7 +27,7 @@ impl Plugin for Bandwidth {
         "bandwidth"
     }
 
-    /// Those that have chains.
+    /// The versions with plugin chains.
     fn supported_versions(&self) -> &'static [Version] {
         Version::V0_3_0.starting_from()
     }
@@ -47,13 +47,13 @@ impl Plugin for Bandwidth {
             shaper.install(&host, &veth, &mut undo)?;
         }
         if let Some(shaper) = Shaper::egress(&config) {
-            let block = ifb::create(call, &host, &veth, queue_length(&shaper, &veth), &mut undo)?;
-            shaper.install(&host, &block, &mut undo)?;
-            ifb::open(call, &host, &block)?;
-            ifb::redirect(&host, &veth, &block, &mut undo)?;
+            let ifb = ifb::create(call, &host, &veth, queue_length(&shaper, &veth), &mut undo)?;
+            shaper.install(&host, &ifb, &mut undo)?;
+            ifb::set_up(call, &host, &ifb)?;
+            ifb::redirect(&host, &veth, &ifb, &mut undo)?;
             result.interfaces.push(Interface {
-                mac: block.mac_string(),
-                name: block.name,
+                mac: ifb.mac_string(),
+                name: ifb.name,
                 ..Interface::default()
             });
         }
@@ -61,10 +61,10 @@ impl Plugin for Bandwidth {
         Ok(result)
     }
 
-    /// Of the configuration nothing but `name` is needed, of the container its ID.
+    /// Needs only the network's name and the container ID.
     fn del(&self, call: &Call) -> anyhow::Result<()> {
         let host = Handle::open()?;
-        let deleted = ifb::delete_own(call, &host);
+        let deleted = ifb::delete(call, &host);
         let ifb = *deleted.as_ref().unwrap_or(&0);
         let mut failures = Failures::default();
         failures.add(deleted.map(drop));
@@ -82,11 +82,11 @@ impl Plugin for Bandwidth {
             shaper.check(&host, &veth)?;
         }
         if let Some(shaper) = Shaper::egress(&config) {
-            let block = ifb::check(call, &host, &veth)?;
-            if let Some(recorded) = result.interfaces.iter().find(|i| i.name == block.name) {
-                plugin_kit::check::mac(recorded, &block)?;
+            let ifb = ifb::check(call, &host, &veth)?;
+            if let Some(recorded) = result.interfaces.iter().find(|i| i.name == ifb.name) {
+                plugin_kit::check::mac(recorded, &ifb)?;
             }
-            shaper.check(&host, &block)?;
+            shaper.check(&host, &ifb)?;
         }
         Ok(())
     }
@@ -103,15 +103,15 @@ impl Plugin for Bandwidth {
     }
 }
 
-/// The result of the plugins in front; without one there is nothing to shape.
+/// The result of the previous plugins, or the error `missing`.
 fn prev_result(call: &Call, missing: &'static str) -> anyhow::Result<AddResult> {
     call.prev_result()
         .context("could not parse prevResult")?
         .context(missing)
 }
 
-/// The length of the block's transmit queue: none, as upstream has it. The classes that
-/// subnets need take theirs from it.
+/// Transmit queue length of the ifb: 0, as upstream's, unless it has classes, whose
+/// queues have this length.
 fn queue_length(shaper: &Shaper<'_>, veth: &rtnl::Link) -> u32 {
     const USUAL: u32 = 1000;
     match shaper.uses_link_queue() {
@@ -120,19 +120,19 @@ fn queue_length(shaper: &Shaper<'_>, veth: &rtnl::Link) -> u32 {
     }
 }
 
-/// Takes what ADD has made off the veth, in case that it lives on: packets would be
-/// sent to a link that is gone. Where the container is gone, so is it.
-fn clear_veth(call: &Call, host: &Handle, block: u32) -> anyhow::Result<()> {
+/// Deletes the qdiscs of ADD from the veth in case it is kept: its packets would be
+/// redirected to a deleted link. If the container is gone, so is the veth.
+fn clear_veth(call: &Call, host: &Handle, ifb: u32) -> anyhow::Result<()> {
     let Some(container) = Container::open_for_del(call)? else {
         return Ok(());
     };
     let Ok(veth) = host_veth::peer(call, &container, host) else {
         return Ok(());
     };
-    if ifb::is_redirected(host, veth.index, block)? {
+    if ifb::is_redirected(host, veth.index, ifb)? {
         ifb::remove_redirection(host, veth.index)?;
     }
-    // A configuration that ADD refuses has made nothing.
+    // With an invalid configuration, ADD cannot have succeeded.
     let config = Config::load(call).unwrap_or_default();
     if let Some(shaper) = Shaper::ingress(&config)
         && let Some(root) = host.qdisc(veth.index, TcHandle::ROOT)?

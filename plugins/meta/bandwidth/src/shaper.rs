@@ -1,4 +1,4 @@
-//! The qdisc that holds a link's packets to a rate, and what hangs below it.
+//! The qdisc that limits the rate of a link, with its classes, filters and queue.
 
 use crate::config::Config;
 use crate::subnets::{Direction, SHAPED, Subnets, UNSHAPED};
@@ -8,21 +8,22 @@ use rtnl::{
     Handle, Htb, HtbClass, Link, Qdisc, QdiscInfo, QdiscKind, QdiscSpec, Request, Tbf, TcHandle,
 };
 
-/// The number of the qdisc at the root, the same as upstream's.
+/// Handle of the root qdisc, the same as upstream's.
 const FIRST: TcHandle = TcHandle::new(1, 0);
-/// The number of the queue below, if it has been replaced.
+/// Handle of the queue below, if it is configured.
 const QUEUE: TcHandle = TcHandle::new(2, 0);
-/// The one class of a token bucket filter.
+/// The class of a token bucket filter.
 const BUCKET: TcHandle = TcHandle::new(1, 1);
 
-/// Bytes per second of what is not shaped, faster than any link.
+/// Rate of packets that are not shaped, in bytes per second; faster than any link.
 const UNLIMITED: u64 = 100_000_000_000;
-/// A millisecond of that, in ticks of 64 ns.
+/// Bucket of that rate: one millisecond in ticks of 64 ns.
 const UNLIMITED_BUFFER: u32 = 15_625;
-/// The kernel warns of larger ones, and of smaller ones than a packet.
+/// Quantum of a class in bytes. The kernel warns of larger ones and of those smaller than
+/// a packet.
 const QUANTUM: std::ops::RangeInclusive<u64> = 1_500..=200_000;
 
-/// What is to be made of a link.
+/// The shaping of one direction.
 #[derive(Clone, Copy)]
 pub(crate) struct Shaper<'c> {
     bucket: Tbf,
@@ -32,19 +33,19 @@ pub(crate) struct Shaper<'c> {
 }
 
 impl<'c> Shaper<'c> {
-    /// The one for packets to the container, if they are shaped.
+    /// Shapes packets to the container, if configured.
     pub(crate) fn ingress(config: &'c Config) -> Option<Self> {
         Shaper::new(config, config.ingress?, Direction::Ingress)
     }
 
-    /// The one for packets from the container, if they are shaped.
+    /// Shapes packets from the container, if configured.
     pub(crate) fn egress(config: &'c Config) -> Option<Self> {
         Shaper::new(config, config.egress?, Direction::Egress)
     }
 
     fn new(config: &'c Config, bucket: Tbf, direction: Direction) -> Option<Self> {
         let subnets = config.subnets.as_ref();
-        // A token bucket filter limits its queue itself, a class does not.
+        // A token bucket filter limits its queue, a class does not.
         let plain = (subnets.is_some() && config.has_latency).then_some(QdiscKind::Bfifo {
             limit: bucket.limit,
         });
@@ -56,7 +57,7 @@ impl<'c> Shaper<'c> {
         })
     }
 
-    /// Whether packets wait in queues as long as the link's transmit queue.
+    /// Whether the queues have the link's transmit queue length.
     pub(crate) fn uses_link_queue(&self) -> bool {
         self.subnets.is_some()
     }
@@ -71,7 +72,7 @@ impl<'c> Shaper<'c> {
         }
     }
 
-    /// The classes, none for a token bucket filter.
+    /// The classes; empty for a token bucket filter.
     fn classes(&self) -> Vec<(TcHandle, HtbClass)> {
         if self.subnets.is_none() {
             return Vec::new();
@@ -80,7 +81,7 @@ impl<'c> Shaper<'c> {
         let Tbf { rate, buffer, .. } = self.bucket;
         let shaped = HtbClass {
             rate,
-            // There is no class above to borrow from, so this is not reached.
+            // Without a parent class to borrow from, the ceiling is not reached.
             ceil: rate.saturating_mul(2),
             buffer,
             cbuffer: buffer,
@@ -96,7 +97,7 @@ impl<'c> Shaper<'c> {
         vec![(SHAPED, shaped), (UNSHAPED, unshaped)]
     }
 
-    /// Where packets that are shaped wait.
+    /// The class of shaped packets.
     fn leaf(&self) -> TcHandle {
         if self.subnets.is_some() {
             SHAPED
@@ -105,10 +106,10 @@ impl<'c> Shaper<'c> {
         }
     }
 
-    /// Makes it of the link `index`.
+    /// Installs the shaping on `link`.
     ///
     /// # Errors
-    /// When the kernel refuses. Nothing is left behind then, nor when `undo` runs.
+    /// When the kernel refuses; nothing is left behind after `undo`.
     pub(crate) fn install<'h>(
         &self,
         host: &'h Handle,
@@ -133,8 +134,8 @@ impl<'c> Shaper<'c> {
             let filters = subnets.filters(FIRST, self.direction);
             requests.extend(filters.iter().map(|f| Request::add_u32_filter(index, f)));
         }
-        // They stand on each other, and go together with the first. One that fails
-        // makes the others fail, or superfluous.
+        // Each depends on those before it, and the deletion of the root qdisc deletes
+        // them all.
         let results = host.batch(requests);
         results
             .into_iter()
@@ -152,7 +153,7 @@ impl<'c> Shaper<'c> {
         Ok(())
     }
 
-    /// Upstream's prefix of errors, which tells the two qdiscs apart.
+    /// Upstream's error prefix, which distinguishes the two qdiscs.
     fn prefix(&self) -> &'static str {
         match self.direction {
             Direction::Ingress => "",
@@ -180,7 +181,7 @@ impl<'c> Shaper<'c> {
         )
     }
 
-    /// Whether `qdisc`, of a link's root, is this one.
+    /// Whether the root qdisc `qdisc` is of this configuration.
     pub(crate) fn is_made_of(&self, qdisc: &Qdisc) -> bool {
         qdisc.handle == FIRST
             && match (self.root(), qdisc.info) {
@@ -190,10 +191,10 @@ impl<'c> Shaper<'c> {
             }
     }
 
-    /// Compares with what `link` has.
+    /// Checks the shaping of `link`.
     ///
     /// # Errors
-    /// At the first thing that differs; the text names it and both values.
+    /// Names the first difference with both values.
     pub(crate) fn check(&self, host: &Handle, link: &Link) -> anyhow::Result<()> {
         let name = &link.name;
         let wanted = self.root();
@@ -301,8 +302,7 @@ impl<'c> Shaper<'c> {
     }
 }
 
-/// Deletes what hangs at the root of the link `index`; a link that is gone has
-/// nothing.
+/// Deletes the root qdisc of the link `index`, if it exists.
 pub(crate) fn remove(host: &Handle, index: u32) -> anyhow::Result<()> {
     match host.request(Request::del_qdisc(index, FIRST, TcHandle::ROOT)) {
         Err(e) if !e.is_not_found() => {

@@ -1,36 +1,35 @@
-//! Which of a container's traffic is shaped: that with some subnets, or that with all
-//! others. Kept as bandwidth 1.5 kept it, in classes of a hierarchical token bucket
-//! with `u32` filters.
+//! Selection of the shaped traffic by subnet: as in upstream's version 1.5, classes of a
+//! hierarchical token bucket with `u32` filters.
 
 use cni_core::quote::quote;
 use cni_core::{Cidr, Code, Error};
 use rtnl::{TcHandle, U32Filter, U32Key};
 use std::net::IpAddr;
 
-/// The class of what is shaped.
+/// The class of shaped packets.
 pub(crate) const SHAPED: TcHandle = TcHandle::new(1, 48);
-/// The class of what is not.
+/// The class of packets that are not shaped.
 pub(crate) const UNSHAPED: TcHandle = TcHandle::new(1, 1);
 
-/// Which subnets are told apart, never none.
+/// A non-empty list of subnets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subnets {
     list: Vec<Cidr>,
-    /// Whether these are shaped, rather than everything else.
+    /// Whether traffic with these subnets is shaped, rather than all other traffic.
     shaped: bool,
 }
 
-/// Which way packets go through the qdisc.
+/// Direction of the packets in a qdisc.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Direction {
-    /// To the container: the other side is the source.
+    /// To the container: the remote address is the source.
     Ingress,
-    /// From the container: the other side is the destination.
+    /// From the container: the remote address is the destination.
     Egress,
 }
 
 impl Subnets {
-    /// `None` if neither list has an entry.
+    /// Parses the lists; `None` if both are empty.
     pub(crate) fn new(shaped: &[String], unshaped: &[String]) -> anyhow::Result<Option<Subnets>> {
         let invalid = |text: String| Error::new(Code::INVALID_NETWORK_CONFIG, text);
         let (list, key) = match (shaped, unshaped) {
@@ -62,22 +61,21 @@ impl Subnets {
         }))
     }
 
-    /// The subnets as texts, in the order of [`Subnets::filters`].
+    /// The subnets as text, in the order of [`Subnets::filters`].
     pub(crate) fn names(&self) -> impl Iterator<Item = String> {
         self.list.iter().map(ToString::to_string)
     }
 
-    /// The class of what no filter places.
+    /// The class of packets without a matching filter.
     pub(crate) fn default_class(&self) -> TcHandle {
         if self.shaped { UNSHAPED } else { SHAPED }
     }
 
-    /// The filters that place the rest, one a subnet.
+    /// The filters, one per subnet.
     pub(crate) fn filters(&self, parent: TcHandle, direction: Direction) -> Vec<U32Filter> {
         let class = if self.shaped { SHAPED } else { UNSHAPED };
         let filter = |subnet: &Cidr| {
-            // `ETH_P_IP` and `ETH_P_IPV6` of if_ether.h. A priority belongs to one of
-            // them.
+            // `ETH_P_IP` and `ETH_P_IPV6` of if_ether.h. Each priority has one protocol.
             let (protocol, priority) = match subnet.is_ipv4() {
                 true => (0x0800, 16),
                 false => (0x86dd, 15),
@@ -95,10 +93,10 @@ impl Subnets {
     }
 }
 
-/// Comparisons of the other side's address, 32 bits each; those of which nothing
-/// counts are left out, but for one.
+/// The keys that match the remote address, 32 bits each. Keys with an empty mask are
+/// left out, except the first.
 fn keys(subnet: &Cidr, direction: Direction) -> Vec<U32Key> {
-    // Where source and destination stand in the two headers.
+    // Offsets of source and destination in the IP header.
     let (bytes, source, destination) = match subnet.network() {
         IpAddr::V4(address) => (address.octets().to_vec(), 12, 16),
         IpAddr::V6(address) => (address.octets().to_vec(), 8, 24),
@@ -144,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_compared() {
+    fn keys_match_the_remote_address() {
         use Direction::{Egress, Ingress};
         assert_eq!(
             compared("10.1.2.3/8", Egress),

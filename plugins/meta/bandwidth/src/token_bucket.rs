@@ -1,39 +1,38 @@
-//! The kernel's numbers for a rate and a burst (`tc-tbf(8)`, `struct tc_tbf_qopt` of
-//! pkt_sched.h).
+//! Conversion of rate and burst to the parameters of a token bucket filter (`tc-tbf(8)`,
+//! `struct tc_tbf_qopt` of pkt_sched.h).
 //!
-//! They are computed as upstream computes them, overflow included: containers that
-//! one implementation has attached are compared by the other, and the burst that
-//! container engines send for "none" does overflow.
+//! The arithmetic is upstream's, including its overflows: either implementation must
+//! accept the other's qdiscs in CHECK, and the burst that container engines send for
+//! "no burst" overflows.
 
 use rtnl::Tbf;
 use std::fs;
 
 const MICROSECONDS: f64 = 1_000_000.0;
 
-/// How long a packet may wait, unless a configuration says something else.
+/// Default limit of a packet's waiting time, in microseconds.
 pub(crate) const LATENCY: f64 = 25_000.0;
 
-/// The clock that the packet scheduler counts in.
+/// The clock of the packet scheduler.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Clock {
     pub(crate) ticks_per_microsecond: f64,
 }
 
-/// The same in all kernels since 2.6.31 (`PSCHED_SHIFT`): a tick is 64 ns.
+/// The clock of all kernels since 2.6.31 (`PSCHED_SHIFT`): a tick is 64 ns.
 const USUAL: Clock = Clock {
     ticks_per_microsecond: 15.625,
 };
 
 impl Clock {
-    /// That of the running kernel. A `/proc` that does not tell is no reason to fail:
-    /// there is but one clock in use.
+    /// The clock of the running kernel, [`USUAL`] if `/proc/net/psched` is unreadable.
     pub(crate) fn of_kernel() -> Clock {
         let text = fs::read_to_string("/proc/net/psched").unwrap_or_default();
         Clock::parse(&text).unwrap_or(USUAL)
     }
 
-    /// Reads `/proc/net/psched`: nanoseconds and ticks that make the same time, ticks
-    /// of the timer a second, and its resolution.
+    /// Parses `/proc/net/psched`: nanoseconds and ticks of the same duration, clock
+    /// resolution, timer frequency.
     fn parse(text: &str) -> Option<Clock> {
         let mut words = text.split_whitespace().map(|w| u32::from_str_radix(w, 16));
         let mut next = || words.next()?.ok().filter(|word| *word > 0);
@@ -50,23 +49,22 @@ impl Clock {
     }
 }
 
-/// The lower 32 bits of the whole part, which is what upstream's conversion leaves on
-/// amd64. Rust's own would saturate.
+/// The lower 32 bits of the integer part, which is the result of Go's conversion on
+/// amd64. Rust's conversion saturates.
 fn wrapping(number: f64) -> u32 {
     number as i64 as u32
 }
 
-/// A bucket that fills with `rate` bytes per second, which is not 0, up to `burst`
-/// bytes.
+/// The bucket for `rate`, in bytes per second and not 0, and `burst`, in bytes.
 ///
-/// `latency` is how many microseconds a packet may wait; `None` is upstream's 25 ms,
-/// with a limit of the queue that wraps like upstream's.
+/// `latency` is the limit of a packet's waiting time in microseconds; `None` is
+/// upstream's 25 ms, with a limit of the queue that wraps like upstream's.
 pub(crate) fn token_bucket(rate: u64, burst: u32, latency: Option<f64>, clock: Clock) -> Tbf {
     let time = wrapping(f64::from(burst) * MICROSECONDS / rate as f64);
     let waiting = |latency: f64| rate as f64 * latency / MICROSECONDS;
     let limit = match latency {
         None => wrapping(waiting(LATENCY)).wrapping_add(burst),
-        // Nothing to be compatible with.
+        // Upstream has no such key.
         Some(latency) => (waiting(latency) as u32).saturating_add(burst),
     };
     Tbf {
@@ -76,8 +74,8 @@ pub(crate) fn token_bucket(rate: u64, burst: u32, latency: Option<f64>, clock: C
     }
 }
 
-/// Whether a packet could ever pass: the kernel counts in whole bytes, and refuses a
-/// bucket that holds none. One without a queue it takes, and drops everything.
+/// Whether any packet can pass. The kernel refuses a bucket of less than a byte, and
+/// accepts a queue limit of 0, with which it drops all packets.
 pub(crate) fn passes_anything(bucket: &Tbf) -> bool {
     // `PSCHED_TICKS2NS` and `psched_ns_t2l`.
     let nanoseconds = u64::from(bucket.buffer) << 6;
@@ -97,7 +95,7 @@ mod tests {
 
     /// Bits per second and bits as configured.
     #[test]
-    fn numbers_that_upstream_comes_to() {
+    fn the_numbers_are_upstreams() {
         assert_eq!(numbers(8000, 80), (1000, 35, 156_250));
         assert_eq!(numbers(8, 8), (1, 1, 15_625_000));
         assert_eq!(numbers(16, 8), (2, 1, 7_812_500));
@@ -128,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_latency_of_ones_own() {
+    fn a_configured_latency() {
         let with = |latency| token_bucket(125_000, 10_000, Some(latency), USUAL).limit;
         assert_eq!(
             with(LATENCY),
@@ -139,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn buckets_without_a_bottom() {
+    fn buckets_that_pass_nothing() {
         let passes = |rate, burst| passes_anything(&token_bucket(rate, burst, None, USUAL));
         assert!(passes(1, 1));
         assert!(passes(125_000, 1));

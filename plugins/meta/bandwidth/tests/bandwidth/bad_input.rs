@@ -1,4 +1,4 @@
-//! Bad input: the right code, a message that names the key, and nothing changed.
+//! Invalid input: error code and message, and nothing changed.
 
 use crate::common::{bandwidth, bare, both, host};
 use serde_json::{Value, json};
@@ -132,7 +132,7 @@ fn rates_and_bursts_that_the_kernel_cannot_shape_with() {
 }
 
 #[test]
-fn keys_beyond_upstreams() {
+fn keys_that_upstream_lacks() {
     for (extra, words) in [
         (
             json!({"latency": "25"}),
@@ -184,7 +184,7 @@ fn subnets() {
 }
 
 #[test]
-fn a_previous_result_that_does_not_fit() {
+fn unusable_previous_results() {
     let with = |prev: Value| merge(both(json!({})), &json!({"prevResult": prev}));
     let interfaces = |list: Value| with(json!({"cniVersion": "1.1.0", "interfaces": list}));
     refused(&with(Value::Null), 999, "must be called as chained plugin");
@@ -215,7 +215,7 @@ fn a_previous_result_that_does_not_fit() {
 }
 
 #[test]
-fn a_namespace_or_an_interface_that_is_none() {
+fn missing_namespaces_and_interfaces() {
     let (host, container) = host();
     let before = host.snapshot();
     let call = || {

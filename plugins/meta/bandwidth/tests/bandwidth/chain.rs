@@ -1,4 +1,4 @@
-//! Behind the bridge plugin, as in a network list.
+//! Chained after the bridge plugin.
 
 use crate::common::{bandwidth, host};
 use serde_json::{Value, json};
@@ -40,7 +40,7 @@ fn detach(first: &Plugin, second: &Plugin, container: &Container, result: &Value
     first.del(container, &bridge).expect_ok();
 }
 
-/// Both plugins of both implementations, in all mixtures.
+/// Both plugins of both implementations, in all combinations.
 #[test]
 fn behind_a_bridge() {
     let ours = |name| Plugin::new(name);
@@ -76,9 +76,9 @@ fn behind_a_bridge() {
     }
 }
 
-/// A container with pairs to several networks: the one of `CNI_IFNAME` is shaped.
+/// Of a container's veth pairs, the one of `CNI_IFNAME` is shaped.
 #[test]
-fn the_right_one_of_several() {
+fn one_of_several_veth_pairs() {
     let (host, container) = host();
     let result = Plugin::new("bridge")
         .command("ADD")
@@ -89,7 +89,7 @@ fn the_right_one_of_several() {
         .expect_ok()
         .json();
     let mut config = shaped(&result);
-    // Those of the first network are in it, too, as some meta plugins have it.
+    // Some meta plugins list the interfaces of the first network, too.
     let interfaces = config["prevResult"]["interfaces"].as_array_mut().unwrap();
     interfaces.insert(0, json!({"name": "veth1"}));
     let call = |verb: &str, config: &Value| {

@@ -1,6 +1,6 @@
-//! CHECK after each single piece of drift fails and names it.
+//! CHECK reports each single difference.
 
-use crate::common::{BLOCK, bandwidth, both, host, run};
+use crate::common::{IFB, bandwidth, both, host, run};
 use serde_json::{Value, json};
 use testkit::{Host, Node, merge};
 
@@ -66,19 +66,19 @@ fn the_veth() {
 }
 
 #[test]
-fn the_block() {
-    let change = format!("tc qdisc change dev {BLOCK} root handle 1: tbf");
+fn the_ifb() {
+    let change = format!("tc qdisc change dev {IFB} root handle 1: tbf");
     for (commands, words) in [
         (
-            format!("ip link del {BLOCK}"),
+            format!("ip link del {IFB}"),
             "get ifb device: Link not found; bwp623e1c388032",
         ),
         (
-            format!("ip link set {BLOCK} down"),
+            format!("ip link set {IFB} down"),
             "ifb device bwp623e1c388032 is down",
         ),
         (
-            format!("tc qdisc del dev {BLOCK} root"),
+            format!("tc qdisc del dev {IFB} root"),
             "Failed to find qdisc; link bwp623e1c388032 has ",
         ),
         (
@@ -86,12 +86,12 @@ fn the_block() {
             "Rate doesn't match; qdisc of link bwp623e1c388032 has 2125000, not 2000000",
         ),
         (
-            format!("ip link del {BLOCK}; ip link add {BLOCK} up type bridge"),
+            format!("ip link del {IFB}; ip link add {IFB} up type bridge"),
             "link bwp623e1c388032 is not an ifb",
         ),
-        // Another one of the name, which the filter does not lead to.
+        // Another ifb of the same name, to which the filter does not redirect.
         (
-            format!("ip link del {BLOCK}; ip link add {BLOCK} up type ifb"),
+            format!("ip link del {IFB}; ip link add {IFB} up type ifb"),
             "link veth1 has no filter that redirects to bwp623e1c388032",
         ),
     ] {
@@ -136,7 +136,7 @@ fn the_configuration() {
     }
 }
 
-/// It is another one than that of the result.
+/// The hardware address differs from the result's.
 #[test]
 fn the_hardware_address() {
     let call = |mut config: Value| {
@@ -167,13 +167,13 @@ fn the_container() {
     );
 }
 
-/// The other end has gone to a third namespace, where its index is that of `lo`.
+/// The peer is in a third namespace, and the host has another link of its index.
 #[test]
-fn a_peer_elsewhere() {
+fn a_peer_in_a_third_namespace() {
     let host = Host::new();
     let container = host.container("c1");
     let third = host.container("c2");
-    // Indexes that the host has for its own veth pair.
+    // The host's own veth pair has these indexes.
     run(
         &host,
         "ip link add veth1 index 50 type veth peer name veth1p index 60",
@@ -190,7 +190,7 @@ fn a_peer_elsewhere() {
 }
 
 #[test]
-fn what_others_do_is_not_looked_at() {
+fn foreign_changes_are_ignored() {
     let (host, container) = host();
     let added = bandwidth().add(&container, &both(json!({}))).expect_ok();
     run(
@@ -201,7 +201,7 @@ fn what_others_do_is_not_looked_at() {
     bandwidth()
         .check(&container, &added.with_prev())
         .expect_ok();
-    // A plugin behind in the chain has left the block out.
+    // A later plugin of the chain dropped the ifb from the result.
     let mut config = added.with_prev();
     config["prevResult"] = both(json!({}))["prevResult"].clone();
     bandwidth().check(&container, &config).expect_ok();

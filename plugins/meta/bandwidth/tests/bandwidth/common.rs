@@ -1,4 +1,4 @@
-//! What the tests share: configurations, and the network they run in.
+//! Configurations and network that the tests share.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -7,11 +7,11 @@ use rtnl::{Handle, Qdisc, TcHandle};
 use serde_json::{Value, json};
 use testkit::{Container, Host, Node, Plugin, merge, wire};
 
-/// The name of container `c1`'s block on network `net`.
-pub(crate) const BLOCK: &str = "bwp623e1c388032";
+/// The name of the ifb of container `c1` and network `net`.
+pub(crate) const IFB: &str = "bwp623e1c388032";
 
-/// A network that shapes nothing, behind a plugin that has made `veth1` and the
-/// container's `eth0`, with the keys of `extra` added.
+/// A configuration without rates after a plugin that created `veth1` and the container's
+/// `eth0`, with the keys of `extra` added.
 pub(crate) fn bare(extra: Value) -> Value {
     let base = json!({
         "cniVersion": "1.1.0", "name": "net", "type": "bandwidth",
@@ -46,7 +46,7 @@ pub(crate) fn host() -> (Host, Container) {
     for address in ["10.1.0.1/24", "fd00:1::1/64"] {
         host.command(&["ip", "addr", "add", address, "dev", "veth1", "nodad"]);
     }
-    // An IPv6 address is there before its route is.
+    // The kernel adds the route of an IPv6 address after the address.
     for (node, address) in [(&host as &dyn Look, "fd00:1::1"), (&container, "fd00:1::2")] {
         let deadline = Instant::now() + Duration::from_secs(10);
         while !node.local_routes().contains(address) && Instant::now() < deadline {
@@ -67,7 +67,7 @@ impl<N: Node> Look for N {
     }
 }
 
-/// What hangs at a place of a link of the host, as the kernel tells it.
+/// The qdisc at a parent of a link of the host, as the kernel reports it.
 #[track_caller]
 pub(crate) fn qdisc(link: &str, parent: TcHandle) -> Option<Qdisc> {
     let handle = Handle::open().expect("a socket");

@@ -1,12 +1,12 @@
-//! DEL, from wherever a crash may have left things.
+//! DEL from any state that a crash may leave.
 
-use crate::common::{BLOCK, bandwidth, both, host, qdisc, run};
+use crate::common::{IFB, bandwidth, both, host, qdisc, run};
 use rtnl::TcHandle;
 use serde_json::{Value, json};
 use testkit::{Host, Node, merge};
 
 /// ADD, `commands` on the host, then DEL twice with `extra` over the configuration, and
-/// perhaps without `CNI_NETNS`: nothing is said, and the block is gone.
+/// perhaps without `CNI_NETNS`: no output, and the ifb is gone.
 #[track_caller]
 fn del_after(commands: &str, extra: &Value, netns: Option<&str>) -> Host {
     let (host, container) = host();
@@ -25,13 +25,13 @@ fn del_after(commands: &str, extra: &Value, netns: Option<&str>) -> Host {
         }
         let del = call.run().expect_ok();
         assert_eq!((del.stdout_text(), del.stderr_text()), Default::default());
-        assert_eq!(host.link(BLOCK), None, "{commands}");
+        assert_eq!(host.link(IFB), None, "{commands}");
     }
     host
 }
 
 #[test]
-fn whatever_is_gone() {
+fn del_succeeds_when_objects_are_gone() {
     let nothing = json!({});
     for commands in [
         "",
@@ -50,7 +50,7 @@ fn whatever_is_gone() {
 }
 
 #[test]
-fn whatever_the_configuration_says() {
+fn del_succeeds_with_an_invalid_configuration() {
     for extra in [
         json!({"prevResult": null}),
         json!({"prevResult": {"cniVersion": "0.2.0"}}),
@@ -65,10 +65,9 @@ fn whatever_the_configuration_says() {
     }
 }
 
-/// The veth lives on, and so do its packets: upstream would leave them a way to
-/// nowhere.
+/// Packets of a veth that is kept are not lost. Upstream leaves the redirection.
 #[test]
-fn the_veth_lives_on() {
+fn del_cleans_a_veth_that_is_kept() {
     let (host, container) = host();
     let before = host.snapshot();
     let added = bandwidth().add(&container, &both(json!({}))).expect_ok();
@@ -80,7 +79,7 @@ fn the_veth_lives_on() {
         before.assert_same(&host.snapshot());
     }
     container.ping("10.1.0.1");
-    // A runtime that tells no rates any more: the redirection goes all the same.
+    // The redirection is deleted even if the runtime passes no rates to DEL.
     bandwidth().add(&container, &both(json!({}))).expect_ok();
     let zero = json!({"ingressRate": 0, "ingressBurst": 0, "egressRate": 0, "egressBurst": 0});
     bandwidth()
@@ -90,9 +89,9 @@ fn the_veth_lives_on() {
     container.ping("10.1.0.1");
 }
 
-/// What somebody else has put there since stays.
+/// Objects that others created since ADD are kept.
 #[test]
-fn what_others_have_made() {
+fn del_keeps_foreign_objects() {
     let host = del_after(
         "tc qdisc del dev veth1 root; tc qdisc add dev veth1 root handle 1: tbf rate 1mbit burst 10k latency 9ms; \
          tc filter add dev veth1 ingress protocol ip prio 5 u32 match u32 0 0 flowid 1:1",
@@ -104,8 +103,8 @@ fn what_others_have_made() {
     assert!(shown.contains("qdisc ingress"), "{shown}");
 }
 
-/// The block of two interfaces of one network has the same name; each is deleted with
-/// its own.
+/// The ifbs of two interfaces of one network have the same name: DEL of one interface
+/// keeps that of the other.
 #[test]
 fn two_interfaces_of_one_network() {
     let (host, container) = host();
@@ -135,8 +134,8 @@ fn two_interfaces_of_one_network() {
         .check(&container, &added.with_prev())
         .expect_ok();
     bandwidth().del(&container, &added.with_prev()).expect_ok();
-    assert_eq!(host.link(BLOCK), None);
+    assert_eq!(host.link(IFB), None);
     second("ADD", &config).expect_ok();
     second("DEL", &config).expect_ok();
-    assert_eq!(host.link(BLOCK), None);
+    assert_eq!(host.link(IFB), None);
 }

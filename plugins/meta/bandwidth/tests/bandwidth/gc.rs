@@ -1,6 +1,6 @@
-//! GC: blocks of attachments that are no more.
+//! GC deletes the ifbs of attachments that are gone.
 
-use crate::common::{BLOCK, bandwidth, both, host, run};
+use crate::common::{IFB, bandwidth, both, host, run};
 use serde_json::{Value, json};
 use testkit::{Node, Plugin, merge};
 
@@ -11,7 +11,7 @@ fn gc(extra: &Value) {
 }
 
 #[test]
-fn only_what_is_stale_and_of_this_network() {
+fn gc_deletes_stale_ifbs_of_this_network() {
     let (host, container) = host();
     let added = bandwidth().add(&container, &both(json!({}))).expect_ok();
     let other = host.container("c2");
@@ -20,7 +20,7 @@ fn only_what_is_stale_and_of_this_network() {
     config["prevResult"]["interfaces"] =
         json!([{"name": "veth2"}, {"name": "eth0", "sandbox": "/run/netns/c2"}]);
     bandwidth().add(&other, &config).expect_ok();
-    // Links of others that look alike, but for one thing each.
+    // Foreign links that differ in one property each.
     run(&host, "ip link add bwp000000000001 alias x type ifb");
     run(&host, "ip link add mine type ifb");
     host.command(&["ip", "link", "set", "mine", "alias", "cni net c9 eth0"]);
@@ -29,7 +29,7 @@ fn only_what_is_stale_and_of_this_network() {
 
     let valid = |list: Value| json!({"cni.dev/valid-attachments": list});
     let own = json!({"containerID": "c1", "ifname": "eth0"});
-    // Who says nothing about what is valid wants nothing collected.
+    // Without the key, nothing is collected.
     gc(&json!({}));
     gc(&valid(json!([own])));
     gc(&valid(
@@ -40,9 +40,9 @@ fn only_what_is_stale_and_of_this_network() {
         .check(&container, &added.with_prev())
         .expect_ok();
 
-    let rest = before.without(BLOCK);
+    let rest = before.without(IFB);
     gc(&valid(json!([{"containerID": "c1", "ifname": "net1"}])));
-    assert_eq!(host.link(BLOCK), None);
+    assert_eq!(host.link(IFB), None);
     assert_eq!(
         host.snapshot().lines("host link").len(),
         rest.lines("host link").len()
@@ -51,21 +51,21 @@ fn only_what_is_stale_and_of_this_network() {
     assert!(host.link("mine").is_some());
 }
 
-/// The container is gone with its runtime; the block is all that is left.
+/// Only the ifb is left of the container.
 #[test]
-fn after_a_crash() {
+fn gc_after_a_crash() {
     let (host, container) = host();
     bandwidth().add(&container, &both(json!({}))).expect_ok();
     run(&host, "ip netns del c1");
-    assert!(host.link(BLOCK).is_some());
+    assert!(host.link(IFB).is_some());
     gc(&json!({"cni.dev/valid-attachments": []}));
-    assert_eq!(host.link(BLOCK), None);
+    assert_eq!(host.link(IFB), None);
     gc(&json!({"cni.dev/valid-attachments": []}));
 }
 
-/// The name of a peer's block does not tell whose it is; DEL finds it.
+/// An ifb of upstream has no alias; only DEL finds it.
 #[test]
-fn a_block_of_the_peers() {
+fn gc_keeps_ifbs_of_upstream() {
     let (host, container) = host();
     let mut config = both(json!({"cniVersion": "1.0.0"}));
     config["prevResult"]["cniVersion"] = json!("1.0.0");
@@ -73,5 +73,5 @@ fn a_block_of_the_peers() {
         .add(&container, &config)
         .expect_ok();
     gc(&json!({"cni.dev/valid-attachments": []}));
-    assert!(host.link(BLOCK).is_some());
+    assert!(host.link(IFB).is_some());
 }

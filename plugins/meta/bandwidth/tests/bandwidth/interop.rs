@@ -1,12 +1,12 @@
-//! Beside the peer's binary: the same numbers in the kernel, and each implementation
-//! goes on where the other has begun.
+//! Interoperability with upstream's binary: the same parameters in the kernel, and each
+//! implementation checks and deletes what the other added.
 
-use crate::common::{BLOCK, bandwidth, bare, both, host, qdisc, run};
+use crate::common::{IFB, bandwidth, bare, both, host, qdisc, run};
 use rtnl::{QdiscInfo, TcHandle};
 use serde_json::json;
 use testkit::{Container, Host, Node, Plugin};
 
-/// What container engines send where a pod is annotated with a rate only.
+/// The bursts that container engines send for a pod annotated with a rate only.
 const CONTAINERD: u64 = 4_294_967_295;
 const CRI_O: u64 = 34_359_738_359;
 
@@ -29,12 +29,12 @@ const TABLE: &[(u64, u64)] = &[
     (100_000_000, CRI_O),
     (1_000_000_000, CRI_O),
     (10_000_000_000, CRI_O),
-    // From here on the rate needs more than 32 bits.
+    // The rate needs more than 32 bits.
     (34_359_738_368, 80_000_000),
     (40_000_000_000, CONTAINERD),
     (100_000_000_000, 1_000_000_000),
     (1 << 40, CRI_O),
-    // And a byte takes less than a tick.
+    // A byte takes less than a tick.
     (1 << 50, 8),
     (u64::MAX, 8),
 ];
@@ -43,8 +43,8 @@ fn peer() -> Plugin {
     Plugin::peer("bandwidth")
 }
 
-/// What `plugin` makes the kernel tell, of both links: raw, and as `tc` shows it.
-/// `None` if it fails. Nothing is left.
+/// The qdiscs of both links after ADD of `plugin`, raw and as `tc` prints them. `None` if
+/// ADD fails. Nothing is left.
 fn made(
     plugin: &Plugin,
     (rate, burst): (u64, u64),
@@ -59,13 +59,13 @@ fn made(
     config["prevResult"]["cniVersion"] = json!("1.0.0");
     let run = plugin.add(container, &config);
     let made = run.is_ok().then(|| {
-        let raw = ["veth1", BLOCK].map(|link| qdisc(link, TcHandle::ROOT).map(|q| q.info));
+        let raw = ["veth1", IFB].map(|link| qdisc(link, TcHandle::ROOT).map(|q| q.info));
         let shown = host.command(&["tc", "-d", "qdisc", "show"]);
         let check = |by: &Plugin| by.check(container, &run.with_prev()).is_ok();
         (raw.to_vec(), shown, [check(&bandwidth()), check(&peer())])
     });
     plugin.del(container, &config).expect_ok();
-    // The peer leaves these two to die with the link.
+    // Upstream leaves these two until the link is deleted.
     for place in ["root", "ingress"] {
         let _ = host.try_command(&["tc", "qdisc", "del", "dev", "veth1", place]);
     }
@@ -73,7 +73,7 @@ fn made(
 }
 
 #[test]
-fn the_same_numbers_as_the_peer() {
+fn the_same_parameters_as_upstream() {
     let (host, container) = host();
     let mut compared = 0;
     for row in TABLE {
@@ -96,7 +96,7 @@ fn the_same_numbers_as_the_peer() {
 }
 
 #[test]
-fn begun_by_the_peer() {
+fn added_by_upstream() {
     let (host, container) = host();
     let before = host.snapshot();
     let mut config = both(json!({"cniVersion": "1.0.0"}));
@@ -110,17 +110,17 @@ fn begun_by_the_peer() {
 }
 
 #[test]
-fn begun_by_us() {
+fn added_by_us() {
     let (host, container) = host();
     let mut config = both(json!({"cniVersion": "1.0.0"}));
     config["prevResult"]["cniVersion"] = json!("1.0.0");
     let run = bandwidth().add(&container, &config).expect_ok();
     peer().check(&container, &run.with_prev()).expect_ok();
     peer().del(&container, &run.with_prev()).expect_ok();
-    assert_eq!(host.link(BLOCK), None);
+    assert_eq!(host.link(IFB), None);
     let before = host.snapshot();
     assert!(before.lines("host traffic control").len() > 2);
-    // What the peer has left, ours takes away.
+    // Our DEL deletes what upstream's leaves.
     bandwidth().del(&container, &run.with_prev()).expect_ok();
     assert_eq!(qdisc("veth1", TcHandle::INGRESS), None);
     assert_eq!(
@@ -129,9 +129,9 @@ fn begun_by_us() {
     );
 }
 
-/// Drift that the peer does see, it sees in what we have made.
+/// Upstream's CHECK detects drift of our objects.
 #[test]
-fn the_peer_sees_drift_in_ours() {
+fn upstream_detects_drift() {
     let (host, container) = host();
     let mut config = both(json!({"cniVersion": "1.0.0"}));
     config["prevResult"]["cniVersion"] = json!("1.0.0");

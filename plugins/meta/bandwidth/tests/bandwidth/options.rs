@@ -1,11 +1,11 @@
-//! What there is beyond upstream: latency, bursts that make sense, fair queues.
+//! Keys that upstream lacks: latency, automatic bursts, queues.
 
-use crate::common::{BLOCK, bandwidth, bare, both, host, qdisc};
+use crate::common::{IFB, bandwidth, bare, both, host, qdisc};
 use rtnl::{QdiscInfo, Tbf, TcHandle};
 use serde_json::{Value, json};
 use testkit::{Container, Host, Node, needs};
 
-/// The bucket of `veth1` that a configuration makes.
+/// The token bucket of `veth1` after ADD with a configuration.
 #[track_caller]
 fn bucket(container: &Container, config: &Value) -> Tbf {
     let run = bandwidth().add(container, config).expect_ok();
@@ -31,13 +31,13 @@ fn latency() {
     assert_eq!(bucket(&container, &both(json!({}))).limit, 125_000);
 }
 
-/// Ticks of 64 ns that a bucket lasts.
+/// Transmission time of a bucket in ticks of 64 ns.
 fn ticks(bytes: u64, rate: u64) -> u32 {
     (bytes * 1_000_000_000 / rate / 64) as u32
 }
 
 #[test]
-fn bursts_that_make_sense() {
+fn automatic_bursts() {
     let (_host, container) = host();
     let auto = |rate: u64, burst: Value| {
         let runtime = json!({"ingressRate": rate, "ingressBurst": burst});
@@ -57,7 +57,7 @@ fn bursts_that_make_sense() {
         );
         assert_eq!(auto(8_000_000, placeholder), ticks(65_536, 1_000_000));
     }
-    // One that somebody has thought of counts.
+    // A configured burst is kept.
     assert_eq!(auto(8_000_000, json!(800_000)), ticks(100_000, 1_000_000));
 }
 
@@ -77,7 +77,7 @@ fn fair_queues() {
         let before = host.snapshot();
         let config = testkit::merge(both(json!({"queue": queue})), &extra);
         let run = bandwidth().add(&container, &config).expect_ok();
-        for link in ["veth1", BLOCK] {
+        for link in ["veth1", IFB] {
             assert_eq!(qdisc(link, place).map(|q| q.kind), Some(queue.into()));
         }
         bandwidth().check(&container, &run.with_prev()).expect_ok();
@@ -87,7 +87,7 @@ fn fair_queues() {
             "qdisc",
             "replace",
             "dev",
-            BLOCK,
+            IFB,
             "parent",
             &place.to_string(),
             "pfifo",
@@ -101,7 +101,7 @@ fn fair_queues() {
     }
 }
 
-/// Whichever kernel this is, a plain queue is to be had.
+/// Every kernel has the plain queue.
 #[test]
 fn a_plain_queue() {
     let (host, container) = host();
@@ -122,7 +122,7 @@ fn has(host: &Host, queue: &str) -> bool {
     added.is_ok()
 }
 
-/// A kernel without fair queues: the refusal says what it lacks, and nothing stays.
+/// On a kernel without fair queues, the error names the module and nothing is left.
 #[test]
 fn fair_queues_that_the_kernel_lacks() {
     let (host, container) = host();

@@ -1,4 +1,4 @@
-//! The examples of the documentation, run.
+//! Runs the examples of the documentation.
 
 use crate::common::{bandwidth, host};
 use serde_json::{Value, json};
@@ -12,11 +12,11 @@ fn every_example_works() {
     assert!(examples.len() >= 4, "{} examples", examples.len());
     for example in examples {
         let (host, container) = host();
-        // Of a network list, the plugin's own entry.
+        // The plugin's entry of a network list.
         let plugins = example["plugins"].as_array();
         let entry = plugins.and_then(|all| all.iter().find(|p| p["type"] == "bandwidth"));
         let mut config = entry.unwrap_or(&example).clone();
-        // As a runtime does with one plugin of a list.
+        // The keys that a runtime adds for a plugin of a list.
         config["cniVersion"] = "1.1.0".into();
         config["name"] = "example".into();
         if config["capabilities"]["bandwidth"] == true && config["runtimeConfig"].is_null() {
@@ -26,7 +26,7 @@ fn every_example_works() {
             }});
         }
         config["prevResult"] = crate::common::bare(json!({}))["prevResult"].clone();
-        // Kernels without fair queues are tested elsewhere.
+        // The tests of options cover kernels without fair queues.
         let has_queue = |queue: &Value| {
             let queue = queue.as_str().unwrap_or("fifo");
             let probe = ["tc", "qdisc", "add", "dev", "lo", "root", queue];

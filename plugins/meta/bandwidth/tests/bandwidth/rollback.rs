@@ -5,7 +5,7 @@ use serde_json::json;
 use testkit::{Node, fail_each_request, needs};
 
 #[test]
-fn every_request_in_turn() {
+fn every_request() {
     let (host, container) = host();
     let subnets = json!({"unshapedSubnets": ["10.0.0.0/8", "fd00::/8"], "latency": "10ms"});
     for (extra, requests) in [
@@ -39,9 +39,9 @@ fn every_request_of_fair_queues() {
     assert_eq!(fail_each_request(&host, add), 8);
 }
 
-/// Whatever stands in the way stays as it is.
+/// ADD fails on existing objects and keeps them.
 #[test]
-fn something_in_the_way() {
+fn existing_objects_are_kept() {
     for (commands, words) in [
         (
             "tc qdisc add dev veth1 root handle 1: tbf rate 1mbit burst 10k latency 9ms",
@@ -66,7 +66,7 @@ fn something_in_the_way() {
     }
 }
 
-/// A second ADD of the same attachment fails, and does not disturb the first.
+/// A second ADD of the same attachment fails and keeps the first.
 #[test]
 fn added_twice() {
     let (host, container) = host();

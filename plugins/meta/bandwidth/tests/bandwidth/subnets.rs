@@ -1,6 +1,6 @@
-//! Subnets that are shaped, and such that are not.
+//! Shaped and unshaped subnets.
 
-use crate::common::{BLOCK, bandwidth, both, host, qdisc, run};
+use crate::common::{IFB, bandwidth, both, host, qdisc, run};
 use rtnl::{QdiscInfo, TcHandle};
 use serde_json::{Value, json};
 use testkit::{Container, Host, Node, Run};
@@ -36,10 +36,10 @@ fn sent(host: &Host, link: &str, class: &str) -> u64 {
 }
 
 #[test]
-fn the_tree_of_1_5() {
+fn classes_and_filters_of_version_1_5() {
     let (host, _container, _) =
         attached(json!({"unshapedSubnets": ["10.1.0.0/16", "2001:db8:1::/48"]}));
-    for (link, rate, source) in [("veth1", "8Mbit", true), (BLOCK, "16Mbit", false)] {
+    for (link, rate, source) in [("veth1", "8Mbit", true), (IFB, "16Mbit", false)] {
         assert_eq!(default_class(link), 48);
         let classes = host.command(&["tc", "class", "show", "dev", link]);
         assert!(
@@ -51,7 +51,7 @@ fn the_tree_of_1_5() {
             "{classes}"
         );
         let filters = host.command(&["tc", "filter", "show", "dev", link]);
-        // Of the other side's address, wherever it stands.
+        // The offset of the remote address.
         let (v4, v6) = if source {
             (12, [8, 12])
         } else {
@@ -68,20 +68,20 @@ fn the_tree_of_1_5() {
         }
         assert_eq!(filters.matches("*flowid 1:1 ").count(), 2, "{filters}");
     }
-    let block = host.link(BLOCK).expect("the block");
-    assert_eq!(block["txqlen"], 1000);
+    let ifb = host.link(IFB).expect("the ifb");
+    assert_eq!(ifb["txqlen"], 1000);
 }
 
 #[test]
-fn packets_find_their_class() {
+fn packets_are_classified() {
     let ping = |container: &Container| {
         for address in ["10.1.0.1", "fd00:1::1"] {
             container.command(&["ping", "-c", "1", "-W", "5", "-s", "1000", address]);
         }
     };
-    // More than what hosts say to each other of themselves.
+    // More than neighbour discovery sends.
     let counts = |host: &Host| {
-        ["veth1", BLOCK].map(|link| ["1:1", "1:30"].map(|class| sent(host, link, class) > 2000))
+        ["veth1", IFB].map(|link| ["1:1", "1:30"].map(|class| sent(host, link, class) > 2000))
     };
     let subnets = json!(["10.1.0.0/24", "fd00:1::/64"]);
     let others = json!(["192.0.2.0/24", "2001:db8::/32"]);
@@ -92,7 +92,7 @@ fn packets_find_their_class() {
         ("shapedSubnets", &others, true),
     ] {
         let (host, container) = host();
-        // The neighbours are found: asking for them goes to other addresses.
+        // The neighbours are resolved: solicitations have other addresses.
         ping(&container);
         let config = both(json!({key: list}));
         bandwidth().add(&container, &config).expect_ok();
@@ -102,7 +102,7 @@ fn packets_find_their_class() {
 }
 
 #[test]
-fn empty_lists_are_none() {
+fn empty_lists_are_ignored() {
     for key in ["shapedSubnets", "unshapedSubnets"] {
         let (_host, _container, _) = attached(json!({key: []}));
         assert_eq!(
@@ -112,7 +112,7 @@ fn empty_lists_are_none() {
     }
 }
 
-/// Of the network, with rates of the runtime; or of the runtime.
+/// Subnets of the network with rates of the runtime, and subnets of the runtime.
 #[test]
 fn subnets_and_rates_from_different_places() {
     let (_host, container) = host();
@@ -168,7 +168,7 @@ fn drift() {
             "link veth1 has no filter that puts fd00:9::/32 into class 1:1",
         ),
         (
-            format!("tc filter del dev {BLOCK} parent 1: prio 16"),
+            format!("tc filter del dev {IFB} parent 1: prio 16"),
             "link bwp623e1c388032 has no filter that puts 10.9.0.0/16 into class 1:1",
         ),
         (

@@ -1,12 +1,12 @@
-//! ADD, CHECK and DEL in every version, and what they leave alone.
+//! ADD, CHECK and DEL in every version.
 
-use crate::common::{BLOCK, bandwidth, bare, both, host, qdisc, run};
+use crate::common::{IFB, bandwidth, bare, both, host, qdisc, run};
 use rtnl::{QdiscInfo, Tbf, TcHandle};
 use serde_json::{Value, json};
 use testkit::{Host, Node};
 
 #[test]
-fn tells_its_versions() {
+fn version() {
     let _host = Host::new();
     let reply = bandwidth().version().expect_ok().json();
     let versions = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
@@ -16,7 +16,7 @@ fn tells_its_versions() {
     );
 }
 
-/// A result as the plugins in front print it in `version`.
+/// The result of the previous plugins in `version`.
 fn result(version: &str) -> Value {
     let old = version < "1.0.0";
     let mut result = json!({
@@ -51,13 +51,13 @@ fn every_version() {
         let before = host.snapshot();
         let config = both(json!({"cniVersion": version, "prevResult": result(version)}));
         let run = bandwidth().add(&container, &config).expect_ok();
-        let block = host.link(BLOCK).expect("the block");
+        let ifb = host.link(IFB).expect("the ifb");
         let mut expected = result(version);
         let interfaces = expected["interfaces"].as_array_mut().unwrap();
-        interfaces.push(json!({"name": BLOCK, "mac": block["address"]}));
+        interfaces.push(json!({"name": IFB, "mac": ifb["address"]}));
         assert_eq!(run.json(), expected, "{version}");
         assert_eq!(run.stderr_text(), "", "{version}");
-        // The bytes are those of the plugin in front, with the block.
+        // The output is the previous result with the ifb added.
         let idle = merge_away_rates(&run.with_prev());
         let again = bandwidth().add(&container, &idle).expect_ok();
         assert_eq!(again.stdout_text(), run.stdout_text());
@@ -99,24 +99,24 @@ fn tbf(rate: u64, limit: u32, buffer: u32) -> Option<QdiscInfo> {
 }
 
 #[test]
-fn what_the_kernel_gets() {
+fn qdiscs_and_filters() {
     let (host, container) = host();
     run(&host, "ip link set veth1 mtu 1400");
     bandwidth().add(&container, &both(json!({}))).expect_ok();
     let root = |link| qdisc(link, TcHandle::ROOT).map(|qdisc| qdisc.info);
     // 100 kB last 0.1 s at a rate of 1 MB/s; a tick is 64 ns.
     assert_eq!(root("veth1"), tbf(1_000_000, 125_000, 1_562_500));
-    assert_eq!(root(BLOCK), tbf(2_000_000, 250_000, 1_562_500));
-    let block = host.link(BLOCK).expect("the block");
-    assert_eq!(block["mtu"], 1400);
-    assert_eq!(block["linkinfo"]["info_kind"], "ifb");
-    assert_eq!(block["ifalias"], "cni net c1 eth0");
-    assert!(block["flags"].as_array().unwrap().contains(&json!("UP")));
-    assert_eq!(block["txqlen"], Value::Null);
+    assert_eq!(root(IFB), tbf(2_000_000, 250_000, 1_562_500));
+    let ifb = host.link(IFB).expect("the ifb");
+    assert_eq!(ifb["mtu"], 1400);
+    assert_eq!(ifb["linkinfo"]["info_kind"], "ifb");
+    assert_eq!(ifb["ifalias"], "cni net c1 eth0");
+    assert!(ifb["flags"].as_array().unwrap().contains(&json!("UP")));
+    assert_eq!(ifb["txqlen"], Value::Null);
     let filters = host.command(&["tc", "filter", "show", "dev", "veth1", "ingress"]);
-    let redirect = format!("(Egress Redirect to device {BLOCK}) stolen");
+    let redirect = format!("(Egress Redirect to device {IFB}) stolen");
     assert!(filters.contains(&redirect), "{filters}");
-    // Packets still go both ways.
+    // Packets pass in both directions.
     container.ping("10.1.0.1");
     container.ping("fd00:1::1");
 }
@@ -128,7 +128,7 @@ fn one_direction_only() {
     let ingress = bare(json!({"ingressRate": 8000, "ingressBurst": 80_000}));
     let run = bandwidth().add(&container, &ingress).expect_ok();
     assert_eq!(run.json(), ingress["prevResult"]);
-    assert_eq!(host.link(BLOCK), None);
+    assert_eq!(host.link(IFB), None);
     assert_eq!(qdisc("veth1", TcHandle::INGRESS), None);
     bandwidth().check(&container, &run.with_prev()).expect_ok();
     bandwidth().del(&container, &run.with_prev()).expect_ok();
