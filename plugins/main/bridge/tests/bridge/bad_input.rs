@@ -186,11 +186,6 @@ fn vlans_that_there_are_none_of() {
         refused(&config, 999, words);
     }
     refused(&of_trunk(Value::Null), 7, "element 1 of vlanTrunk is null");
-    refused(
-        &dual(json!({"vlan": 4094, "isGateway": true, "bridge": "eleven-lett"})),
-        7,
-        "the name of the vlan interface \"eleven-lett.4094\" is longer than 15 bytes",
-    );
 }
 
 #[test]

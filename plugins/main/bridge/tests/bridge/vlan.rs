@@ -2,7 +2,8 @@
 //! by VLAN.
 
 use crate::common::{
-    attribute, bridge, dual, give_address, host_end, in_vlan, ipv4, layer2, run_on, vlans_of,
+    assert_restored, attribute, bridge, dual, give_address, host_end, in_vlan, ipv4, layer2,
+    run_on, state, vlans_of,
 };
 use serde_json::{Value, json};
 use std::net::IpAddr;
@@ -203,25 +204,70 @@ fn a_bridge_with_another_default_vlan() {
     }
 }
 
+/// Its only ports are those that ADD has prepared for VLANs, so nothing else relies on it.
 #[test]
-fn a_bridge_that_does_not_filter_stays_so() {
+fn a_bridge_that_only_vlans_use_begins_to_filter() {
     needs(&["bridge-vlan-filtering"]);
     let host = Host::new();
-    run_on(&host, "ip link add cni0 type bridge");
-    let container = host.container("c1");
-    let run = bridge()
-        .add(&container, &layer2(json!({"vlan": 5})))
-        .expect_ok();
-    assert_eq!(attribute(&host, "cni0", FILTERING), 0);
-    assert_eq!(vlans_of(&host, &host_end(&run)), [(5, "pu")]);
-    let warning = "bridge cni0 exists and does not filter by vlan";
-    assert!(run.stderr_text().contains(warning), "{}", run.report());
-    bridge()
-        .check(&container, &run.with_prev())
-        .expect_error(999)
-        .mentions("Bridge interface cni0 does not filter by vlan");
-    run_on(&host, "ip link set cni0 type bridge vlan_filtering 1");
-    bridge().check(&container, &run.with_prev()).expect_ok();
+    run_on(&host, "ip link add cni0 up type bridge");
+    let config = in_vlan(5, json!({"isGateway": true}));
+    bridge().status(&config).expect_ok();
+    for container in ["c1", "c2"] {
+        // The second finds the first's port, and the gateway's.
+        run_on(&host, "ip link set cni0 type bridge vlan_filtering 0");
+        let container = host.container(container);
+        let run = bridge().add(&container, &config).expect_ok();
+        assert_eq!(run.stderr_text(), "");
+        assert_eq!(attribute(&host, "cni0", FILTERING), 1);
+        bridge().check(&container, &run.with_prev()).expect_ok();
+        container.ping("10.1.5.1");
+    }
+}
+
+#[test]
+fn a_bridge_with_ports_of_others_is_not_made_to_filter() {
+    needs(&["bridge-vlan-filtering"]);
+    let host = Host::new();
+    let (container, config) = (host.container("c1"), layer2(json!({"vlan": 5})));
+    let says = "bridge cni0 does not filter by vlan";
+    for other in ["a container without vlan", "a network card"] {
+        run_on(&host, "ip link add cni0 up type bridge");
+        let neighbour = host.container("neighbour");
+        match other {
+            "a network card" => {
+                run_on(
+                    &host,
+                    "ip link add card master cni0 type veth peer name far",
+                );
+                run_on(&host, "bridge vlan add dev card vid 7 pvid untagged");
+            }
+            _ => drop(bridge().add(&neighbour, &layer2(json!({}))).expect_ok()),
+        }
+        bridge().status(&config).expect_error(50).mentions(says);
+        let before = state(&host);
+        let run = bridge().add(&container, &config).expect_ok();
+        assert!(run.stderr_text().contains(says), "{}", run.report());
+        assert_eq!(attribute(&host, "cni0", FILTERING), 0);
+        let port = host_end(&run);
+        assert_eq!(vlans_of(&host, &port), [(5, "pu")]);
+        // Just as ADD left it, so no drift; what ADD did is looked at.
+        bridge().check(&container, &run.with_prev()).expect_ok();
+        run_on(&host, &format!("bridge vlan del dev {port} vid 5"));
+        let check = bridge().check(&container, &run.with_prev());
+        check.expect_error(999).mentions("has no native vlan");
+        run_on(
+            &host,
+            &format!("bridge vlan add dev {port} vid 5 pvid untagged"),
+        );
+        run_on(&host, "ip link set cni0 type bridge vlan_filtering 1");
+        bridge().check(&container, &run.with_prev()).expect_ok();
+        bridge().status(&config).expect_ok();
+        run_on(&host, "ip link set cni0 type bridge vlan_filtering 0");
+        bridge().del(&container, &run.with_prev()).expect_ok();
+        assert_restored(&host, &before, "after DEL");
+        neighbour.delete();
+        run_on(&host, "ip link del cni0");
+    }
 }
 
 /// Nothing of a container's VLAN leaks while it is being plugged in.

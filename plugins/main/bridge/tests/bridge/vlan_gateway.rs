@@ -2,7 +2,7 @@
 
 use crate::common::{
     add, assert_restored, attribute, bridge, call, dual, has_flag, host_end, in_vlan, leases,
-    run_on, script_ipam, state, used_host, vlans_of,
+    merge, run_on, script_ipam, state, used_host, vlans_of,
 };
 use serde_json::{Value, json};
 use std::net::IpAddr;
@@ -75,6 +75,42 @@ fn it_answers_for_its_vlan() {
     assert!(links.starts_with(&["cni0".into(), "cni0.100".into(), "cni0.200".into()]));
     assert_eq!(host.addresses("cni0.100"), addresses);
     plugged(&host, "c4", &gateway(100)).0.ping("10.1.100.1");
+}
+
+/// Podman names its bridges so, and its users cannot choose another name.
+#[test]
+fn its_name_is_shortened_where_it_does_not_fit() {
+    needs(&["bridge-vlan-filtering"]);
+    let host = Host::new();
+    let config = |bridge: &str| {
+        let name = format!("net-{bridge}");
+        merge(gateway(100), json!({"bridge": bridge, "name": name}))
+    };
+    let (c1, run) = plugged(&host, "c1", &config("cni-podman11"));
+    let name = run.json()["interfaces"][3]["name"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(name, "cni-p504ef6.100");
+    c1.ping("10.1.100.1");
+    // The next container finds it again.
+    let (c2, second) = plugged(&host, "c2", &config("cni-podman11"));
+    assert_eq!(second.json()["interfaces"][3]["name"], name);
+    c2.ping("fd00:100::1");
+    bridge().del(&c1, &run.with_prev()).expect_ok();
+    run_on(&host, &format!("ip link set {name} down"));
+    let check = bridge().check(&c2, &second.with_prev());
+    check
+        .expect_error(999)
+        .mentions(&format!("Interface {name} is down"));
+    // Should another bridge's name lead to it as well, nothing of that one is used.
+    run_on(&host, "ip link add other up type bridge vlan_filtering 1");
+    let port = port_of(&host, &name);
+    run_on(&host, &format!("ip link set {port} master other"));
+    let third = bridge().add(&host.container("c3"), &config("cni-podman11"));
+    third
+        .expect_error(999)
+        .mentions(&format!("{name:?} leads to another bridge"));
 }
 
 #[test]

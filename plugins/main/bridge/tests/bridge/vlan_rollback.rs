@@ -18,7 +18,7 @@ fn each_request_with_a_new_bridge() {
     fails_without_a_trace(&everything(), |_| {});
 }
 
-/// Neither does it begin to filter, nor is its default VLAN another.
+/// It begins to filter, and ceases again.
 #[test]
 fn each_request_with_an_existing_bridge() {
     needs(&["bridge-vlan-filtering"]);
