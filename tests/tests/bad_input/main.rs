@@ -3,6 +3,7 @@
 
 mod calls;
 mod host_state;
+mod ipv6;
 mod ranges;
 mod types;
 

@@ -182,3 +182,26 @@ fn a_vlan_tag_does_not_hide_it() {
         assert!(counted.contains(passed), "{guarded}: {counted}");
     }
 }
+
+/// The port's name may have been given to another link meanwhile.
+#[test]
+fn an_element_of_somebody_else_stays() {
+    let host = Host::new();
+    let guards = json!({"raGuard": true, "dhcpGuard": true});
+    let (container, run) = attached(&host, "c1", guards.clone());
+    let port = host_end(&run);
+    for set in ["ra_ports", "dhcp_ports"] {
+        let element = |verb: &str, comment: &str| {
+            let set = format!("bridge cni_port_guard {set}");
+            host.command(&[
+                "nft",
+                &format!("{verb} element {set} {{ {port}{comment} }}"),
+            ]);
+        };
+        element("delete", "");
+        element("add", " comment \"somebody\"");
+    }
+    bridge().del(&container, &run.with_prev()).expect_ok();
+    let left = run_on(&host, "nft list table bridge cni_port_guard");
+    assert_eq!(left.matches("comment \"somebody\"").count(), 2, "{left}");
+}
