@@ -3,16 +3,21 @@
 use crate::{Container, sysctl, wait};
 use anyhow::{Context, anyhow, bail};
 use cni_core::quote::quote;
-use cni_core::{AddResult, Cidr, IpConfig, Route, errno};
+use cni_core::{AddResult, Cidr, Code, Error, IpConfig, Route, errno};
 use rtnl::{
     Address, AddressSpec, Broadcast, Exclusivity, Handle, Link, LinkChange, Request, RouteSpec,
     Scope,
 };
 use std::io::Write;
 use std::net::IpAddr;
+use std::path::Path;
 
 /// `RT_SCOPE_LINK` of linux/rtnetlink.h.
 const SCOPE_LINK: i64 = 253;
+
+/// The smallest MTU of a link with IPv6 (RFC 8200, section 5; `IPV6_MIN_MTU` of
+/// linux/ipv6.h), in bytes.
+const IPV6_MIN_MTU: u32 = 1280;
 
 /// Applies the addresses of `result` that belong to its interface number
 /// `interface`, brings the link up, and adds the routes.
@@ -35,6 +40,10 @@ pub fn apply(
         bail!("no interfaces to configure");
     }
     let ips = ips_of(result, interface, &link.name)?;
+    for ip in &ips {
+        require_ipv6(ip.address)?;
+        require_ipv6_mtu(ip.address, link)?;
+    }
     if ips.iter().any(|ip| !ip.address.is_ipv4()) {
         container.run(|| enable_ipv6(&link.name))??;
     }
@@ -79,6 +88,41 @@ pub fn apply(
         wait::until_reachable(&container.rtnl, addresses).with_context(unsettled)?;
     }
     Ok(())
+}
+
+/// Refuses an IPv6 address where the kernel has no IPv6.
+///
+/// # Errors
+/// With the cause and the way out.
+pub(crate) fn require_ipv6(address: Cidr) -> Result<(), Error> {
+    // Absent with the kernel parameter `ipv6.disable=1`, or without CONFIG_IPV6.
+    if address.is_ipv4() || Path::new("/proc/sys/net/ipv6").exists() {
+        return Ok(());
+    }
+    let msg = format!("cannot add address {address}: the kernel has no IPv6");
+    Err(Error::new(Code::INVALID_NETWORK_CONFIG, msg).with_details(
+        "remove the IPv6 addresses from the ipam configuration, \
+         or boot the host without ipv6.disable=1",
+    ))
+}
+
+/// Refuses an IPv6 address on a link whose MTU is too small: there the kernel disables
+/// IPv6.
+///
+/// # Errors
+/// With the cause and the way out.
+pub fn require_ipv6_mtu(address: Cidr, link: &Link) -> Result<(), Error> {
+    if address.is_ipv4() || link.mtu >= IPV6_MIN_MTU {
+        return Ok(());
+    }
+    let msg = format!(
+        "cannot add address {address} to {}: mtu {} is below {IPV6_MIN_MTU}, the minimum of IPv6",
+        quote(&link.name),
+        link.mtu
+    );
+    Err(Error::new(Code::INVALID_NETWORK_CONFIG, msg).with_details(
+        "raise the mtu of the interface, or remove the IPv6 addresses from the ipam configuration",
+    ))
 }
 
 /// What gives a link `address` again that it had, without asking the network anew

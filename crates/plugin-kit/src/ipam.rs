@@ -1,6 +1,7 @@
 //! The IPAM plugin that an interface plugin delegates to.
 
-use anyhow::anyhow;
+use crate::{Undo, addressing};
+use anyhow::bail;
 use cni_core::invoke::{self, Delegate};
 use cni_core::{AddResult, Call, Code, Command, Error};
 use std::cell::RefCell;
@@ -62,25 +63,25 @@ impl<'a> Ipam<'a> {
         }
     }
 
-    /// Allocates. The result has at least one address.
+    /// Allocates, and registers the release with `undo`. The result has at least one
+    /// address, and none of a family that the kernel lacks.
     ///
-    /// A failed allocation is not followed by a release: it may have failed
-    /// because a living attachment of the same name holds the address, and a
-    /// release would take it away from that one.
+    /// A failed allocation is not followed by a release: it may have failed because a
+    /// running attachment of the same name holds the address, which a release would free.
     ///
     /// # Errors
-    /// The IPAM plugin's own, see [`Delegate::add`], or a result without addresses, which
+    /// The IPAM plugin's own, see [`Delegate::add`], or a result that cannot be used, which
     /// is released.
-    pub fn add(&self) -> anyhow::Result<AddResult> {
+    pub fn add<'u>(&'u self, undo: &mut Undo<'u>) -> anyhow::Result<AddResult> {
         let result = self.delegate(Command::Add)?.add()?;
-        if !result.ips.is_empty() {
-            return Ok(result);
+        undo.push("release the addresses", || self.del());
+        if result.ips.is_empty() {
+            bail!("IPAM plugin returned missing IP config");
         }
-        let unusable = anyhow!("IPAM plugin returned missing IP config");
-        match self.del() {
-            Ok(()) => Err(unusable),
-            Err(also) => Err(anyhow!("{unusable:#}; releasing it failed too: {also:#}")),
+        for ip in &result.ips {
+            addressing::require_ipv6(ip.address)?;
         }
+        Ok(result)
     }
 
     /// Releases.

@@ -42,6 +42,24 @@ pub fn of_attachment(prefix: &str, network: &str, container_id: &str, length: us
     )
 }
 
+/// Returns an interface name that begins like `stem` and ends in `suffix`: both in full
+/// where they fit, else a shortened `stem` and six digits of its SHA-512 between them.
+/// Stems that begin alike get different names all but certainly (24 bits).
+#[must_use]
+pub fn interface(stem: &str, suffix: &str) -> String {
+    const DIGITS: usize = 6;
+    // Without the final zero.
+    const MAX: usize = nix::libc::IFNAMSIZ - 1;
+    if stem.len() + suffix.len() <= MAX {
+        return format!("{stem}{suffix}");
+    }
+    let mut kept = MAX.saturating_sub(DIGITS + suffix.len()).min(stem.len());
+    while !stem.is_char_boundary(kept) {
+        kept -= 1;
+    }
+    format!("{}{}{suffix}", &stem[..kept], sha512(stem, DIGITS))
+}
+
 /// Returns what [`attachment_hash`] begins with for every attachment of `network`.
 #[must_use]
 pub fn network_prefix(network: &str) -> String {
@@ -58,7 +76,18 @@ pub fn attachment_hash(network: &str, container_id: &str, if_name: &str) -> Stri
 
 #[cfg(test)]
 mod tests {
-    use super::{attachment_hash, of_attachment};
+    use super::{attachment_hash, interface, of_attachment};
+
+    #[test]
+    fn interface_names_fit() {
+        assert_eq!(interface("cni0", ".100"), "cni0.100");
+        assert_eq!(interface("cni-podman1", ".100"), "cni-podman1.100");
+        assert_eq!(interface("cni-podman11", ".100"), "cni-p504ef6.100");
+        let other = interface("cni-podman12", ".100");
+        assert!(other != "cni-p504ef6.100" && other.len() == 15, "{other}");
+        let wide = interface("b\u{e4}\u{e4}\u{e4}\u{e4}\u{e4}\u{e4}", ".4094");
+        assert!(wide.len() <= 15 && wide.ends_with(".4094"), "{wide}");
+    }
 
     #[test]
     fn attachments_have_the_names_upstream_gives_them() {

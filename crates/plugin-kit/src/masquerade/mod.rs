@@ -10,6 +10,7 @@ mod iptables;
 mod nftables;
 
 use crate::FilterRecord;
+use crate::join::join;
 use crate::{Container, Undo, ipv6, names};
 use anyhow::{Context, anyhow};
 use cni_core::quote::quote;
@@ -296,6 +297,22 @@ impl Plan<'_> {
         words.insert(0, backend.as_str().to_owned());
         self.record.set(TOPIC, &words);
     }
+}
+
+/// Creates the rules of `plan`, if there is one, while `main` runs: both mostly wait.
+///
+/// # Errors
+/// That of `main`, else that of the rules.
+pub fn carry_out_while<T>(
+    plan: Option<Plan<'_>>,
+    main: impl FnOnce() -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let Some(plan) = plan else {
+        return main();
+    };
+    let (masqueraded, outcome) = join(|| plan.carry_out(), main);
+    let outcome = outcome?;
+    masqueraded.map(|()| outcome)
 }
 
 fn failed(what: &str, backend: Backend) -> String {

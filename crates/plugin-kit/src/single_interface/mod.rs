@@ -152,16 +152,6 @@ pub fn set_up(container: &Container, link: &Link) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs IPAM's ADD. The addresses are released when `undo` runs.
-///
-/// # Errors
-/// The IPAM plugin's own.
-pub fn allocate<'c>(ipam: &'c Ipam<'_>, undo: &mut Undo<'c>) -> anyhow::Result<AddResult> {
-    let result = ipam.add()?;
-    undo.push("release the addresses", move || ipam.del());
-    Ok(result)
-}
-
 /// Makes `link` the only interface of `result`, and assigns all addresses to it.
 pub fn set_interface(call: &Call, link: &Link, result: &mut AddResult) {
     result.interfaces = vec![link_options::interface(call, link, call.sandbox())];

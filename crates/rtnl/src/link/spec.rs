@@ -167,6 +167,19 @@ impl<'fd> Request<'fd> {
         Request::new(RTM_SETLINK, 0, body, format!("change link {index}"))
     }
 
+    /// Changes the options of `kind` that are given of the link with the index `index`,
+    /// which is of this kind already (`RTM_NEWLINK` without CREATE).
+    ///
+    /// Errors: `ENODEV` if it does not exist, `EOPNOTSUPP` if it is of another kind or the
+    /// kernel lacks an option.
+    #[must_use]
+    pub fn change_kind(index: u32, kind: &LinkKind<'fd>) -> Request<'fd> {
+        let mut body = Builder::new(&header(index));
+        kind.encode(&mut body);
+        let what = format!("change {} link {index}", kind.name());
+        Request::new(RTM_NEWLINK, 0, body, what)
+    }
+
     /// Deletes the link with the index `index` (`RTM_DELLINK`), and with it its
     /// peer if it is a veth.
     ///

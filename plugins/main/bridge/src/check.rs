@@ -8,7 +8,7 @@ use crate::{Config, filters, vlan_gateway};
 use anyhow::{Context, anyhow, bail};
 use cni_core::quote::quote;
 use cni_core::{AddResult, Call, Interface, IpConfig};
-use plugin_kit::{Container, Ipam, check};
+use plugin_kit::{Container, FilterRecord, Ipam, check};
 use rtnl::{Handle, Link};
 
 /// Compares part by part, and fails at the first difference.
@@ -36,9 +36,11 @@ pub(crate) fn run(call: &Call) -> anyhow::Result<()> {
         config.link_options.check(&inside)?;
         config.link_options.check(&port)?;
     }
+    let record = FilterRecord::of(call);
     let vlans = Vlans {
         host: &host,
         bridge: &bridge,
+        must_filter: !of_upstream && !vlan::was_unfiltered(&record),
         of_upstream,
     };
     if let Some(wanted) = &config.vlans {
@@ -87,9 +89,16 @@ impl Attachment<'_> {
         }
         // A bridge without gateway addresses takes the MAC address of one of its ports.
         let has_gateways = config.is_gateway && !self.ips.is_empty();
-        let has_gateways = has_gateways && config.vlan_gateway_name().is_none();
+        let in_vlan = config
+            .vlans
+            .as_ref()
+            .and_then(|v| v.gateway_name(&link.name));
         let actual = link.mac_string();
-        if has_gateways && !recorded.mac.is_empty() && !recorded.mac.eq_ignore_ascii_case(&actual) {
+        if has_gateways
+            && in_vlan.is_none()
+            && !recorded.mac.is_empty()
+            && !recorded.mac.eq_ignore_ascii_case(&actual)
+        {
             bail!(
                 "Bridge interface {} Mac doesn't match: {} was recorded, it has {actual}",
                 link.name,
@@ -182,8 +191,10 @@ impl Attachment<'_> {
 
     /// The host's interface in the container's VLAN; `None` where it is the bridge itself.
     fn vlan_gateway(&self, vlans: &Vlans<'_>) -> anyhow::Result<Option<Link>> {
-        let (Some(wanted), Some(name)) = (&self.config.vlans, self.config.vlan_gateway_name())
-        else {
+        let Some(wanted) = &self.config.vlans else {
+            return Ok(None);
+        };
+        let Some(name) = wanted.gateway_name(&vlans.bridge.name) else {
             return Ok(None);
         };
         let link = lookup(self.host, &name)?;
@@ -238,14 +249,15 @@ impl Attachment<'_> {
 struct Vlans<'a> {
     host: &'a Handle,
     bridge: &'a Link,
-    /// Upstream's ADD leaves a bridge alone that does not filter.
+    /// The bridge filtered by VLAN when ADD returned.
+    must_filter: bool,
     of_upstream: bool,
 }
 
 impl Vlans<'_> {
     /// The VLANs of `port`, and whether the bridge filters by VLAN.
     fn compare(&self, port: &Link, wanted: &PortVlans) -> anyhow::Result<()> {
-        if !self.of_upstream && !vlan::is_filtering(self.bridge) {
+        if self.must_filter && !vlan::is_filtering(self.bridge) {
             bail!(
                 "Bridge interface {} does not filter by vlan",
                 self.bridge.name

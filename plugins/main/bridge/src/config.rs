@@ -2,14 +2,14 @@
 
 use cni_core::quote::quote;
 use cni_core::skel::validate_if_name;
-use cni_core::{Call, Code, Dns, Error};
+use cni_core::{Call, Code, Dns, Error, json};
 use plugin_kit::dns::OwnDns;
 use plugin_kit::link_options::{LinkOptions, Mtu};
 use plugin_kit::mac::MacAddress;
 use plugin_kit::{Masquerade, single_interface};
 use serde::Deserialize;
 
-use crate::guard::Guard;
+use crate::ra_dhcp_guard::Guards;
 use crate::trunk::TrunkElement;
 use crate::vlan::{self, PortVlans};
 
@@ -44,8 +44,9 @@ pub struct Config {
     pub masquerade: Option<Masquerade>,
     /// Frames of the container with another hardware address than its own are dropped.
     pub mac_spoof_check: bool,
-    /// What the container may not announce itself as.
-    pub guard: Guard,
+    /// Frames of the container that are dropped because only routers and DHCP servers send
+    /// them.
+    pub guards: Guards,
     /// Hardware address of the container's interface.
     pub mac: Option<MacAddress>,
     /// Replaces the IPAM result's name service when a member is given, an empty
@@ -142,12 +143,6 @@ impl Config {
         }
         let vlans = vlan::validated(raw.vlan, raw.vlan_trunk, raw.preserve_default_vlan)?;
         let is_gateway = raw.is_gateway || raw.is_default_gateway;
-        if let Some(vlans) = &vlans
-            && is_gateway
-            && call.ipam_type().is_some()
-        {
-            vlans.refuse_long_gateway_name(&raw.bridge)?;
-        }
         Ok(Config {
             bridge: raw.bridge,
             is_gateway,
@@ -163,7 +158,7 @@ impl Config {
             port_isolation: raw.port_isolation,
             masquerade: Masquerade::load(call, "failed to load netconf")?,
             mac_spoof_check: raw.macspoofchk,
-            guard: Guard {
+            guards: Guards {
                 ra: raw.ra_guard,
                 dhcp: raw.dhcp_guard,
             },
@@ -174,10 +169,10 @@ impl Config {
             dns: raw.dns.given(),
         })
     }
+}
 
-    /// The name of the host's interface in the VLAN of `vlan`; `None` without `vlan`,
-    /// where the bridge itself has the gateway addresses.
-    pub(crate) fn vlan_gateway_name(&self) -> Option<String> {
-        self.vlans.as_ref()?.gateway_name(&self.bridge)
-    }
+/// Whether a configuration may ask for the feature of `key`. DEL errs on the side of
+/// looking again: a value of the wrong type counts as a yes.
+pub(crate) fn may_ask_for(call: &Call, key: &str) -> bool {
+    json::get(&call.conf, key).is_some_and(|given| given.as_bool() != Some(false))
 }

@@ -1,45 +1,62 @@
-//! The packet filters of an attachment: masquerade, spoof-check, guards.
+//! The packet filters of an attachment: masquerade, spoof check, guards.
 
-use crate::{Config, guard, spoof_check};
-use cni_core::{Call, Code, Error, IpConfig, json};
+use crate::{Config, ra_dhcp_guard, spoof_check, vlan};
+use cni_core::{Call, Code, Error, IpConfig};
 use netfilter::nft::Nft;
 use plugin_kit::failures::Failures;
-use plugin_kit::join::join;
 use plugin_kit::masquerade::{self, Known, Ready};
+use plugin_kit::veth::VethPair;
 use plugin_kit::{FilterRecord, Undo, names};
 use rtnl::{Handle, Link};
 
-/// Refuses what could not be done here, before anything is changed.
+/// Refuses what the host does not support, before any change.
 pub(crate) fn require(call: &Call, config: &Config, has_ipam: bool) -> anyhow::Result<Ready> {
     let masquerade = config.masquerade.as_ref().filter(|_| has_ipam);
     let ready = masquerade.map(|masquerade| masquerade.require());
     if config.mac_spoof_check {
         spoof_check::require(call)?;
     }
-    if config.guard.is_wanted() {
-        guard::probe()?;
+    if config.guards.any() {
+        ra_dhcp_guard::probe()?;
     }
     ready.transpose().map(Option::unwrap_or_default)
 }
 
-/// Whether a configuration asks for something by its key, by mistake maybe: DEL rather
-/// looks once too often.
-pub(crate) fn is_asked_for(call: &Call, key: &str) -> bool {
-    json::get(&call.conf, key).is_some_and(|given| given.as_bool() != Some(false))
+/// Creates the filters of the container's port, and the record of the attachment, which
+/// is returned. Masquerade follows when the addresses are known.
+pub(crate) fn create<'u>(
+    call: &'u Call,
+    config: &Config,
+    bridge: &Link,
+    pair: &VethPair,
+    undo: &mut Undo<'u>,
+) -> anyhow::Result<FilterRecord> {
+    let mut record = new_record(call, undo)?;
+    if config.vlans.is_some() {
+        vlan::record_unfiltered(bridge, &mut record);
+    }
+    if config.mac_spoof_check {
+        spoof_check::create(call, &pair.host, &pair.container, &mut record, undo)?;
+    }
+    if config.guards.any() {
+        config.guards.create(call, &pair.host, &mut record, undo)?;
+    }
+    Ok(record)
 }
 
-/// Returns the filter record of a new attachment, after deleting the rules that an earlier attachment of the same name left.
-pub(crate) fn new_record<'u>(call: &'u Call, undo: &mut Undo<'u>) -> anyhow::Result<FilterRecord> {
+/// Returns the record of a new attachment, after deleting the rules that an earlier
+/// attachment of the same name left.
+fn new_record<'u>(call: &'u Call, undo: &mut Undo<'u>) -> anyhow::Result<FilterRecord> {
     let mut record = FilterRecord::of(call);
     if record.exists() {
-        let left = Leaving {
+        let stale = Teardown {
             call,
             record,
-            masqueraded: Some(Known::default()),
-            spoof_checked: true,
-            guarded: true,
+            masquerade: Some(Known::default()),
+            spoof_check: true,
+            guards: true,
         };
-        left.tear_down()?;
+        stale.delete()?;
         record = FilterRecord::of(call);
     }
     undo.push("remove the filter record", || {
@@ -49,63 +66,53 @@ pub(crate) fn new_record<'u>(call: &'u Call, undo: &mut Undo<'u>) -> anyhow::Res
     Ok(record)
 }
 
-/// The filters of an attachment that is going, as far as it may have any.
-pub(crate) struct Leaving<'c> {
+/// The filters that DEL deletes, as far as the attachment may have any.
+pub(crate) struct Teardown<'c> {
     call: &'c Call,
     record: FilterRecord,
-    masqueraded: Option<Known>,
-    spoof_checked: bool,
-    guarded: bool,
+    masquerade: Option<Known>,
+    spoof_check: bool,
+    guards: bool,
 }
 
-impl<'c> Leaving<'c> {
-    /// To be made while the container's interface is there. `None` if the attachment
-    /// has no filters.
+impl<'c> Teardown<'c> {
+    /// Returns `None` if the attachment has no filters. To be called while the container's
+    /// interface exists, whose addresses identify rules.
     pub(crate) fn of(call: &'c Call) -> Option<Self> {
         let record = FilterRecord::of(call);
-        let leaving = Leaving {
+        let has_masquerade = masquerade::concerns(call, &record);
+        let teardown = Teardown {
             call,
-            masqueraded: masquerade::concerns(call, &record).then(|| Known::of(call, &record)),
-            spoof_checked: spoof_check::concerns(call, &record),
-            guarded: guard::concerns(call, &record),
+            masquerade: has_masquerade.then(|| Known::of(call, &record)),
+            spoof_check: spoof_check::concerns(call, &record),
+            guards: ra_dhcp_guard::concerns(call, &record),
             record,
         };
-        let any = leaving.record.exists()
-            || leaving.masqueraded.is_some()
-            || leaving.spoof_checked
-            || leaving.guarded;
-        any.then_some(leaving)
+        let any = teardown.record.exists()
+            || teardown.masquerade.is_some()
+            || teardown.spoof_check
+            || teardown.guards;
+        any.then_some(teardown)
     }
 
-    /// Removes them while `unplug` is at work: both wait most of the time, until
-    /// nobody can be using any more what they have removed.
-    pub(crate) fn tear_down_while<T>(
-        self,
-        unplug: impl FnOnce() -> (anyhow::Result<()>, T),
-    ) -> (anyhow::Result<()>, T) {
-        let (unfiltered, (unplugged, rest)) = join(|| self.tear_down(), unplug);
-        let mut failures = Failures::default();
-        failures.add(unplugged);
-        failures.add(unfiltered);
-        (failures.result(), rest)
-    }
-
-    /// Removes them, each whatever became of the others.
-    pub(crate) fn tear_down(mut self) -> anyhow::Result<()> {
+    /// Deletes the filters, then the record. Every step is tried.
+    ///
+    /// # Errors
+    /// Those of all steps in one.
+    pub(crate) fn delete(mut self) -> anyhow::Result<()> {
         let (call, record) = (self.call, &self.record);
-        // One for all: closing it waits until nobody can be using any more what was
-        // deleted.
+        // One socket for all: closing it waits for an RCU grace period.
         let nft = Nft::open().ok();
         let mut failures = Failures::default();
-        if let Some(known) = &self.masqueraded {
+        if let Some(known) = &self.masquerade {
             failures.add(masquerade::tear_down(nft.as_ref(), call, record, known));
         }
         if let Some(nft) = &nft {
-            if self.spoof_checked {
-                failures.add(spoof_check::tear_down(nft, call, record));
+            if self.spoof_check {
+                failures.add(spoof_check::delete(nft, call, record));
             }
-            if self.guarded {
-                failures.add(guard::tear_down(nft, call, record));
+            if self.guards {
+                failures.add(ra_dhcp_guard::delete(nft, call, record));
             }
         }
         failures.result()?;
@@ -114,7 +121,7 @@ impl<'c> Leaving<'c> {
     }
 }
 
-/// CHECK: compares the filters with the configuration. Upstream knows no guards.
+/// CHECK: compares the filters with the configuration. Upstream has no guards.
 pub(crate) fn check(
     call: &Call,
     config: &Config,
@@ -129,13 +136,13 @@ pub(crate) fn check(
     if config.mac_spoof_check {
         spoof_check::check(call, port, inside)?;
     }
-    if config.guard.is_wanted() && !of_upstream {
-        config.guard.check(port)?;
+    if config.guards.any() && !of_upstream {
+        config.guards.check(port)?;
     }
     Ok(())
 }
 
-/// GC: removes those of all attachments of the network that are no longer valid.
+/// GC: deletes the filters of the network's attachments that are no longer valid.
 pub(crate) fn collect(call: &Call) -> anyhow::Result<()> {
     let Some(valid) = call.valid_attachments()? else {
         return Ok(());
@@ -144,31 +151,37 @@ pub(crate) fn collect(call: &Call) -> anyhow::Result<()> {
         .iter()
         .map(|a| names::attachment_hash(&call.name, &a.container_id, &a.if_name))
         .collect();
-    let mut dead = FilterRecord::stale(&call.name, &valid);
+    let mut stale = FilterRecord::stale(&call.name, &valid);
     let mut failures = Failures::default();
     failures.add(masquerade::collect(call));
     failures.add(
         Handle::open()
             .map_err(Into::into)
-            .and_then(|host| spoof_check::collect(&host, &dead)),
+            .and_then(|host| spoof_check::collect(&host, &stale)),
     );
-    failures.add(guard::collect(&names::network_prefix(&call.name), &hashes));
+    failures.add(ra_dhcp_guard::collect(
+        &names::network_prefix(&call.name),
+        &hashes,
+    ));
     failures.result()?;
-    dead.iter_mut().for_each(FilterRecord::remove);
+    stale.iter_mut().for_each(FilterRecord::remove);
     Ok(())
 }
 
-/// STATUS: whether the filters that are asked for could be had.
-pub(crate) fn status(config: &Config, call: &Call) -> anyhow::Result<()> {
+/// STATUS: whether ADD could create the filters that are configured.
+///
+/// # Errors
+/// With code 50, why not.
+pub(crate) fn probe(call: &Call, config: &Config) -> anyhow::Result<()> {
     if let Some(masquerade) = &config.masquerade {
         masquerade.status(call)?;
     }
-    let probed = match (config.mac_spoof_check, config.guard.is_wanted()) {
-        (true, true) => spoof_check::probe().and_then(|()| guard::probe()),
-        (true, false) => spoof_check::probe(),
-        (false, true) => guard::probe(),
-        (false, false) => Ok(()),
-    };
-    probed.map_err(|e| Error::new(Code::PLUGIN_NOT_AVAILABLE, format!("{e:#}")))?;
+    let unavailable = |e: anyhow::Error| Error::new(Code::PLUGIN_NOT_AVAILABLE, format!("{e:#}"));
+    if config.mac_spoof_check {
+        spoof_check::probe().map_err(unavailable)?;
+    }
+    if config.guards.any() {
+        ra_dhcp_guard::probe().map_err(unavailable)?;
+    }
     Ok(())
 }

@@ -1,38 +1,40 @@
-//! The bridge plugin: a veth pair whose host end is a port of a bridge, which
-//! may carry the gateway addresses of the network.
+//! The bridge plugin: a veth pair whose host end is a port of a bridge, which may have
+//! the gateway addresses of the network.
 
+mod bridge;
+mod bridge_changes;
 mod check;
 mod config;
+mod connection;
 mod filters;
 mod gateway;
-mod guard;
+mod gateway_address;
 mod port;
+mod ra_dhcp_guard;
 mod spoof_check;
 mod trunk;
-mod uplink;
 mod vlan;
 mod vlan_gateway;
 
 pub use config::Config;
-pub use guard::Guard;
+pub use ra_dhcp_guard::Guards;
 pub use vlan::PortVlans;
 
-use anyhow::{Context, anyhow};
-use cni_core::quote::quote;
-use cni_core::{AddResult, Call, Code, Command, Error, Plugin};
+use anyhow::Context;
+use cni_core::{AddResult, Call, Command, Plugin};
+use connection::Connection;
 use plugin_kit::failures::Failures;
 use plugin_kit::join::join;
 use plugin_kit::link_options::interface;
-use plugin_kit::veth;
-use plugin_kit::{Container, Ipam, Undo, addressing, forwarding, refuse_inexpressible, sysctl};
+use plugin_kit::{Container, Ipam, Undo, forwarding, masquerade, refuse_inexpressible, veth};
 use rtnl::Handle;
 
 /// The plugin.
 #[derive(Debug)]
 pub struct Bridge;
 
-/// Where the container's interface stands in a result: after the bridge and the
-/// host's end. Plugins further down the chain rely on it.
+/// The index of the container's interface in a result: after the bridge and the host's
+/// end. Plugins further down the chain rely on it.
 const CONTAINER_INTERFACE: usize = 2;
 
 impl Plugin for Bridge {
@@ -44,8 +46,8 @@ impl Plugin for Bridge {
         let config = Config::load(call)?;
         let ipam = Ipam::of(call);
         refuse_inexpressible(call, ipam.is_some())?;
-        // It does nothing until it is told what, and starts while we look about.
         if let Some(ipam) = &ipam {
+            // The process starts while this one works, and waits for its input.
             ipam.start(Command::Add);
         }
         let ready = filters::require(call, &config, ipam.is_some())?;
@@ -54,85 +56,38 @@ impl Plugin for Bridge {
         let host = Handle::open().context("failed to talk to the host's kernel")?;
 
         let mut undo = Undo::new();
-        let (bridge, pair) = uplink::plug_in(&host, &container, call, &config, &mut undo)?;
+        let (bridge, pair) = bridge::attach(&host, &container, call, &config, &mut undo)?;
         port::configure(&host, &bridge, &pair.host, &config)?;
-        let mut record = filters::new_record(call, &mut undo)?;
-        // Before the container's end is up, so that no frame passes unlooked at.
-        if config.mac_spoof_check {
-            spoof_check::set_up(call, &pair.host, &pair.container, &mut record, &mut undo)?;
-        }
-        if config.guard.is_wanted() {
-            config
-                .guard
-                .set_up(call, &pair.host, &mut record, &mut undo)?;
-        }
+        // Before the container's end is up, so that no frame passes unfiltered.
+        let record = filters::create(call, &config, &bridge, &pair, &mut undo)?;
 
-        let mut result = AddResult::default();
-        if let Some(ipam) = &ipam {
-            result = ipam.add()?;
-            undo.push("release the addresses", || ipam.del());
-        }
+        let mut result = match &ipam {
+            Some(ipam) => ipam.add(&mut undo)?,
+            None => AddResult::default(),
+        };
         let gateways = gateway::derive(&mut result, &config)?;
-        // In the order that every release has had.
+        // The order is that of all of upstream's releases.
         result.interfaces = vec![
             interface(call, &bridge, String::new()),
             interface(call, &pair.host, String::new()),
             interface(call, &pair.container, call.sandbox()),
         ];
-        let plan = match &config.masquerade {
-            Some(masquerade) if ipam.is_some() => {
-                masquerade.plan(call, &result.ips, ready, record, &mut undo)
-            }
-            _ => None,
+        let masquerade = config.masquerade.as_ref().filter(|_| ipam.is_some());
+        let plan = masquerade.and_then(|m| m.plan(call, &result.ips, ready, record, &mut undo));
+        let connection = Connection {
+            call,
+            config: &config,
+            host: &host,
+            container: &container,
+            bridge: &bridge,
+            pair: &pair,
         };
-        let mut connect = || {
-            let mut vlan_gateway = None;
-            if ipam.is_some() {
-                vlan_gateway =
-                    gateway::assign(&host, &bridge, &pair.host, &gateways, &config, &mut undo)?;
-                let in_vlan = vlan_gateway.as_ref();
-                result
-                    .interfaces
-                    .extend(in_vlan.map(|found| interface(call, &found.link, String::new())));
-                container.run(|| announce_and_detect(&call.if_name, &config))?;
-                let target = &pair.container;
-                addressing::apply(
-                    &container,
-                    target,
-                    &result,
-                    CONTAINER_INTERFACE,
-                    config.enable_dad,
-                )?;
-            } else if !config.disable_container_interface {
-                port::set_up(&container, &pair.container)?;
-            }
-            match config.disable_container_interface {
-                true => port::verify(&host, &bridge, &pair.host),
-                false => port::wait_until_forwarding(
-                    &host,
-                    &bridge,
-                    &pair,
-                    &container,
-                    &config,
-                    vlan_gateway.as_ref(),
-                ),
-            }
-        };
-        // Its hardware address and its MTU may have followed a port.
-        let bridge = match plan {
-            None => connect()?,
-            Some(plan) => {
-                // Both wait most of the time.
-                let (masqueraded, connected) = join(|| plan.carry_out(), connect);
-                let bridge = connected?;
-                masqueraded?;
-                bridge
-            }
-        };
+        let bridge = masquerade::carry_out_while(plan, || match ipam {
+            Some(_) => connection.bring_up(&mut result, &gateways, &mut undo),
+            None => connection.bring_up_without_addresses(),
+        })?;
+        // The MAC address and the MTU of a bridge may follow a port's.
         result.interfaces[0] = interface(call, &bridge, String::new());
-        if ipam.is_some() {
-            port::announce(&container, &pair.container)?;
-        }
         if config.is_gateway {
             // Last, because it cannot be undone: others may rely on it by then.
             forwarding::enable(&result.ips)?;
@@ -145,29 +100,32 @@ impl Plugin for Bridge {
     }
 
     fn del(&self, call: &Call) -> anyhow::Result<()> {
-        // Nothing of the configuration but the IPAM type is needed, so nothing
-        // else in it can stand in the way. Each step is tried whatever became of
-        // the other.
+        // Of the configuration only the IPAM type is needed, so that no other key can
+        // keep a container from being deleted. Every step is tried.
         let ipam = Ipam::of(call);
         if let Some(ipam) = &ipam {
             ipam.start(Command::Del);
         }
-        let filters = filters::Leaving::of(call);
-        let unplug = || {
-            let container = Container::open_for_del(call)?;
-            container.map_or(Ok(()), |container| veth::delete(&container, &call.if_name))
+        let teardown = filters::Teardown::of(call);
+        let delete_pair = || match Container::open_for_del(call)? {
+            Some(container) => veth::delete(&container, &call.if_name),
+            None => Ok(()),
         };
-        let release = || ipam.map_or(Ok(()), |ipam| ipam.del());
-        let (unplugged, released) = match filters {
-            None => (unplug(), release()),
-            Some(filters) => filters.tear_down_while(|| (unplug(), release())),
+        let release = || ipam.as_ref().map_or(Ok(()), Ipam::del);
+        let [pair, lease, filters] = match teardown {
+            None => [delete_pair(), release(), Ok(())],
+            // Either waits for RCU grace periods.
+            Some(teardown) => {
+                let (filters, (pair, lease)) =
+                    join(|| teardown.delete(), || (delete_pair(), release()));
+                [pair, lease, filters]
+            }
         };
-        match (unplugged, released) {
-            (Err(e), Err(also)) => Err(anyhow!(
-                "{e:#}; releasing the addresses failed too: {also:#}"
-            )),
-            (unplugged, released) => unplugged.and(released),
-        }
+        let mut failures = Failures::default();
+        failures.add(pair);
+        failures.add(lease);
+        failures.add(filters);
+        failures.result()
     }
 
     fn check(&self, call: &Call) -> anyhow::Result<()> {
@@ -175,7 +133,7 @@ impl Plugin for Bridge {
     }
 
     fn gc(&self, call: &Call) -> anyhow::Result<()> {
-        // The veth pair dies with either end's namespace; leases and packet filters
+        // A veth pair goes with the namespace of either end; leases and packet filters
         // outlive it.
         let mut failures = Failures::default();
         failures.add(Ipam::of(call).map_or(Ok(()), |ipam| ipam.gc()));
@@ -185,42 +143,8 @@ impl Plugin for Bridge {
 
     fn status(&self, call: &Call) -> anyhow::Result<()> {
         let config = Config::load(call)?;
-        match Handle::open()?.link_by_name(&config.bridge) {
-            Ok(link) if !link.is_kind("bridge") => {
-                let msg = format!(
-                    "{} already exists but is not a bridge",
-                    quote(&config.bridge)
-                );
-                return Err(Error::new(Code::PLUGIN_NOT_AVAILABLE, msg).into());
-            }
-            Ok(link) if config.vlans.is_some() => {
-                vlan::require_support(&link, Code::PLUGIN_NOT_AVAILABLE)?;
-            }
-            Err(e) if !e.is_not_found() => {
-                return Err(
-                    anyhow!(e).context(format!("could not lookup {}", quote(&config.bridge)))
-                );
-            }
-            _ => {}
-        }
-        filters::status(&config, call)?;
+        bridge::probe(&Handle::open()?, &config)?;
+        filters::probe(call, &config)?;
         Ipam::of(call).map_or(Ok(()), |ipam| ipam.status())
     }
-}
-
-/// Sysctls of the container's interface, while it is down: IPv6 duplicate address
-/// detection as configured, and neighbours told of the addresses when it comes up.
-/// Missing ones are no error, the kernel may be built without IPv6.
-fn announce_and_detect(name: &str, config: &Config) {
-    let ipv6 = |key: &str, value: &str| {
-        let _ = sysctl::ensure(&format!("net/ipv6/conf/{name}/{key}"), value);
-    };
-    if config.enable_dad {
-        ipv6("enhanced_dad", "1");
-        ipv6("accept_dad", "1");
-    } else {
-        ipv6("accept_dad", "0");
-    }
-    ipv6("ndisc_notify", "1");
-    let _ = sysctl::ensure(&format!("net/ipv4/conf/{name}/arp_notify"), "1");
 }

@@ -1,9 +1,9 @@
-//! `macspoofchk`: frames of a container that have another hardware address than its
-//! own as their source are dropped where they enter the bridge.
+//! `macspoofchk`: drops frames of a container with another source MAC address than its own
+//! where they enter the bridge.
 //!
 //! Table, chains, rules and comments are upstream's.
 
-use crate::filters::is_asked_for;
+use crate::config::may_ask_for;
 use anyhow::{Context, bail};
 use cni_core::{Call, Code, Error};
 use netfilter::nft::{
@@ -21,10 +21,10 @@ const PREROUTING: Chain<'_> = TABLE
 /// Topic of the filter record: handle and reference.
 const TOPIC: &str = "macspoofchk";
 
-/// What the comments of the rules begin with.
+/// Prefix of the comments of the rules.
 const COMMENT_PREFIX: &str = "macspoofchk-";
 
-/// Names of what belongs to one attachment.
+/// Names of the objects of one attachment.
 struct Names {
     comment: String,
     port_chain: String,
@@ -62,13 +62,14 @@ fn reference(call: &Call) -> String {
     format!("{}-{}", call.container_id, call.if_name)
 }
 
-/// Refuses what could not be done, before anything is changed.
+/// Refuses a container ID that fits no comment, and a kernel without support, before any
+/// change.
 pub(crate) fn require(call: &Call) -> anyhow::Result<()> {
     let names = Names::new(&reference(call));
     if names.comment.len() > COMMENT_MAX {
         let room = COMMENT_MAX - COMMENT_PREFIX.len() - 1 - call.if_name.len();
         let msg = format!(
-            "container ID of {} bytes is too long for macspoofchk, {room} at most",
+            "container ID of {} bytes is too long for macspoofchk (at most {room})",
             call.container_id.len()
         );
         return Err(Error::new(Code::INVALID_ENVIRONMENT, msg).into());
@@ -76,10 +77,13 @@ pub(crate) fn require(call: &Call) -> anyhow::Result<()> {
     probe()
 }
 
-/// Whether the kernel has the base chain, or would take it.
+/// Whether the kernel has the base chain, or could create it.
+///
+/// # Errors
+/// Why it could not.
 pub(crate) fn probe() -> anyhow::Result<()> {
     let probe = |nft: Nft| {
-        // A transaction that is not to be carried out takes much longer than others.
+        // Checking a transaction waits for an RCU grace period.
         if nft.chain(&PREROUTING)?.is_some() {
             return Ok(());
         }
@@ -92,8 +96,8 @@ pub(crate) fn probe() -> anyhow::Result<()> {
         .context("macspoofchk needs nftables for bridges in the kernel")
 }
 
-/// Makes the rules for the container behind `port`.
-pub(crate) fn set_up<'u>(
+/// Creates the rules for the container behind `port`.
+pub(crate) fn create<'u>(
     call: &'u Call,
     port: &Link,
     inside: &Link,
@@ -104,46 +108,47 @@ pub(crate) fn set_up<'u>(
     let names = Names::new(&reference);
     let mac = mac(inside)?;
     record.begin();
-    undo.push("remove the spoof-check", move || {
-        tear_down(&Nft::open()?, call, &FilterRecord::of(call))
+    undo.push("delete the spoof check", move || {
+        delete(&Nft::open()?, call, &FilterRecord::of(call))
     });
     let added = Nft::open()
-        .and_then(|nft| {
-            nft.transaction(|nft| {
-                let mut batch = Batch::new();
-                // Whoever adds a chain that is there waits when it closes its socket.
-                if nft.chain(&PREROUTING)?.is_none() {
-                    batch.add_table(&TABLE).add_chain(&PREROUTING);
-                }
-                // No rule leads to a chain that is not there.
-                let is_new = nft.chain(&names.chains()[0])?.is_none();
-                if !is_new {
-                    for stale in jumps(nft, &names)? {
-                        batch.delete_rule(&PREROUTING, stale.handle);
-                    }
-                }
-                for chain in names.chains() {
-                    batch.add_chain(&chain);
-                    if !is_new {
-                        batch.flush_chain(&chain);
-                    }
-                }
-                batch.echo();
-                for rule in names.rules(&port.name, mac) {
-                    batch.add_rule(&rule);
-                }
-                Ok(batch)
-            })
-        })
+        .and_then(|nft| nft.transaction(|nft| creation(nft, &names, &port.name, mac)))
         .context("failed to setup spoof-check")?;
     let handle = added.first().map(|rule| rule.handle.to_string());
     record.set(TOPIC, &[handle.unwrap_or_default(), reference]);
     Ok(())
 }
 
+/// The batch that creates the rules, and replaces those of an earlier attachment.
+fn creation(nft: &Nft, names: &Names, port: &str, mac: [u8; 6]) -> Result<Batch, netfilter::Error> {
+    let mut batch = Batch::new();
+    // A socket that adds a chain that exists waits for an RCU grace period when it is closed.
+    if nft.chain(&PREROUTING)?.is_none() {
+        batch.add_table(&TABLE).add_chain(&PREROUTING);
+    }
+    // Without its chain an attachment has no rules.
+    let is_new = nft.chain(&names.chains()[0])?.is_none();
+    if !is_new {
+        for stale in jumps(nft, names)? {
+            batch.delete_rule(&PREROUTING, stale.handle);
+        }
+    }
+    for chain in names.chains() {
+        batch.add_chain(&chain);
+        if !is_new {
+            batch.flush_chain(&chain);
+        }
+    }
+    batch.echo();
+    for rule in names.rules(port, mac) {
+        batch.add_rule(&rule);
+    }
+    Ok(batch)
+}
+
 fn mac(link: &Link) -> anyhow::Result<[u8; 6]> {
     let mac = link.mac.as_slice().try_into();
-    mac.with_context(|| format!("{} has no hardware address of Ethernet", link.name))
+    mac.with_context(|| format!("{} has no Ethernet address", link.name))
 }
 
 /// The rules that lead to the chains of an attachment.
@@ -153,23 +158,23 @@ fn jumps(nft: &Nft, names: &Names) -> Result<Vec<RuleInfo>, netfilter::Error> {
     })
 }
 
-/// Whether an attachment has, or may have, a spoof-check.
+/// Whether an attachment has, or may have, a spoof check.
 pub(crate) fn concerns(call: &Call, record: &FilterRecord) -> bool {
-    is_asked_for(call, "macspoofchk") || record.get(TOPIC).is_some()
+    may_ask_for(call, "macspoofchk") || record.get(TOPIC).is_some()
 }
 
-/// Removes the rules and chains of the attachment that `call` is about.
-pub(crate) fn tear_down(nft: &Nft, call: &Call, record: &FilterRecord) -> anyhow::Result<()> {
+/// Deletes the rules and chains of the attachment that `call` is about.
+pub(crate) fn delete(nft: &Nft, call: &Call, record: &FilterRecord) -> anyhow::Result<()> {
     let words = record.get(TOPIC).unwrap_or_default();
     let handle = words.first().and_then(|word| word.parse().ok());
-    match remove(nft, &reference(call), handle) {
+    match delete_rules(nft, &reference(call), handle) {
         Err(e) if !e.is_unsupported() => Err(e).context("failed to teardown spoof-check"),
         _ => Ok(()),
     }
 }
 
-/// `noted` is the handle of the rule that leads to the chains, if it is known.
-fn remove(nft: &Nft, reference: &str, noted: Option<u64>) -> Result<(), netfilter::Error> {
+/// `recorded` is the handle of the rule that jumps to the chains, if it is known.
+fn delete_rules(nft: &Nft, reference: &str, recorded: Option<u64>) -> Result<(), netfilter::Error> {
     let names = Names::new(reference);
     let is_own = |rule: &RuleInfo| rule.comment.as_ref() == Some(&names.comment);
     nft.transaction(|nft| {
@@ -183,15 +188,15 @@ fn remove(nft: &Nft, reference: &str, noted: Option<u64>) -> Result<(), netfilte
         if chains.is_empty() {
             return Ok(batch);
         }
-        let known = match noted {
+        let known = match recorded {
             Some(handle) => nft.rule(&PREROUTING, handle)?.filter(is_own),
             None => None,
         };
-        let doomed = match known {
+        let stale = match known {
             Some(rule) => vec![rule],
             None => jumps(nft, &names)?,
         };
-        for rule in doomed {
+        for rule in stale {
             batch.delete_rule(&PREROUTING, rule.handle);
         }
         for chain in &chains {
@@ -205,7 +210,7 @@ fn remove(nft: &Nft, reference: &str, noted: Option<u64>) -> Result<(), netfilte
     Ok(())
 }
 
-/// Compares the rules with what they should be.
+/// Compares the rules with those that ADD creates.
 pub(crate) fn check(call: &Call, port: &Link, inside: &Link) -> anyhow::Result<()> {
     let names = Names::new(&reference(call));
     let nft = Nft::open()?;
@@ -240,20 +245,19 @@ pub(crate) fn check(call: &Call, port: &Link, inside: &Link) -> anyhow::Result<(
     Ok(())
 }
 
-/// GC: deletes the rules of the attachments whose records are `dead`, and
-/// whatever is about a port that has gone: neither rules nor chains tell of which
-/// network they are.
-pub(crate) fn collect(host: &Handle, dead: &[FilterRecord]) -> anyhow::Result<()> {
-    match Nft::open().and_then(|nft| collect_with(&nft, host, dead)) {
+/// GC: deletes the rules of the attachments whose records are `stale`, and those of ports
+/// that are gone, whatever network they belonged to: neither rules nor chains name it.
+pub(crate) fn collect(host: &Handle, stale: &[FilterRecord]) -> anyhow::Result<()> {
+    match Nft::open().and_then(|nft| collect_with(&nft, host, stale)) {
         Err(e) if !e.is_unsupported() => Err(e).context("failed to collect spoof-checks"),
         _ => Ok(()),
     }
 }
 
-fn collect_with(nft: &Nft, host: &Handle, dead: &[FilterRecord]) -> Result<(), netfilter::Error> {
-    for record in dead {
+fn collect_with(nft: &Nft, host: &Handle, stale: &[FilterRecord]) -> Result<(), netfilter::Error> {
+    for record in stale {
         if let Some([handle, reference]) = record.get(TOPIC).as_deref() {
-            remove(nft, reference, handle.parse().ok())?;
+            delete_rules(nft, reference, handle.parse().ok())?;
         }
     }
     let checks = nft.find_rules(&PREROUTING, |rule| {
@@ -269,9 +273,8 @@ fn collect_with(nft: &Nft, host: &Handle, dead: &[FilterRecord]) -> Result<(), n
             .as_deref()
             .and_then(|c| c.strip_prefix(COMMENT_PREFIX));
         if let (true, Some(reference)) = (gone, reference) {
-            // Should the same container be there again with another port, one of the
-            // same name: that has taken the rule's place.
-            remove(nft, reference, None)?;
+            // Not those of a new attachment of the same name: it has replaced this rule.
+            delete_rules(nft, reference, None)?;
         }
     }
     Ok(())

@@ -3,7 +3,8 @@
 use crate::trunk::{self, TrunkElement};
 use cni_core::quote::quote;
 use cni_core::{Code, Error};
-use rtnl::{BridgeInfo, BridgeVlan, KindInfo, Link, PortVlan, Request};
+use plugin_kit::{FilterRecord, names};
+use rtnl::{BridgeInfo, BridgeVlan, Handle, KindInfo, Link, PortVlan, Request};
 use std::collections::BTreeSet;
 use std::io::Write;
 
@@ -13,8 +14,9 @@ pub(crate) const MAX_ID: u16 = 4094;
 /// The native VLAN of a trunk that names none.
 const TRUNK_NATIVE: u16 = 1;
 
-/// The longest name of an interface (`IFNAMSIZ` of linux/if.h, less the final zero).
-const LONGEST_NAME: usize = 15;
+/// The topic in the record of an attachment, and the state that is recorded.
+const TOPIC: &str = "vlan";
+const UNFILTERED: &str = "unfiltered";
 
 /// What a port of a bridge that filters by VLAN is a member of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,23 +71,10 @@ pub(crate) fn validated(
 impl PortVlans {
     /// The name of the host's interface in the VLAN of `vlan`, on a bridge called
     /// `bridge`; `None` without `vlan`, where the bridge itself is that interface.
+    ///
+    /// It is upstream's, `<bridge>.<vlan>`, where that fits an interface name.
     pub(crate) fn gateway_name(&self, bridge: &str) -> Option<String> {
-        (self.vlan != 0).then(|| format!("{bridge}.{}", self.vlan))
-    }
-
-    /// Refuses a name of that interface which no interface can have.
-    pub(crate) fn refuse_long_gateway_name(&self, bridge: &str) -> Result<(), Error> {
-        match self.gateway_name(bridge) {
-            Some(name) if name.len() > LONGEST_NAME => Err(Error::new(
-                Code::INVALID_NETWORK_CONFIG,
-                format!(
-                    "the name of the vlan interface {} is longer than {LONGEST_NAME} bytes",
-                    quote(&name)
-                ),
-            )
-            .with_details("shorten the name of the bridge")),
-            _ => Ok(()),
-        }
+        (self.vlan != 0).then(|| names::interface(bridge, &format!(".{}", self.vlan)))
     }
 
     /// What the bridge's end of that interface is a member of: `vlan` alone.
@@ -198,17 +187,79 @@ pub(crate) fn unsupported(code: Code) -> Error {
     )
 }
 
-/// Says on standard error that an existing bridge does not keep VLANs apart. It is
-/// not the plugin's to change: other ports may rely on it.
-pub(crate) fn warn_unless_filtering(bridge: &Link) {
-    if !is_filtering(bridge) {
-        let _ = writeln!(
-            std::io::stderr(),
-            "bridge {name} exists and does not filter by vlan: its vlans are not kept apart; \
-             see ip link set {name} type bridge vlan_filtering 1",
-            name = bridge.name
-        );
+/// Whether the bridge that ADD found does not filter by VLAN and has no port that
+/// depends on that, so that ADD is to switch filtering on. Logs a warning if it has one:
+/// upstream's ADD succeeds then, without isolation, and so does this project's.
+///
+/// # Errors
+/// When the kernel cannot be asked.
+pub(crate) fn may_filter(host: &Handle, bridge: &mut Link) -> anyhow::Result<bool> {
+    if is_filtering(bridge) {
+        return Ok(false);
     }
+    let Some(port) = foreign_port(host, bridge)? else {
+        return Ok(true);
+    };
+    // It may be the port of another first ADD, which has switched filtering on before.
+    *bridge = host.link_by_index(bridge.index)?;
+    if !is_filtering(bridge) {
+        let error = not_filtering(bridge, &port);
+        let _ = writeln!(std::io::stderr(), "{error}");
+    }
+    Ok(false)
+}
+
+/// Why the VLANs of `bridge` are not isolated.
+fn not_filtering(bridge: &Link, port: &Link) -> Error {
+    let name = &bridge.name;
+    let msg = format!("bridge {name} does not filter by vlan, its vlans are not isolated");
+    let details = format!(
+        "it is not switched on because of its port {}, which is in no vlan of a container; \
+         see ip link set {name} type bridge vlan_filtering 1",
+        port.name
+    );
+    Error::new(Code::PLUGIN_NOT_AVAILABLE, msg).with_details(details)
+}
+
+/// Returns a port of the bridge that ADD has not prepared for VLANs: one that is not the
+/// end of a veth pair, or is only in the VLAN of every new port.
+fn foreign_port(host: &Handle, bridge: &Link) -> anyhow::Result<Option<Link>> {
+    let default = default_vlan(bridge);
+    for port in host.links_by_master(bridge.index)? {
+        let vlans = host.bridge_vlans(port.index)?;
+        let is_prepared = vlans.iter().any(|vlan| Some(vlan.id) != default);
+        if !port.is_kind("veth") || !is_prepared {
+            return Ok(Some(port));
+        }
+    }
+    Ok(None)
+}
+
+/// STATUS: reports a bridge that would not isolate the VLANs of its containers.
+///
+/// # Errors
+/// With code 50, for that, or for a kernel without VLANs on bridges.
+pub(crate) fn probe(host: &Handle, bridge: &Link) -> anyhow::Result<()> {
+    require_support(bridge, Code::PLUGIN_NOT_AVAILABLE)?;
+    if is_filtering(bridge) {
+        return Ok(());
+    }
+    match foreign_port(host, bridge)? {
+        Some(port) => Err(not_filtering(bridge, &port).into()),
+        None => Ok(()),
+    }
+}
+
+/// Records that ADD succeeded on a bridge that does not filter, for CHECK.
+pub(crate) fn record_unfiltered(bridge: &Link, record: &mut FilterRecord) {
+    if !is_filtering(bridge) {
+        record.set(TOPIC, &[UNFILTERED.to_owned()]);
+    }
+}
+
+/// Whether the bridge did not filter when ADD returned.
+pub(crate) fn was_unfiltered(record: &FilterRecord) -> bool {
+    record.get(TOPIC).as_deref() == Some(&[UNFILTERED])
 }
 
 #[cfg(test)]
@@ -383,12 +434,7 @@ mod tests {
     fn names_of_gateways() {
         let vlans = vlans(4094, &[], false);
         assert_eq!(vlans.gateway_name("cni0").as_deref(), Some("cni0.4094"));
-        assert!(vlans.refuse_long_gateway_name("ten-letter").is_ok());
-        let error = vlans.refuse_long_gateway_name("eleven-lett").unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the name of the vlan interface \"eleven-lett.4094\" is longer than 15 bytes; \
-             shorten the name of the bridge"
-        );
+        let shortened = vlans.gateway_name("eleven-lett");
+        assert_eq!(shortened.as_deref(), Some("elevce9d3e.4094"));
     }
 }

@@ -1,10 +1,11 @@
-//! The host's interface in the VLAN of a port: `<bridge>.<vlan>`, one end of a veth
-//! pair whose other end is a port of the bridge in that VLAN. It has the gateway
-//! addresses, and stays when the containers go.
+//! The host's interface in the VLAN of a port: `<bridge>.<vlan>`, one end of a veth pair
+//! whose other end is a port of the bridge in that VLAN. It has the gateway addresses,
+//! and stays when the containers go.
 
+use crate::bridge::{complete_ports, has_new_ports, prepare_ipv6};
+use crate::port;
 use crate::vlan::PortVlans;
-use crate::{port, uplink};
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use cni_core::quote::quote;
 use plugin_kit::{Undo, names};
 use rtnl::{Handle, Link, LinkChange, LinkKind, LinkSpec, PeerSpec, Request, Veth};
@@ -17,46 +18,163 @@ const NAME_ATTEMPTS: u32 = 10;
 pub(crate) struct VlanGateway {
     /// `<bridge>.<vlan>`.
     pub link: Link,
-    /// The bridge's port that it leads to; `None` if an administrator has made the
+    /// The bridge's port that it leads to; `None` if an administrator has created the
     /// interface in another way, such as a VLAN interface on top of the bridge.
     pub port: Option<Link>,
 }
 
 impl VlanGateway {
-    /// All of it that must pass frames.
+    /// The links that must pass frames.
     pub(crate) fn ends(&self) -> impl Iterator<Item = &Link> {
         std::iter::once(&self.link).chain(&self.port)
     }
 }
 
-/// Finds or makes the interface `name` in the VLAN of `vlans`, and has it up.
-///
-/// `container` is the new port of the bridge that this is done for, `mtu` in bytes.
-pub(crate) fn ensure<'a>(
-    host: &'a Handle,
-    bridge: &Link,
-    container: &Link,
-    name: &str,
-    vlans: &PortVlans,
-    mtu: u32,
-    undo: &mut Undo<'a>,
-) -> anyhow::Result<VlanGateway> {
-    // Whoever has a port that is not among these when this ADD fails relies on the
-    // interface.
-    let mut indifferent = uplink::complete(host, bridge.index)?;
-    indifferent.push(container.index);
-    let link = match find(host, name)? {
-        Some(link) => link,
-        None => create(host, bridge, name, mtu, &indifferent, undo)?,
-    };
-    let port = other_end(host, &link)?;
-    // It comes up last: one that is down may be the unfinished work of an ADD that is
-    // under way, or was killed. One that leads nowhere has lost its bridge.
-    if !link.is_up() || port.as_ref().is_some_and(|port| port.master.is_none()) {
-        indifferent.extend(port.iter().map(|port| port.index));
-        finish(host, bridge, &link, port.as_ref(), vlans, indifferent, undo)?;
+/// What the interface is to be.
+pub(crate) struct GatewaySpec<'a> {
+    /// Its bridge.
+    pub bridge: &'a Link,
+    /// The VLANs of the container's port, and so the VLAN of the interface.
+    pub vlans: &'a PortVlans,
+    /// Its MTU in bytes if it has to be created.
+    pub mtu: u32,
+}
+
+impl GatewaySpec<'_> {
+    /// Finds or creates the interface `name` for the container behind `port`, and sets it
+    /// up.
+    ///
+    /// # Errors
+    /// When the kernel refuses, or an interface of that name leads to another bridge.
+    pub(crate) fn ensure<'a>(
+        &self,
+        host: &'a Handle,
+        name: &str,
+        port: &Link,
+        undo: &mut Undo<'a>,
+    ) -> anyhow::Result<VlanGateway> {
+        // A port that is not among these when this ADD fails belongs to a container that
+        // relies on the interface.
+        let mut known_ports = complete_ports(host, self.bridge.index)?;
+        known_ports.push(port.index);
+        let link = match find(host, name)? {
+            Some(link) => link,
+            None => self.create(host, name, &known_ports, undo)?,
+        };
+        let port = other_end(host, &link)?;
+        self.refuse_another_bridge(&link, port.as_ref())?;
+        // It is set up last: one that is down may be the unfinished work of an ADD that is
+        // running, or was killed. One whose port has no master has lost its bridge.
+        if !link.is_up() || port.as_ref().is_some_and(|port| port.master.is_none()) {
+            known_ports.extend(port.iter().map(|port| port.index));
+            self.finish(host, &link, port.as_ref(), known_ports, undo)?;
+        }
+        Ok(VlanGateway { link, port })
     }
-    Ok(VlanGateway { link, port })
+
+    /// Refuses the interface of another bridge whose shortened name is the same.
+    fn refuse_another_bridge(&self, link: &Link, port: Option<&Link>) -> anyhow::Result<()> {
+        let bridge = self.bridge;
+        if let Some(port) = port.filter(|_| !link.name.starts_with(&bridge.name))
+            && port.master.is_some_and(|master| master != bridge.index)
+        {
+            bail!(
+                "{} leads to another bridge than {}; rename one of the two bridges",
+                quote(&link.name),
+                quote(&bridge.name)
+            );
+        }
+        Ok(())
+    }
+
+    /// Creates the pair. Returns the interface, which may be that of a faster ADD.
+    fn create<'a>(
+        &self,
+        host: &'a Handle,
+        name: &str,
+        known_ports: &[u32],
+        undo: &mut Undo<'a>,
+    ) -> anyhow::Result<Link> {
+        let failed = || format!("failed to create vlan gateway {}", quote(name));
+        for attempt in 1.. {
+            let port_name = names::random_veth()?;
+            match host.request(self.new_pair(name, &port_name)) {
+                Ok(_) => {
+                    let (bridge, mut known) = (self.bridge.index, known_ports.to_vec());
+                    undo.push("delete the vlan gateway", move || {
+                        let Some(port) = find(host, &port_name)? else {
+                            return Ok(());
+                        };
+                        known.push(port.index);
+                        let delete = Request::del_link(port.index);
+                        unless_needed(host, bridge, &known, delete)
+                    });
+                    break;
+                }
+                // Which of the two names is taken? Its own, if another ADD was faster.
+                Err(e) if e.is_exists() => match find(host, name)? {
+                    Some(link) => return Ok(link),
+                    None if attempt < NAME_ATTEMPTS => {}
+                    None => return Err(anyhow!(e).context(failed())),
+                },
+                Err(e) => return Err(anyhow!(e).context(failed())),
+            }
+        }
+        host.link_by_name(name)
+            .with_context(|| format!("failed to lookup {}", quote(name)))
+    }
+
+    /// The pair: a port of the bridge called `port_name`, up, whose peer is `name`.
+    fn new_pair(&self, name: &str, port_name: &str) -> Request<'static> {
+        let peer = PeerSpec {
+            name: name.into(),
+            mtu: Some(self.mtu),
+            ..PeerSpec::default()
+        };
+        let mut spec = LinkSpec::new(port_name, LinkKind::Veth(Veth { peer }));
+        spec.mtu = Some(self.mtu);
+        spec.master = Some(self.bridge.index);
+        spec.up = true;
+        Request::new_link(&spec)
+    }
+
+    /// Completes a pair that was found, or that was just created.
+    fn finish<'a>(
+        &self,
+        host: &'a Handle,
+        link: &Link,
+        port: Option<&Link>,
+        known_ports: Vec<u32>,
+        undo: &mut Undo<'a>,
+    ) -> anyhow::Result<()> {
+        let bridge = self.bridge;
+        let mut undo_by = |request: Request<'static>| {
+            let (bridge, known) = (bridge.index, known_ports.clone());
+            undo.push("restore the vlan gateway", move || {
+                unless_needed(host, bridge, &known, request)
+            });
+        };
+        // A port of another bridge belongs to somebody else.
+        let is_own = |port: &&Link| port.master.is_none_or(|master| master == bridge.index);
+        if let Some(port) = port.filter(is_own) {
+            if port.master.is_none() {
+                host.request(set_master(port.index, bridge.index))
+                    .with_context(|| {
+                        let (port, bridge) = (quote(&port.name), quote(&bridge.name));
+                        format!("failed to connect {port} to bridge {bridge}")
+                    })?;
+                undo_by(set_master(port.index, 0));
+            }
+            port::apply(host, port, self.vlans.of_gateway().requests(bridge, port))?;
+        }
+        if !link.is_up() {
+            prepare_ipv6(&link.name);
+            host.request(set_up(link.index, true))
+                .with_context(|| format!("failed to up {}", quote(&link.name)))?;
+            undo_by(set_up(link.index, false));
+        }
+        Ok(())
+    }
 }
 
 fn find(host: &Handle, name: &str) -> anyhow::Result<Option<Link>> {
@@ -79,130 +197,35 @@ pub(crate) fn other_end(host: &Handle, link: &Link) -> anyhow::Result<Option<Lin
     }
 }
 
-fn create<'a>(
-    host: &'a Handle,
-    bridge: &Link,
-    name: &str,
-    mtu: u32,
-    indifferent: &[u32],
-    undo: &mut Undo<'a>,
-) -> anyhow::Result<Link> {
-    let failed = || format!("failed to create vlan gateway {}", quote(name));
-    let mut attempt = 0;
-    let port_name = loop {
-        attempt += 1;
-        let port_name = names::random_veth()?;
-        let peer = PeerSpec {
-            name: name.into(),
-            mtu: Some(mtu),
-            ..PeerSpec::default()
-        };
-        let kind = LinkKind::Veth(Veth { peer });
-        let mut spec = LinkSpec::new(port_name.clone(), kind);
-        spec.mtu = Some(mtu);
-        spec.master = Some(bridge.index);
-        spec.up = true;
-        match host.request(Request::new_link(&spec)) {
-            Ok(_) => break port_name,
-            // Which of the two names is taken? Its own, if another ADD was faster.
-            Err(e) if e.is_exists() => {
-                if let Some(link) = find(host, name)? {
-                    return Ok(link);
-                }
-                if attempt == NAME_ATTEMPTS {
-                    return Err(anyhow!(e).context(failed()));
-                }
-            }
-            Err(e) => return Err(anyhow!(e).context(failed())),
-        }
-    };
-    let (bridge, indifferent) = (bridge.index, indifferent.to_vec());
-    undo.push("delete the vlan gateway", move || {
-        let own = match host.link_by_name(&port_name) {
-            Err(e) if e.is_not_found() => return Ok(()),
-            found => found?.index,
-        };
-        if is_relied_upon(host, bridge, &[&indifferent[..], &[own]].concat())? {
-            return Ok(());
-        }
-        match host.request(Request::del_link(own)) {
-            Err(e) if !e.is_not_found() => Err(e.into()),
-            _ => Ok(()),
-        }
-    });
-    host.link_by_name(name)
-        .with_context(|| format!("failed to lookup {}", quote(name)))
-}
-
-/// Whether ports came that are not among the `indifferent`.
-fn is_relied_upon(host: &Handle, bridge: u32, indifferent: &[u32]) -> anyhow::Result<bool> {
-    let ports = uplink::container_ports(host, bridge)?;
-    Ok(ports.iter().any(|port| !indifferent.contains(&port.index)))
-}
-
-/// Makes one that was found complete, or one that was just made.
-fn finish<'a>(
-    host: &'a Handle,
-    bridge: &Link,
-    link: &Link,
-    port: Option<&Link>,
-    vlans: &PortVlans,
-    indifferent: Vec<u32>,
-    undo: &mut Undo<'a>,
+/// Carries out `request`, which undoes a step, unless a container came meanwhile that
+/// may rely on the step.
+fn unless_needed(
+    host: &Handle,
+    bridge: u32,
+    known_ports: &[u32],
+    request: Request<'_>,
 ) -> anyhow::Result<()> {
-    // A port of another bridge is somebody else's.
-    let ours = |port: &&Link| port.master.is_none_or(|master| master == bridge.index);
-    if let Some(port) = port.filter(ours) {
-        let index = port.index;
-        if port.master.is_none() {
-            let master = |master| {
-                let change = LinkChange {
-                    master: Some(master),
-                    ..LinkChange::default()
-                };
-                Request::set_link(index, &change)
-            };
-            host.request(master(bridge.index)).with_context(|| {
-                let (port, bridge) = (quote(&port.name), quote(&bridge.name));
-                format!("failed to connect {port} to bridge {bridge}")
-            })?;
-            restore_later(host, bridge, &indifferent, master(0), undo);
-        }
-        port::apply(host, port, vlans.of_gateway().requests(bridge, port))?;
+    if has_new_ports(host, bridge, known_ports)? {
+        return Ok(());
     }
-    if !link.is_up() {
-        uplink::prepare_ipv6(&link.name);
-        host.request(Request::set_link(link.index, &set_up(true)))
-            .with_context(|| format!("failed to up {}", quote(&link.name)))?;
-        let back = Request::set_link(link.index, &set_up(false));
-        restore_later(host, bridge, &indifferent, back, undo);
+    match host.request(request) {
+        Err(e) if !e.is_not_found() => Err(e.into()),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
-fn set_up(up: bool) -> LinkChange<'static> {
-    LinkChange {
+fn set_master(index: u32, master: u32) -> Request<'static> {
+    let change = LinkChange {
+        master: Some(master),
+        ..LinkChange::default()
+    };
+    Request::set_link(index, &change)
+}
+
+fn set_up(index: u32, up: bool) -> Request<'static> {
+    let change = LinkChange {
         up: Some(up),
         ..LinkChange::default()
-    }
-}
-
-/// Registers the request that puts something back.
-fn restore_later<'a>(
-    host: &'a Handle,
-    bridge: &Link,
-    indifferent: &[u32],
-    request: Request<'static>,
-    undo: &mut Undo<'a>,
-) {
-    let (bridge, indifferent) = (bridge.index, indifferent.to_vec());
-    undo.push("put the vlan gateway back into its state", move || {
-        if is_relied_upon(host, bridge, &indifferent)? {
-            return Ok(());
-        }
-        match host.request(request) {
-            Err(e) if !e.is_not_found() => Err(e.into()),
-            _ => Ok(()),
-        }
-    });
+    };
+    Request::set_link(index, &change)
 }

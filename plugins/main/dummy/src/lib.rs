@@ -36,7 +36,7 @@ impl Plugin for Dummy {
         ipam.start(Command::Add);
         let mut undo = Undo::new();
         let link = single_interface::create(&container, &side, spec, &mut undo)?;
-        let mut result = single_interface::allocate(&ipam, &mut undo)?;
+        let mut result = ipam.add(&mut undo)?;
         single_interface::set_interface(call, &link, &mut result);
         single_interface::configure(&container, &link, &result)?;
         undo.disarm();

@@ -63,7 +63,7 @@ impl Plugin for HostDevice {
         };
         let mut result = AddResult::default();
         if let Some(ipam) = &ipam {
-            result = single_interface::allocate(ipam, &mut undo)?;
+            result = ipam.add(&mut undo)?;
             result.dns = config.dns;
         }
         for ip in &mut result.ips {

@@ -49,7 +49,7 @@ impl Plugin for Ipvlan {
         let mut undo = Undo::new();
         let link = single_interface::create(&container, &side, spec, &mut undo)?;
         let mut result = match &ipam {
-            Some(ipam) => single_interface::allocate(ipam, &mut undo)?,
+            Some(ipam) => ipam.add(&mut undo)?,
             None => previous.unwrap_or_default(),
         };
         single_interface::set_interface(call, &link, &mut result);

@@ -47,8 +47,7 @@ impl Plugin for Ptp {
         let ready = ready.transpose()?.unwrap_or_default();
 
         let mut undo = Undo::new();
-        let mut result = ipam.add()?;
-        undo.push("release the addresses", || ipam.del());
+        let mut result = ipam.add(&mut undo)?;
         gateway::validate(&result.ips)?;
         let spec = VethSpec {
             container_name: &call.if_name,

@@ -48,7 +48,7 @@ impl Plugin for Tap {
         create(&container, call, &config, &mut undo)?;
         let link = apply(&container, call, &config, &change)?;
         let mut result = match &ipam {
-            Some(ipam) => single_interface::allocate(ipam, &mut undo)?,
+            Some(ipam) => ipam.add(&mut undo)?,
             None => AddResult::default(),
         };
         single_interface::set_interface(call, &link, &mut result);

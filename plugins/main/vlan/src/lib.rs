@@ -39,7 +39,8 @@ impl Plugin for Vlan {
         let mut undo = Undo::new();
         let link = single_interface::create(&container, &side, spec, &mut undo)?;
         // As upstream's, this plugin does not pass on the code of IPAM's error.
-        let mut result = single_interface::allocate(&ipam, &mut undo)
+        let mut result = ipam
+            .add(&mut undo)
             .map_err(|e| anyhow!("failed to execute IPAM delegate: {e:#}"))?;
         single_interface::set_interface(call, &link, &mut result);
         single_interface::configure(&container, &link, &result)?;

@@ -236,8 +236,8 @@ fn an_mtu_that_no_veth_takes() {
     // IPv6 needs 1280.
     let error = bridge()
         .add(&container, &dual(json!({"mtu": 1000})))
-        .expect_error(999);
-    error.mentions("eth0");
+        .expect_error(7);
+    error.mentions("mtu 1000 is below 1280, the minimum of IPv6");
     assert_restored(&host, &before, "after the failure");
 }
 

@@ -2,7 +2,7 @@
 
 use crate::common::{attribute, bridge, dual, host_end, ipv4, layer2, make_veth};
 use serde_json::{Value, json};
-use testkit::{Host, Node};
+use testkit::{Container, Host, Node};
 
 fn command(host: &Host, line: &str) {
     host.command(&line.split(' ').collect::<Vec<_>>());
@@ -20,8 +20,9 @@ fn host_with_a_way_out() -> Host {
     host
 }
 
-/// ADD with an MTU of "auto": that of both ends, which CHECK agrees with.
-fn automatic(host: &Host, name: &str) -> Value {
+/// Returns the MTU of both ends after an ADD with "auto", which CHECK agrees with, and the
+/// container.
+fn automatic(host: &Host, name: &str) -> (Value, Container) {
     let container = host.container(name);
     let run = bridge()
         .add(&container, &layer2(json!({"mtu": "auto"})))
@@ -39,16 +40,16 @@ fn automatic(host: &Host, name: &str) -> Value {
     let words = format!("configured MTU of eth0 is {mtu}, current value is 1250");
     let check = bridge().check(&container, &run.with_prev());
     check.expect_error(999).mentions(&words);
-    mtu
+    (mtu, container)
 }
 
 #[test]
 fn mtu_of_the_way_out() {
     let host = host_with_a_way_out();
-    assert_eq!(automatic(&host, "c1"), 1380);
+    assert_eq!(automatic(&host, "c1").0, 1380);
     assert_eq!(attribute(&host, "cni0", "/mtu"), 1380);
     command(&host, "ip route change default via 192.0.2.1 mtu 1300");
-    assert_eq!(automatic(&host, "c2"), 1300);
+    assert_eq!(automatic(&host, "c2").0, 1300);
     // It goes on following its ports.
     assert_eq!(attribute(&host, "cni0", "/mtu"), 1300);
 }
@@ -59,15 +60,16 @@ fn mtu_of_the_ports() {
     command(&host, "ip link add cni0 type bridge");
     make_veth(&host, "uplink", "upstream");
     command(&host, "ip link set uplink mtu 1330 master cni0 up");
-    assert_eq!(automatic(&host, "c1"), 1330);
+    let (mtu, _container) = automatic(&host, "c1");
+    assert_eq!(mtu, 1330);
     command(&host, "ip link set uplink nomaster");
     // The first container's own end counts too.
-    assert_eq!(automatic(&host, "c2"), 1330);
+    assert_eq!(automatic(&host, "c2").0, 1330);
 }
 
 #[test]
 fn mtu_without_a_way_out_is_the_kernels() {
-    assert_eq!(automatic(&Host::new(), "c1"), 1500);
+    assert_eq!(automatic(&Host::new(), "c1").0, 1500);
 }
 
 #[test]

@@ -95,12 +95,12 @@ fn no_room_for_a_gateway() {
         (
             "10.3.0.1/24",
             Value::Null,
-            "address 10.3.0.1/24 is the gateway's own",
+            "address 10.3.0.1/24 is its own gateway",
         ),
         (
             "10.3.0.5/24",
             json!("10.3.0.5"),
-            "address 10.3.0.5/24 is the gateway's own",
+            "address 10.3.0.5/24 is its own gateway",
         ),
         (
             "10.3.0.5/24",
@@ -151,8 +151,8 @@ fn a_conflicting_address_stays_unless_it_may_be_replaced() {
             false => "10.1.0.1/24",
         };
         error.mentions(&format!(
-            "failed to set bridge addr: \"cni0\" already has an IP address different from {new}: \
-             {there}; set forceAddress to replace it"
+            "failed to set bridge addr: \"cni0\" already has an IP address different from {new}; \
+             it has {there}; set forceAddress to replace it"
         ));
         assert_restored(&host, &before, "after the failure");
 

@@ -113,6 +113,6 @@ fn the_complete_configuration_is_understood() {
     assert_eq!(config.link_options.gro_max_size, 40000);
     assert!(config.vlans.is_some() && config.port_isolation);
     assert!(config.masquerade.is_some() && config.mac_spoof_check);
-    assert!(config.guard.ra && config.guard.dhcp);
+    assert!(config.guards.ra && config.guards.dhcp);
     assert_eq!(config.mac.unwrap().to_string(), "02:00:00:00:00:01");
 }

@@ -207,7 +207,7 @@ fn a_container_id_that_leaves_no_room_is_refused() {
         add.config(&config()).run()
     };
     let error = add(&"i".repeat(112)).expect_error(4);
-    error.mentions("container ID of 112 bytes is too long for macspoofchk, 111 at most");
+    error.mentions("container ID of 112 bytes is too long for macspoofchk (at most 111)");
     assert_restored(&host, &before, "refused");
     let id = "i".repeat(111);
     add(&id).expect_ok();

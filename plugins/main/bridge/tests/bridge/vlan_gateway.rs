@@ -240,7 +240,7 @@ fn a_conflicting_address_stays_unless_it_may_be_replaced() {
     let error = bridge().add(&other, &gateway(100)).expect_error(999);
     error.mentions(
         "failed to set vlan interface for bridge with addr: \"cni0.100\" already has an IP \
-         address different from 10.1.100.1/24: 192.168.0.1/16; set forceAddress to replace it",
+         address different from 10.1.100.1/24; it has 192.168.0.1/16; set forceAddress to replace it",
     );
     assert_restored(&host, &before, "after the failure");
     let mut forced = gateway(100);

@@ -1,10 +1,10 @@
-//! `raGuard` and `dhcpGuard`: containers that announce themselves as routers or give
-//! out addresses are not heard by anybody.
+//! `raGuard` and `dhcpGuard`: drops router advertisements and DHCP server messages of
+//! containers where they enter the bridge.
 //!
-//! One table for all bridges, in which each port is an element of a set: a frame
-//! costs the same however many there are.
+//! One table serves all bridges. Each guarded port is an element of a set, so that the
+//! cost of a frame does not depend on their number.
 
-use crate::filters::is_asked_for;
+use crate::config::may_ask_for;
 use anyhow::{Context, bail};
 use cni_core::Call;
 use netfilter::nft::{
@@ -18,23 +18,23 @@ const TABLE: Table<'_> = Table::new(Family::Bridge, "cni_port_guard")
     .with_comment("Ports of containers that may be neither routers nor DHCP servers");
 const RA_PORTS: Set<'_> = TABLE.set("ra_ports", &[Type::Interface]);
 const DHCP_PORTS: Set<'_> = TABLE.set("dhcp_ports", &[Type::Interface]);
-/// Before the bridge and all others look at a frame.
+/// Runs before the bridge's own rules and those of spoof checks.
 const PREROUTING: Chain<'_> =
     TABLE.base_chain("prerouting", ChainType::Filter, Hook::Prerouting, -300);
 
 /// `ND_ROUTER_ADVERT` (RFC 4861, section 4.2).
 const ROUTER_ADVERTISEMENT: u8 = 134;
-/// What servers send from (RFC 2131, section 4.1).
+/// The port that servers send from (RFC 2131, section 4.1).
 const DHCP_SERVER: u16 = 67;
-/// What servers send from (RFC 8415, section 7.2).
+/// The port that servers send from (RFC 8415, section 7.2).
 const DHCPV6_SERVER: u16 = 547;
 
 /// Topic of the filter record: the name of the guarded port.
 const TOPIC: &str = "guard";
 
-/// Which guards are wanted.
+/// The guards that are configured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Guard {
+pub struct Guards {
     /// `raGuard`: no router advertisements.
     pub ra: bool,
     /// `dhcpGuard`: no messages of DHCP servers.
@@ -44,7 +44,6 @@ pub struct Guard {
 fn rules() -> [Rule<'static>; 3] {
     let from = |set: &Set<'_>| PREROUTING.rule().in_set(&[Field::Iifname], set);
     [
-        // Whatever the protocol is tested for last: frames may have a VLAN tag.
         from(&RA_PORTS)
             .protocol(Protocol::Icmpv6)
             .icmpv6_type(ROUTER_ADVERTISEMENT)
@@ -63,7 +62,7 @@ fn add_table(batch: &mut Batch) {
     }
 }
 
-/// Whether these are the rules.
+/// Whether the rules of the chain are those of this version.
 fn is_complete(present: &[RuleInfo]) -> bool {
     let wanted = rules();
     present.len() == wanted.len()
@@ -73,10 +72,13 @@ fn is_complete(present: &[RuleInfo]) -> bool {
             .all(|(rule, wanted)| rule.same_as(wanted))
 }
 
-/// Whether the kernel has the table, or would take it.
+/// Whether the kernel has the table, or could create it.
+///
+/// # Errors
+/// Why it could not.
 pub(crate) fn probe() -> anyhow::Result<()> {
     let probe = |nft: Nft| {
-        // A transaction that is not to be carried out takes much longer than others.
+        // Checking a transaction waits for an RCU grace period.
         if nft.chain(&PREROUTING)?.is_some() {
             return Ok(());
         }
@@ -89,9 +91,9 @@ pub(crate) fn probe() -> anyhow::Result<()> {
         .context("raGuard and dhcpGuard need nftables for bridges in the kernel")
 }
 
-impl Guard {
-    /// Whether any is wanted.
-    pub fn is_wanted(self) -> bool {
+impl Guards {
+    /// Whether any is configured.
+    pub(crate) fn any(self) -> bool {
         self.ra || self.dhcp
     }
 
@@ -102,8 +104,8 @@ impl Guard {
             .map(|(_, set)| set)
     }
 
-    /// Guards `port`.
-    pub(crate) fn set_up<'u>(
+    /// Adds `port` to the sets of the guards, and creates the table if need be.
+    pub(crate) fn create<'u>(
         self,
         call: &'u Call,
         port: &Link,
@@ -111,23 +113,22 @@ impl Guard {
         undo: &mut Undo<'u>,
     ) -> anyhow::Result<()> {
         record.begin();
-        undo.push("remove the guards of the port", move || {
-            tear_down(&Nft::open()?, call, &FilterRecord::of(call))
+        undo.push("delete the guards of the port", move || {
+            delete(&Nft::open()?, call, &FilterRecord::of(call))
         });
-        let whose = names::attachment_hash(&call.name, &call.container_id, &call.if_name);
+        let comment = comment(call);
         let add = |nft: &Nft, is_complete: bool| {
             let mut batch = Batch::new();
             if !is_complete {
                 add_table(&mut batch);
             }
             for set in self.sets() {
-                batch.add_elements(&set, [element(&port.name).comment(&whose)]);
+                batch.add_elements(&set, [element(&port.name).comment(&comment)]);
             }
             nft.commit(&batch)
         };
         let guard = |nft: Nft| {
-            // Whoever deletes rules waits, when it closes its socket, until nobody can
-            // be using them any more.
+            // A socket that deleted rules waits for an RCU grace period when it is closed.
             let is_complete = is_complete(&nft.rules(&PREROUTING)?);
             match add(&nft, is_complete) {
                 Err(e) if is_complete && e.is_not_found() => add(&nft, false),
@@ -141,7 +142,7 @@ impl Guard {
         Ok(())
     }
 
-    /// Compares what is guarded with what should be.
+    /// Compares the rules and the elements of `port`.
     pub(crate) fn check(self, port: &Link) -> anyhow::Result<()> {
         let nft = Nft::open()?;
         if !is_complete(&nft.rules(&PREROUTING)?) {
@@ -169,42 +170,49 @@ fn element(port: &str) -> Element<'static> {
     Element::new(&[Value::Interface(port)])
 }
 
-/// Whether an attachment has, or may have, guards.
-pub(crate) fn concerns(call: &Call, record: &FilterRecord) -> bool {
-    is_asked_for(call, "raGuard") || is_asked_for(call, "dhcpGuard") || record.get(TOPIC).is_some()
+/// The comment of an attachment's elements.
+fn comment(call: &Call) -> String {
+    names::attachment_hash(&call.name, &call.container_id, &call.if_name)
 }
 
-/// Removes the guards of the attachment that `call` is about.
-pub(crate) fn tear_down(nft: &Nft, call: &Call, record: &FilterRecord) -> anyhow::Result<()> {
-    let whose = names::attachment_hash(&call.name, &call.container_id, &call.if_name);
-    let noted = record.get(TOPIC);
-    let port = noted.as_ref().and_then(|words| words.first());
-    let done = match port {
-        Some(port) => remove_port(nft, port),
-        None => remove(nft, |comment| comment == whose),
+/// Whether an attachment has, or may have, guards.
+pub(crate) fn concerns(call: &Call, record: &FilterRecord) -> bool {
+    may_ask_for(call, "raGuard") || may_ask_for(call, "dhcpGuard") || record.get(TOPIC).is_some()
+}
+
+/// Deletes the elements of the attachment that `call` is about.
+pub(crate) fn delete(nft: &Nft, call: &Call, record: &FilterRecord) -> anyhow::Result<()> {
+    let comment = comment(call);
+    let words = record.get(TOPIC).unwrap_or_default();
+    let deleted = match words.first() {
+        Some(port) => delete_port(nft, port, &comment),
+        None => delete_elements(nft, |other| other == comment),
     };
-    match done {
-        Err(e) if !e.is_unsupported() => Err(e).context("failed to remove the guards of the port"),
+    match deleted {
+        Err(e) if !e.is_unsupported() => Err(e).context("failed to delete the guards of the port"),
         _ => Ok(()),
     }
 }
 
-/// GC: removes the guards of all attachments of a network but the valid ones.
-/// `network` is what the comments of the network begin with.
+/// GC: deletes the elements of all attachments of a network but the `valid` ones.
+/// Comments of the network's attachments begin with `network`.
 pub(crate) fn collect(network: &str, valid: &[String]) -> anyhow::Result<()> {
-    let is_dead =
-        |comment: &str| comment.starts_with(network) && !valid.iter().any(|whose| whose == comment);
-    match Nft::open().and_then(|nft| remove(&nft, is_dead)) {
+    let is_stale =
+        |comment: &str| comment.starts_with(network) && !valid.iter().any(|valid| valid == comment);
+    match Nft::open().and_then(|nft| delete_elements(&nft, is_stale)) {
         Err(e) if !e.is_unsupported() => Err(e).context("failed to collect guards of ports"),
         _ => Ok(()),
     }
 }
 
-fn remove_port(nft: &Nft, port: &str) -> Result<(), netfilter::Error> {
+/// Deletes the elements of `port` that have `comment`. The name may be another link's by
+/// now, whose elements stay.
+fn delete_port(nft: &Nft, port: &str, comment: &str) -> Result<(), netfilter::Error> {
     nft.transaction(|nft| {
         let mut batch = Batch::new();
         for set in [RA_PORTS, DHCP_PORTS] {
-            if nft.element(&set, &element(port))?.is_some() {
+            let present = nft.element(&set, &element(port))?;
+            if present.is_some_and(|present| present.comment.as_deref() == Some(comment)) {
                 batch.delete_elements(&set, [element(port)]);
             }
         }
@@ -213,7 +221,8 @@ fn remove_port(nft: &Nft, port: &str) -> Result<(), netfilter::Error> {
     Ok(())
 }
 
-fn remove(nft: &Nft, is_doomed: impl Fn(&str) -> bool) -> Result<(), netfilter::Error> {
+/// Deletes the elements whose comment `is_stale`.
+fn delete_elements(nft: &Nft, is_stale: impl Fn(&str) -> bool) -> Result<(), netfilter::Error> {
     if !nft.has_table(&TABLE)? {
         return Ok(());
     }
@@ -224,13 +233,13 @@ fn remove(nft: &Nft, is_doomed: impl Fn(&str) -> bool) -> Result<(), netfilter::
                 Err(e) if e.is_not_found() => continue,
                 found => found?,
             };
-            let doomed: Vec<Element<'_>> = elements
+            let stale: Vec<Element<'_>> = elements
                 .iter()
-                .filter(|element| element.comment.as_deref().is_some_and(&is_doomed))
+                .filter(|element| element.comment.as_deref().is_some_and(&is_stale))
                 .map(|element| element.to_element(&set))
                 .collect();
-            if !doomed.is_empty() {
-                batch.delete_elements(&set, doomed);
+            if !stale.is_empty() {
+                batch.delete_elements(&set, stale);
             }
         }
         Ok(batch)
