@@ -230,7 +230,8 @@ fn an_mtu_that_no_veth_takes() {
     for mtu in [67, 65536] {
         bridge()
             .add(&container, &ipv4(json!({"mtu": mtu})))
-            .expect_error(999);
+            .expect_error(7)
+            .mentions(&format!("mtu {mtu} is out of range (68 to 65535)"));
         assert_restored(&host, &before, "after the failure");
     }
     // IPv6 needs 1280.

@@ -80,7 +80,7 @@ fn without_ipam_there_is_nothing_to_release() {
         .status(&config)
         .expect_error(999)
         .mentions("no plugin name provided")
-        .mentions("the ptp plugin needs an \"ipam\" object");
+        .mentions("the configuration needs an \"ipam\" object");
     let before = host.snapshot();
     ptp()
         .add(&container, &config)

@@ -41,7 +41,7 @@ fn an_mtu_that_no_interface_has() {
     refused(
         &ipv4(json!({"mtu": 4294967296_u64})),
         7,
-        "mtu 4294967296 is beyond",
+        "mtu 4294967296 is out of range",
     );
 }
 
