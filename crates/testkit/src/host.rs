@@ -10,7 +10,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 
 use crate::node::Node;
-use crate::{Snapshot, mounts};
+use crate::{Snapshot, inventory, mounts};
 
 /// Where a host keeps its containers' namespaces, as `ip netns` does.
 pub(crate) const NETNS_DIR: &str = "/run/netns";
@@ -114,8 +114,7 @@ impl Host {
             fs::create_dir_all(dir).map_err(step("make directories in /run"))?;
         }
         let host = Host { inner };
-        host.try_command(&["ip", "link", "set", "lo", "up"])
-            .map_err(io::Error::other)?;
+        inventory::set_loopback_up().map_err(step("bring lo up"))?;
         Ok(host)
     }
 

@@ -46,9 +46,11 @@
 
 mod common_cases;
 mod host;
+mod inventory;
 mod mounts;
 pub mod namespace;
 mod needs;
+mod netlink;
 mod node;
 mod packets;
 #[cfg(feature = "parsing")]

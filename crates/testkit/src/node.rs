@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::inventory::Links;
 use crate::patience;
 
 /// A place with a network: a [`Host`](crate::Host) or a [`Container`](crate::Container).
@@ -98,15 +99,10 @@ pub trait Node {
     /// The names of all links, `lo` included, sorted.
     #[track_caller]
     fn link_names(&self) -> Vec<String> {
-        let links = self.ip_json(&["link", "show"]);
-        let mut names: Vec<String> = links
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|l| l["ifname"].as_str().map(String::from))
-            .collect();
-        names.sort();
-        names
+        let links = self.enter(Links::read);
+        links
+            .unwrap_or_else(|err| panic!("list the links of {}: {err}", self.label()))
+            .names()
     }
 
     /// One link as `ip -json -details link show` tells it; `None` if there is none of that name.
@@ -132,13 +128,19 @@ pub trait Node {
     /// makes by itself, left out.
     #[track_caller]
     fn addresses(&self, link: &str) -> Vec<String> {
-        let all = self.ip_json(&["addr", "show", "dev", link]);
-        let infos = all[0]["addr_info"].as_array().cloned().unwrap_or_default();
-        infos
-            .iter()
-            .filter(|a| !(a["family"] == "inet6" && a["scope"] == "link"))
-            .map(|a| format!("{}/{}", a["local"].as_str().unwrap_or("?"), a["prefixlen"]))
-            .collect()
+        let read = || {
+            let links = Links::read()?;
+            assert!(
+                links.names().iter().any(|name| name == link),
+                "no link {link}"
+            );
+            links.addresses()
+        };
+        let all = self
+            .enter(read)
+            .unwrap_or_else(|err| panic!("list the addresses of {}: {err}", self.label()));
+        let own = all.into_iter().filter(|address| address.link == link);
+        own.map(|address| address.cidr).collect()
     }
 
     /// The main table's routes of one family (`-4` or `-6`), one readable line each, sorted; routes that the
