@@ -1,22 +1,10 @@
 //! Generated names: of interfaces, chains and comments.
 
+use cni_state::sha512;
 use rand::TryRng;
-use sha2::{Digest, Sha512};
-use std::fmt::Write as _;
 
 /// Digits of each of the two hashes of [`attachment_hash`].
 const HASH_DIGITS: usize = 16;
-
-/// Returns the first `digits` hexadecimal digits, at most 128, of the SHA-512 of `text`.
-fn sha512(text: &str, digits: usize) -> String {
-    let mut hex = String::with_capacity(128);
-    for byte in Sha512::digest(text) {
-        // Writing to a string does not fail.
-        let _ = write!(hex, "{byte:02x}");
-    }
-    hex.truncate(digits);
-    hex
-}
 
 /// A name for the host end of a veth pair, as upstream makes them: `veth` and
 /// eight hexadecimal digits.

@@ -1,0 +1,253 @@
+//! A directory by its descriptor, and the files in it.
+
+use crate::error::Error;
+use crate::warn;
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open, openat, renameat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, mkdirat};
+use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
+use std::fs::{DirBuilder, File};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+/// Longest file that is read, in bytes.
+const READ_MAX: u64 = 8 << 20;
+
+/// How often a step is tried again after another process removed the directory, or
+/// the temporary file, under it.
+pub(crate) const ATTEMPTS: u32 = 100;
+
+/// What the names of temporary files begin with; no record has such a name.
+pub(crate) const TEMPORARY: char = '.';
+
+/// An open directory.
+#[derive(Debug)]
+pub struct Directory {
+    pub(crate) fd: OwnedFd,
+    pub(crate) path: PathBuf,
+}
+
+impl Directory {
+    /// Opens a directory that the configuration names; `None` if there is none. Links
+    /// on the way are followed: that path is the administrator's.
+    ///
+    /// # Errors
+    /// When the path cannot be opened as a directory.
+    pub fn open(path: &Path) -> Result<Option<Directory>, Error> {
+        let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let directory = |fd| Directory {
+            fd,
+            path: path.to_owned(),
+        };
+        match open(path, flags, Mode::empty()) {
+            Ok(fd) => Ok(Some(directory(fd))),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(Error::system("open", path, errno)),
+        }
+    }
+
+    /// Opens a directory that the configuration names, after creating it and its
+    /// missing parents with `mode`, less the umask.
+    ///
+    /// # Errors
+    /// When it cannot be created or opened.
+    pub fn create(path: &Path, mode: u32) -> Result<Directory, Error> {
+        if let Some(existing) = Directory::open(path)? {
+            return Ok(existing);
+        }
+        let mut builder = DirBuilder::new();
+        builder.recursive(true).mode(mode);
+        builder
+            .create(path)
+            .map_err(|e| Error::system("create", path, errno_of(&e)))?;
+        Directory::open(path)?.ok_or_else(|| Error::system("open", path, Errno::ENOENT))
+    }
+
+    /// Opens a directory in this one; `None` if there is none. A link is not followed.
+    pub(crate) fn open_child(&self, name: &str) -> Result<Option<Directory>, Error> {
+        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let path = self.path.join(name);
+        match openat(&self.fd, name, flags, Mode::empty()) {
+            Ok(fd) => Ok(Some(Directory { fd, path })),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(Errno::ENOTDIR | Errno::ELOOP) => Err(Error::foreign(
+                path,
+                "is not a directory, or is a symbolic link",
+            )),
+            Err(errno) => Err(Error::system("open", path, errno)),
+        }
+    }
+
+    /// Creates a directory in this one; one that exists is fine. `false` if this one
+    /// has been removed.
+    pub(crate) fn create_child(&self, name: &str, mode: Mode) -> Result<bool, Error> {
+        match mkdirat(&self.fd, name, mode) {
+            Ok(()) | Err(Errno::EEXIST) => Ok(true),
+            Err(Errno::ENOENT) => Ok(false),
+            Err(errno) => Err(Error::system("create", self.path.join(name), errno)),
+        }
+    }
+
+    pub(crate) fn stat(&self) -> Result<FileStat, Error> {
+        fstat(&self.fd).map_err(|errno| Error::system("stat", &self.path, errno))
+    }
+
+    /// Returns the content of a file, `None` if it is missing. One that is a link, a
+    /// pipe, another user's, or longer than 8 MiB counts as missing, with a warning.
+    ///
+    /// # Errors
+    /// When it cannot be opened or read.
+    pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        let path = self.path.join(name);
+        // A pipe must not block the opening.
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let mut file = match openat(&self.fd, name, flags, Mode::empty()) {
+            Ok(fd) => File::from(fd),
+            Err(Errno::ENOENT) => return Ok(None),
+            Err(Errno::ELOOP | Errno::ENXIO) => {
+                warn(&format!("ignoring {}: not a regular file", path.display()));
+                return Ok(None);
+            }
+            Err(errno) => return Err(Error::system("open", path, errno)),
+        };
+        let stat = fstat(&file).map_err(|errno| Error::system("stat", &path, errno))?;
+        if let Some(why) = refusal(&stat) {
+            warn(&format!("ignoring {}: {why}", path.display()));
+            return Ok(None);
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(stat.st_size).unwrap_or_default() + 1);
+        let read = (&mut file).take(READ_MAX).read_to_end(&mut bytes);
+        read.map_err(|e| Error::system("read", &path, errno_of(&e)))?;
+        Ok(Some(bytes))
+    }
+
+    /// Writes a file of mode 0600, wholly or not at all, in the place of whatever is
+    /// there. Two processes must not write one file at the same time, as the verbs of
+    /// one attachment never do.
+    ///
+    /// # Errors
+    /// When it cannot be created, written, or renamed.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        self.replace(name, bytes, false)
+    }
+
+    /// Writes a file as [`Directory::write`] does; it outlives a loss of power.
+    ///
+    /// # Errors
+    /// As [`Directory::write`], and when it cannot be synced.
+    pub fn write_synced(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        self.replace(name, bytes, true)
+    }
+
+    fn replace(&self, name: &str, bytes: &[u8], sync: bool) -> Result<(), Error> {
+        let mut file = self.create_temporary(name)?;
+        let written = file
+            .write_all(bytes)
+            .and_then(|()| if sync { file.sync_all() } else { Ok(()) })
+            .and_then(|()| {
+                let renamed = renameat(&self.fd, temporary(name).as_str(), &self.fd, name);
+                renamed.map_err(io::Error::from)
+            });
+        written.map_err(|e| {
+            let _ = self.unlink(&temporary(name));
+            Error::system("write", self.path.join(name), errno_of(&e))
+        })
+    }
+
+    /// Creates the temporary file of `name`, in the place of one that a killed writer
+    /// or another user left.
+    fn create_temporary(&self, name: &str) -> Result<File, Error> {
+        let temporary = temporary(name);
+        let flags =
+            OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let private = Mode::S_IRUSR | Mode::S_IWUSR;
+        let failed = |errno| Error::system("write", self.path.join(name), errno);
+        for _ in 0..ATTEMPTS {
+            match openat(&self.fd, temporary.as_str(), flags, private) {
+                Ok(fd) => return Ok(File::from(fd)),
+                Err(Errno::EEXIST) => self.unlink(&temporary)?,
+                Err(errno) => return Err(failed(errno)),
+            }
+        }
+        Err(failed(Errno::EEXIST))
+    }
+
+    /// Removes a file, and what a killed writer of it left; one that is missing is fine.
+    ///
+    /// # Errors
+    /// When it is there and cannot be removed.
+    pub fn remove(&self, name: &str) -> Result<(), Error> {
+        self.unlink(&temporary(name))?;
+        self.unlink(name)
+    }
+
+    fn unlink(&self, name: &str) -> Result<(), Error> {
+        match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(Error::system("remove", self.path.join(name), errno)),
+        }
+    }
+
+    /// Removes a directory in this one if it is empty.
+    pub(crate) fn remove_empty_child(&self, name: &str) {
+        // ENOTEMPTY is the usual case.
+        let _ = unlinkat(&self.fd, name, UnlinkatFlags::RemoveDir);
+    }
+
+    /// Returns the names of the files, in no order. Temporary files are left out, and
+    /// so are names that are not UTF-8.
+    ///
+    /// # Errors
+    /// When the directory cannot be listed.
+    pub fn names(&self) -> Result<Vec<String>, Error> {
+        let mut names = self.all_names()?;
+        names.retain(|name| !name.starts_with(TEMPORARY));
+        Ok(names)
+    }
+
+    /// Returns the same with temporary files.
+    pub(crate) fn all_names(&self) -> Result<Vec<String>, Error> {
+        let failed = |errno| Error::system("list", &self.path, errno);
+        // A descriptor of its own: a duplicate would share the position.
+        let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let mut directory =
+            Dir::openat(self.fd.as_fd(), ".", flags, Mode::empty()).map_err(failed)?;
+        let mut names = Vec::new();
+        for entry in directory.iter() {
+            let entry = entry.map_err(failed)?;
+            if let Ok(name) = entry.file_name().to_str()
+                && ![".", ".."].contains(&name)
+            {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
+    }
+}
+
+/// Returns the name that a file is written under before it is renamed. One for each
+/// file, so that the next writer clears away what a killed one left.
+fn temporary(name: &str) -> String {
+    format!("{TEMPORARY}{name}")
+}
+
+/// Returns why a file is not believed, `None` for a regular file of the calling user.
+pub(crate) fn refusal(stat: &FileStat) -> Option<String> {
+    let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
+    if kind != SFlag::S_IFREG {
+        return Some("not a regular file".to_owned());
+    }
+    let own = geteuid().as_raw();
+    if stat.st_uid != own {
+        return Some(format!("it belongs to user {}, not to {own}", stat.st_uid));
+    }
+    let too_long = u64::try_from(stat.st_size).is_ok_and(|size| size > READ_MAX);
+    too_long.then(|| format!("longer than {READ_MAX} bytes"))
+}
+
+fn errno_of(error: &io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+}

@@ -1,0 +1,235 @@
+//! The records of one topic.
+
+use crate::directory::{ATTEMPTS, Directory, TEMPORARY};
+use crate::error::Error;
+use crate::{name, tree, warn};
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Serialize};
+
+/// The form that is written; a record of another one counts as missing.
+const VERSION: u32 = 1;
+
+/// The attachment that a record belongs to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Owner {
+    /// The network's name.
+    pub network: String,
+    /// `CNI_CONTAINERID`.
+    pub container_id: String,
+    /// `CNI_IFNAME`.
+    pub if_name: String,
+}
+
+impl Owner {
+    /// Returns the owner of these three names.
+    #[must_use]
+    pub fn new(network: &str, container_id: &str, if_name: &str) -> Owner {
+        Owner {
+            network: network.to_owned(),
+            container_id: container_id.to_owned(),
+            if_name: if_name.to_owned(),
+        }
+    }
+}
+
+/// A record as it is written.
+#[derive(Serialize, Deserialize)]
+struct Envelope<T> {
+    version: u32,
+    network: String,
+    #[serde(rename = "containerID")]
+    container_id: String,
+    #[serde(rename = "ifName")]
+    if_name: String,
+    data: T,
+}
+
+impl<T> Envelope<T> {
+    fn owner(&self) -> Owner {
+        Owner::new(&self.network, &self.container_id, &self.if_name)
+    }
+}
+
+/// The directory `/run/cni/<topic>`, a file for each record. The first record creates
+/// it, and the last one takes it away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Store {
+    topic: &'static str,
+}
+
+impl Store {
+    /// Returns the store of `topic`, which is a file name. Nothing is opened yet.
+    #[must_use]
+    pub const fn new(topic: &'static str) -> Store {
+        Store { topic }
+    }
+
+    /// Returns the record under `key` and its owner; `None` if there is none that can
+    /// be read, see the crate's documentation.
+    #[must_use]
+    pub fn read<T: DeserializeOwned>(&self, key: &str) -> Option<(Owner, T)> {
+        self.read_file(&self.open()?, &name::joined(&[key]))
+    }
+
+    /// Writes the record under `key`, wholly or not at all.
+    ///
+    /// # Errors
+    /// When it, or its directory, cannot be created or written.
+    pub fn write<T: Serialize>(&self, key: &str, owner: &Owner, data: &T) -> Result<(), Error> {
+        self.write_file(&name::joined(&[key]), owner, data)
+    }
+
+    /// Removes the record under `key`; one that is missing is fine.
+    ///
+    /// # Errors
+    /// When it is there and cannot be removed.
+    pub fn remove(&self, key: &str) -> Result<(), Error> {
+        self.remove_file(&name::joined(&[key]))
+    }
+
+    /// Returns all records with their owners, in no order.
+    #[must_use]
+    pub fn all<T: DeserializeOwned>(&self) -> Vec<(Owner, T)> {
+        self.with_prefix("")
+    }
+
+    /// Returns the owners of the records of `network`, in no order, in a store of one
+    /// record for each attachment.
+    #[must_use]
+    pub fn owners(&self, network: &str) -> Vec<Owner> {
+        let records = self.with_prefix::<IgnoredAny>(&prefix(&[network]));
+        records.into_iter().map(|(owner, _)| owner).collect()
+    }
+
+    /// Removes the records of `network` whose owner is not among `valid`, in a store of
+    /// one record for each attachment, and what killed writers of them left.
+    ///
+    /// # Errors
+    /// The first one; the other records are removed all the same.
+    pub fn collect(&self, network: &str, valid: &[Owner]) -> Result<(), Error> {
+        let Some(directory) = tree::open(self.topic)? else {
+            return Ok(());
+        };
+        let prefix = prefix(&[network]);
+        let valid: Vec<String> = valid.iter().map(file_name).collect();
+        let mut outcome = Ok(());
+        for name in directory.all_names()? {
+            let record = name.strip_prefix(TEMPORARY).unwrap_or(&name);
+            if record.starts_with(&prefix) && !valid.iter().any(|valid| valid == record) {
+                outcome = outcome.and(directory.remove(&name));
+            }
+        }
+        tree::remove_empty(self.topic);
+        outcome
+    }
+
+    /// Returns whether there are records of other interfaces of the owner's container
+    /// in its network.
+    #[must_use]
+    pub(crate) fn has_sibling(&self, owner: &Owner) -> bool {
+        let own = file_name(owner);
+        let prefix = prefix(&[&owner.network, &owner.container_id]);
+        let names = self.open().map(|directory| self.names(&directory));
+        names
+            .into_iter()
+            .flatten()
+            .any(|name| name.starts_with(&prefix) && name != own)
+    }
+
+    pub(crate) fn read_of<T: DeserializeOwned>(&self, owner: &Owner) -> Option<T> {
+        let (found, data) = self.read_file(&self.open()?, &file_name(owner))?;
+        (found == *owner).then_some(data)
+    }
+
+    pub(crate) fn write_of<T: Serialize>(&self, owner: &Owner, data: &T) -> Result<(), Error> {
+        self.write_file(&file_name(owner), owner, data)
+    }
+
+    pub(crate) fn remove_of(&self, owner: &Owner) -> Result<(), Error> {
+        self.remove_file(&file_name(owner))
+    }
+
+    fn with_prefix<T: DeserializeOwned>(&self, prefix: &str) -> Vec<(Owner, T)> {
+        let Some(directory) = self.open() else {
+            return Vec::new();
+        };
+        let mut names = self.names(&directory);
+        names.retain(|name| name.starts_with(prefix));
+        let records = names
+            .iter()
+            .filter_map(|name| self.read_file(&directory, name));
+        records.collect()
+    }
+
+    fn names(&self, directory: &Directory) -> Vec<String> {
+        directory.names().unwrap_or_else(|error| {
+            warn(&error.to_string());
+            Vec::new()
+        })
+    }
+
+    fn open(&self) -> Option<Directory> {
+        tree::open(self.topic).unwrap_or_else(|error| {
+            warn(&format!("going on without records: {error}"));
+            None
+        })
+    }
+
+    fn read_file<T: DeserializeOwned>(
+        &self,
+        directory: &Directory,
+        name: &str,
+    ) -> Option<(Owner, T)> {
+        let bytes = match directory.read(name) {
+            Ok(bytes) => bytes?,
+            Err(error) => {
+                warn(&format!("going on without a record: {error}"));
+                return None;
+            }
+        };
+        let text = std::str::from_utf8(&bytes).ok()?;
+        let record: Envelope<T> = serde_json::from_str(text).ok()?;
+        (record.version == VERSION).then(|| (record.owner(), record.data))
+    }
+
+    fn write_file<T: Serialize>(&self, name: &str, owner: &Owner, data: &T) -> Result<(), Error> {
+        let record = Envelope {
+            version: VERSION,
+            network: owner.network.clone(),
+            container_id: owner.container_id.clone(),
+            if_name: owner.if_name.clone(),
+            data,
+        };
+        let mut text = serde_json::to_string(&record)
+            .map_err(|e| Error::foreign(name, format!("cannot be written as JSON ({e})")))?;
+        text.push('\n');
+        let mut attempt = 0;
+        loop {
+            let written = tree::create(self.topic)?.write(name, text.as_bytes());
+            attempt += 1;
+            match written {
+                // The last record of another attachment took the directory along.
+                Err(error) if error.is_missing() && attempt < ATTEMPTS => {}
+                written => return written,
+            }
+        }
+    }
+
+    fn remove_file(&self, name: &str) -> Result<(), Error> {
+        let Some(directory) = tree::open(self.topic)? else {
+            return Ok(());
+        };
+        directory.remove(name)?;
+        tree::remove_empty(self.topic);
+        Ok(())
+    }
+}
+
+fn file_name(owner: &Owner) -> String {
+    name::joined(&[&owner.network, &owner.container_id, &owner.if_name])
+}
+
+/// Returns what the file names begin with whose first parts are `parts`.
+fn prefix(parts: &[&str]) -> String {
+    name::joined(parts) + &name::SEPARATOR.to_string()
+}
