@@ -1,0 +1,187 @@
+//! A user without rights who plants links, and tries to lock.
+
+use crate::chains::{Chain, flannel, full};
+use serde_json::{Value, json};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use testkit::{Container, Host, Node};
+
+const NOBODY: u32 = 65534;
+
+/// Runs a shell command as another user than root.
+fn as_nobody(host: &Host, script: &str) -> Result<String, String> {
+    let user = NOBODY.to_string();
+    host.try_command(&[
+        "setpriv",
+        "--reuid",
+        &user,
+        "--regid",
+        &user,
+        "--clear-groups",
+        "sh",
+        "-c",
+        script,
+    ])
+}
+
+fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        match entry.file_type().unwrap().is_dir() {
+            true => found.extend(files_below(&entry.path())),
+            false => found.push(entry.path()),
+        }
+    }
+    found
+}
+
+/// ADD, CHECK and DEL while the intruder's plants are there.
+#[track_caller]
+fn verbs(chain: &Chain, container: &Container) {
+    let result = chain.add(container);
+    chain.check(container, &result);
+    chain.del(container, &result);
+}
+
+#[test]
+fn nothing_can_be_locked_or_planted() {
+    for backend in ["iptables", "nftables"] {
+        let host = Host::new();
+        let container = host.container("c1");
+        let chain = Chain::new(full(backend));
+        let result = chain.add(&container);
+        let files = files_below(Path::new("/run/cni"));
+        assert!(!files.is_empty());
+        for path in files {
+            let shown = path.display();
+            for script in [
+                format!("exec 9<{shown}"),
+                format!("flock -n {shown} true"),
+                format!("ln -s /etc/passwd {shown}.planted"),
+                format!("ls {}", path.parent().unwrap().display()),
+            ] {
+                as_nobody(&host, &script).unwrap_err();
+            }
+        }
+        chain.del(&container, &result);
+        for path in [
+            "/run/cni",
+            "/run/cni/locks",
+            "/run/iptables-transaction.lock",
+        ] {
+            as_nobody(&host, &format!("mkdir -p {path}")).unwrap_err();
+        }
+    }
+}
+
+/// What a release that went by the umask has left to an intruder: directories open to everybody, links
+/// and pipes under the names of every record.
+#[test]
+fn planted_records_are_neither_followed_nor_believed() {
+    for plant in ["ln -s $VICTIM", "mkfifo"] {
+        for backend in ["iptables", "nftables"] {
+            let host = Host::new();
+            let victim = host.write("victim", "untouched");
+            let container = host.container("c1");
+            let chain = Chain::new(full(backend));
+            let result = chain.add(&container);
+            let records = files_below(Path::new("/run/cni"));
+            chain.del(&container, &result);
+            let _ = fs::create_dir("/run/cni");
+            for record in &records {
+                let directory = record.parent().unwrap();
+                let _ = fs::create_dir(directory);
+                for open in [Path::new("/run/cni"), directory] {
+                    fs::set_permissions(open, fs::Permissions::from_mode(0o777)).unwrap();
+                }
+                let name = record.file_name().unwrap().to_str().unwrap();
+                for name in [name.to_owned(), format!(".{name}")] {
+                    let path = directory.join(name);
+                    let script = format!("VICTIM={}; {plant} {}", victim.display(), path.display());
+                    as_nobody(&host, &script).unwrap();
+                }
+            }
+            verbs(&chain, &container);
+            assert_eq!(fs::read_to_string(&victim).unwrap(), "untouched");
+            assert!(
+                !Path::new("/run/cni").exists(),
+                "{:?}",
+                files_below(Path::new("/run"))
+            );
+        }
+    }
+}
+
+/// Directories that the configuration names, and that everybody can write to.
+#[test]
+fn links_in_an_open_data_directory_are_not_followed() {
+    let host = Host::new();
+    let victim = host.write("victim", "untouched");
+    let open = host.dir().join("open");
+    let container = host.container("c1");
+    let directory = |name: &str| {
+        let path = open.join(name);
+        fs::create_dir_all(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
+        path
+    };
+    let leases = directory("leases");
+    let mut flannel = flannel(&host);
+    flannel["dataDir"] = json!(directory("flannel"));
+    flannel["ipam"] = json!({"dataDir": leases});
+    let plants: [(&str, Value, &[&str]); 3] = [
+        (
+            "leases/net",
+            json!({"type": "ptp", "ipam": {"type": "host-local", "dataDir": leases, "subnet": "10.1.0.0/24"}}),
+            &[
+                "lock",
+                "last_reserved_ip.0",
+                ".last_reserved_ip",
+                "10.1.0.2",
+                ".index",
+                ".spare",
+            ],
+        ),
+        (
+            "flannel",
+            flannel,
+            &["c1", ".c1", "c1:net:eth0", ".c1:net:eth0"],
+        ),
+        (
+            "tuning",
+            json!({"type": "tuning", "dataDir": directory("tuning"), "mtu": 1400}),
+            &["c1_eth0.json", ".c1_eth0.json"],
+        ),
+    ];
+    for (below, plugin, names) in plants {
+        for name in names {
+            let path = directory(below).join(name);
+            let _ = fs::remove_file(&path);
+            symlink(&victim, &path).unwrap();
+            let mut plugins = vec![plugin.clone()];
+            if plugin["type"] == "tuning" {
+                plugins.insert(
+                    0,
+                    json!({"type": "ptp", "ipam": {"type": "host-local", "subnet": "10.2.0.0/24"}}),
+                );
+            }
+            let chain = Chain::new(plugins);
+            // host-local refuses to lock what is not its file; nothing else may fail.
+            if *name == "lock" {
+                let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                    chain.add(&container)
+                }));
+            } else {
+                verbs(&chain, &container);
+            }
+            assert_eq!(
+                fs::read_to_string(&victim).unwrap(),
+                "untouched",
+                "{}",
+                path.display()
+            );
+            let _ = fs::remove_file(&path);
+        }
+    }
+}

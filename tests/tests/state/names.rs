@@ -1,0 +1,50 @@
+//! Names of the greatest lengths that runtimes use, in every plugin.
+
+use crate::chains::{Chain, full, further_interfaces, interfaces};
+use serde_json::Value;
+use testkit::{Host, needs};
+
+/// ADD, CHECK, GC and DEL of a chain with long names.
+#[track_caller]
+fn verbs(host: &Host, plugins: &[Value], id_length: usize) {
+    let mut chain = Chain::new(plugins.to_vec());
+    chain.network = "n".repeat(200);
+    chain.container_id = "c".repeat(id_length);
+    chain.if_name = "eth0123456789ab".to_owned();
+    let container = host.container("c1");
+    let result = chain.add(&container);
+    chain.check(&container, &result);
+    chain.gc(true);
+    chain.check(&container, &result);
+    chain.del(&container, &result);
+    let _ = chain.add(&container);
+    chain.gc(false);
+    assert!(!std::path::Path::new("/run/cni").exists(), "records stay");
+}
+
+#[test]
+fn chains_take_long_names() {
+    for (backend, id_length) in [("iptables", 64), ("nftables", 64), ("nftables", 300)] {
+        let host = Host::new();
+        verbs(&host, &full(backend), id_length);
+    }
+}
+
+#[test]
+fn interface_plugins_take_long_names() {
+    for id_length in [64, 300] {
+        let host = Host::new();
+        for plugins in interfaces(&host) {
+            verbs(&host, &plugins, id_length);
+        }
+    }
+}
+
+#[test]
+fn further_interface_plugins_take_long_names() {
+    needs(&["vlan", "ipvlan", "dummy", "vrf"]);
+    let host = Host::new();
+    for plugins in further_interfaces(&host) {
+        verbs(&host, &plugins, 300);
+    }
+}
