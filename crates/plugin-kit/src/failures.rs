@@ -1,4 +1,4 @@
-//! Errors of steps each of which is tried whatever became of the others.
+//! Errors of steps each of which is tried even if others fail.
 
 use anyhow::anyhow;
 
@@ -7,12 +7,23 @@ use anyhow::anyhow;
 pub struct Failures(Vec<anyhow::Error>);
 
 impl Failures {
-    /// Takes note of the outcome of a step.
-    pub fn add(&mut self, outcome: anyhow::Result<()>) {
-        self.0.extend(outcome.err());
+    /// Keeps the error of a step, if it failed; returns its value if it did not.
+    pub fn add<T>(&mut self, outcome: Result<T, impl Into<anyhow::Error>>) -> Option<T> {
+        match outcome {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.push(error);
+                None
+            }
+        }
     }
 
-    /// The outcome of all of them: an only error as it is, with its code; several
+    /// Keeps an error.
+    pub fn push(&mut self, error: impl Into<anyhow::Error>) {
+        self.0.push(error.into());
+    }
+
+    /// Returns the outcome of all steps: an only error as it is, with its code; several
     /// in one text.
     ///
     /// # Errors
@@ -36,13 +47,13 @@ mod tests {
     #[test]
     fn one_error_is_kept_and_several_are_joined() {
         let mut failures = Failures::default();
-        failures.add(Ok(()));
-        failures.add(Err(std::fmt::Error.into()));
+        assert_eq!(failures.add(anyhow::Ok(1)), Some(1));
+        assert_eq!(failures.add::<()>(Err(std::fmt::Error)), None);
         let only = failures.result().unwrap_err();
         assert!(only.is::<std::fmt::Error>());
         let mut failures = Failures::default();
-        failures.add(Err(anyhow!("a").context("b")));
-        failures.add(Err(anyhow!("c")));
+        failures.push(anyhow!("a").context("b"));
+        failures.push(anyhow!("c"));
         assert_eq!(failures.result().unwrap_err().to_string(), "b: a; c");
         assert!(Failures::default().result().is_ok());
     }

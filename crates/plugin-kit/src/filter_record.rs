@@ -1,126 +1,91 @@
-//! What an attachment has in the packet filters, written down for its DEL.
+//! Record of an attachment's rules in the packet filters, for its DEL.
 //!
-//! The kernel does not find a rule by whose it is: without notes all rules of a
-//! chain have to be listed. FilterRecord are never needed, and what they say is looked at
-//! before it is believed: they may be lost, and another program may have changed
-//! the rules.
+//! The kernel does not find a rule by its owner: without a record all rules of a chain
+//! have to be listed. A record is never needed, and what it says is verified before it
+//! is believed: it may be lost, and another program may have changed the rules.
 
-use crate::names::{attachment_hash, network_prefix};
+use crate::state::{self, owner};
 use cni_core::{Call, types::Attachment};
-use std::fs::{self, OpenOptions};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use cni_state::{Record, Store};
+use std::collections::BTreeMap;
 
-/// One file an attachment, gone with the next start of the machine as the rules are.
-const DIRECTORY: &str = "/run/cni/filters";
+const STORE: Store = Store::new("filters");
 
-/// The notes about one attachment: lines of words, the first of which says what
-/// they are about.
+/// The words recorded about each topic.
+type Topics = BTreeMap<String, Vec<String>>;
+
+/// What is recorded about the rules of one attachment.
 #[derive(Debug)]
 pub struct FilterRecord {
-    file: PathBuf,
-    text: Option<String>,
+    record: Record,
+    topics: Option<Topics>,
 }
 
 impl FilterRecord {
-    /// Those about the attachment that `call` is about.
+    /// Returns the record of the attachment that `call` is about.
     #[must_use]
     pub fn of(call: &Call) -> FilterRecord {
-        let name = attachment_hash(&call.name, &call.container_id, &call.if_name);
-        FilterRecord::read(Path::new(DIRECTORY).join(name))
+        FilterRecord::read(Record::new(STORE, owner(call)))
     }
 
-    fn read(file: PathBuf) -> FilterRecord {
-        let text = fs::read_to_string(&file).ok();
-        FilterRecord { file, text }
+    fn read(record: Record) -> FilterRecord {
+        let topics = record.read();
+        FilterRecord { record, topics }
     }
 
-    /// Those about attachments of `network` that are not among `valid`.
+    /// Returns the records of attachments of `network` that are not among `valid`.
     pub fn stale(network: &str, valid: &[Attachment]) -> Vec<FilterRecord> {
-        let known: Vec<String> = valid
-            .iter()
-            .map(|a| attachment_hash(network, &a.container_id, &a.if_name))
-            .collect();
-        let begin = network_prefix(network);
-        let files = fs::read_dir(DIRECTORY).into_iter().flatten().flatten();
-        let names = files.filter_map(|file| file.file_name().into_string().ok());
-        names
-            .filter(|name| name.starts_with(&begin) && !known.contains(name))
-            .map(|name| FilterRecord::read(Path::new(DIRECTORY).join(name)))
+        let valid = state::owners(network, valid);
+        let owners = STORE.owners(network).into_iter();
+        owners
+            .filter(|owner| !valid.contains(owner))
+            .map(|owner| FilterRecord::read(Record::new(STORE, owner)))
             .collect()
     }
 
-    /// Whether anything was noted, if only that something was begun.
+    /// Returns whether anything is recorded, if only that an ADD has begun.
     #[must_use]
     pub fn exists(&self) -> bool {
-        self.text.is_some()
+        self.topics.is_some()
     }
 
-    /// What was noted about `topic`; `None` also of work that was not completed.
+    /// Returns what is recorded about `topic`; `None` also if the work was begun and
+    /// not completed.
     #[must_use]
     pub fn get(&self, topic: &str) -> Option<Vec<&str>> {
-        let lines = self.text.as_deref()?.split_inclusive('\n');
-        let whole = lines.filter_map(|line| line.strip_suffix('\n'));
-        let mut found = whole.filter_map(|line| {
-            let mut words = line.split(' ');
-            (words.next() == Some(topic)).then(|| words.collect())
-        });
-        found.next_back()
+        let words = self.topics.as_ref()?.get(topic)?;
+        Some(words.iter().map(String::as_str).collect())
     }
 
-    /// Says that rules are about to be made: whoever finds this and nothing else
+    /// Records that rules are about to be made: whoever finds this and nothing else
     /// looks for all there may be.
     pub fn begin(&mut self) {
-        self.write("");
-        self.text.get_or_insert_default();
+        if !self.exists() {
+            self.topics = Some(Topics::new());
+            self.write();
+        }
     }
 
-    /// FilterRecord `words` about `topic`.
+    /// Records `words` about `topic`.
     pub fn set(&mut self, topic: &str, words: &[String]) {
-        let line = format!("{topic} {}\n", words.join(" "));
-        self.write(&line);
-        *self.text.get_or_insert_default() += &line;
+        let topics = self.topics.get_or_insert_default();
+        topics.insert(topic.to_owned(), words.to_vec());
+        self.write();
     }
 
-    /// Without notes all works as well, so there is nothing to be done about a file
-    /// system that takes none.
-    fn write(&self, line: &str) {
-        let mut options = OpenOptions::new();
-        let options = options.append(true).create(true);
-        let file = options.open(&self.file).or_else(|_| {
-            fs::create_dir_all(DIRECTORY)?;
-            options.open(&self.file)
-        });
-        let _ = file.and_then(|mut file| file.write_all(line.as_bytes()));
+    /// A file system that takes no records is no reason to fail: all works without.
+    fn write(&self) {
+        if let Err(error) = self.record.write(&self.topics) {
+            log::warn!("going on without a record of the rules: {error}");
+        }
     }
 
-    /// Takes the notes away: nothing is left that they are about.
+    /// Removes the record: the rules are gone.
     pub fn remove(&mut self) {
-        if self.exists() {
-            let _ = fs::remove_file(&self.file);
-            self.text = None;
+        if self.topics.take().is_some()
+            && let Err(error) = self.record.remove()
+        {
+            log::warn!("{error}");
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn record(text: &str) -> FilterRecord {
-        FilterRecord {
-            file: PathBuf::new(),
-            text: Some(text.to_owned()),
-        }
-    }
-
-    #[test]
-    fn the_last_whole_line_of_a_topic_counts() {
-        let record = record("a 1 2\nb 3\na 4\na 5 6");
-        assert_eq!(record.get("a"), Some(vec!["4"]));
-        assert_eq!(record.get("b"), Some(vec!["3"]));
-        assert_eq!(record.get("c"), None);
-        assert_eq!(self::record("").get("a"), None);
-        assert!(self::record("").exists());
     }
 }

@@ -1,7 +1,7 @@
 //! A directory by its descriptor, and the files in it.
 
 use crate::error::Error;
-use crate::warn;
+use crate::{tree, warn};
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat, renameat};
@@ -32,11 +32,19 @@ pub struct Directory {
 
 impl Directory {
     /// Opens a directory that the configuration names; `None` if there is none. Links
-    /// on the way are followed: that path is the administrator's.
+    /// on the way are followed, as the path is the administrator's, but not to a
+    /// directory of `/run/cni`, which must be as ours are.
     ///
     /// # Errors
-    /// When the path cannot be opened as a directory.
+    /// When it cannot be opened, and for one of `/run/cni` that is not ours.
     pub fn open(path: &Path) -> Result<Option<Directory>, Error> {
+        match tree::topic(path) {
+            Some(topic) => tree::open(topic),
+            None => Directory::open_path(path),
+        }
+    }
+
+    pub(crate) fn open_path(path: &Path) -> Result<Option<Directory>, Error> {
         let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
         let directory = |fd| Directory {
             fd,
@@ -44,18 +52,25 @@ impl Directory {
         };
         match open(path, flags, Mode::empty()) {
             Ok(fd) => Ok(Some(directory(fd))),
-            Err(Errno::ENOENT) => Ok(None),
+            Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
             Err(errno) => Err(Error::system("open", path, errno)),
         }
     }
 
     /// Opens a directory that the configuration names, after creating it and its
-    /// missing parents with `mode`, less the umask.
+    /// missing parents with mode 0700.
     ///
     /// # Errors
     /// When it cannot be created or opened.
-    pub fn create(path: &Path, mode: u32) -> Result<Directory, Error> {
-        if let Some(existing) = Directory::open(path)? {
+    pub fn create(path: &Path) -> Result<Directory, Error> {
+        match tree::topic(path) {
+            Some(topic) => tree::create(topic),
+            None => Directory::create_path(path, 0o700),
+        }
+    }
+
+    pub(crate) fn create_path(path: &Path, mode: u32) -> Result<Directory, Error> {
+        if let Some(existing) = Directory::open_path(path)? {
             return Ok(existing);
         }
         let mut builder = DirBuilder::new();
@@ -63,7 +78,41 @@ impl Directory {
         builder
             .create(path)
             .map_err(|e| Error::system("create", path, errno_of(&e)))?;
-        Directory::open(path)?.ok_or_else(|| Error::system("open", path, Errno::ENOENT))
+        Directory::open_path(path)?.ok_or_else(|| Error::system("open", path, Errno::ENOENT))
+    }
+
+    /// Writes a file as [`Directory::write`] does, in the directory that `create`
+    /// returns. Another process may remove that with its last file in between.
+    pub(crate) fn write_in(
+        create: impl Fn() -> Result<Directory, Error>,
+        name: &str,
+        bytes: &[u8],
+    ) -> Result<(), Error> {
+        let mut attempt = 0;
+        loop {
+            let written = create()?.write(name, bytes);
+            attempt += 1;
+            match written {
+                Err(error) if error.is_missing() && attempt < ATTEMPTS => {}
+                written => return written,
+            }
+        }
+    }
+
+    /// Writes a file as [`Directory::write`] does, in the directory at `path`, which is
+    /// created if missing.
+    ///
+    /// # Errors
+    /// As [`Directory::create`] and [`Directory::write`].
+    pub fn write_at(path: &Path, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        Directory::write_in(|| Directory::create(path), name, bytes)
+    }
+
+    /// Removes the directory at `path` if it is one of `/run/cni` and empty.
+    pub fn remove_empty(path: &Path) {
+        if let Some(topic) = tree::topic(path) {
+            tree::remove_empty(topic);
+        }
     }
 
     /// Opens a directory in this one; `None` if there is none. A link is not followed.

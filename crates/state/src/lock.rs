@@ -31,7 +31,7 @@ impl Lock {
     /// [`Error::is_locked`] after that time; and when the file cannot be created, as on
     /// a file system that is read-only.
     pub fn take(name: &str, patience: Duration) -> Result<Lock, Error> {
-        let name = name::joined(&[name]);
+        let name = name::of_key(name);
         let until = Instant::now() + patience;
         loop {
             let file = open(&name)?;

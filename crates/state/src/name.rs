@@ -19,15 +19,20 @@ const HASH_DIGITS: usize = 64;
 /// Longest name of a file (`NAME_MAX` of limits.h), less the dot of a temporary name.
 const NAME_MAX: usize = 254;
 
+/// Returns the file name of a record that is found by one key.
+pub(crate) fn of_key(key: &str) -> String {
+    encode(key, |c| c.is_ascii_graphic() && c != '/')
+}
+
 /// Returns the file name made of `parts`. Different parts never have the same name but
 /// by a collision of hashes.
 pub(crate) fn joined(parts: &[&str]) -> String {
-    let parts: Vec<String> = parts.iter().map(|part| encode(part)).collect();
+    let is_plain = |c: char| c.is_ascii_graphic() && c != '/' && c != SEPARATOR;
+    let parts: Vec<String> = parts.iter().map(|part| encode(part, is_plain)).collect();
     parts.join(&SEPARATOR.to_string())
 }
 
-fn encode(part: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_graphic() && c != '/' && c != SEPARATOR;
+fn encode(part: &str, is_plain: impl Fn(char) -> bool) -> String {
     // Names that begin with a dot are those of temporary files.
     let begins_plainly = !part.is_empty() && !part.starts_with([HASHED, '.']);
     match begins_plainly && part.len() <= PART_MAX && part.chars().all(is_plain) {
@@ -87,6 +92,7 @@ mod tests {
         ] {
             assert_eq!(joined(&[part]), hashed(part));
         }
+        assert_eq!(of_key("fd00::1"), "fd00::1");
         assert_eq!(bounded("id_eth0", ".json"), "id_eth0.json");
         let long = "x".repeat(250);
         assert_eq!(bounded(&long, ".json"), hashed(&long) + ".json");

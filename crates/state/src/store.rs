@@ -1,6 +1,6 @@
 //! The records of one topic.
 
-use crate::directory::{ATTEMPTS, Directory, TEMPORARY};
+use crate::directory::{Directory, TEMPORARY};
 use crate::error::Error;
 use crate::{name, tree, warn};
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -68,7 +68,7 @@ impl Store {
     /// be read, see the crate's documentation.
     #[must_use]
     pub fn read<T: DeserializeOwned>(&self, key: &str) -> Option<(Owner, T)> {
-        self.read_file(&self.open()?, &name::joined(&[key]))
+        self.read_file(&self.open()?, &name::of_key(key))
     }
 
     /// Writes the record under `key`, wholly or not at all.
@@ -76,7 +76,7 @@ impl Store {
     /// # Errors
     /// When it, or its directory, cannot be created or written.
     pub fn write<T: Serialize>(&self, key: &str, owner: &Owner, data: &T) -> Result<(), Error> {
-        self.write_file(&name::joined(&[key]), owner, data)
+        self.write_file(&name::of_key(key), owner, data)
     }
 
     /// Removes the record under `key`; one that is missing is fine.
@@ -84,7 +84,7 @@ impl Store {
     /// # Errors
     /// When it is there and cannot be removed.
     pub fn remove(&self, key: &str) -> Result<(), Error> {
-        self.remove_file(&name::joined(&[key]))
+        self.remove_file(&name::of_key(key))
     }
 
     /// Returns all records with their owners, in no order.
@@ -107,7 +107,7 @@ impl Store {
     /// # Errors
     /// The first one; the other records are removed all the same.
     pub fn collect(&self, network: &str, valid: &[Owner]) -> Result<(), Error> {
-        let Some(directory) = tree::open(self.topic)? else {
+        let Some(directory) = self.open() else {
             return Ok(());
         };
         let prefix = prefix(&[network]);
@@ -203,20 +203,12 @@ impl Store {
         let mut text = serde_json::to_string(&record)
             .map_err(|e| Error::foreign(name, format!("cannot be written as JSON ({e})")))?;
         text.push('\n');
-        let mut attempt = 0;
-        loop {
-            let written = tree::create(self.topic)?.write(name, text.as_bytes());
-            attempt += 1;
-            match written {
-                // The last record of another attachment took the directory along.
-                Err(error) if error.is_missing() && attempt < ATTEMPTS => {}
-                written => return written,
-            }
-        }
+        Directory::write_in(|| tree::create(self.topic), name, text.as_bytes())
     }
 
     fn remove_file(&self, name: &str) -> Result<(), Error> {
-        let Some(directory) = tree::open(self.topic)? else {
+        // In a directory that is not ours is nothing of ours.
+        let Some(directory) = self.open() else {
             return Ok(());
         };
         directory.remove(name)?;

@@ -5,7 +5,7 @@ use crate::error::Error;
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::geteuid;
-use std::path::Path;
+use std::path::{Component, Path};
 
 const RUN: &str = "/run";
 const ROOT: &str = "cni";
@@ -21,9 +21,19 @@ const ROOT_MAX: Mode = Mode::S_IRWXU
     .union(Mode::S_IROTH)
     .union(Mode::S_IXOTH);
 
+/// Returns the topic of a path that is that of a directory in `/run/cni`.
+pub(crate) fn topic(path: &Path) -> Option<&str> {
+    let topic = path.strip_prefix(RUN).ok()?.strip_prefix(ROOT).ok()?;
+    let mut components = topic.components();
+    match (components.next()?, components.next()) {
+        (Component::Normal(topic), None) => topic.to_str(),
+        _ => None,
+    }
+}
+
 /// Opens `/run/cni/<topic>`; `None` if there is none.
 pub(crate) fn open(topic: &str) -> Result<Option<Directory>, Error> {
-    let Some(run) = Directory::open(Path::new(RUN))? else {
+    let Some(run) = Directory::open_path(Path::new(RUN))? else {
         return Ok(None);
     };
     let Some(root) = checked(run.open_child(ROOT)?, ROOT_MAX)? else {
@@ -34,7 +44,7 @@ pub(crate) fn open(topic: &str) -> Result<Option<Directory>, Error> {
 
 /// Opens `/run/cni/<topic>` after creating what is missing.
 pub(crate) fn create(topic: &str) -> Result<Directory, Error> {
-    let run = Directory::create(Path::new(RUN), 0o755)?;
+    let run = Directory::create_path(Path::new(RUN), 0o755)?;
     // The last user of a directory may remove it between two of our steps.
     for _ in 0..ATTEMPTS {
         let Some(root) = child(&run, ROOT, ROOT_MAX)? else {
@@ -52,7 +62,7 @@ pub(crate) fn create(topic: &str) -> Result<Directory, Error> {
 /// one of them open and is about to create something in it gets `ENOENT`, and creates
 /// the directory again.
 pub(crate) fn remove_empty(topic: &str) {
-    let Ok(Some(run)) = Directory::open(Path::new(RUN)) else {
+    let Ok(Some(run)) = Directory::open_path(Path::new(RUN)) else {
         return;
     };
     if let Ok(Some(root)) = run.open_child(ROOT) {

@@ -2,6 +2,7 @@
 
 use super::{Env, Outcome, Plugin, run};
 use crate::{Code, Error};
+use nix::sys::stat::{Mode, umask};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -10,6 +11,9 @@ use std::process::ExitCode;
 /// A panic prints a CNI error object and exits with 1, so that a runtime sees
 /// what happened in place of "no error message".
 pub fn main(plugin: &dyn Plugin) -> ExitCode {
+    // Runtimes have any: BuildKit's is 0. Files of other implementations' forms have
+    // modes that depend on it.
+    umask(Mode::S_IWGRP | Mode::S_IWOTH);
     let name = plugin.name();
     std::panic::set_hook(Box::new(move |info| {
         let error = panic_error(name, &info.to_string());

@@ -1,10 +1,10 @@
 //! The commands of iptables.
 
-use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use cni_state::Lock;
 
 use super::change::Change;
 use super::plan::{blind, plan};
@@ -23,12 +23,9 @@ const COMMAND_TIME: Duration = Duration::from_secs(30);
 /// Attempts of a transaction while other processes change the table.
 const MAX_ATTEMPTS: u32 = 8;
 
-/// Interval between attempts to take our lock.
-const PAUSE: Duration = Duration::from_millis(2);
-
 /// Our lock, held from reading a table to changing it, so that two plugins do not both
 /// add a missing rule. Each command takes the lock of iptables by itself.
-const LOCK: &str = "/run/iptables-transaction.lock";
+const LOCK: &str = "iptables";
 
 /// Exit status of iptables if a resource is not available, for example its lock.
 const RESOURCE_PROBLEM: i32 = 4;
@@ -377,38 +374,21 @@ pub(super) fn first_complaint(stderr: &str) -> String {
     }
 }
 
-/// Takes the lock of [`LOCK`]; `None` where there can be none, as in a file
-/// system that is read-only.
-fn lock(wait: Duration) -> Result<Option<File>, Error> {
-    let opened = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(LOCK);
-    let file = match opened {
-        Ok(file) => file,
-        Err(error) => {
-            log::warn!("cannot open {LOCK}, going on without: {error}");
-            return Ok(None);
+/// Takes [`LOCK`]; `None` where there can be none, as on a file system that is
+/// read-only.
+fn lock(wait: Duration) -> Result<Option<Lock>, Error> {
+    match Lock::take(LOCK, wait) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(error) if error.is_locked() => {
+            let lock = error.path().display().to_string();
+            Err(Error::new(
+                Kind::Locked { waited: wait, lock },
+                "change iptables",
+            ))
         }
-    };
-    let deadline = Instant::now() + wait;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(Some(file)),
-            Err(std::fs::TryLockError::Error(error)) => {
-                return Err(Error::io("lock", error, LOCK));
-            }
-            Err(std::fs::TryLockError::WouldBlock) if Instant::now() < deadline => sleep(PAUSE),
-            Err(std::fs::TryLockError::WouldBlock) => {
-                return Err(Error::new(
-                    Kind::Locked {
-                        waited: wait,
-                        lock: LOCK.to_owned(),
-                    },
-                    "change iptables",
-                ));
-            }
+        Err(error) => {
+            log::warn!("going on without a lock of iptables: {error}");
+            Ok(None)
         }
     }
 }

@@ -19,7 +19,7 @@ use anyhow::Context;
 use cni_core::{AddResult, Call, Command, Error, Interface, Plugin, Version};
 use plugin_kit::failures::Failures;
 use plugin_kit::{Container, Ipam, Undo, refuse_inexpressible, single_interface};
-use record::{Key, Record};
+use record::Record;
 use rtnl::{Handle, Link};
 
 /// The plugin.
@@ -117,7 +117,7 @@ fn failed_to_move(error: anyhow::Error) -> Error {
 
 /// Whether a container has the device, so that the host lacks it.
 fn in_use(call: &Call, selector: &Selector) -> bool {
-    let records = Key::all_of(&call.name);
+    let records = record::owners(&call.name);
     let mut records = records.iter().filter_map(Record::read);
     match selector {
         Selector::Device(name) => records.any(|record| record.name == *name),

@@ -5,15 +5,20 @@
 //! that is taken, `dev` and the index.
 
 use crate::Selector;
-use crate::record::{Key, Record};
+use crate::record::Record;
 use anyhow::Context;
 use cni_core::quote::quote;
 use cni_core::skel::validate_if_name;
+use cni_state::Owner;
 use rtnl::{Handle, Link, LinkChange, Request};
 
 /// Restores name and alias of the device of `record`. Returns the device if there was
 /// anything to restore.
-pub(crate) fn recover(host: &Handle, key: &Key, record: &Record) -> anyhow::Result<Option<Link>> {
+pub(crate) fn recover(
+    host: &Handle,
+    owner: &Owner,
+    record: &Record,
+) -> anyhow::Result<Option<Link>> {
     match by_name(host, &record.name)? {
         // It has not been moved yet, or lacks only its former alias.
         Some(link) if link.alias == record.name => {
@@ -26,7 +31,7 @@ pub(crate) fn recover(host: &Handle, key: &Key, record: &Record) -> anyhow::Resu
     let links = host.links().context("failed to list node links")?;
     let found = links.into_iter().find(|link| {
         link.alias == record.name
-            && (link.mac_string() == record.mac || has_fallback_name(link, key))
+            && (link.mac_string() == record.mac || has_fallback_name(link, owner))
     });
     let Some(mut link) = found else {
         return Ok(None);
@@ -40,7 +45,7 @@ pub(crate) fn recover(host: &Handle, key: &Key, record: &Record) -> anyhow::Resu
 /// as the kernel leaves such devices.
 pub(crate) fn recover_unrecorded(
     host: &Handle,
-    key: &Key,
+    owner: &Owner,
     selector: &Selector,
 ) -> anyhow::Result<()> {
     let device = match selector {
@@ -59,7 +64,7 @@ pub(crate) fn recover_unrecorded(
     };
     let alias = device.alias.clone();
     let left_behind = !device.is_up()
-        && has_fallback_name(&device, key)
+        && has_fallback_name(&device, owner)
         && validate_if_name(&alias).is_ok()
         && by_name(host, &alias)?.is_none();
     if !left_behind {
@@ -73,8 +78,8 @@ pub(crate) fn recover_unrecorded(
 }
 
 /// Whether the name is one that the kernel gives a device whose namespace was deleted.
-fn has_fallback_name(link: &Link, key: &Key) -> bool {
-    link.name == key.if_name || link.name == format!("dev{}", link.index)
+fn has_fallback_name(link: &Link, owner: &Owner) -> bool {
+    link.name == owner.if_name || link.name == format!("dev{}", link.index)
 }
 
 fn by_name(host: &Handle, name: &str) -> anyhow::Result<Option<Link>> {

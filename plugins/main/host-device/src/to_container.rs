@@ -1,11 +1,13 @@
 //! Moves the device into the container.
 
 use crate::host_state::HostState;
-use crate::record::{Key, Record};
+use crate::record::Record;
 use crate::to_host;
 use anyhow::{Context, anyhow, bail};
 use cni_core::quote::quote;
-use cni_core::{Call, Code, Error, errno};
+use cni_core::{Call, Code, Error};
+use cni_state::Owner;
+use plugin_kit::state::owner;
 use plugin_kit::{Container, Undo};
 use rtnl::{Handle, Link, LinkChange, Request};
 use std::io::Write;
@@ -25,7 +27,7 @@ pub(crate) fn move_device<'a>(
     undo: &mut Undo<'a>,
 ) -> anyhow::Result<Link> {
     refuse_existing(container, device, call)?;
-    let key = key(call);
+    let owner = owner(call);
     let record = Record {
         name: device.name.clone(),
         up: device.is_up(),
@@ -34,11 +36,11 @@ pub(crate) fn move_device<'a>(
         netns: call.netns.clone(),
     };
     let state = HostState::of(host, device)?;
-    write_record(&record, &key, undo);
+    write_record(&record, &owner, undo);
     {
-        let (key, record) = (key.clone(), record.clone());
+        let (owner, record) = (owner.clone(), record.clone());
         undo.push("bring the device back", move || {
-            let returned = to_host::bring_back(host, Some(container), &key, &record)?;
+            let returned = to_host::bring_back(host, Some(container), &owner, &record)?;
             returned.map_or(Ok(()), |device| state.restore(host, &device, record.up))
         });
     }
@@ -70,15 +72,6 @@ pub(crate) fn move_device<'a>(
     Ok(link)
 }
 
-/// The key of the attachment's record.
-pub(crate) fn key(call: &Call) -> Key {
-    Key {
-        network: call.name.clone(),
-        container_id: call.container_id.clone(),
-        if_name: call.if_name.clone(),
-    }
-}
-
 fn failed_to_move(device: &Link, call: &Call) -> String {
     format!(
         "failed to move {} (host: {}) to container NS",
@@ -102,18 +95,18 @@ fn refuse_existing(container: &Container, device: &Link, call: &Call) -> anyhow:
 }
 
 /// Writes the record. A failure is logged, and the device moves all the same.
-fn write_record(record: &Record, key: &Key, undo: &mut Undo<'_>) {
-    match record.write(key) {
+fn write_record(record: &Record, owner: &Owner, undo: &mut Undo<'_>) {
+    match record.write(owner) {
         Ok(()) => {
-            let key = key.clone();
-            undo.push("remove the record", move || Record::remove(&key));
+            let owner = owner.clone();
+            undo.push("remove the record", move || Record::remove(&owner));
         }
         Err(e) => {
             let _ = writeln!(
                 std::io::stderr(),
                 "host-device: cannot record whether {} was up: {}; it will be down after DEL",
                 record.name,
-                errno::of(&e)
+                e
             );
         }
     }

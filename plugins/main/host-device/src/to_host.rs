@@ -1,38 +1,41 @@
 //! Moves the device back to the host.
 
-use crate::record::{Key, Record};
+use crate::record::{self, Record};
 use crate::temporary_netns::TemporaryNetns;
-use crate::to_container::key;
 use crate::{Config, recovery};
 use anyhow::{Context, anyhow, bail};
 use cni_core::ns::Netns;
 use cni_core::quote::quote;
 use cni_core::{Call, Code, Error};
+use cni_state::Owner;
 use plugin_kit::failures::Failures;
+use plugin_kit::state::owner;
 use plugin_kit::{Container, Undo};
 use rtnl::{Handle, Link, LinkChange, Request};
 use std::os::fd::AsFd;
 
 /// DEL: moves the device back from wherever it is. A missing device is no error.
 pub(crate) fn del(call: &Call) -> anyhow::Result<()> {
-    let key = key(call);
+    let owner = owner(call);
     let container = Container::open_for_del(call)?;
     let host = Handle::open().context("failed to talk to the host's kernel")?;
-    let record = Record::read(&key);
+    let record = Record::read(&owner);
     // Neither a broken configuration nor missing hardware may make DEL fail.
     let config = Config::load(call).ok();
     match (&record, &config) {
         (Some(record), _) => {
-            let device = bring_back(&host, container.as_ref(), &key, record)?;
+            let device = bring_back(&host, container.as_ref(), &owner, record)?;
             if let Some(device) = device.filter(|_| record.up) {
                 set_up(&host, &device)?;
             }
         }
         // A device without a kernel link was not moved.
         (None, Some(config)) if config.dpdk.is_some() => {}
-        (None, config) => bring_back_unrecorded(&host, container.as_ref(), &key, config.as_ref())?,
+        (None, config) => {
+            bring_back_unrecorded(&host, container.as_ref(), &owner, config.as_ref())?
+        }
     }
-    Record::remove(&key)
+    Record::remove(&owner)
 }
 
 /// GC: moves back the devices of attachments that are not valid.
@@ -40,35 +43,35 @@ pub(crate) fn gc(call: &Call) -> anyhow::Result<()> {
     let Some(valid) = call.valid_attachments()? else {
         return Ok(());
     };
-    let is_valid = |key: &Key| {
+    let is_valid = |owner: &Owner| {
         valid
             .iter()
-            .any(|a| a.container_id == key.container_id && a.if_name == key.if_name)
+            .any(|a| a.container_id == owner.container_id && a.if_name == owner.if_name)
     };
-    let (living, stale): (Vec<Key>, Vec<Key>) =
-        Key::all_of(&call.name).into_iter().partition(is_valid);
+    let (living, stale): (Vec<Owner>, Vec<Owner>) =
+        record::owners(&call.name).into_iter().partition(is_valid);
     let held: Vec<Record> = living.iter().filter_map(Record::read).collect();
     let mut failures = Failures::default();
-    for key in stale {
-        failures.add(collect(&key, &held));
+    for owner in stale {
+        failures.add(collect(&owner, &held));
     }
     failures.result()
 }
 
-fn collect(key: &Key, held: &[Record]) -> anyhow::Result<()> {
+fn collect(owner: &Owner, held: &[Record]) -> anyhow::Result<()> {
     // A device that a valid attachment has been given meanwhile belongs to that one.
-    if let Some(record) = Record::read(key).filter(|r| held.iter().all(|h| h.name != r.name)) {
+    if let Some(record) = Record::read(owner).filter(|r| held.iter().all(|h| h.name != r.name)) {
         let host = Handle::open()?;
         let container = match Netns::open(&record.netns) {
             Ok(netns) => Some(Container::of(netns)?),
             Err(_) => None,
         };
-        let device = bring_back(&host, container.as_ref(), key, &record)?;
+        let device = bring_back(&host, container.as_ref(), owner, &record)?;
         if let Some(device) = device.filter(|_| record.up) {
             set_up(&host, &device)?;
         }
     }
-    Record::remove(key)
+    Record::remove(owner)
 }
 
 /// Moves the device of `record` back to the host: from the container, or from where the
@@ -77,14 +80,14 @@ fn collect(key: &Key, held: &[Record]) -> anyhow::Result<()> {
 pub(crate) fn bring_back(
     host: &Handle,
     container: Option<&Container>,
-    key: &Key,
+    owner: &Owner,
     record: &Record,
 ) -> anyhow::Result<Option<Link>> {
     if let Some(container) = container {
-        for name in [&key.if_name, &record.name] {
+        for name in [&owner.if_name, &record.name] {
             match container.rtnl.link_by_name(name) {
-                Ok(link) if is_the_device(&link, key, record) => {
-                    return move_link(host, container, &link, key, record).map(Some);
+                Ok(link) if is_the_device(&link, owner, record) => {
+                    return move_link(host, container, &link, owner, record).map(Some);
                 }
                 Err(e) if !e.is_not_found() => {
                     let text = format!("failed to find {} in containerNS", quote(name));
@@ -94,44 +97,44 @@ pub(crate) fn bring_back(
             }
         }
     }
-    recovery::recover(host, key, record)
+    recovery::recover(host, owner, record)
 }
 
 /// Whether a link of the container is the device of `record`, by its alias or, if that
 /// was changed, by name and hardware address.
-fn is_the_device(link: &Link, key: &Key, record: &Record) -> bool {
+fn is_the_device(link: &Link, owner: &Owner, record: &Record) -> bool {
     let same_address = !record.mac.is_empty() && link.mac_string() == record.mac;
-    link.alias == record.name || (link.name == key.if_name && same_address)
+    link.alias == record.name || (link.name == owner.if_name && same_address)
 }
 
 /// [`bring_back`] for a device that another implementation moved, or whose record is lost.
 fn bring_back_unrecorded(
     host: &Handle,
     container: Option<&Container>,
-    key: &Key,
+    owner: &Owner,
     config: Option<&Config>,
 ) -> anyhow::Result<()> {
     if let Some(container) = container {
-        match container.rtnl.link_by_name(&key.if_name) {
+        match container.rtnl.link_by_name(&owner.if_name) {
             Ok(link) if !link.alias.is_empty() => {
                 let record = Record {
                     name: link.alias.clone(),
                     ..Record::default()
                 };
-                return move_link(host, container, &link, key, &record).map(drop);
+                return move_link(host, container, &link, owner, &record).map(drop);
             }
             // Without a valid configuration nothing tells whether it is the device.
             Ok(_) if config.is_none() => return Ok(()),
             Ok(link) => bail!(without_alias(&link)),
             Err(e) if e.is_not_found() => {}
             Err(e) => {
-                let text = format!("failed to find {} in containerNS", quote(&key.if_name));
+                let text = format!("failed to find {} in containerNS", quote(&owner.if_name));
                 return Err(anyhow!(e).context(text));
             }
         }
     }
     match config {
-        Some(config) => recovery::recover_unrecorded(host, key, &config.selector),
+        Some(config) => recovery::recover_unrecorded(host, owner, &config.selector),
         None => Ok(()),
     }
 }
@@ -154,7 +157,7 @@ fn move_link(
     host: &Handle,
     container: &Container,
     link: &Link,
-    key: &Key,
+    owner: &Owner,
     record: &Record,
 ) -> anyhow::Result<Link> {
     let name = &record.name;
@@ -170,7 +173,7 @@ fn move_link(
     let home = Netns::current()?;
     match container.rtnl.link_by_name(name) {
         Ok(other) if other.index != link.index => {
-            move_renamed_on_the_way(container, &home, link, key, record)?;
+            move_renamed_on_the_way(container, &home, link, owner, record)?;
         }
         Err(e) if !e.is_not_found() => return Err(anyhow!(e).context(failed())),
         _ => rename_and_move(container, &home, link, record)?,
@@ -237,14 +240,14 @@ fn move_renamed_on_the_way(
     container: &Container,
     home: &Netns,
     link: &Link,
-    key: &Key,
+    owner: &Owner,
     record: &Record,
 ) -> anyhow::Result<()> {
     let name = &record.name;
     let temporary = TemporaryNetns::new()?;
     let mut undo = Undo::new();
     undo.push("put the device back into the container", || {
-        put_back(container, &temporary, link, key, record)
+        put_back(container, &temporary, link, owner, record)
     });
     let leave = LinkChange {
         netns: Some(temporary.as_fd()),
@@ -284,7 +287,7 @@ fn put_back(
     container: &Container,
     temporary: &TemporaryNetns,
     link: &Link,
-    key: &Key,
+    owner: &Owner,
     record: &Record,
 ) -> anyhow::Result<()> {
     let mut name = &record.name;
@@ -300,7 +303,7 @@ fn put_back(
         Ok(here) => {
             let change = LinkChange {
                 netns: Some(container.netns.as_fd()),
-                name: Some(key.if_name.clone()),
+                name: Some(owner.if_name.clone()),
                 alias: Some(record.name.clone()),
                 ..LinkChange::default()
             };
@@ -312,7 +315,7 @@ fn put_back(
         Err(e) => return Err(e.into()),
     }
     if link.is_up() {
-        let back = container.rtnl.link_by_name(&key.if_name)?;
+        let back = container.rtnl.link_by_name(&owner.if_name)?;
         set_up(&container.rtnl, &back)?;
     }
     Ok(())

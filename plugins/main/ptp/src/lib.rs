@@ -95,9 +95,8 @@ impl Plugin for Ptp {
         let (removed, unplugged) = join(remove_rules, || single_interface::del(call));
         let mut failures = Failures::default();
         failures.add(unplugged);
-        match removed {
-            Ok(()) => record.remove(),
-            failed => failures.add(failed),
+        if failures.add(removed).is_some() {
+            record.remove();
         }
         failures.result()
     }

@@ -5,6 +5,8 @@ use crate::config::{Config, Policy};
 use anyhow::{Context, bail};
 use cni_core::quote::quote;
 use cni_core::{AddResult, Call};
+use cni_state::Owner;
+use plugin_kit::state::owner;
 use std::net::IpAddr;
 
 /// Whose attachment it is, and what is known of it.
@@ -18,28 +20,6 @@ pub(crate) struct Attachment {
     pub(crate) bridge: Option<String>,
 }
 
-/// An attachment's three names.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Owner {
-    /// The network's name.
-    pub(crate) network: String,
-    /// `CNI_CONTAINERID`.
-    pub(crate) container_id: String,
-    /// `CNI_IFNAME`.
-    pub(crate) if_name: String,
-}
-
-impl Owner {
-    /// The attachment that `call` is about.
-    pub(crate) fn of(call: &Call) -> Owner {
-        Owner {
-            network: call.name.clone(),
-            container_id: call.container_id.clone(),
-            if_name: call.if_name.clone(),
-        }
-    }
-}
-
 impl Attachment {
     /// That of an ADD or CHECK, out of its result so far.
     ///
@@ -51,7 +31,7 @@ impl Attachment {
         result: &AddResult,
     ) -> anyhow::Result<Attachment> {
         Ok(Attachment {
-            owner: Owner::of(call),
+            owner: owner(call),
             addresses: addresses(result),
             bridge: bridge(config.policy, result)?,
         })

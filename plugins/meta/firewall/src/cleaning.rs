@@ -1,6 +1,6 @@
 //! DEL and GC: finding what was made, whoever made it and however far it got.
 
-use crate::attachment::{Owner, addresses};
+use crate::attachment::addresses;
 use crate::config::{Backend, Config, Policy};
 use crate::record::{Claim, Record, note};
 use crate::serving::{firewalld_if_any, source};
@@ -8,6 +8,7 @@ use crate::{iptables, nftables};
 use anyhow::anyhow;
 use cni_core::Call;
 use netfilter::firewalld::Firewalld;
+use plugin_kit::state::{owner, owners};
 use rtnl::Handle;
 use std::net::IpAddr;
 
@@ -18,7 +19,7 @@ const AT_ONCE: usize = 256;
 /// recorded; each backend is tried whatever became of the others.
 pub(crate) fn del(call: &Call) -> anyhow::Result<()> {
     let config = Config::load_leniently(call);
-    let owner = Owner::of(call);
+    let owner = owner(call);
     let result = call.prev_result().unwrap_or_else(|error| {
         note(&format!("going on without prevResult: {error}"));
         None
@@ -74,14 +75,7 @@ pub(crate) fn gc(call: &Call) -> anyhow::Result<()> {
         return Ok(());
     };
     let config = Config::load_leniently(call);
-    let valid: Vec<Owner> = valid
-        .into_iter()
-        .map(|attachment| Owner {
-            network: call.name.clone(),
-            container_id: attachment.container_id,
-            if_name: attachment.if_name,
-        })
-        .collect();
+    let valid = owners(&call.name, &valid);
     let is_stale =
         |record: &Record| record.owner.network == call.name && !valid.contains(&record.owner);
     let mut stale = Record::all();

@@ -4,9 +4,10 @@
 //!
 //! What is whose is told by the elements' comments.
 
-use crate::attachment::{Attachment, Owner};
+use crate::attachment::Attachment;
 use crate::config::{Config, Policy};
 use anyhow::bail;
+use cni_state::Owner;
 use netfilter::Error;
 use netfilter::nft::{
     Batch, COMMENT_MAX, Chain, ChainType, CtState, Element, ElementInfo, Family, Field, Hook, Nft,

@@ -16,9 +16,8 @@ use anyhow::{Context, bail};
 use cni_core::{AddResult, Call, Plugin};
 use plan::Step;
 use plugin_kit::{Container, Undo, chain, state};
-use record::{DIRECTORY, Record};
+use record::Record;
 use rtnl::{Link, RouteSpec};
-use std::path::Path;
 use tables::Tables;
 
 /// The plugin.
@@ -39,17 +38,15 @@ impl Plugin for Sbr {
         let link = find(&container, call)?;
         let tables = Tables::read(&container.rtnl, link.index)?;
 
-        let file = state::Record::of(call, Path::new(DIRECTORY));
-        let earlier = file.read();
-        let known = earlier.as_deref().and_then(Record::decode);
-        // Of another interface, it is of no use.
-        let known = known
-            .filter(|known| known.index == link.index)
-            .unwrap_or_default();
+        let file = record::file(call);
+        let earlier: Option<Record> = file.read();
+        // That of another interface is of no use.
+        let known = earlier.clone().filter(|known| known.index == link.index);
+        let known = known.unwrap_or_default();
         let plan = Plan::new(&config, &tables, &addresses, &link, known)?;
         let mut undo = Undo::new();
-        undo.push("put the record back", || file.put_back(earlier.as_deref()));
-        file.write(plan.record.encode().as_bytes())?;
+        undo.push("restore the record", || Ok(file.restore(earlier.as_ref())?));
+        file.write(&plan.record)?;
         for steps in [&plan.fill, &plan.clear] {
             // Some of them may be done when another one is refused.
             undo.push("restore rules and routes", || {
@@ -62,14 +59,14 @@ impl Plugin for Sbr {
     }
 
     fn del(&self, call: &Call) -> anyhow::Result<()> {
-        let file = state::Record::of(call, Path::new(DIRECTORY));
+        let file = record::file(call);
         // Where the namespace is gone, so are rules and routes.
         if let Some(container) = Container::open_if_there(call)? {
             let _lock = chain::lock(&container)?;
-            let record = file.read().as_deref().and_then(Record::decode);
+            let record: Option<Record> = file.read();
             removal::undo(call, &container, record.as_ref())?;
         }
-        file.remove()
+        Ok(file.remove()?)
     }
 
     fn check(&self, call: &Call) -> anyhow::Result<()> {
@@ -77,15 +74,17 @@ impl Plugin for Sbr {
         let addresses = addresses(call, &config, &previous(call)?)?;
         let container = Container::open(call)?;
         let link = find(&container, call)?;
-        let file = state::Record::of(call, Path::new(DIRECTORY));
-        let record = file.read().as_deref().and_then(Record::decode);
+        let record: Option<Record> = record::file(call).read();
         let record = record.filter(|record| record.index == link.index);
         check::run(&container, &config, &link, &addresses, record.as_ref())
     }
 
     fn gc(&self, call: &Call) -> anyhow::Result<()> {
         match call.valid_attachments()? {
-            Some(valid) => state::collect(Path::new(DIRECTORY), &call.name, &valid),
+            Some(valid) => {
+                let valid = state::owners(&call.name, &valid);
+                Ok(record::STORE.collect(&call.name, &valid)?)
+            }
             None => Ok(()),
         }
     }

@@ -1,17 +1,24 @@
-//! What the main table was, kept for DEL. It cannot be told from the tables that the
-//! routes have gone to: one route may be in several of them, and there are others.
+//! Record of what the main table was, kept for DEL. It cannot be told from the tables
+//! that the routes have gone to: one route may be in several of them, and there are
+//! others.
 
-use cni_core::{Cidr, json};
+use cni_core::{Call, Cidr};
+use cni_state::Store;
+use plugin_kit::state::owner;
 use rtnl::RawRoute;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
-/// Where the records are.
-pub(crate) const DIRECTORY: &str = "/run/cni/sbr";
+/// A record for each attachment.
+pub(crate) const STORE: Store = Store::new("sbr");
+
+/// Returns the file of the attachment's record.
+pub(crate) fn file(call: &Call) -> cni_state::Record {
+    cni_state::Record::new(STORE, owner(call))
+}
 
 /// What an ADD has done.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
     /// The interface, by its index. Another one under its name is not meant.
     pub(crate) index: u32,
@@ -19,32 +26,46 @@ pub(crate) struct Record {
     pub(crate) rules: Vec<(IpAddr, u32)>,
     /// The routes that were in the main table, in the order in which they can be put
     /// back, and whether others of the same destination stood before.
+    #[serde(with = "routes")]
     pub(crate) routes: Vec<(RawRoute, bool)>,
     /// The addresses that were made the source for their network in the main table.
     pub(crate) hints: Vec<Cidr>,
 }
 
-/// The keys as they are written.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Raw {
-    index: u32,
-    rules: Vec<RawRule>,
-    routes: Vec<JsonRoute>,
-    hints: Vec<Cidr>,
-}
+/// Routes in the kernel's own form, as hexadecimal digits. One that cannot be read is
+/// left out.
+mod routes {
+    use rtnl::RawRoute;
+    use serde::{Deserialize, Deserializer, Serializer};
 
-#[derive(Deserialize)]
-struct RawRule {
-    from: IpAddr,
-    table: u32,
-}
+    pub(super) fn serialize<S: Serializer>(
+        routes: &[(RawRoute, bool)],
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        let encoded = routes.iter();
+        to.collect_seq(encoded.map(|(copy, behind)| (digits(copy.as_bytes()), behind)))
+    }
 
-#[derive(Deserialize)]
-struct JsonRoute {
-    /// The kernel's own form, in hexadecimal digits.
-    message: String,
-    behind: bool,
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Vec<(RawRoute, bool)>, D::Error> {
+        let encoded = Vec::<(String, bool)>::deserialize(from)?.into_iter();
+        let route = |(digits, behind): (String, bool)| {
+            Some((RawRoute::from_bytes(&bytes_of(&digits)?)?, behind))
+        };
+        Ok(encoded.filter_map(route).collect())
+    }
+
+    fn digits(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    pub(super) fn bytes_of(digits: &str) -> Option<Vec<u8>> {
+        let pairs = digits.as_bytes().chunks(2);
+        pairs
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+            .collect()
+    }
 }
 
 impl Record {
@@ -62,45 +83,6 @@ impl Record {
         self.routes
             .sort_by_key(|(copy, _)| copy.gateways().next().is_some());
     }
-
-    pub(crate) fn decode(bytes: &[u8]) -> Option<Record> {
-        let raw: Raw = json::decode(&json::parse(bytes).ok()?).ok()?;
-        let route = |raw: JsonRoute| {
-            let copy = RawRoute::from_bytes(&bytes_of(&raw.message)?)?;
-            Some((copy, raw.behind))
-        };
-        Some(Record {
-            index: raw.index,
-            rules: raw.rules.into_iter().map(|r| (r.from, r.table)).collect(),
-            routes: raw.routes.into_iter().filter_map(route).collect(),
-            hints: raw.hints,
-        })
-    }
-
-    pub(crate) fn encode(&self) -> String {
-        let rules = self.rules.iter();
-        let rules = rules.map(|(from, table)| json!({"from": from.to_string(), "table": table}));
-        let routes = self.routes.iter();
-        let routes = routes
-            .map(|(copy, behind)| json!({"message": digits(copy.as_bytes()), "behind": behind}));
-        json::to_string(&json!({
-            "index": self.index,
-            "rules": rules.collect::<Value>(),
-            "routes": routes.collect::<Value>(),
-            "hints": self.hints.iter().map(Cidr::to_string).collect::<Value>(),
-        }))
-    }
-}
-
-fn digits(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn bytes_of(digits: &str) -> Option<Vec<u8>> {
-    let pairs = digits.as_bytes().chunks(2);
-    pairs
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-        .collect()
 }
 
 #[cfg(test)]
@@ -108,10 +90,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_and_back() {
+    fn what_was_written_is_read() {
         // An IPv4 route to 10.0.0.0/24 of table 254 by link 3.
         let message = "02180000fe03fd0100000000080001000a0000000800040003000000";
-        let copy = bytes_of(message).and_then(|bytes| RawRoute::from_bytes(&bytes));
+        let copy = routes::bytes_of(message).and_then(|bytes| RawRoute::from_bytes(&bytes));
         let record = Record {
             index: 3,
             rules: vec![([10, 0, 0, 5].into(), 100)],
@@ -119,13 +101,16 @@ mod tests {
             hints: vec!["10.0.0.5/24".parse().unwrap()],
         };
         assert_eq!(record.routes[0].0.route().prefix, 24);
-        assert_eq!(Record::decode(record.encode().as_bytes()), Some(record));
-        assert_eq!(Record::decode(b"{}"), Some(Record::default()));
-        for text in ["", "[]", "{\"rules\": [{}]}", "{\"index\": -1}"] {
-            assert_eq!(Record::decode(text.as_bytes()), None);
+        let text = serde_json::to_string(&record).unwrap();
+        assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
+        // What is no route is left out.
+        for other in ["0", "zz", "zzzä"] {
+            let text = text.replace(message, other);
+            let read: Record = serde_json::from_str(&text).unwrap();
+            assert_eq!(read.routes, [], "{other}");
         }
-        for text in ["0", "zz", "ä"] {
-            assert_eq!(bytes_of(text).filter(|b| b.len() != 1), None, "{text}");
+        for text in ["{}", "[]", r#"{"index": -1}"#] {
+            assert!(serde_json::from_str::<Record>(text).is_err(), "{text}");
         }
     }
 }

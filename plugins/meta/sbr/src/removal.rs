@@ -126,7 +126,7 @@ fn delete(container: &Container, rules: &[RuleSpec]) -> anyhow::Result<()> {
             && !e.is_not_found()
         {
             let error = detailed(format!("Failed to delete rule {e}"), e.what());
-            failures.add(Err(error));
+            failures.push(error);
         }
     }
     failures.result()

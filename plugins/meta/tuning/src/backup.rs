@@ -8,10 +8,11 @@ use crate::link::Attributes;
 use crate::sysctl::{Change, Values};
 use cni_core::types::Attachment;
 use cni_core::{Call, json};
-use plugin_kit::{MacAddress, state};
+use cni_state::Directory;
+use plugin_kit::MacAddress;
+use plugin_kit::failures::Failures;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The file of one attachment.
@@ -60,53 +61,59 @@ struct Raw {
 }
 
 impl Store {
-    /// The file of the attachment `call` is about, in `directory`.
+    /// Returns the file of the attachment `call` is about, in `directory`.
     pub(crate) fn of(call: &Call, directory: PathBuf) -> Store {
         let name = file_name(&call.container_id, &call.if_name);
         Store { directory, name }
     }
 
-    /// Where it is.
+    /// Returns the path of the file.
     pub(crate) fn path(&self) -> PathBuf {
         self.directory.join(&self.name)
     }
 
-    /// What it holds; `None` when there is none that can be read.
+    /// Returns what the file holds; `None` when there is none that can be read.
     pub(crate) fn read(&self) -> Option<Backup> {
-        Backup::decode(&fs::read(self.path()).ok()?)
+        Backup::decode(&self.bytes()?)
     }
 
-    /// The bytes it holds, to be put back by [`Store::put_back`].
+    /// Returns the bytes of the file, for [`Store::restore`].
     pub(crate) fn bytes(&self) -> Option<Vec<u8>> {
-        fs::read(self.path()).ok()
+        let directory = Directory::open(&self.directory).ok().flatten()?;
+        directory.read(&self.name).ok().flatten()
     }
 
-    /// Makes the file what it was.
-    pub(crate) fn put_back(&self, bytes: Option<&[u8]>) -> anyhow::Result<()> {
+    /// Restores the bytes that the file had.
+    pub(crate) fn restore(&self, bytes: Option<&[u8]>) -> anyhow::Result<()> {
         match bytes {
             Some(bytes) => self.write_bytes(bytes),
             None => self.remove(),
         }
     }
 
-    /// Writes it, wholly or not at all.
+    /// Writes the file, wholly or not at all.
     ///
     /// # Errors
-    /// When the directory cannot be made or written to.
+    /// When the directory cannot be created or written to.
     pub(crate) fn write(&self, backup: &Backup) -> anyhow::Result<()> {
         self.write_bytes(backup.encode().as_bytes())
     }
 
     fn write_bytes(&self, bytes: &[u8]) -> anyhow::Result<()> {
-        state::write(&self.path(), bytes)
+        Ok(Directory::write_at(&self.directory, &self.name, bytes)?)
     }
 
-    /// Removes it; one that is gone is done.
+    /// Removes the file; one that is missing is fine.
     ///
     /// # Errors
     /// When it is there and cannot be removed.
     pub(crate) fn remove(&self) -> anyhow::Result<()> {
-        state::remove(&self.path())
+        // In a directory that is not ours is nothing of ours.
+        if let Ok(Some(directory)) = Directory::open(&self.directory) {
+            directory.remove(&self.name)?;
+            Directory::remove_empty(&self.directory);
+        }
+        Ok(())
     }
 }
 
@@ -114,24 +121,28 @@ impl Store {
 /// of upstream, which do not name a network, are left alone.
 ///
 /// # Errors
-/// The first of those met; the other files are removed all the same.
-pub(crate) fn collect(directory: &Path, network: &str, valid: &[Attachment]) -> anyhow::Result<()> {
-    let mut outcome = Ok(());
-    for file in fs::read_dir(directory).into_iter().flatten().flatten() {
-        let name = file.file_name();
+/// All of those met; the other files are removed all the same.
+pub(crate) fn collect(path: &Path, network: &str, valid: &[Attachment]) -> anyhow::Result<()> {
+    let Some(directory) = Directory::open(path)? else {
+        return Ok(());
+    };
+    let mut failures = Failures::default();
+    for name in directory.names()? {
         let alive = valid
             .iter()
-            .any(|a| *name == *file_name(&a.container_id, &a.if_name));
-        let backup = || Backup::decode(&fs::read(file.path()).ok()?);
+            .any(|a| name == file_name(&a.container_id, &a.if_name));
+        let backup = || Backup::decode(&directory.read(&name).ok()??);
         if !alive && backup().is_some_and(|backup| backup.network == network) {
-            outcome = outcome.and(state::remove(&file.path()));
+            failures.add(directory.remove(&name));
         }
     }
-    outcome
+    Directory::remove_empty(path);
+    failures.result()
 }
 
+/// Upstream's name, but where it would be too long for a file.
 fn file_name(container_id: &str, if_name: &str) -> String {
-    format!("{container_id}_{if_name}.json")
+    cni_state::bounded(&format!("{container_id}_{if_name}"), ".json")
 }
 
 impl Backup {

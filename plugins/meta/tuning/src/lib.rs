@@ -130,8 +130,8 @@ fn keep<'s>(store: &'s Store, backup: &Backup, undo: &mut Undo<'s>) -> anyhow::R
         return Ok(());
     }
     let before = store.bytes();
-    undo.push("put the backup back", move || {
-        store.put_back(before.as_deref())
+    undo.push("restore the backup", move || {
+        store.restore(before.as_deref())
     });
     store.write(backup)
 }

@@ -8,10 +8,10 @@ use std::fs;
 use std::process::{Child, Command};
 use testkit::{Host, Node, Plugin, filters, run_all};
 
-const NOTES: &str = "/run/cni/filters";
+const RECORDS: &str = "/run/cni/filters";
 
-fn notes() -> Vec<String> {
-    let files = fs::read_dir(NOTES).into_iter().flatten().flatten();
+fn records() -> Vec<String> {
+    let files = fs::read_dir(RECORDS).into_iter().flatten().flatten();
     files
         .map(|file| file.file_name().to_string_lossy().into_owned())
         .collect()
@@ -65,7 +65,7 @@ fn del_from_whatever_is_left() {
                     Configuration => config["ipMasq"] = false.into(),
                 }
                 if !noted {
-                    fs::remove_dir_all(NOTES).unwrap();
+                    fs::remove_dir_all(RECORDS).unwrap();
                 }
                 for _ in 0..2 {
                     let run = del.clone().config(&config).run().expect_ok();
@@ -87,7 +87,7 @@ fn del_from_whatever_is_left() {
                 let del = way.call(&host, "DEL").container(&_other);
                 del.config(&other).run().expect_ok();
                 assert_eq!(traces(&host), [""; 0], "{way:?} {gone:?} {noted}");
-                assert_eq!(notes(), [""; 0]);
+                assert_eq!(records(), [""; 0]);
             }
         }
     }
@@ -102,7 +102,7 @@ fn both_backends_are_looked_through() {
             let container = host.container("c1");
             bridge().add(&container, &config(made)).expect_ok();
             if !noted {
-                fs::remove_dir_all(NOTES).unwrap();
+                fs::remove_dir_all(RECORDS).unwrap();
             }
             bridge().del(&container, &config(removed)).expect_ok();
             assert_eq!(traces(&host), [""; 0], "{made}");
@@ -149,7 +149,7 @@ fn gc_keeps_the_living() {
             let (elsewhere, elsewhere_config) = attached(&host, way, "c3", other);
             dead.delete();
             if !noted {
-                fs::remove_dir_all(NOTES).unwrap();
+                fs::remove_dir_all(RECORDS).unwrap();
             }
             let mut gc = config.clone();
             gc["prevResult"] = Value::Null;
@@ -168,7 +168,7 @@ fn gc_keeps_the_living() {
                 }
             }
             if noted {
-                assert_eq!(notes().len(), 2);
+                assert_eq!(records().len(), 2);
             }
             gc["cni.dev/valid-attachments"] = json!([]);
             way.call(&host, "GC").config(&gc).run().expect_ok();
@@ -245,8 +245,6 @@ fn a_failed_add_leaves_nothing() {
         let del = way.call(&host, "DEL").container(&container);
         del.config(&config).run().expect_ok();
         let container = host.container("c1");
-        // The lock is a file that stays.
-        let _ = fs::File::create("/run/iptables-transaction.lock").unwrap();
         let before = state(&host);
         let add = || {
             way.call(&host, "ADD")
@@ -298,7 +296,7 @@ fn del_and_gc_after_a_kill() {
                 way.call(&host, "GC").config(&gc).run().expect_ok();
             }
             assert_eq!(traces(&host), [""; 0], "{way:?} {number}");
-            assert_eq!(notes(), [""; 0], "{way:?} {number}");
+            assert_eq!(records(), [""; 0], "{way:?} {number}");
             if ended {
                 break;
             }

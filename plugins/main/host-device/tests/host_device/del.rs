@@ -215,6 +215,7 @@ fn a_device_that_outlived_its_namespace() {
                 }
             }
             if with_record {
+                std::fs::create_dir_all("/run/cni/host-device").unwrap();
                 std::fs::write("/run/cni/host-device/net:c1:eth0", &record).unwrap();
             }
             for _ in 0..2 {
@@ -276,10 +277,23 @@ fn where_no_record_can_be_kept() {
     let run = plugin().add(&container, &device(json!({}))).expect_ok();
     assert!(
         run.stderr_text()
-            .contains("cannot record whether dev0 was up: not a directory"),
+            .contains("cannot record whether dev0 was up: /run/cni is not a directory"),
         "{}",
         run.stderr_text()
     );
     plugin().del(&container, &device(json!({}))).expect_ok();
     assert_eq!(devices(&host), ["dev0 down"]);
+}
+
+/// Another implementation brought the device back, which has no records.
+#[test]
+fn a_record_of_a_device_that_is_back_goes_with_the_next_add() {
+    let (host, container, _outside) = attached();
+    let record = std::fs::read("/run/cni/host-device/net:c1:eth0").unwrap();
+    plugin().del(&container, &dual(json!({}))).expect_ok();
+    std::fs::create_dir_all("/run/cni/host-device").unwrap();
+    std::fs::write("/run/cni/host-device/net:c1:eth0", record).unwrap();
+    let c2 = host.container("c2");
+    plugin().add(&c2, &device(json!({}))).expect_ok();
+    assert_eq!(records(), ["net:c2:eth0"]);
 }

@@ -101,8 +101,6 @@ fn the_rules_go_with_the_attachment() {
 fn a_failed_add_leaves_nothing() {
     for backend in BACKENDS {
         let host = Host::new();
-        // The lock is a file that stays.
-        drop(fs::File::create("/run/iptables-transaction.lock").unwrap());
         let container = host.container("c1");
         let requests = fail_each_request(&host, || {
             let add = ptp().command("ADD").container(&container);

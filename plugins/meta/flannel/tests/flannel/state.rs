@@ -146,14 +146,14 @@ fn what_cannot_be_read() {
     }
 }
 
-/// A name that is too long for a file of its own.
+/// A name that is too long for a file.
 #[test]
 fn a_long_name() {
     let host = host(IPV4);
     let container = host.container("c1");
     let config = config(json!({"name": "n".repeat(250)}));
     flannel().add(&container, &config).expect_ok();
-    assert_eq!(states(), ["c1"]);
+    assert_eq!(states().len(), 2);
     flannel().del(&container, &config).expect_ok();
     assert_eq!(states(), [""; 0]);
 }
@@ -188,6 +188,6 @@ fn nowhere_to_write() {
     let error = flannel()
         .add(&container, &config(json!({})))
         .expect_error(999);
-    error.mentions("cannot write /var/lib/cni/flannel");
+    error.mentions("cannot create /var/lib/cni/flannel");
     flannel().del(&container, &config(json!({}))).expect_ok();
 }

@@ -109,6 +109,7 @@ fn a_record_of_another_container() {
     del(&container, &config_of);
     crate::common::assert_same(&before, &state(&host, &container));
     for text in ["", "{", "{\"index\": 3, \"rules\": 5}"] {
+        fs::create_dir_all("/run/cni/sbr").unwrap();
         fs::write("/run/cni/sbr/net:c1:net1", text).unwrap();
         del(&container, &config_of);
         crate::common::assert_same(&before, &state(&host, &container));

@@ -39,7 +39,6 @@ fn each_sysctl() {
             .mentions(&format!(
                 "failed to set sysctl \"{key}\" to \"{value}\": invalid argument"
             ));
-        fs::remove_dir_all("/run/cni").unwrap();
         assert_same(&before, &state(&host, &container));
     }
 }
@@ -57,7 +56,6 @@ fn what_the_kernel_refuses_of_the_interface() {
             .add(&container, &config)
             .expect_error(999)
             .mentions(words);
-        fs::remove_dir_all("/run/cni").unwrap();
         assert_same(&before, &state(&host, &container));
     }
 }

@@ -45,7 +45,6 @@ fn everything_is_set_and_restored() {
         assert_eq!((del.stdout_text(), del.stderr_text()), Default::default());
         assert!(!fs::exists("/run/cni/tuning/c1_eth0.json").unwrap());
     }
-    fs::remove_dir_all("/run/cni").unwrap();
     assert_same(&before, &state(&host, &container));
 }
 
@@ -58,7 +57,6 @@ fn each_key_is_restored() {
         let config = add(&container, json!({key: value}));
         tuning().check(&container, &config).expect_ok();
         tuning().del(&container, &config).expect_ok();
-        fs::remove_dir_all("/run/cni").unwrap();
         assert_same(&before, &state(&host, &container));
     }
 }
@@ -76,7 +74,6 @@ fn what_the_kernel_changes_along() {
         json!({"sysctl": {"net.ipv4.ip_forward": "1", "net.ipv6.conf.all.forwarding": "1"}}),
     );
     tuning().del(&container, &config).expect_ok();
-    fs::remove_dir_all("/run/cni").unwrap();
     assert_same(&before, &state(&host, &container));
 }
 
@@ -277,7 +274,7 @@ fn del_from_anywhere() {
                 Default::default(),
                 "{what}"
             );
-            let left = fs::read_dir("/run/cni/tuning").unwrap().count();
+            let left = fs::read_dir("/run/cni/tuning").map_or(0, Iterator::count);
             assert_eq!(left, 0, "{what}");
         }
     }
@@ -309,7 +306,10 @@ fn del_that_cannot_restore() {
     host.unmount(std::path::Path::new("/proc/sys"));
     tuning().del(&container, &config).expect_ok();
     assert_eq!(container.sysctl("net/core/somaxconn"), "4096");
-    assert_eq!(fs::read_dir("/run/cni/tuning").unwrap().count(), 0);
+    assert_eq!(
+        fs::read_dir("/run/cni/tuning").map_or(0, Iterator::count),
+        0
+    );
 }
 
 #[test]
