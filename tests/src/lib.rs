@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`conformance`] | rules that every CNI plugin keeps, to be run against any plugin binary |
 //! | [`networks`] | the configurations the tests use |
+//! | [`chain`] | networks of several plugins |
 //! | [`answer`] | demands on what a plugin printed |
 //! | [`state`] | what plugins keep on the host |
 //!
@@ -17,6 +18,7 @@
 )]
 
 pub mod answer;
+pub mod chain;
 pub mod conformance;
 pub mod networks;
 pub mod state;
