@@ -24,19 +24,19 @@ pub fn container_interface<'r>(
     call: &Call,
     result: &'r AddResult,
 ) -> anyhow::Result<(usize, &'r Interface)> {
-    let sandbox = call.sandbox();
     let mut named = result
         .interfaces
         .iter()
         .enumerate()
         .filter(|(_, i)| i.name == call.if_name);
-    if let Some(found) = named.clone().rfind(|(_, i)| i.sandbox == sandbox) {
+    if let Some(found) = named.clone().rfind(|(_, i)| call.is_sandbox(&i.sandbox)) {
         return Ok(found);
     }
     match named.find(|(_, i)| !i.sandbox.is_empty()) {
         Some((_, other)) => bail!(
-            "Sandbox in prevResult {} doesn't match configured netns: {sandbox}",
-            other.sandbox
+            "Sandbox in prevResult {} doesn't match configured netns: {}",
+            other.sandbox,
+            call.sandbox()
         ),
         None => bail!(
             "interface {} of the container is not in prevResult",

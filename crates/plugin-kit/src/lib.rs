@@ -54,48 +54,26 @@ impl Container {
     /// # Errors
     /// When there is none at `CNI_NETNS`; the text says what is there instead.
     pub fn open(call: &Call) -> anyhow::Result<Self> {
-        Self::try_open(call)?.with_context(|| failed_to_open(call))
+        let opened = call.open_netns().map_err(anyhow::Error::from);
+        opened
+            .and_then(Self::of)
+            .with_context(|| failed_to_open(call))
     }
 
-    /// The same for DEL, which forgives a namespace that is gone or was never
-    /// given, and only that.
+    /// The same for DEL: `None` if no namespace was given, or none is there any more, see
+    /// [`NsError::is_gone`].
     ///
     /// # Errors
-    /// When something else than a namespace is at `CNI_NETNS`.
+    /// When there is a namespace at `CNI_NETNS` that cannot be opened.
     pub fn open_for_del(call: &Call) -> anyhow::Result<Option<Self>> {
         if call.netns.as_os_str().is_empty() {
             return Ok(None);
         }
-        match Self::try_open(call)? {
-            Err(e) if e.is_not_exist() => Ok(None),
-            opened => opened.map(Some).with_context(|| failed_to_open(call)),
+        let is_gone = |e: &anyhow::Error| e.downcast_ref().is_some_and(NsError::is_gone);
+        match Self::open(call) {
+            Err(e) if is_gone(&e) => Ok(None),
+            opened => opened.map(Some),
         }
-    }
-
-    /// The same for a plugin whose every trace goes with the namespace: a path that
-    /// leads to something else is as good as none. A release of upstream's sbr leaves
-    /// an empty file where a namespace was.
-    ///
-    /// # Errors
-    /// When there is a namespace at `CNI_NETNS` that cannot be opened.
-    pub fn open_if_there(call: &Call) -> anyhow::Result<Option<Self>> {
-        if call.netns.as_os_str().is_empty() {
-            return Ok(None);
-        }
-        match Self::try_open(call)? {
-            Err(NsError::NotExist { .. } | NsError::NotNamespace { .. }) => Ok(None),
-            opened => opened.map(Some).with_context(|| failed_to_open(call)),
-        }
-    }
-
-    fn try_open(call: &Call) -> anyhow::Result<Result<Self, NsError>> {
-        let netns = match call.open_netns() {
-            Ok(netns) => netns,
-            Err(e) => return Ok(Err(e)),
-        };
-        Self::of(netns)
-            .map(Ok)
-            .with_context(|| failed_to_open(call))
     }
 
     /// Enters `netns`, for a socket in it, and comes back.

@@ -117,12 +117,6 @@ fn paths_that_are_no_namespace() {
             stage.refused(at("/proc/self/status"), 999, &["/proc/self/status"]);
             stage.refused(at("/proc/self/ns/mnt"), 999, &["/proc/self/ns/mnt"]);
         }
-        // DEL forgives a path that is gone, and nothing else: an unmounted file at that path tells that somebody
-        // is not done yet.
-        let del = |path: &str| stage.call(plugin, "DEL", &config).netns(path);
-        stage.refused(del(&file), 999, &[&*file]);
-        answer::silent(del("/run/netns/gone").run());
-        answer::silent(del("").run());
     }
 }
 

@@ -40,12 +40,11 @@ use std::path::{Path, PathBuf};
 
 /// `NSFS_MAGIC` of linux/magic.h.
 const NSFS_MAGIC: u64 = 0x6e73_6673;
-/// `PROC_SUPER_MAGIC` of linux/magic.h: kernels before 3.19 had namespace files there.
-const PROC_SUPER_MAGIC: u64 = 0x9fa0;
 
 /// Why a network namespace could not be opened or entered.
 ///
-/// The kinds matter: DEL forgives a namespace that is gone, and only that.
+/// The kinds matter: DEL goes on without a namespace that is gone ([`NsError::is_gone`]),
+/// and only then.
 #[derive(Debug)]
 pub enum NsError {
     /// The path does not exist (`ENOENT`, nothing else).
@@ -60,6 +59,11 @@ pub enum NsError {
         /// The file system's magic number found there.
         magic: u64,
     },
+    /// The path is a namespace of another kind.
+    OtherKind {
+        /// The path asked for.
+        path: PathBuf,
+    },
     /// Any other failure.
     Other {
         /// What was tried, and on which path.
@@ -70,9 +74,18 @@ pub enum NsError {
 }
 
 impl NsError {
-    /// Whether the namespace is simply not there.
-    pub fn is_not_exist(&self) -> bool {
-        matches!(self, NsError::NotExist { .. })
+    /// Whether no network namespace is at the path: nothing, or something else, such as
+    /// the empty file that remains when a namespace is unmounted.
+    pub fn is_gone(&self) -> bool {
+        match self {
+            NsError::NotExist { .. } | NsError::NotNamespace { .. } | NsError::OtherKind { .. } => {
+                true
+            }
+            NsError::Other { source, .. } => matches!(
+                source.raw_os_error().map(Errno::from_raw),
+                Some(Errno::ENOTDIR | Errno::ELOOP | Errno::ENAMETOOLONG)
+            ),
+        }
     }
 
     fn other(what: impl Into<String>, source: impl Into<io::Error>) -> Self {
@@ -96,6 +109,11 @@ impl fmt::Display for NsError {
             NsError::NotNamespace { path, magic } => {
                 write!(f, "unknown FS magic on {}: {magic:x}", quoted(path))
             }
+            NsError::OtherKind { path } => write!(
+                f,
+                "error switching to ns {}: not a network namespace",
+                path.display()
+            ),
             NsError::Other { what, source } => write!(f, "{what}: {}", errno::of(source)),
         }
     }
@@ -119,7 +137,7 @@ impl Netns {
     ///
     /// # Errors
     /// [`NsError::NotExist`] when nothing is at `path`, [`NsError::NotNamespace`]
-    /// when something else is.
+    /// when something else is. A namespace of another kind shows when it is entered.
     pub fn open(path: &Path) -> Result<Netns, NsError> {
         let stat = statfs(path).map_err(|e| match e {
             Errno::ENOENT => NsError::NotExist { path: path.into() },
@@ -127,7 +145,7 @@ impl Netns {
         })?;
         // The field's width and sign differ by architecture; the magic numbers fit 32 bits.
         let magic = (stat.filesystem_type().0 as u64) & 0xffff_ffff;
-        if magic != NSFS_MAGIC && magic != PROC_SUPER_MAGIC {
+        if magic != NSFS_MAGIC {
             return Err(NsError::NotNamespace {
                 path: path.into(),
                 magic,
@@ -206,8 +224,11 @@ impl Netns {
     /// # Errors
     /// When the kernel refuses (no `CAP_SYS_ADMIN` over it; not a network namespace).
     pub fn enter(&self) -> Result<(), NsError> {
-        setns(&self.file, CloneFlags::CLONE_NEWNET).map_err(|e| {
-            NsError::other(format!("error switching to ns {}", self.path.display()), e)
+        setns(&self.file, CloneFlags::CLONE_NEWNET).map_err(|e| match e {
+            Errno::EINVAL => NsError::OtherKind {
+                path: self.path.clone(),
+            },
+            _ => NsError::other(format!("error switching to ns {}", self.path.display()), e),
         })
     }
 }
@@ -252,7 +273,6 @@ mod tests {
     #[test]
     fn kinds_of_failure_are_kept_apart() {
         let missing = Netns::open(Path::new("/nonexistent/netns")).unwrap_err();
-        assert!(missing.is_not_exist());
         assert_eq!(
             missing.to_string(),
             r#"failed to Statfs "/nonexistent/netns": no such file or directory"#
@@ -266,13 +286,19 @@ mod tests {
             plain.to_string().starts_with("unknown FS magic on \""),
             "{plain}"
         );
-        // ENOTDIR is not "gone": the path is wrong, and DEL must say so.
         let under = Netns::open(&path.join("x")).unwrap_err();
-        assert!(!under.is_not_exist(), "{under}");
         assert!(under.to_string().ends_with(": not a directory"), "{under}");
-        // Passes the magic test (procfs), but cannot be entered.
-        let proc_file = Netns::open(Path::new("/proc/uptime")).unwrap();
-        assert!(proc_file.run(|| ()).is_err());
+        let mnt = Netns::open(Path::new("/proc/self/ns/mnt")).unwrap();
+        let mnt = mnt.run(|| ()).unwrap_err();
+        assert_eq!(
+            mnt.to_string(),
+            "error switching to ns /proc/self/ns/mnt: not a network namespace"
+        );
+        let proc_file = Netns::open(Path::new("/proc/uptime")).unwrap_err();
+        for error in [missing, plain, under, mnt, proc_file] {
+            assert!(error.is_gone(), "{error}");
+        }
+        assert!(!NsError::other("", Errno::EACCES).is_gone());
     }
 
     #[test]

@@ -136,7 +136,7 @@ mod tests {
             assert!(Netns::open(&path).unwrap().is_same(&ns).unwrap());
             drop(ns);
             delete_persistent(&path).unwrap();
-            assert!(Netns::open(&path).unwrap_err().is_not_exist());
+            assert!(Netns::open(&path).unwrap_err().is_gone());
             assert!(delete_persistent(&path).is_err());
             umount(&dir.path().join("netns")).unwrap();
         })

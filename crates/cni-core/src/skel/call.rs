@@ -8,7 +8,8 @@ use crate::{AddResult, Version, json};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 /// One request to a plugin: environment and configuration, validated.
 #[derive(Clone, Debug)]
@@ -86,6 +87,15 @@ impl Call {
     /// When the list is not one of `{containerID, ifname}` objects.
     pub fn valid_attachments(&self) -> Result<Option<Vec<Attachment>>, json::Error> {
         types::valid_attachments(&self.conf)
+    }
+
+    /// Whether the `sandbox` of a result is the container's namespace: the same path, or
+    /// another path to it.
+    pub fn is_sandbox(&self, sandbox: &str) -> bool {
+        let identity = |path: &Path| path.metadata().map(|m| (m.dev(), m.ino())).ok();
+        let sandbox = Path::new(sandbox);
+        sandbox == self.netns
+            || identity(sandbox).is_some_and(|sandbox| Some(sandbox) == identity(&self.netns))
     }
 
     /// `CNI_NETNS` as a result's `sandbox`.

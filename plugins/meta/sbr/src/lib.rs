@@ -61,7 +61,7 @@ impl Plugin for Sbr {
     fn del(&self, call: &Call) -> anyhow::Result<()> {
         let file = record::file(call);
         // Where the namespace is gone, so are rules and routes.
-        if let Some(container) = Container::open_if_there(call)? {
+        if let Some(container) = Container::open_for_del(call)? {
             let _lock = chain::lock(&container)?;
             let record: Option<Record> = file.read();
             removal::undo(call, &container, record.as_ref())?;

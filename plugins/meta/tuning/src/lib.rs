@@ -67,7 +67,7 @@ impl Plugin for Tuning {
             // One that cannot be read is of no use to anybody.
             return store.remove();
         };
-        let restored = Container::open_if_there(call).and_then(|container| match container {
+        let restored = Container::open_for_del(call).and_then(|container| match container {
             Some(container) => restore(call, &container, &backup),
             // What was tuned went with the namespace.
             None => Ok(()),

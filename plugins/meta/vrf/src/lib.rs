@@ -40,7 +40,7 @@ impl Plugin for Vrf {
 
     fn del(&self, call: &Call) -> anyhow::Result<()> {
         // Everything is deleted with the namespace.
-        let Some(container) = Container::open_if_there(call)? else {
+        let Some(container) = Container::open_for_del(call)? else {
             return Ok(());
         };
         let _lock = chain::lock(&container)?;

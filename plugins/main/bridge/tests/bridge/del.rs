@@ -69,22 +69,6 @@ fn without_prev_result() {
 }
 
 #[test]
-fn with_a_plain_file_for_a_namespace() {
-    let host = Host::new();
-    let (container, config) = attached(&host);
-    let file = host.write("netns", "");
-    bridge()
-        .command("DEL")
-        .container(&container)
-        .netns(&file)
-        .config(&config)
-        .run()
-        .expect_error(999)
-        .mentions("failed to open netns \"/run/testkit/netns\": unknown FS magic");
-    assert_eq!(leases(), [""; 0]);
-}
-
-#[test]
 fn with_a_configuration_that_add_would_refuse() {
     for (key, value) in [
         ("bridge", json!("")),
@@ -153,11 +137,6 @@ fn an_ipam_that_fails_keeps_its_code_and_the_link_is_gone_all_the_same() {
         "{error:?}"
     );
     assert_eq!(container.link_names(), ["lo"]);
-
-    // Both halves fail: both are told.
-    let file = host.write("netns", "");
-    let error = del().netns(&file).run().expect_error(999);
-    error.mentions("unknown FS magic").mentions("; busy; later");
 }
 
 #[test]

@@ -71,12 +71,7 @@ fn del_without_a_namespace() {
         .command("DEL")
         .container(&container)
         .config(&config());
-    del.clone().netns("").run().expect_ok();
-    let file = host.write("netns", "");
-    del.netns(file)
-        .run()
-        .expect_error(999)
-        .mentions("unknown FS magic");
+    del.netns("").run().expect_ok();
 }
 
 #[test]
