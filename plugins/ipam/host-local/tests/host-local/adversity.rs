@@ -290,3 +290,56 @@ fn big_ranges_cost_nothing() {
     // The whole process reads and writes a directory of no unusual size.
     assert!(net.dir().metadata().unwrap().size() < 100_000);
 }
+
+/// STATUS foresees the ADD that would fail for want of inodes or space, and changes nothing.
+#[test]
+fn status_of_a_file_system_without_room() {
+    let host = Host::new();
+    let dual = json!({"ranges": [[{"subnet": "10.1.2.0/24"}], [{"subnet": "fd00::/64"}]]});
+    for ipam in [json!({"subnet": "10.1.2.0/24"}), dual] {
+        for is_new in [true, false] {
+            let net = Net::new(ipam.clone());
+            host.mount_tmpfs(&net.data_dir, "nr_inodes=60,size=1m");
+            if !is_new {
+                net.add("first");
+            }
+            let mut fillers = 0;
+            loop {
+                let before = files(&net.dir());
+                let status = ours().status(&net.conf);
+                assert_eq!(files(&net.dir()), before);
+                let is_ready = status.is_ok();
+                if !is_ready {
+                    let error = status.expect_error(50).text();
+                    assert!(error.contains("no space left on device"), "{error}");
+                    assert!(error.contains("inodes"), "{error}");
+                    // It does not cry wolf either.
+                    assert!(fillers > 30, "{fillers}");
+                    break;
+                }
+                let add = net.run("ADD", "probe");
+                assert!(add.is_ok(), "ready after {fillers} files\n{}", add.report());
+                net.del("probe");
+                if is_new {
+                    fs::remove_dir_all(net.dir()).unwrap();
+                }
+                fs::write(net.data_dir.join(format!("filler{fillers}")), "").unwrap();
+                fillers += 1;
+            }
+            fs::write(net.data_dir.join("last"), vec![0; 4 << 20]).unwrap_err();
+            for number in 0..10 {
+                let _ = fs::remove_file(net.data_dir.join(format!("filler{number}")));
+            }
+            let error = ours().status(&net.conf).expect_error(50).text();
+            assert!(error.contains("no space left on device"), "{error}");
+            fs::remove_file(net.data_dir.join("last")).unwrap();
+            ours().status(&net.conf).expect_ok();
+            host.make_read_only(&net.data_dir);
+            let error = ours().status(&net.conf).expect_error(50).text();
+            assert!(error.contains("read-only file system"), "{error}");
+            assert!(error.contains("ipam.dataDir"), "{error}");
+            host.unmount(&net.data_dir);
+            host.unmount(&net.data_dir);
+        }
+    }
+}

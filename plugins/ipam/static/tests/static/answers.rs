@@ -157,6 +157,30 @@ fn who_replaces_whom() {
     }
 }
 
+/// Upstream's structure of an address has the fields `address`, `Address` and `Version`; Go programs that encode it
+/// write all of them.
+#[test]
+fn configurations_that_go_programs_encode() {
+    let encoded = [
+        r#"{"address":"10.10.0.1/24","gateway":"10.10.0.254","Address":{"IP":"10.10.0.1","Mask":"////AA=="},"Version":""}"#,
+        r#"{"Address":{"IP":"10.10.0.1","Mask":"////AA=="},"Version":"","gateway":"10.10.0.254","address":"10.10.0.1/24"}"#,
+        r#"{"address":"10.10.0.1/24","gateway":"10.10.0.254","Address":{"IP":"","Mask":null},"Version":"4"}"#,
+        r#"{"Address":null,"Version":"4","ADDRESS":"10.10.0.1/24","gateway":"10.10.0.254"}"#,
+        r#"{"address":"10.9.9.9/24","Address":{"IP":"","Mask":null},"aDDress":"10.10.0.1/24","gateway":"10.10.0.254"}"#,
+    ];
+    for text in encoded {
+        let address: Value = serde_json::from_str(text).unwrap();
+        let ipam = json!({"Name": "", "type": "static", "addresses": [address], "routes": null, "dns": {}});
+        let config = config(ipam);
+        let added = add(&config);
+        assert_eq!(ips(added.clone()), ["10.10.0.1/24 10.10.0.254"], "{text}");
+        call(&plugin(), "CHECK", &added.with_prev())
+            .run()
+            .expect_ok();
+        call(&plugin(), "DEL", &config).run().expect_ok();
+    }
+}
+
 #[test]
 fn addresses_that_are_none() {
     for (address, text) in [
