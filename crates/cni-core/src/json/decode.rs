@@ -13,7 +13,8 @@ use super::{Error, kind, same_key};
 /// Decodes a document into `T` by the rules of upstream's decoder.
 ///
 /// - The keys of structs match in any case; of several the last in the document
-///   counts. Unknown keys are ignored.
+///   counts. Unknown keys are ignored. Of two fields that differ only in case, a key is
+///   the one's that it equals, else the first one's.
 /// - A struct's key with the value `null` is absent: `#[serde(default)]` applies, an
 ///   `Option` is `None`. A `null` in a list or as a whole document is an error unless
 ///   the target takes it (`Option`, [`Value`]).
@@ -220,6 +221,7 @@ impl<'de> Deserializer<'de> for Decoder<'de> {
         match self.0 {
             Value::Object(object) => visitor.visit_map(Fields {
                 object,
+                all: fields,
                 fields: fields.iter(),
                 entry: None,
             }),
@@ -361,6 +363,7 @@ impl<'de> MapAccess<'de> for Members<'de> {
 /// The members that a struct's fields ask for, under the fields' names.
 struct Fields<'de> {
     object: &'de Map<String, Value>,
+    all: &'static [&'static str],
     fields: std::slice::Iter<'static, &'static str>,
     entry: Option<(&'de str, &'de Value)>,
 }
@@ -377,7 +380,7 @@ impl<'de> MapAccess<'de> for Fields<'de> {
                 .object
                 .iter()
                 .rev()
-                .find(|(key, v)| !v.is_null() && same_key(key, field));
+                .find(|(key, v)| !v.is_null() && is_key_of(key, field, self.all));
             if let Some((key, value)) = member {
                 self.entry = Some((key, value));
                 return seed.deserialize(StrDeserializer::new(field)).map(Some);
@@ -389,6 +392,14 @@ impl<'de> MapAccess<'de> for Fields<'de> {
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Error> {
         next_value(&mut self.entry, seed)
     }
+}
+
+/// Whether a key is that of `field`, one of the fields `all` of a struct.
+fn is_key_of(key: &str, field: &str, all: &[&str]) -> bool {
+    key == field
+        || same_key(key, field)
+            && !all.contains(&key)
+            && all.iter().find(|other| same_key(key, other)) == Some(&field)
 }
 
 fn next_value<'de, S: DeserializeSeed<'de>>(

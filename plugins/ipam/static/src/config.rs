@@ -6,6 +6,7 @@ use cni_core::cidr::{deserialize_optional_ip, parse_ip};
 use cni_core::types::NetConf;
 use cni_core::{Call, Cidr, Dns, IpConfig, Route, Version};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use std::io::Write;
 use std::net::IpAddr;
 
@@ -42,6 +43,9 @@ struct Ipam {
 #[serde(default)]
 struct Address {
     address: String,
+    /// Another field of upstream's structure, which its decoder fills and nothing reads.
+    #[serde(rename = "Address")]
+    _parsed: IgnoredAny,
     #[serde(deserialize_with = "deserialize_optional_ip")]
     gateway: Option<IpAddr>,
 }

@@ -136,6 +136,31 @@ enum Mode2 {
 }
 
 #[test]
+fn fields_that_differ_in_case_take_their_own_keys() {
+    #[derive(Deserialize)]
+    #[serde(default)]
+    #[derive(Default)]
+    struct Two {
+        address: String,
+        #[serde(rename = "Address")]
+        parsed: Value,
+    }
+    for document in [
+        json!({"address": "a", "Address": {}}),
+        json!({"Address": {}, "address": "a"}),
+        json!({"ADDRESS": "a", "Address": {}}),
+        json!({"address": "b", "Address": {}, "ADDRESS": "a"}),
+    ] {
+        let two: Two = decode(&document).unwrap();
+        assert_eq!(
+            (two.address.as_str(), two.parsed),
+            ("a", json!({})),
+            "{document}"
+        );
+    }
+}
+
+#[test]
 fn integers_are_integers() {
     assert_eq!(conf(r#"{"offset": -5, "mtu": 4294967295}"#).offset, -5);
     assert_eq!(decode::<u64>(&json!(u64::MAX)).unwrap(), u64::MAX);
