@@ -28,8 +28,9 @@ impl MacAddress {
 impl FromStr for MacAddress {
     type Err = Error;
 
-    /// Accepts `aa:bb:cc:dd:ee:ff`, `aa-bb-cc-dd-ee-ff` and `aabb.ccdd.eeff`. An
-    /// interface cannot have a multicast or all-zero address, so these are refused.
+    /// Accepts `aa:bb:cc:dd:ee:ff`, `aa-bb-cc-dd-ee-ff`, `aabb.ccdd.eeff` and
+    /// `aabbccddeeff`. An interface cannot have a multicast or all-zero address, so these
+    /// are refused.
     fn from_str(text: &str) -> Result<Self, Error> {
         let invalid = |details: &str| {
             let msg = format!("address {text}: invalid MAC address");
@@ -50,7 +51,8 @@ fn parse(text: &str) -> Option<[u8; 6]> {
     let (separator, digits) = match () {
         () if text.contains(':') => (':', 2),
         () if text.contains('-') => ('-', 2),
-        () => ('.', 4),
+        () if text.contains('.') => ('.', 4),
+        () => ('.', 12),
     };
     let mut hex = String::with_capacity(12);
     for group in text.split(separator) {
@@ -81,8 +83,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn three_notations() {
-        for text in ["c2:B0:57:49:47:f1", "c2-b0-57-49-47-f1", "c2b0.5749.47F1"] {
+    fn four_notations() {
+        for text in [
+            "c2:B0:57:49:47:f1",
+            "c2-b0-57-49-47-f1",
+            "c2b0.5749.47F1",
+            "c2b0574947f1",
+        ] {
             assert_eq!(
                 text.parse::<MacAddress>().unwrap().to_string(),
                 "c2:b0:57:49:47:f1"
