@@ -113,7 +113,11 @@ impl Plugin for HostLocal {
             )
             .with_details(details)
         };
-        state_dir::usable(&config.directory).map_err(|cause| unavailable(format!("{cause:#}")))?;
+        // Without ranges the runtime gives them with each ADD.
+        let sets = config.sets.len().max(1);
+        let way_out = "make room or repair that, or set ipam.dataDir to another directory";
+        state_dir::usable(&config.directory, sets)
+            .map_err(|obstacle| unavailable(format!("{obstacle}; {way_out}")))?;
         let Some(mut store) = Store::open_to_read(&config.directory)? else {
             return Ok(());
         };

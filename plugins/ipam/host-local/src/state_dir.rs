@@ -5,6 +5,9 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
+use anyhow::bail;
+use nix::errno::Errno;
+use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
 
 use crate::reservation::file_error;
@@ -47,52 +50,60 @@ fn accept_existing(path: &Path, error: io::Error) -> anyhow::Result<()> {
     Err(file_error("mkdir", path, &error))
 }
 
-/// Finds out without changing anything whether addresses could be reserved: whether
-/// the directory can be written, or created where there is none, and whether the file
+/// Checks, without changing anything, that addresses of `sets` range sets can be
+/// reserved: the directory can be written, or created where there is none, and the file
 /// system has room.
 ///
 /// # Errors
-/// What stands in the way.
-pub(crate) fn usable(path: &Path) -> anyhow::Result<()> {
-    // The part that exists decides.
-    let mut existing = path;
-    let metadata = loop {
+/// The obstacle.
+pub(crate) fn usable(path: &Path, sets: usize) -> anyhow::Result<()> {
+    let (existing, missing) = existing_part(path)?;
+    let writable = AccessFlags::W_OK | AccessFlags::X_OK;
+    access(existing, writable).map_err(|errno| file_error("write", existing, &errno.into()))?;
+    // Each set has a reservation and, in a new network, the last reserved address. One file
+    // more is the lock of a new network, or temporary.
+    let files = match missing {
+        0 => sets + 1,
+        directories => directories + 2 * sets + 1,
+    };
+    has_room(existing, files as u64)
+}
+
+/// The longest part of `path` that exists, and how many directories are missing.
+fn existing_part(path: &Path) -> anyhow::Result<(&Path, usize)> {
+    let (mut existing, mut missing) = (path, 0);
+    loop {
         let error = match existing.metadata() {
-            Ok(metadata) => break metadata,
+            Ok(metadata) if metadata.is_dir() => return Ok((existing, missing)),
+            Ok(_) => {
+                let error = io::ErrorKind::NotADirectory.into();
+                return Err(file_error("mkdir", existing, &error));
+            }
             Err(error) => error,
         };
-        let parent = existing
-            .parent()
-            .map(|parent| match parent.as_os_str().is_empty() {
-                true => Path::new("."),
-                false => parent,
-            });
-        match parent {
-            Some(parent) if error.kind() == io::ErrorKind::NotFound && parent != existing => {
-                existing = parent;
+        match existing.parent() {
+            Some(parent) if error.kind() == io::ErrorKind::NotFound => {
+                let is_empty = parent.as_os_str().is_empty();
+                existing = if is_empty { Path::new(".") } else { parent };
+                missing += 1;
             }
             _ => return Err(file_error("stat", existing, &error)),
         }
-    };
-    if !metadata.is_dir() {
-        return Err(file_error(
-            "mkdir",
-            existing,
-            &io::ErrorKind::NotADirectory.into(),
-        ));
     }
-    let writable = AccessFlags::W_OK | AccessFlags::X_OK;
-    access(existing, writable).map_err(|errno| file_error("write", existing, &errno.into()))?;
-    let room = nix::sys::statvfs::statvfs(existing);
-    let room = room.map_err(|errno| file_error("statfs", existing, &errno.into()))?;
-    // Some file systems have no fixed number of files and say 0 of 0.
-    let no_inodes = room.files() > 0 && room.files_free() == 0;
-    if (room.blocks() > 0 && room.blocks_free() == 0) || no_inodes {
-        return Err(file_error(
-            "write",
-            existing,
-            &io::Error::from(nix::errno::Errno::ENOSPC),
-        ));
+}
+
+/// Checks that a file system has room for so many small files.
+fn has_room(path: &Path, files: u64) -> anyhow::Result<()> {
+    let room = statvfs(path).map_err(|errno| file_error("statfs", path, &errno.into()))?;
+    for (what, total, free) in [
+        ("inodes", room.files(), room.files_free()),
+        ("blocks", room.blocks(), room.blocks_free()),
+    ] {
+        // Some file systems have no fixed number of inodes and say 0 of 0.
+        if total > 0 && free < files {
+            let error = file_error("write", path, &Errno::ENOSPC.into());
+            bail!("{error}: an ADD needs {files} {what}, {free} are free");
+        }
     }
     Ok(())
 }
@@ -105,7 +116,7 @@ mod tests {
     fn creates_parents_and_accepts_what_is_there() {
         let dir = tempfile::tempdir().unwrap();
         let deep = dir.path().join("a/b/c");
-        usable(&deep).unwrap();
+        usable(&deep, 1).unwrap();
         assert!(!dir.path().join("a").exists());
         create(&deep).unwrap();
         create(&deep).unwrap();
@@ -120,14 +131,14 @@ mod tests {
         let text = |result: anyhow::Result<()>| result.unwrap_err().to_string();
         let expected = format!("mkdir {}: not a directory", file.display());
         assert_eq!(text(create(&file)), expected);
-        assert_eq!(text(usable(&file)), expected);
+        assert_eq!(text(usable(&file, 1)), expected);
         let below = file.join("net");
         assert_eq!(
             text(create(&below)),
             format!("mkdir {}: not a directory", below.display())
         );
         assert_eq!(
-            text(usable(&below)),
+            text(usable(&below, 1)),
             format!("stat {}: not a directory", below.display())
         );
     }
