@@ -6,7 +6,6 @@ use std::fs;
 use serde_json::json;
 
 use super::{Stage, network};
-use blackbox::answer;
 
 #[test]
 fn malformed_arguments() {
