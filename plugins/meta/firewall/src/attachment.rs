@@ -1,44 +1,43 @@
-//! What of prevResult the plugin goes by: the container's addresses, and the bridge
-//! that it is plugged into.
+//! What the plugin reads from prevResult: the addresses, and the bridge of a policy.
 
 use crate::config::{Config, Policy};
 use anyhow::{Context, bail};
 use cni_core::quote::quote;
 use cni_core::{AddResult, Call};
 use cni_state::Owner;
-use plugin_kit::state::owner;
+use plugin_kit::state;
 use std::net::IpAddr;
 
-/// Whose attachment it is, and what is known of it.
+/// An attachment and what its result says of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Attachment {
-    /// Who has it.
+    /// Its names.
     pub(crate) owner: Owner,
-    /// The container's addresses, each once, IPv4 first.
+    /// All addresses of the result, each once, IPv4 first.
     pub(crate) addresses: Vec<IpAddr>,
-    /// Name of the bridge, if a policy is to be enforced on it.
+    /// Name of the bridge, if it has an ingress policy.
     pub(crate) bridge: Option<String>,
 }
 
 impl Attachment {
-    /// That of an ADD or CHECK, out of its result so far.
+    /// Returns the attachment of an ADD or CHECK.
     ///
     /// # Errors
-    /// When the policy asks for a bridge and the result does not begin with one.
+    /// If a policy needs a bridge and the result does not begin with one.
     pub(crate) fn of(
         call: &Call,
         config: &Config,
         result: &AddResult,
     ) -> anyhow::Result<Attachment> {
         Ok(Attachment {
-            owner: owner(call),
+            owner: state::owner(call),
             addresses: addresses(result),
             bridge: bridge(config.policy, result)?,
         })
     }
 }
 
-/// prevResult, which ADD and CHECK need.
+/// Returns prevResult, which ADD and CHECK need.
 pub(crate) fn required_result(call: &Call) -> anyhow::Result<AddResult> {
     call.prev_result()
         .context("could not parse prevResult")?
@@ -55,8 +54,8 @@ pub(crate) fn addresses(result: &AddResult) -> Vec<IpAddr> {
     addresses
 }
 
-/// The bridge plugin puts its bridge first. An interface of the container in that
-/// place would have another interface of the host, of the same name, meant.
+/// Returns the bridge of a policy: the bridge plugin lists its bridge first. If the first
+/// interface is the container's, a host interface of the same name is another one.
 fn bridge(policy: Policy, result: &AddResult) -> anyhow::Result<Option<String>> {
     if policy == Policy::Open {
         return Ok(None);

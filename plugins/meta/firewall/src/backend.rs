@@ -1,8 +1,8 @@
-//! Which backend serves an attachment, and ADD, CHECK and STATUS with each.
+//! The choice of a backend, and ADD, CHECK and STATUS with each of them.
 
 use crate::attachment::Attachment;
 use crate::config::{Backend, Config, Policy};
-use crate::record::{Claim, Record, note};
+use crate::record::{BridgePolicy, Claim, Record, note};
 use crate::{iptables, nftables};
 use anyhow::{Context, anyhow, bail};
 use cni_core::Call;
@@ -12,64 +12,58 @@ use netfilter::iptables::{Family, Iptables};
 use plugin_kit::ipv6;
 use std::net::IpAddr;
 
-/// The backend that serves an attachment.
-pub(crate) enum Server {
+/// The backend of one attachment.
+pub(crate) enum Chosen {
     Iptables,
     Nftables,
-    /// What firewalld has no word for, the policies, is up to one of the others.
+    /// firewalld has no ingress policies; one of the others enforces them.
     Firewalld(Firewalld),
 }
 
-impl Server {
-    /// The one that ADD takes.
-    fn choose(config: &Config, addresses: &[IpAddr]) -> anyhow::Result<Server> {
+impl Chosen {
+    /// Returns the backend that ADD uses.
+    fn for_add(config: &Config, addresses: &[IpAddr]) -> anyhow::Result<Chosen> {
         match config.backend {
-            Backend::Iptables => Ok(Server::Iptables),
-            Backend::Nftables => Ok(Server::Nftables),
-            Backend::Firewalld => Ok(Server::Firewalld(running_firewalld()?)),
-            Backend::Auto => Ok(match firewalld_if_any() {
-                Some(firewalld) => Server::Firewalld(firewalld),
-                None if iptables_or_nftables(addresses) => Server::Iptables,
-                None => Server::Nftables,
+            Backend::Iptables => Ok(Chosen::Iptables),
+            Backend::Nftables => Ok(Chosen::Nftables),
+            Backend::Firewalld => Ok(Chosen::Firewalld(running_firewalld()?)),
+            Backend::Auto => Ok(match firewalld_if_running() {
+                Some(firewalld) => Chosen::Firewalld(firewalld),
+                None if prefers_iptables(addresses) => Chosen::Iptables,
+                None => Chosen::Nftables,
             }),
         }
     }
 
-    /// The one that ADD has taken, as far as it can be told. Upstream leaves no trace
-    /// of its choice; there it is made anew.
-    pub(crate) fn of_existing(config: &Config, attachment: &Attachment) -> anyhow::Result<Server> {
+    /// Returns the backend that ADD has used, as far as it can be told. Upstream does
+    /// not record its choice, so for its attachments the choice is made again.
+    pub(crate) fn for_check(config: &Config, attachment: &Attachment) -> anyhow::Result<Chosen> {
         if config.backend != Backend::Auto {
-            return Server::choose(config, &attachment.addresses);
+            return Chosen::for_add(config, &attachment.addresses);
         }
         let records = attachment.addresses.iter().filter_map(|a| Record::read(*a));
         let mut own = records.filter(|record| record.owner == attachment.owner);
         match own.next() {
-            Some(Record { zone: Some(_), .. }) => Ok(Server::Firewalld(running_firewalld()?)),
-            Some(_) => Ok(Server::Iptables),
-            None if nftables::is_served(attachment) => Ok(Server::Nftables),
-            None => Server::choose(config, &attachment.addresses),
+            Some(Record { zone: Some(_), .. }) => Ok(Chosen::Firewalld(running_firewalld()?)),
+            Some(_) => Ok(Chosen::Iptables),
+            None if nftables::has_addresses(attachment) => Ok(Chosen::Nftables),
+            None => Chosen::for_add(config, &attachment.addresses),
         }
     }
 
-    /// Whether everything is as ADD made it.
+    /// Compares everything with what ADD makes.
+    ///
+    /// # Errors
+    /// At the first difference.
     pub(crate) fn check(self, config: &Config, attachment: &Attachment) -> anyhow::Result<()> {
         match self {
-            Server::Iptables => iptables::check(config, attachment, true),
-            Server::Nftables => nftables::check(config, attachment, true),
-            Server::Firewalld(mut firewalld) => {
-                for address in &attachment.addresses {
-                    let source = source(*address);
-                    let zone = &config.zone;
-                    let found = firewalld.query_source(zone, &source).with_context(|| {
-                        format!("failed to find the address {source} in {zone} zone")
-                    })?;
-                    if !found {
-                        bail!("failed to find the address {source} in {zone} zone");
-                    }
-                }
+            Chosen::Iptables => iptables::check(config, attachment, true),
+            Chosen::Nftables => nftables::check(config, attachment, true),
+            Chosen::Firewalld(mut firewalld) => {
+                check_sources(&mut firewalld, &config.zone, &attachment.addresses)?;
                 match config.policy {
                     Policy::Open => Ok(()),
-                    _ if iptables_or_nftables(&attachment.addresses) => {
+                    _ if prefers_iptables(&attachment.addresses) => {
                         iptables::check(config, attachment, false)
                     }
                     _ => nftables::check(config, attachment, false),
@@ -79,47 +73,63 @@ impl Server {
     }
 }
 
-/// ADD: lets the traffic of the attachment through and enforces its policy. On an
-/// error everything is as it was before.
+fn check_sources(
+    firewalld: &mut Firewalld,
+    zone: &str,
+    addresses: &[IpAddr],
+) -> anyhow::Result<()> {
+    for address in addresses {
+        let source = source(*address);
+        let what = || format!("failed to find the address {source} in {zone} zone");
+        if !firewalld.query_source(zone, &source).with_context(what)? {
+            bail!("{}", what());
+        }
+    }
+    Ok(())
+}
+
+/// ADD: accepts the traffic of the attachment and enforces its policy.
 ///
 /// # Errors
-/// Those of the backend.
-pub(crate) fn serve(config: &Config, attachment: &Attachment) -> anyhow::Result<()> {
-    match Server::choose(config, &attachment.addresses)? {
-        Server::Nftables => nftables::add(config, attachment, true)?,
-        Server::Firewalld(firewalld) => {
-            recorded(attachment, config, Some(&config.zone), || {
-                with_firewalld(config, attachment, firewalld)
+/// Those of the backend; nothing is changed then.
+pub(crate) fn add(config: &Config, attachment: &Attachment) -> anyhow::Result<()> {
+    match Chosen::for_add(config, &attachment.addresses)? {
+        Chosen::Nftables => nftables::add(config, attachment, true)?,
+        Chosen::Firewalld(firewalld) => {
+            with_records(attachment, config, Some(&config.zone), || {
+                add_to_firewalld(config, attachment, firewalld)
             })?;
         }
-        Server::Iptables => {
+        Chosen::Iptables => {
             iptables::require_commands(&attachment.addresses)?;
-            let served = recorded(attachment, config, None, || {
+            let added = with_records(attachment, config, None, || {
                 iptables::add(config, attachment, true)?.keep();
                 Ok(())
             });
-            match served {
-                // Installed, and yet of no use: an old command on a kernel that has
-                // nothing but nf_tables.
+            match added {
+                // The command is installed but does not work, such as an old legacy
+                // variant on a kernel that has only nf_tables.
                 Err(error)
                     if config.backend == Backend::Auto
                         && backend::Backend::choose() == backend::Backend::Nftables =>
                 {
-                    note(&format!("iptables is unusable, nftables serves: {error:#}"));
+                    note(&format!(
+                        "iptables does not work, using nftables: {error:#}"
+                    ));
                     nftables::add(config, attachment, true)?;
                 }
-                served => served?,
+                added => added?,
             }
         }
     }
     Ok(())
 }
 
-/// Does `work` with the addresses' records written; puts them back if it fails.
-fn recorded(
+/// Runs `work` after writing the records of the addresses; restores them if it fails.
+fn with_records(
     attachment: &Attachment,
     config: &Config,
-    zone: Option<&String>,
+    zone: Option<&str>,
     work: impl FnOnce() -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let claims: Vec<Claim> = attachment
@@ -127,15 +137,13 @@ fn recorded(
         .iter()
         .map(|address| Claim::make(*address))
         .collect::<Result<_, _>>()?;
-    let bridge = attachment.bridge.clone();
-    let record = Record {
-        owner: attachment.owner.clone(),
-        zone: zone.cloned(),
-        bridge: bridge.map(|bridge| (bridge, config.policy.as_str().to_owned())),
-    };
-    // Before the rules: whatever becomes of this process, they can be found.
+    let policy = attachment.bridge.as_ref().map(|bridge| BridgePolicy {
+        bridge: bridge.clone(),
+        policy: config.policy,
+    });
+    // Before the rules are added, so that they can be found if this process is killed.
     for claim in &claims {
-        claim.write(&record);
+        claim.write(&attachment.owner, zone, policy.as_ref());
     }
     let done = work();
     if done.is_err() {
@@ -146,7 +154,7 @@ fn recorded(
     done
 }
 
-fn with_firewalld(
+fn add_to_firewalld(
     config: &Config,
     attachment: &Attachment,
     mut firewalld: Firewalld,
@@ -165,7 +173,7 @@ fn with_firewalld(
         }
         match config.policy {
             Policy::Open => Ok(()),
-            _ if iptables_or_nftables(&attachment.addresses) => {
+            _ if prefers_iptables(&attachment.addresses) => {
                 iptables::add(config, attachment, false)?.keep();
                 Ok(())
             }
@@ -177,7 +185,7 @@ fn with_firewalld(
         for source in added {
             if let Err(error) = firewalld.remove_source(zone, &source) {
                 note(&format!(
-                    "failed to take {source} out of zone {zone}: {error}"
+                    "failed to remove {source} from zone {zone}: {error}"
                 ));
             }
         }
@@ -185,16 +193,16 @@ fn with_firewalld(
     done
 }
 
-/// A source as firewalld writes it: a network of one address.
+/// Returns the source of an address as firewalld writes it.
 pub(crate) fn source(address: IpAddr) -> String {
     let len = if address.is_ipv4() { 32 } else { 128 };
     format!("{address}/{len}")
 }
 
-/// firewalld, if it runs. Trouble in finding out counts as no.
-pub(crate) fn firewalld_if_any() -> Option<Firewalld> {
+/// Returns firewalld if it runs. An error counts as not running, with a warning.
+pub(crate) fn firewalld_if_running() -> Option<Firewalld> {
     Firewalld::find().unwrap_or_else(|error| {
-        note(&format!("taking it that firewalld does not run: {error}"));
+        note(&format!("assuming that firewalld does not run: {error}"));
         None
     })
 }
@@ -202,22 +210,21 @@ pub(crate) fn firewalld_if_any() -> Option<Firewalld> {
 fn running_firewalld() -> anyhow::Result<Firewalld> {
     Firewalld::find()?.context(
         "firewalld does not run: org.fedoraproject.FirewallD1 is not on the system bus; \
-         start it, or choose another \"backend\"",
+         start it, or set another \"backend\"",
     )
 }
 
-/// Whether it is iptables: unless a command is missing, and the kernel can do
-/// without.
-fn iptables_or_nftables(addresses: &[IpAddr]) -> bool {
+/// Returns whether iptables is used: unless a command is missing and nftables works.
+fn prefers_iptables(addresses: &[IpAddr]) -> bool {
     let mut families = addresses.iter().map(|address| Family::of(*address));
     families.all(|family| Iptables::find(family).is_ok())
         || backend::Backend::Nftables.probe(false).is_err()
 }
 
-/// STATUS: whether the backend can be used.
+/// STATUS: tests whether the backend works.
 ///
 /// # Errors
-/// Why it cannot.
+/// If it does not, with the reason.
 pub(crate) fn status(config: &Config, call: &Call) -> anyhow::Result<()> {
     let needs_ipv6 = ipv6::is_configured(&call.conf);
     let (iptables, nftables) = (backend::Backend::Iptables, backend::Backend::Nftables);
@@ -225,7 +232,7 @@ pub(crate) fn status(config: &Config, call: &Call) -> anyhow::Result<()> {
         Backend::Iptables => Ok(iptables.probe(needs_ipv6)?),
         Backend::Nftables => Ok(nftables.probe(needs_ipv6)?),
         Backend::Firewalld => running_firewalld().map(drop),
-        Backend::Auto if firewalld_if_any().is_some() => Ok(()),
+        Backend::Auto if firewalld_if_running().is_some() => Ok(()),
         Backend::Auto => match (iptables.probe(needs_ipv6), nftables.probe(needs_ipv6)) {
             (Ok(()), _) | (_, Ok(())) => Ok(()),
             (Err(iptables), Err(nftables)) => Err(anyhow!(

@@ -1,29 +1,29 @@
-//! What may be asked of the firewall plugin.
+//! The configuration of the firewall plugin.
 
 use crate::record::note;
 use anyhow::Context;
 use cni_core::quote::quote;
 use cni_core::{Call, Code, Error};
-use serde::Deserialize;
+use plugin_kit::detailed;
+use serde::{Deserialize, Serialize};
 
 /// The configuration, validated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// What lets the traffic through.
+    /// `backend`: what accepts the traffic.
     pub backend: Backend,
-    /// Name of the chain that an administrator fills, ahead of the plugin's rules.
+    /// `iptablesAdminChainName`: the administrator's chain, before the plugin's rules.
     pub admin_chain: String,
-    /// The zone of firewalld that addresses are put in.
+    /// `firewalldZone`: the zone that addresses are added to.
     pub zone: String,
-    /// Who may reach the container from inside the host.
+    /// `ingressPolicy`: who may reach the container.
     pub policy: Policy,
 }
 
-/// `backend`: what lets the traffic through.
+/// What accepts the traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
-    /// firewalld if it runs, iptables otherwise, and nftables where there is no
-    /// usable iptables.
+    /// firewalld if it runs, otherwise iptables, or nftables if iptables does not work.
     Auto,
     /// iptables.
     Iptables,
@@ -33,18 +33,19 @@ pub enum Backend {
     Nftables,
 }
 
-/// `ingressPolicy`: who may reach the container from inside the host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Who may reach the container from this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Policy {
     /// Everybody.
     Open,
-    /// Those on its bridge; not those on other bridges with a policy.
+    /// Containers on its bridge; not those on other bridges with a policy.
     SameBridge,
-    /// Nobody on a bridge with a policy, not on its own one either.
+    /// No containers on bridges with a policy, including its own.
     Isolated,
 }
 
-/// The keys as they are written.
+/// The configuration as it is decoded.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Raw {
@@ -58,7 +59,7 @@ impl Config {
     /// Decodes and validates the configuration of `call`.
     ///
     /// # Errors
-    /// When a value has the wrong type, the policy is unknown, or the chain cannot be
+    /// If a value has the wrong type, the policy is unknown, or the chain cannot be
     /// the administrator's. An unknown backend is not an error, as with upstream: it
     /// logs a warning and stands for [`Backend::Auto`].
     pub fn load(call: &Call) -> anyhow::Result<Config> {
@@ -78,8 +79,8 @@ impl Config {
         Ok(config)
     }
 
-    /// The same for DEL and GC, which nothing of the configuration must keep from
-    /// cleaning up: what cannot be understood counts as not given.
+    /// The same for DEL and GC, which an invalid configuration must not stop: invalid
+    /// values count as absent.
     pub fn load_leniently(call: &Call) -> Config {
         let raw = Raw::load(call).unwrap_or_default();
         let backend = Backend::from_name(&raw.backend).unwrap_or(Backend::Auto);
@@ -124,14 +125,15 @@ impl Backend {
     }
 }
 
-fn unknown_policy(name: &str) -> Error {
-    let msg = format!("unknown ingress policy: {}", quote(name));
-    Error::new(Code::INTERNAL, msg)
-        .with_details("ingressPolicy must be \"open\", \"same-bridge\" or \"isolated\"")
+fn unknown_policy(name: &str) -> anyhow::Error {
+    detailed(
+        format!("unknown ingress policy: {}", quote(name)),
+        "ingressPolicy must be \"open\", \"same-bridge\" or \"isolated\"",
+    )
 }
 
 impl Policy {
-    /// The policy of a name; without one it is open.
+    /// Returns the policy of this name, [`Policy::Open`] for an empty one.
     pub fn from_name(name: &str) -> Option<Policy> {
         match name {
             "" | "open" => Some(Policy::Open),
@@ -141,7 +143,7 @@ impl Policy {
         }
     }
 
-    /// Its name.
+    /// Returns the name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Policy::Open => "open",
@@ -154,8 +156,7 @@ impl Policy {
 /// `XT_EXTENSION_MAXNAMELEN` (`linux/netfilter/x_tables.h`), without the zero.
 const CHAIN_MAX: usize = 28;
 
-/// A jump to one of these is none to an administrator's chain, or goes round in
-/// circles.
+/// Targets and chains of others: a jump to one of these would be a verdict, or a loop.
 const RESERVED: [&str; 11] = [
     "ACCEPT",
     "DROP",
@@ -172,24 +173,24 @@ const RESERVED: [&str; 11] = [
 
 fn refuse_bad_chain(name: &str) -> Result<(), Error> {
     let problem = if RESERVED.contains(&name) {
-        "the name is taken"
+        "the name is reserved"
     } else if name.len() > CHAIN_MAX {
-        "it has more than 28 characters"
+        "it is longer than 28 characters"
     } else if name.starts_with(['-', '!']) || !name.bytes().all(is_plain) {
-        "it must be of letters, digits and -_.: and begin with none of - and !"
+        "it must consist of letters, digits and \"-_.:\", and not begin with \"-\""
     } else {
         return Ok(());
     };
     Err(Error::new(
         Code::INVALID_NETWORK_CONFIG,
         format!(
-            "iptablesAdminChainName {} cannot be a chain of the administrator's: {problem}",
+            "iptablesAdminChainName {} is not a valid chain name: {problem}",
             quote(name)
         ),
     ))
 }
 
-/// What iptables takes without quotes, and nft as the name of a chain.
+/// Characters that iptables accepts without quotes, and nft in names of chains.
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte)
 }

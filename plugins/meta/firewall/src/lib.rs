@@ -1,20 +1,20 @@
-//! The firewall plugin: lets the traffic of a container through the host's packet
-//! filter, and keeps containers of other bridges away from it if asked to.
+//! The firewall plugin: accepts a container's traffic in the host's packet filter, and
+//! isolates containers of different bridges from each other.
 
 mod attachment;
-mod cleaning;
+mod backend;
 mod config;
 mod iptables;
 mod nftables;
 mod record;
-mod serving;
+mod teardown;
 
 pub use config::{Backend, Config, Policy};
 
 use attachment::{Attachment, required_result};
+use backend::Chosen;
 use cni_core::{AddResult, Call, Plugin, Version};
 use plugin_kit::single_interface::not_available;
-use serving::Server;
 
 /// The plugin.
 #[derive(Debug)]
@@ -33,15 +33,15 @@ impl Plugin for Firewall {
         let config = Config::load(call)?;
         let result = required_result(call)?;
         let attachment = Attachment::of(call, &config, &result)?;
-        // Without an address there is nothing to let through, or to keep out.
+        // Without addresses there is nothing to accept or to isolate.
         if !attachment.addresses.is_empty() {
-            serving::serve(&config, &attachment)?;
+            backend::add(&config, &attachment)?;
         }
         Ok(result)
     }
 
     fn del(&self, call: &Call) -> anyhow::Result<()> {
-        cleaning::del(call)
+        teardown::del(call)
     }
 
     fn check(&self, call: &Call) -> anyhow::Result<()> {
@@ -51,15 +51,15 @@ impl Plugin for Firewall {
         if attachment.addresses.is_empty() {
             return Ok(());
         }
-        Server::of_existing(&config, &attachment)?.check(&config, &attachment)
+        Chosen::for_check(&config, &attachment)?.check(&config, &attachment)
     }
 
     fn gc(&self, call: &Call) -> anyhow::Result<()> {
-        cleaning::gc(call)
+        teardown::gc(call)
     }
 
     fn status(&self, call: &Call) -> anyhow::Result<()> {
         let config = Config::load(call)?;
-        serving::status(&config, call).map_err(not_available)
+        backend::status(&config, call).map_err(not_available)
     }
 }

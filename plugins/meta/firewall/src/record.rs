@@ -1,96 +1,97 @@
-//! Owner record of an address's firewall rules.
+//! Record of the attachment that owns an address's rules.
 //!
-//! Rules in upstream's form do not say whose they are: they name an address and
-//! nothing else. So each address that iptables or firewalld lets through has a record,
-//! by which GC and a DEL without prevResult find the rules, and by which a late DEL
-//! leaves those alone that the address's next container has.
+//! Rules in upstream's form name an address, not the attachment. So each address that
+//! iptables or firewalld serves has a record of its owner. GC and a DEL without
+//! prevResult find the rules by it, and a late DEL leaves the rules of the address's
+//! next container alone.
 //!
-//! A missing record costs no more than that: upstream keeps none.
+//! Without records the plugin behaves as upstream, which keeps none.
 
-use cni_state::{Error, Lock, Owner, Store};
+use crate::config::Policy;
+use cni_state::{Lock, Owner, Store};
 use serde::{Deserialize, Serialize};
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// A record for each address.
+/// A record for each address, under its text.
 const STORE: Store = Store::new("firewall");
 
-/// How long another attachment of the address may be at work; longer than the lock
-/// of iptables is waited for.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// Limit on the wait for another process that changes the rules of an address; longer
+/// than the limit on the wait for the lock of iptables.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// What is known of an address's rules.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What is recorded of an address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
-    /// The attachment that the rules belong to.
+    /// The attachment; kept beside the rest.
+    #[serde(skip)]
     pub(crate) owner: Owner,
-    /// The zone of firewalld that the address is in; `None` with iptables.
+    pub(crate) address: IpAddr,
+    /// The firewalld zone that the address is in; `None` with iptables.
     pub(crate) zone: Option<String>,
-    /// The bridge of its policy, and the policy's name.
-    pub(crate) bridge: Option<(String, String)>,
+    /// The policy of the attachment's bridge.
+    pub(crate) policy: Option<BridgePolicy>,
 }
 
-/// What is written besides the owner.
-#[derive(Serialize, Deserialize)]
-struct Data {
-    address: IpAddr,
-    zone: Option<String>,
-    bridge: Option<(String, String)>,
+/// An ingress policy and the bridge that it is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BridgePolicy {
+    pub(crate) bridge: String,
+    pub(crate) policy: Policy,
 }
 
 impl Record {
-    fn new((owner, data): (Owner, Data)) -> (IpAddr, Record) {
-        let record = Record {
-            owner,
-            zone: data.zone,
-            bridge: data.bridge,
-        };
-        (data.address, record)
-    }
-
-    /// Returns the record of an address; `None` when there is none that can be read.
+    /// Returns the record of an address; `None` if there is none that can be read.
     pub(crate) fn read(address: IpAddr) -> Option<Record> {
-        let (of, record) = Record::new(STORE.read(&address.to_string())?);
-        (of == address).then_some(record)
+        let (owner, record) = STORE.read::<Record>(&address.to_string())?;
+        (record.address == address).then_some(Record { owner, ..record })
     }
 
-    /// Returns every record there is.
-    pub(crate) fn all() -> Vec<(IpAddr, Record)> {
-        let mut all: Vec<_> = STORE.all().into_iter().map(Record::new).collect();
-        all.sort_unstable_by_key(|(address, _)| *address);
+    /// Returns all records, in the order of their addresses.
+    pub(crate) fn all() -> Vec<Record> {
+        let records = STORE.all::<Record>().into_iter();
+        let mut all: Vec<Record> = records
+            .map(|(owner, record)| Record { owner, ..record })
+            .collect();
+        all.sort_unstable_by_key(|record| record.address);
         all
+    }
+
+    fn write(&self) {
+        let key = self.address.to_string();
+        if let Err(error) = STORE.write(&key, &self.owner, self) {
+            note(&format!("going on without a record: {error}"));
+        }
     }
 }
 
-/// The sole right to change the rules of an address, until it is dropped.
+/// The exclusive right to change the rules of an address, until it is dropped.
 pub(crate) struct Claim {
     /// The address.
     pub(crate) address: IpAddr,
-    /// What its record said when the claim was made.
+    /// What was recorded when the claim was made.
     pub(crate) before: Option<Record>,
-    /// `None` where there can be no lock.
+    /// `None` where nothing can be locked, as on a read-only file system.
     _lock: Option<Lock>,
 }
 
 impl Claim {
-    /// Waits until nobody else changes the address's rules. Several addresses must be
-    /// claimed in their order. Where no records can be kept (a file system that is
-    /// read-only), it is noted on standard error, and nothing is locked.
+    /// Waits until no other process changes the address's rules. Several addresses
+    /// must be claimed in their order. Where nothing can be locked, it logs a warning
+    /// and goes on.
     ///
     /// # Errors
-    /// When another process has had the address for too long.
+    /// If another process has held the address for too long.
     pub(crate) fn make(address: IpAddr) -> anyhow::Result<Claim> {
-        let lock = match Lock::take(&format!("firewall-{address}"), PATIENCE) {
+        let lock = match Lock::take(&format!("firewall-{address}"), LOCK_TIMEOUT) {
             Ok(lock) => Some(lock),
             Err(error) if error.is_locked() => {
-                let text = format!("the rules of {address} are being changed by another process");
-                return Err(anyhow::Error::new(error).context(text));
+                let what = format!("another process is changing the rules of {address}");
+                return Err(anyhow::Error::new(error).context(what));
             }
             Err(error) => {
-                note(&format!(
-                    "no record of {address}, going on without: {error}"
-                ));
+                note(&format!("going on without a lock of {address}: {error}"));
                 None
             }
         };
@@ -101,11 +102,11 @@ impl Claim {
         })
     }
 
-    /// The same for an address that has a record already; `None` for one without.
+    /// The same for an address that has a record; `None` without one.
     ///
     /// # Errors
     /// As [`Claim::make`].
-    pub(crate) fn of_existing(address: IpAddr) -> anyhow::Result<Option<Claim>> {
+    pub(crate) fn of_recorded(address: IpAddr) -> anyhow::Result<Option<Claim>> {
         if Record::read(address).is_none() {
             return Ok(None);
         }
@@ -113,37 +114,34 @@ impl Claim {
         Ok(claim.before.is_some().then_some(claim))
     }
 
-    /// Writes the record, before the rules are made.
-    pub(crate) fn write(&self, record: &Record) {
-        let data = Data {
+    /// Writes the record, before the rules are added.
+    pub(crate) fn write(&self, owner: &Owner, zone: Option<&str>, policy: Option<&BridgePolicy>) {
+        let record = Record {
+            owner: owner.clone(),
             address: self.address,
-            zone: record.zone.clone(),
-            bridge: record.bridge.clone(),
+            zone: zone.map(str::to_owned),
+            policy: policy.cloned(),
         };
-        complain(STORE.write(&self.address.to_string(), &record.owner, &data));
+        record.write();
     }
 
-    /// Restores what the record said before.
+    /// Restores what was recorded before.
     pub(crate) fn restore(self) {
         match &self.before {
-            Some(record) => self.write(record),
+            Some(record) => record.write(),
             None => self.remove(),
         }
     }
 
-    /// Removes the record, after the rules are gone.
+    /// Removes the record, after the rules are removed.
     pub(crate) fn remove(self) {
-        complain(STORE.remove(&self.address.to_string()));
+        if let Err(error) = STORE.remove(&self.address.to_string()) {
+            note(&format!("cannot remove a record: {error}"));
+        }
     }
 }
 
-fn complain(done: Result<(), Error>) {
-    if let Err(error) = done {
-        note(&error.to_string());
-    }
-}
-
-/// Logs a non-fatal warning.
+/// Logs a non-fatal warning for the operator.
 pub(crate) fn note(text: &str) {
     // Nothing better can be done when standard error is closed.
     let _ = writeln!(io::stderr(), "firewall: {text}");

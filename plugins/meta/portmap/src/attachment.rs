@@ -1,42 +1,24 @@
-//! Whose mappings they are, and where they lead.
+//! The attachment that mappings belong to, and the addresses that they lead to.
 
-use crate::config::Mapping;
-use cni_core::{AddResult, Call, Cidr};
+use crate::mapping::Mapping;
+use cni_core::{AddResult, Cidr};
+use cni_state::Owner;
 use plugin_kit::names;
 use std::net::SocketAddr;
 
-/// An interface of a container in a network: by these three everything is found
-/// again.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Attachment<'a> {
-    pub(crate) network: &'a str,
-    pub(crate) container_id: &'a str,
-    pub(crate) if_name: &'a str,
+/// Returns the note of the attachment's nftables rules and elements. Their comment is
+/// the container ID alone, because that is what upstream looks for.
+pub(crate) fn note_of(owner: &Owner) -> String {
+    format!("{}{}", network_note(&owner.network), owner.if_name)
 }
 
-impl<'a> Attachment<'a> {
-    pub(crate) fn of(call: &'a Call) -> Attachment<'a> {
-        Attachment {
-            network: &call.name,
-            container_id: &call.container_id,
-            if_name: &call.if_name,
-        }
-    }
-
-    /// What rules and elements of nftables are labelled with besides the container
-    /// ID, which is their comment: upstream looks for that, and only that.
-    pub(crate) fn note(&self) -> String {
-        format!("{}{}", note_of_network(self.network), self.if_name)
-    }
-}
-
-/// What the notes of a network's attachments begin with.
-pub(crate) fn note_of_network(network: &str) -> String {
+/// Returns the beginning of the notes of all attachments of a network.
+pub(crate) fn network_note(network: &str) -> String {
     names::of_attachment("", network, "", 16) + " "
 }
 
-/// The container's addresses that are mapped to: the first one of each family that
-/// is not known to belong to something else than the interface.
+/// Returns the container's addresses that ports are mapped to: of each family the
+/// first one that does not belong to another interface.
 pub(crate) fn targets(result: &AddResult, if_name: &str) -> Vec<Cidr> {
     let is_own = |index: Option<i64>| {
         let index = index.and_then(|index| usize::try_from(index).ok());
@@ -53,7 +35,7 @@ pub(crate) fn targets(result: &AddResult, if_name: &str) -> Vec<Cidr> {
     [first(true), first(false)].into_iter().flatten().collect()
 }
 
-/// Where a mapping leads.
+/// Returns the address and port that a mapping leads to.
 pub(crate) fn socket(target: Cidr, mapping: &Mapping) -> SocketAddr {
     SocketAddr::new(target.addr(), mapping.container_port)
 }

@@ -1,14 +1,13 @@
-//! What may be asked of the portmap plugin.
+//! The configuration of the portmap plugin.
 
 use crate::conditions::{self, Conditions};
+use crate::mapping::{self, Mapping, RawMapping};
 use anyhow::{Context, anyhow, bail};
 use cni_core::quote::quote;
-use cni_core::{Call, Code, Error, cidr, json};
+use cni_core::{Call, json};
 use netfilter::backend::Backend;
-use netfilter::nft;
 use serde::Deserialize;
 use serde_json::Value;
-use std::net::IpAddr;
 
 /// The configuration, validated.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,19 +15,19 @@ pub struct Config {
     /// `backend`, or else the one that other keys ask for; `None` leaves the choice to
     /// the plugin.
     pub backend: Option<Backend>,
-    /// `rules`: the form of the rules in nftables.
+    /// `rules`: how mappings are stored in nftables.
     pub form: Form,
-    /// `snat`: whether connections that would not find their way back are
-    /// masqueraded, those from localhost and from the container's own network.
+    /// `snat`: whether connections are masqueraded whose answers would not pass the
+    /// host otherwise: from localhost and from the container's own network.
     pub snat: bool,
-    /// `masqAll`: whether all mapped connections are; needs `snat`.
+    /// `masqAll`: whether all mapped connections are masqueraded; needs `snat`.
     pub masq_all: bool,
-    /// `markMasqBit`, as the mark it makes: iptables masquerades what bears it.
+    /// `markMasqBit` as a mark: iptables masquerades packets that have it.
     pub mark: u32,
-    /// `externalSetMarkChain`: a chain of somebody else that marks what is to be
-    /// masqueraded, in place of the plugin's own. iptables only.
+    /// `externalSetMarkChain`: another program's chain that marks packets to
+    /// masquerade, in place of the plugin's own. iptables only.
     pub set_mark_chain: Option<String>,
-    /// `conditionsV4`: words that every connection must match besides.
+    /// `conditionsV4`: additional matches, in the language of the backend.
     pub conditions_v4: Vec<String>,
     /// `conditionsV6`, likewise.
     pub conditions_v6: Vec<String>,
@@ -36,84 +35,16 @@ pub struct Config {
     pub mappings: Vec<Mapping>,
 }
 
-/// The form of the rules in nftables.
+/// How mappings are stored in nftables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// A rule for each mapping, as upstream has them.
+    /// A rule for each mapping, as with upstream.
     Rules,
-    /// An element of a map for each mapping.
+    /// A map element for each mapping.
     Map,
 }
 
-/// A port of the host that leads to one of the container.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Mapping {
-    /// The port on the host, 1 at least.
-    pub host_port: u16,
-    /// The port in the container, 1 at least.
-    pub container_port: u16,
-    /// The protocol.
-    pub protocol: Protocol,
-    /// The address of the host that is meant; an unspecified one means all of
-    /// its family, `None` all of both.
-    pub host_ip: Option<IpAddr>,
-}
-
-/// A protocol that has ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Protocol {
-    /// Stream Control Transmission Protocol.
-    Sctp,
-    /// Transmission Control Protocol.
-    Tcp,
-    /// User Datagram Protocol.
-    Udp,
-}
-
-impl Protocol {
-    /// All of them, in the order of their names.
-    pub const ALL: [Protocol; 3] = [Protocol::Sctp, Protocol::Tcp, Protocol::Udp];
-
-    /// Its name, in lower case.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Protocol::Sctp => "sctp",
-            Protocol::Tcp => "tcp",
-            Protocol::Udp => "udp",
-        }
-    }
-
-    pub(crate) const fn nft(self) -> nft::Protocol {
-        match self {
-            Protocol::Sctp => nft::Protocol::Sctp,
-            Protocol::Tcp => nft::Protocol::Tcp,
-            Protocol::Udp => nft::Protocol::Udp,
-        }
-    }
-
-    fn from_name(name: &str) -> Option<Protocol> {
-        Protocol::ALL
-            .into_iter()
-            .find(|protocol| protocol.as_str().eq_ignore_ascii_case(name))
-    }
-}
-
-impl Mapping {
-    /// Whether it is one for containers' addresses of this family.
-    #[must_use]
-    pub fn is_for(&self, ipv4: bool) -> bool {
-        self.host_ip.is_none_or(|host| host.is_ipv4() == ipv4)
-    }
-
-    /// The only address of the host that is meant, if it is only one.
-    #[must_use]
-    pub fn destination(&self) -> Option<IpAddr> {
-        self.host_ip.filter(|host| !host.is_unspecified())
-    }
-}
-
-/// The keys as they are written.
+/// The configuration as it is decoded.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Raw {
@@ -134,26 +65,14 @@ struct RuntimeConfig {
     port_mappings: Vec<RawMapping>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct RawMapping {
-    #[serde(rename = "hostPort")]
-    host_port: i64,
-    #[serde(rename = "containerPort")]
-    container_port: i64,
-    protocol: String,
-    #[serde(rename = "hostIP")]
-    host_ip: String,
-}
-
 const DEFAULT_MARK_BIT: i64 = 13;
 
 impl Config {
     /// Decodes and validates the configuration of `call`.
     ///
     /// # Errors
-    /// When something asked for is malformed, unknown or contradictory; the text
-    /// names the key.
+    /// If a value is invalid, unknown or contradicts another one; the text names the
+    /// key.
     pub fn load(call: &Call) -> anyhow::Result<Config> {
         let raw: Raw = call
             .config()
@@ -196,7 +115,7 @@ impl Config {
             conditions_v4: raw.conditions_v4.unwrap_or_default(),
             conditions_v6: raw.conditions_v6.unwrap_or_default(),
             mappings: mappings
-                .map(|(number, raw)| mapping(number, raw))
+                .map(|(number, raw)| mapping::validate(number, raw))
                 .collect::<anyhow::Result<_>>()?,
         };
         config.validate_form()?;
@@ -225,10 +144,7 @@ impl Config {
         Ok(())
     }
 
-    /// Tests that nothing is asked for that only the other backend has.
-    ///
-    /// # Errors
-    /// With the keys that are.
+    /// Tests that there are no options of the other backend only.
     fn fits(&self, backend: Backend) -> anyhow::Result<()> {
         let other = match backend {
             Backend::Iptables => Backend::Nftables,
@@ -272,7 +188,7 @@ impl Config {
         }
     }
 
-    /// The conditions of a family as words.
+    /// Returns the conditions of a family as words.
     #[must_use]
     pub fn conditions(&self, ipv4: bool) -> &[String] {
         match ipv4 {
@@ -281,7 +197,7 @@ impl Config {
         }
     }
 
-    /// The conditions of a family in the language of nftables.
+    /// Returns the conditions of a family in the language of nftables.
     ///
     /// # Errors
     /// For words that cannot be part of a rule.
@@ -300,7 +216,7 @@ impl Config {
         Ok(is_script(v4?) || is_script(v6?))
     }
 
-    /// The mappings for containers' addresses of a family.
+    /// Returns the mappings for container addresses of a family.
     pub fn mappings_for(&self, ipv4: bool) -> impl Iterator<Item = &Mapping> {
         self.mappings.iter().filter(move |m| m.is_for(ipv4))
     }
@@ -314,69 +230,6 @@ fn is_chain_name(name: &str) -> bool {
     len.contains(&name.len())
         && !name.starts_with(['-', '!'])
         && name.bytes().all(|byte| byte.is_ascii_graphic())
-}
-
-fn mapping(number: usize, raw: &RawMapping) -> anyhow::Result<Mapping> {
-    let key = |name: &str| format!("runtimeConfig.portMappings[{number}].{name}");
-    let port = |value: i64, what: &str, name: &str| match u16::try_from(value) {
-        Ok(port) if port > 0 => Ok(port),
-        _ => Err(invalid(
-            format!("Invalid {what} port number: {value}"),
-            format!("{} must be 1 to 65535", key(name)),
-        )),
-    };
-    let container_port = port(raw.container_port, "container", "containerPort")?;
-    let host_port = port(raw.host_port, "host", "hostPort")?;
-    let protocol = Protocol::from_name(&raw.protocol).ok_or_else(|| {
-        invalid(
-            format!("Invalid protocol: {}", quote(&raw.protocol)),
-            format!("{} must be \"tcp\", \"udp\" or \"sctp\"", key("protocol")),
-        )
-    })?;
-    let host_ip = match raw.host_ip.as_str() {
-        "" => None,
-        text => Some(cidr::parse_ip(text).map_err(|_| {
-            invalid(
-                format!("Invalid host IP: {}", quote(text)),
-                format!("{} must be an IP address", key("hostIP")),
-            )
-        })?),
-    };
-    Ok(Mapping {
-        host_port,
-        container_port,
-        protocol,
-        host_ip,
-    })
-}
-
-/// Upstream's message, and what is more to say as details.
-fn invalid(msg: String, details: String) -> anyhow::Error {
-    Error::new(Code::INTERNAL, msg).with_details(details).into()
-}
-
-/// What a DEL needs: the mappings as far as they make sense. `None` if there are
-/// none at all. Nothing of the rest can stand in the way of a DEL.
-pub(crate) fn mappings_to_delete(conf: &Value) -> Option<Vec<Mapping>> {
-    let list = json::get(json::get(conf, "runtimeConfig")?, "portMappings")?.as_array()?;
-    if list.is_empty() {
-        return None;
-    }
-    let read = list.iter().enumerate().filter_map(|(number, entry)| {
-        let raw: RawMapping = json::decode(entry).ok()?;
-        mapping(number, &raw).ok()
-    });
-    Some(read.collect())
-}
-
-/// Returns the backend that a configuration asks for, as far as it can be understood.
-pub(crate) fn backend_to_delete(conf: &Value) -> Option<Backend> {
-    match json::get(conf, "backend").and_then(Value::as_str) {
-        Some(name) => Backend::from_name(name),
-        None => conditions_to_delete(conf)
-            .iter()
-            .find_map(|words| conditions::language(words)),
-    }
 }
 
 /// `conditionsV4` and `conditionsV6`, as far as they are words.

@@ -1,8 +1,8 @@
-//! Connections that began before a mapping, or outlive it: the kernel decides with
-//! the first packet where a connection leads, and for UDP there is no other first
-//! packet as long as the client keeps sending.
+//! Deletes conntrack entries of UDP connections that began before a mapping, or outlive
+//! it: the kernel translates a connection as its first packet was, and a client that
+//! keeps sending over UDP never begins another one.
 
-use crate::config::{Mapping, Protocol};
+use crate::mapping::{Mapping, Protocol};
 use netfilter::conntrack::{self, Filter};
 use rtnl::{Handle, RTN_LOCAL};
 use std::cell::OnceCell;
@@ -11,9 +11,8 @@ use std::net::IpAddr;
 /// `IPPROTO_UDP` (`in.h`).
 const UDP: u8 = 17;
 
-/// Ends the connections to the host's ports of the mappings, so that the next packet
-/// is looked at anew. Only those that were sent to the host itself: others have
-/// nothing to do with it. That it failed is no reason to fail.
+/// Deletes the entries of UDP connections to the host ports of the mappings, but only
+/// of those to an address of this host. A failure is logged, and not an error.
 pub(crate) fn flush(mappings: &[Mapping], ipv4: bool, ipv6: bool) {
     let mut filters = Vec::new();
     for mapping in mappings.iter().filter(|m| m.protocol == Protocol::Udp) {
@@ -26,12 +25,12 @@ pub(crate) fn flush(mappings: &[Mapping], ipv4: bool, ipv6: bool) {
             }
         }
     }
-    // Asked for with the first connection that was found; mostly there is none.
+    // Opened for the first entry found; usually there is none.
     let handle = OnceCell::new();
     let is_local = |address: IpAddr| {
         let handle = handle.get_or_init(|| Handle::open().ok());
         let route = handle.as_ref().map(|handle| handle.route_to(address));
-        // In doubt it is: the client's next packet makes the connection anew.
+        // If it cannot be told, the entry is deleted: the next packet creates it again.
         !matches!(route, Some(Ok(Some(route))) if route.kind != RTN_LOCAL)
     };
     if let Err(error) = conntrack::delete_if(&filters, is_local) {

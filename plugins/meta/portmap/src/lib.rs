@@ -1,28 +1,32 @@
-//! The portmap plugin: makes ports of the host lead to ports of a container. Runs
-//! behind the plugin that has given the container its addresses.
+//! The portmap plugin: maps ports of the host to ports of a container. It is chained
+//! behind the plugin that gives the container its addresses.
 
 mod attachment;
 mod conditions;
 mod config;
+mod conntrack;
 mod iptables;
-mod localhost;
+mod mapping;
 mod nftables;
 mod record;
-mod removal;
-mod stale;
+mod route_localnet;
+mod teardown;
 
 pub use conditions::{Comparison, Conditions};
-pub use config::{Config, Form, Mapping, Protocol};
+pub use config::{Config, Form};
+pub use mapping::{Mapping, Protocol};
 
 use anyhow::Context;
-use attachment::{Attachment, targets};
+use attachment::targets;
 use cni_core::{AddResult, Call, Cidr, Error, Plugin};
+use cni_state::Owner;
 use netfilter::backend::Backend;
 use netfilter::iptables::{Family, Iptables};
 use netfilter::nft::NftCommand;
 use plugin_kit::single_interface::not_available;
-use plugin_kit::{Undo, ipv6};
-use record::{Record, Whereabouts};
+use plugin_kit::{Undo, ipv6, state};
+use record::{Recorded, RuleLocation, record_of};
+use teardown::Teardown;
 
 /// The plugin.
 #[derive(Debug)]
@@ -42,58 +46,54 @@ impl Plugin for Portmap {
         if config.mappings.is_empty() || targets.is_empty() {
             return Ok(result);
         }
-        let attachment = Attachment::of(call);
-        let record = Record::of(&attachment);
+        let owner = state::owner(call);
         let mut undo = Undo::new();
-        let old = match record.begin() {
-            true => {
-                undo.push("forget the attachment", || {
-                    record.remove();
-                    Ok(())
-                });
-                None
+        let old = begin_record(&owner, &targets, &mut undo);
+        if config.snat {
+            for target in &targets {
+                route_localnet::allow(*target, &mut undo)?;
             }
-            false => record.read(),
+        }
+        let location = add_rules(&owner, &config, &targets, old.as_ref())?;
+        let recorded = Recorded {
+            targets: targets.clone(),
+            location,
         };
-        for target in &targets {
-            if config.snat {
-                localhost::allow(*target, &mut undo)?;
-            }
+        record::write(&record_of(&owner), &recorded);
+        if let Some(old) = old.filter(|old| !old.is_like(&recorded.location)) {
+            // Rules of an ADD with another backend.
+            Teardown::of(&owner, &config, &targets).run(&old)?;
         }
-        let whereabouts = add_rules(&attachment, &config, &targets, old.as_ref())?;
-        record.write(&whereabouts);
-        if let Some(old) = old.filter(|old| !old.is_like(&whereabouts)) {
-            // What an ADD with another backend left behind.
-            removal::Removal::of(&attachment, &config, &targets).run(Some(old))?;
-        }
-        let has = |ipv4| targets.iter().any(|target| target.is_ipv4() == ipv4);
-        stale::flush(&config.mappings, has(true), has(false));
+        conntrack::flush(&config.mappings, has(&targets, true), has(&targets, false));
         undo.disarm();
         Ok(result)
     }
 
     fn del(&self, call: &Call) -> anyhow::Result<()> {
-        let attachment = Attachment::of(call);
-        let record = Record::of(&attachment);
-        let mappings = config::mappings_to_delete(&call.conf);
-        let remembered = record.read();
-        if mappings.is_none() && remembered.is_none() {
+        let owner = state::owner(call);
+        let record = record_of(&owner);
+        let mappings = mapping::mappings_to_delete(&call.conf);
+        let recorded = record.read::<Recorded>();
+        if mappings.is_none() && recorded.is_none() {
             return Ok(());
         }
         let mappings = mappings.unwrap_or_default();
-        // It may be missing, and wrong.
-        let result = call.prev_result().ok().flatten();
-        let targets = result.map(|result| targets(&result, &call.if_name));
-        let removal = removal::Removal {
-            attachment,
-            mappings: &mappings,
-            targets: &targets.unwrap_or_default(),
-            conditions: config::conditions_to_delete(&call.conf),
-            is_iptables_optional: config::backend_to_delete(&call.conf) == Some(Backend::Nftables),
+        let (recorded_targets, location) = match recorded {
+            Some(recorded) => (recorded.targets, recorded.location),
+            None => (Vec::new(), RuleLocation::Unknown),
         };
-        removal.run(remembered)?;
-        stale::flush(&mappings, true, true);
-        record.remove();
+        // prevResult may be missing or invalid.
+        let result = call.prev_result().ok().flatten();
+        let targets = result.map_or(recorded_targets, |result| targets(&result, &call.if_name));
+        let teardown = Teardown {
+            owner: &owner,
+            mappings: &mappings,
+            targets: &targets,
+            conditions: config::conditions_to_delete(&call.conf),
+        };
+        teardown.run(&location)?;
+        conntrack::flush(&mappings, true, true);
+        record::remove(&record);
         Ok(())
     }
 
@@ -104,27 +104,30 @@ impl Plugin for Portmap {
         if config.mappings.is_empty() || targets.is_empty() {
             return Ok(());
         }
-        let attachment = Attachment::of(call);
-        let backend = match (Record::of(&attachment).read(), config.backend) {
-            (_, Some(backend)) => backend,
-            (Some(Whereabouts::Iptables { .. }), _) => Backend::Iptables,
-            (Some(Whereabouts::Rules(_) | Whereabouts::Map), _) => Backend::Nftables,
-            _ => Backend::choose(),
-        };
+        let owner = state::owner(call);
+        let recorded = record_of(&owner).read::<Recorded>();
+        let backend =
+            config
+                .backend
+                .unwrap_or_else(|| match recorded.map(|recorded| recorded.location) {
+                    Some(RuleLocation::Iptables { .. }) => Backend::Iptables,
+                    Some(RuleLocation::Rules(_) | RuleLocation::Map) => Backend::Nftables,
+                    Some(RuleLocation::Unknown) | None => Backend::choose(),
+                });
         match (backend, config.form) {
-            (Backend::Iptables, _) => iptables::check(&attachment, &config, &targets)?,
-            (_, Form::Rules) => nftables::rules::check(&attachment, &config, &targets)?,
-            (_, Form::Map) => nftables::map::check(&attachment, &config, &targets)?,
+            (Backend::Iptables, _) => iptables::check(&owner, &config, &targets)?,
+            (_, Form::Rules) => nftables::rules::check(&owner, &config, &targets)?,
+            (_, Form::Map) => nftables::map::check(&owner, &config, &targets)?,
         }
         match config.snat {
-            true => targets.into_iter().try_for_each(localhost::check),
+            true => targets.into_iter().try_for_each(route_localnet::check),
             false => Ok(()),
         }
     }
 
     fn gc(&self, call: &Call) -> anyhow::Result<()> {
         match call.valid_attachments()? {
-            Some(valid) => removal::collect(&call.name, &valid),
+            Some(valid) => teardown::collect(&call.name, &valid),
             None => Ok(()),
         }
     }
@@ -136,17 +139,18 @@ impl Plugin for Portmap {
         backend.probe(needs_ipv6).map_err(|error| {
             not_available(format!("{} cannot be used: {error}", backend.as_str()))
         })?;
-        match backend == Backend::Nftables && config.needs_nft_command()? {
-            true => NftCommand::find()
-                .map(drop)
-                .map_err(|error| not_available(format!("the conditions cannot be used: {error}"))),
-            false => Ok(()),
+        if backend == Backend::Nftables && config.needs_nft_command()? {
+            NftCommand::find().map_err(|error| {
+                not_available(format!("the conditions cannot be used: {error}"))
+            })?;
         }
+        Ok(())
     }
 }
 
-/// The result of the plugins in front.
+/// Returns the result of the plugins before.
 fn prev_result(call: &Call) -> anyhow::Result<Option<AddResult>> {
+    // With the doubled words of upstream: Call::prev_result has them once.
     call.prev_result().context("could not parse prevResult")
 }
 
@@ -157,23 +161,43 @@ fn in_config(error: anyhow::Error) -> anyhow::Error {
     error.into()
 }
 
-/// Adds the rules by the backend that is configured, or else by the one that works.
+fn has(targets: &[Cidr], ipv4: bool) -> bool {
+    targets.iter().any(|target| target.is_ipv4() == ipv4)
+}
+
+/// Records the attachment before it has rules, unless it is recorded already. Returns
+/// where an earlier ADD left rules.
+fn begin_record(owner: &Owner, targets: &[Cidr], undo: &mut Undo<'_>) -> Option<RuleLocation> {
+    let record = record_of(owner);
+    if let Some(old) = record.read::<Recorded>() {
+        return Some(old.location);
+    }
+    let recorded = Recorded {
+        targets: targets.to_vec(),
+        location: RuleLocation::Unknown,
+    };
+    record::write(&record, &recorded);
+    undo.push("remove the record", move || Ok(record.remove()?));
+    None
+}
+
+/// Adds the rules by the configured backend, or else by the one that works.
 fn add_rules(
-    attachment: &Attachment<'_>,
+    owner: &Owner,
     config: &Config,
     targets: &[Cidr],
-    old: Option<&Whereabouts>,
-) -> anyhow::Result<Whereabouts> {
-    let by_nftables = || add_to_nftables(attachment, config, targets, old);
+    old: Option<&RuleLocation>,
+) -> anyhow::Result<RuleLocation> {
+    let by_nftables = || add_to_nftables(owner, config, targets, old);
     match config.backend {
         Some(Backend::Nftables) => by_nftables(),
-        Some(Backend::Iptables) => add_to_iptables(attachment, config, targets),
+        Some(Backend::Iptables) => add_to_iptables(owner, config, targets),
         // Whether iptables works is seen by using it: to ask first would take as long.
         None => {
             if Iptables::find(Family::V4).is_err() && Backend::choose() == Backend::Nftables {
                 return by_nftables();
             }
-            add_to_iptables(attachment, config, targets).or_else(|error| match Backend::choose() {
+            add_to_iptables(owner, config, targets).or_else(|error| match Backend::choose() {
                 Backend::Iptables => Err(error),
                 Backend::Nftables => by_nftables(),
             })
@@ -182,44 +206,44 @@ fn add_rules(
 }
 
 fn add_to_nftables(
-    attachment: &Attachment<'_>,
+    owner: &Owner,
     config: &Config,
     targets: &[Cidr],
-    old: Option<&Whereabouts>,
-) -> anyhow::Result<Whereabouts> {
-    if config.form == Form::Map {
-        nftables::map::add(attachment, config, targets, old.is_some())?;
-        return Ok(Whereabouts::Map);
+    old: Option<&RuleLocation>,
+) -> anyhow::Result<RuleLocation> {
+    match config.form {
+        Form::Map => {
+            nftables::map::add(owner, config, targets, old.is_some())?;
+            Ok(RuleLocation::Map)
+        }
+        Form::Rules => {
+            let rules = nftables::rules::add(owner, config, targets, old)?;
+            Ok(RuleLocation::Rules(rules))
+        }
     }
-    let places = old.map(|old| match old {
-        Whereabouts::Rules(places) => places.as_slice(),
-        _ => &[],
-    });
-    nftables::rules::add(attachment, config, targets, places).map(Whereabouts::Rules)
 }
 
 /// A transaction for each family; a failing one undoes those before.
 fn add_to_iptables(
-    attachment: &Attachment<'_>,
+    owner: &Owner,
     config: &Config,
     targets: &[Cidr],
-) -> anyhow::Result<Whereabouts> {
+) -> anyhow::Result<RuleLocation> {
     let mut undo = Undo::new();
-    let shared = Record::of(attachment).has_sibling();
+    let is_shared = record_of(owner).has_sibling();
     for target in targets {
-        iptables::add(attachment, config, *target, shared)?;
+        iptables::add(owner, config, *target, is_shared)?;
         let ipv4 = target.is_ipv4();
         let family = if ipv4 { Family::V4 } else { Family::V6 };
         undo.push("remove the rules", move || {
             let conditions = config.conditions(ipv4);
-            let shared_by = shared.then_some(targets);
-            iptables::delete(attachment, &config.mappings, conditions, family, shared_by)
+            let shared_by = is_shared.then_some(targets);
+            iptables::delete(owner, &config.mappings, conditions, family, shared_by)
         });
     }
     undo.disarm();
-    let has = |ipv4| targets.iter().any(|target| target.is_ipv4() == ipv4);
-    Ok(Whereabouts::Iptables {
-        ipv4: has(true),
-        ipv6: has(false),
+    Ok(RuleLocation::Iptables {
+        ipv4: has(targets, true),
+        ipv6: has(targets, false),
     })
 }

@@ -1,13 +1,13 @@
-//! Connections from localhost: a packet from 127.0.0.1 may only leave by an interface
-//! for which `route_localnet` is on.
+//! `route_localnet`, for connections from localhost: the kernel routes a packet from
+//! 127.0.0.1 only to interfaces that have it.
 
 use anyhow::Context;
 use cni_core::Cidr;
 use plugin_kit::{Undo, sysctl};
 use rtnl::Handle;
 
-/// The sysctl of the interface by which the host reaches a container; `None` if the
-/// container is not next to the host, or IPv6, which knows nothing of the sort.
+/// Returns the sysctl of the interface that leads to a container; `None` if the container
+/// is not on-link, and for IPv6, which has no such sysctl.
 fn key(target: Cidr) -> anyhow::Result<Option<String>> {
     if !target.is_ipv4() {
         return Ok(None);
@@ -26,11 +26,11 @@ fn key(target: Cidr) -> anyhow::Result<Option<String>> {
     Ok(Some(format!("net/ipv4/conf/{}/route_localnet", link.name)))
 }
 
-/// Lets localhost through to a container. It stays: others behind the same interface
-/// may rely on it.
+/// Sets `route_localnet` for a container. DEL does not reset it, because other
+/// containers behind the same interface may need it.
 ///
 /// # Errors
-/// When the parameter is off and cannot be switched on.
+/// If it is not 1 and cannot be set.
 pub(crate) fn allow(target: Cidr, undo: &mut Undo<'_>) -> anyhow::Result<()> {
     const WHAT: &str = "unable to enable route_localnet";
     let Some(key) = key(target).context(WHAT)? else {
@@ -50,10 +50,10 @@ pub(crate) fn allow(target: Cidr, undo: &mut Undo<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Tests that localhost is let through.
+/// Tests that `route_localnet` is set for a container.
 ///
 /// # Errors
-/// When it is not.
+/// If it is not.
 pub(crate) fn check(target: Cidr) -> anyhow::Result<()> {
     if let Some(key) = key(target)?
         && sysctl::get(&key).is_ok_and(|value| value != "1")

@@ -1,4 +1,4 @@
-//! CHECK names each single drift, and changes nothing.
+//! CHECK names each difference, and changes nothing.
 
 use crate::common::{bridged, config, firewall};
 use serde_json::{Value, json};
@@ -31,7 +31,7 @@ fn drifts(backend: &str, change: &[&str], said: &[&str]) {
 }
 
 #[test]
-fn of_iptables() {
+fn differences_in_iptables_are_found() {
     let shared =
         "-m comment --comment 'CNI firewall plugin rules (ingressPolicy: same-bridge|isolated)'";
     let isolated = "-m comment --comment 'CNI firewall plugin rules (ingressPolicy: isolated)'";
@@ -77,7 +77,7 @@ fn of_iptables() {
 }
 
 #[test]
-fn of_nftables() {
+fn differences_in_nftables_are_found() {
     let table = "inet cni_firewall";
     for (change, said) in [
         (
@@ -93,7 +93,7 @@ fn of_nftables() {
                 "delete element {table} container_ipv4 {{ 10.1.0.2 }}; \
                      add element {table} container_ipv4 {{ 10.1.0.2 comment \"mine\" }}"
             ),
-            "address 10.1.0.2 in set container_ipv4 of table inet cni_firewall is that of another",
+            "address 10.1.0.2 in set container_ipv4 of table inet cni_firewall belongs to another",
         ),
         (
             format!("delete element {table} bridges {{ cni0 }}"),
@@ -136,9 +136,8 @@ fn of_nftables() {
     }
 }
 
-/// Others may have rules, too.
 #[test]
-fn others_do_not_matter() {
+fn rules_of_others_are_ignored() {
     for backend in ["iptables", "nftables"] {
         let (host, c1, config) = attached(backend);
         host.command(&["iptables", "-I", "FORWARD", "-s", "192.0.2.1", "-j", "DROP"]);
@@ -158,7 +157,7 @@ fn others_do_not_matter() {
 }
 
 #[test]
-fn prev_result_is_needed() {
+fn prev_result_is_required() {
     let (_host, c1, mut config) = attached("nftables");
     config["prevResult"] = Value::Null;
     firewall()
@@ -167,10 +166,10 @@ fn prev_result_is_needed() {
         .mentions("missing prevResult from earlier plugin");
 }
 
-/// A network that changes its policy: the new one holds with the next ADD. Between two
-/// networks on a bridge the stricter one counts.
+/// A changed policy applies with the next ADD; of two networks on a bridge the stricter
+/// policy applies.
 #[test]
-fn policies_change() {
+fn a_policy_can_be_changed() {
     for backend in ["iptables", "nftables"] {
         let (host, c1, isolated) = attached(backend);
         let other = testkit::merge(
@@ -193,9 +192,8 @@ fn policies_change() {
     }
 }
 
-/// The order of the jumps is restored by whoever comes next.
 #[test]
-fn policies_stay_ahead() {
+fn add_restores_the_order_of_the_jumps() {
     let (host, c1, isolated) = attached("iptables");
     let cut = "iptables -D FORWARD -m comment --comment 'CNI firewall plugin rules' -j CNI-FORWARD";
     host.command(&["sh", "-c", cut]);

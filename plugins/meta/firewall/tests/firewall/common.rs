@@ -1,9 +1,9 @@
-//! What the tests share: configurations, chains of plugins, looks at the rules.
+//! Shared by the tests: configurations, calls, rules and records.
 
 use serde_json::{Value, json};
 use testkit::{Container, Host, Invocation, Node, Plugin, merge};
 
-/// The backends that need no service.
+/// The backends that need no daemon.
 pub(crate) const BACKENDS: [&str; 2] = ["iptables", "nftables"];
 
 /// The plugin under test.
@@ -61,19 +61,19 @@ pub(crate) fn nft_table(host: &Host) -> String {
     host.try_command(&list).unwrap_or_default()
 }
 
-/// Whether either backend has anything for an address.
+/// Whether either backend has a rule or element of an address.
 pub(crate) fn mentions(host: &Host, address: &str) -> bool {
     filter_tables(host).contains(&format!(" {address}/")) || nft_table(host).contains(address)
 }
 
-/// The records, each a file's name and text.
-pub(crate) fn records() -> Vec<(String, String)> {
+/// The addresses that have a record, in order.
+pub(crate) fn records() -> Vec<String> {
     let files = std::fs::read_dir("/run/cni/firewall").into_iter().flatten();
-    let mut all: Vec<(String, String)> = files
+    let mut all: Vec<String> = files
         .map(|file| {
-            let file = file.unwrap();
-            let text = std::fs::read_to_string(file.path()).unwrap();
-            (file.file_name().to_string_lossy().into_owned(), text)
+            let text = std::fs::read(file.unwrap().path()).unwrap();
+            let record: Value = serde_json::from_slice(&text).unwrap();
+            record["data"]["address"].as_str().unwrap().to_owned()
         })
         .collect();
     all.sort();

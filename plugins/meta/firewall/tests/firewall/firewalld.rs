@@ -1,7 +1,7 @@
-//! The real firewalld on a real bus.
+//! The firewalld backend, with firewalld itself on a bus.
 
 use crate::common::{config, firewall, records};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::fs;
 use std::time::{Duration, Instant};
 use testkit::{Container, Host, Node, Plugin, Service};
@@ -14,7 +14,7 @@ fn wait_for(what: &str, found: impl Fn() -> bool) {
     }
 }
 
-/// A host on which firewalld runs.
+/// A host that runs firewalld.
 struct Firewalled {
     firewalld: Option<Service>,
     _bus: Service,
@@ -44,7 +44,7 @@ impl Firewalled {
         site
     }
 
-    /// The sources of a zone; `None` if firewalld does not say.
+    /// The sources of a zone; `None` without an answer from firewalld.
     fn zone(&self, zone: &str) -> Option<String> {
         let ask = ["firewall-cmd", "--zone", zone, "--list-sources"];
         self.host
@@ -65,7 +65,7 @@ impl Firewalled {
 const BOTH: &str = "10.1.0.2/32 fd00:1::2/128";
 
 #[test]
-fn sources_of_zones() {
+fn addresses_are_sources_of_the_zone() {
     let site = Firewalled::new();
     // Chosen by name, and because it runs.
     for extra in [
@@ -101,10 +101,10 @@ fn sources_of_zones() {
             firewall().del(&site.c1, &config).expect_ok();
             site.assert_zone(&zone, "");
         }
-        assert_eq!(records(), []);
+        assert_eq!(records(), [""; 0]);
     }
 
-    // Without prevResult, and by GC, by what is recorded.
+    // Without prevResult, and by GC: from the records.
     let other = config(json!({"firewalldZone": "work"}));
     firewall().add(&site.c1, &other).expect_ok();
     let bare = config(json!({"prevResult": null, "cni.dev/valid-attachments": []}));
@@ -132,7 +132,7 @@ fn sources_of_zones() {
     let error = firewall().add(&site.c1, &trusted).expect_error(999);
     error.mentions("failed to add the address fd00:1::2/128 to trusted zone: ");
     site.assert_zone("trusted", "");
-    assert_eq!(records(), []);
+    assert_eq!(records(), [""; 0]);
     site.host.command(&[
         "firewall-cmd",
         "--zone",
@@ -141,8 +141,7 @@ fn sources_of_zones() {
         "fd00:1::2/128",
     ]);
 
-    // Each change fails in turn, and leaves what was there. The policy is up to
-    // iptables.
+    // Each change fails in turn, and is undone. iptables enforces the policy.
     let policy = config(json!({"ingressPolicy": "isolated"}));
     let requests = testkit::fail_each_request(&site.host, || {
         firewall()
@@ -150,7 +149,7 @@ fn sources_of_zones() {
             .container(&site.c1)
             .config(&policy)
     });
-    // The policy's rules have stayed since the first ADD.
+    // The policy's rules stay after the first ADD.
     assert_eq!(requests, 2);
     firewall().add(&site.c1, &policy).expect_ok();
     firewall().check(&site.c1, &policy).expect_ok();
@@ -161,12 +160,11 @@ fn sources_of_zones() {
 }
 
 #[test]
-fn comes_and_goes() {
+fn del_works_when_firewalld_starts_or_stops() {
     let mut site = Firewalled::new();
     let peer = Plugin::peer("firewall");
     let mut config = config(json!({"cniVersion": "1.0.0"}));
     config["prevResult"]["cniVersion"] = "1.0.0".into();
-    // In either direction.
     peer.add(&site.c1, &config).expect_ok();
     site.assert_zone("trusted", BOTH);
     firewall().check(&site.c1, &config).expect_ok();
@@ -177,7 +175,7 @@ fn comes_and_goes() {
     peer.del(&site.c1, &config).expect_ok();
     site.assert_zone("trusted", "");
 
-    // What was added with firewalld needs no removing without it.
+    // Added while it runs, deleted while it does not.
     firewall().add(&site.c1, &config).expect_ok();
     site.firewalld = None;
     wait_for("end of firewalld", || site.zone("trusted").is_none());
@@ -186,9 +184,9 @@ fn comes_and_goes() {
         .expect_error(999)
         .mentions("firewalld does not run");
     firewall().del(&site.c1, &config).expect_ok();
-    assert_eq!(records(), []);
+    assert_eq!(records(), [""; 0]);
 
-    // What was added without it, goes when it runs as well.
+    // Added while it does not run, deleted while it does.
     firewall().add(&site.c1, &config).expect_ok();
     let has_rule = |host: &Host| {
         let rules = host.command(&["iptables-save", "-t", "filter"]);
@@ -199,6 +197,5 @@ fn comes_and_goes() {
     wait_for("firewalld", || site.zone("trusted").is_some());
     firewall().del(&site.c1, &config).expect_ok();
     assert!(!has_rule(&site.host));
-    let gone: Value = json!(records());
-    assert_eq!(gone, json!([]));
+    assert_eq!(records(), [""; 0]);
 }

@@ -1,11 +1,11 @@
-//! What cannot be meant is refused before anything is changed.
+//! Invalid configurations are refused before anything changes.
 
 use crate::common::{bridged, config, filter_tables, firewall, mentions};
 use serde_json::{Value, json};
 use testkit::{Host, Node};
 
 #[test]
-fn refused_before_anything_is_changed() {
+fn invalid_input_changes_nothing() {
     let host = Host::new();
     let c1 = host.container("c1");
     let before = host.snapshot();
@@ -48,12 +48,12 @@ fn refused_before_anything_is_changed() {
         (
             json!({"iptablesAdminChainName": "CNI-FORWARD"}),
             7,
-            "the name is taken",
+            "the name is reserved",
         ),
         (
             json!({"iptablesAdminChainName": "x".repeat(29)}),
             7,
-            "more than 28 characters",
+            "longer than 28 characters",
         ),
         (
             json!({"prevResult": null}),
@@ -101,7 +101,7 @@ fn refused_before_anything_is_changed() {
 }
 
 #[test]
-fn without_permission() {
+fn a_missing_capability_is_named() {
     let host = Host::new();
     let c1 = host.container("c1");
     firewall()
@@ -132,7 +132,7 @@ fn without_permission() {
 }
 
 #[test]
-fn status() {
+fn status_tells_whether_the_backend_works() {
     let _host = Host::new();
     let status = |extra: Value| firewall().status(&config(extra));
     for backend in ["", "iptables", "nftables"] {
@@ -147,7 +147,7 @@ fn status() {
         .mentions("unknown ingress policy");
 }
 
-/// Upstream takes an unknown name for none: a network that works must go on working.
+/// As with upstream: a network that works must continue to work.
 #[test]
 fn an_unknown_backend_is_chosen_automatically_with_a_warning() {
     for backend in ["iptable", "NFTables"] {
@@ -173,7 +173,7 @@ fn an_unknown_backend_is_chosen_automatically_with_a_warning() {
     }
 }
 
-/// Programs match on upstream's text; what we add to it is in the details.
+/// Programs compare upstream's messages; additions are in the details.
 #[test]
 fn messages_are_those_of_upstream() {
     let host = Host::new();

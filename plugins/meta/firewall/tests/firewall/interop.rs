@@ -1,4 +1,4 @@
-//! Beside the peer's binaries: what one has added, the other checks and deletes.
+//! Interoperability: what one implementation added, the other checks and deletes.
 
 use crate::common::{bridged, config, filter_tables, firewall, mentions, records};
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ fn of(version: &str, extra: Value) -> Value {
 }
 
 #[test]
-fn handed_over() {
+fn one_checks_and_deletes_what_the_other_added() {
     let (ours, peer) = (firewall(), Plugin::peer("firewall"));
     for (from, to) in [(&peer, &ours), (&ours, &peer)] {
         for version in ["0.4.0", "1.0.0"] {
@@ -42,21 +42,20 @@ fn handed_over() {
     }
 }
 
-/// Rules of ours that the peer deleted: the record they left does no harm.
+/// The record of rules that upstream deleted does no harm.
 #[test]
-fn records_outlive_rules() {
+fn a_record_without_rules_is_harmless() {
     let host = Host::new();
     let c1 = host.container("c1");
     let config = of("1.0.0", json!({"backend": "iptables"}));
     firewall().add(&c1, &config).expect_ok();
     Plugin::peer("firewall").del(&c1, &config).expect_ok();
     assert_eq!(records().len(), 2);
-    // The address's next container is the peer's; GC knows it by its being valid, or
-    // not at all.
+    // Upstream added the address's next container, which has no record.
     let gc = json!({
         "cniVersion": "1.1.0", "name": "net", "type": "firewall", "cni.dev/valid-attachments": [],
     });
     firewall().gc(&gc).expect_ok();
-    assert_eq!(records(), []);
+    assert_eq!(records(), [""; 0]);
     assert!(!mentions(&host, "10.1.0.2"));
 }

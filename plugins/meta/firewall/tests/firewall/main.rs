@@ -5,7 +5,7 @@
 mod addresses;
 mod check;
 mod common;
-mod crowd;
+mod concurrency;
 mod del;
 mod firewalld;
 mod gc;

@@ -1,4 +1,4 @@
-//! What is made in the kernel, and that nothing is where nothing is asked for.
+//! Rules and objects in the kernel.
 
 use crate::common::{bridged, config, filter_tables, firewall, nft_table, records};
 use serde_json::{Value, json};
@@ -11,13 +11,13 @@ fn made_by(plugin: &Plugin, extra: Value) -> String {
     config["cniVersion"] = "1.0.0".into();
     config["prevResult"] = bridged("1.0.0", "cni0", 2);
     plugin.add(&c1, &config).expect_ok();
-    // Twice makes no difference.
+    // A second ADD changes nothing.
     plugin.add(&c1, &config).expect_ok();
     filter_tables(&host)
 }
 
 #[test]
-fn iptables_as_the_peers() {
+fn iptables_rules_are_those_of_upstream() {
     let peer = Plugin::peer("firewall");
     for extra in [
         json!({"backend": "iptables"}),
@@ -26,14 +26,14 @@ fn iptables_as_the_peers() {
         json!({"BACKEND": "iptables", "ingresspolicy": "same-bridge"}),
     ] {
         let ours = made_by(&firewall(), extra.clone());
-        // Newer releases have other comments where policies share a rule.
+        // Newer releases have another comment on shared rules.
         let ours = ours.replace("same-bridge|isolated", "same-bridge");
         assert_eq!(ours, made_by(&peer, extra));
     }
 }
 
 #[test]
-fn isolated_as_newer_releases_have_it() {
+fn isolated_rules_are_those_of_newer_releases() {
     let text = made_by(&firewall(), json!({"ingressPolicy": "isolated"}));
     let rules: Vec<&str> = text.lines().filter(|line| line.starts_with("-A")).collect();
     let half = rules.len() / 2;
@@ -56,7 +56,7 @@ fn isolated_as_newer_releases_have_it() {
 }
 
 #[test]
-fn a_table_of_nftables() {
+fn the_nftables_table_has_its_sets_and_rules() {
     let host = Host::new();
     let c1 = host.container("c1");
     let extra = json!({"backend": "nftables", "ingressPolicy": "isolated"});
@@ -81,8 +81,8 @@ fn a_table_of_nftables() {
     ] {
         assert!(once.contains(part), "{part:?} in\n{once}");
     }
-    assert_eq!(records(), []);
-    // What nft has printed, it reads.
+    assert_eq!(records(), [""; 0]);
+    // nft can read what it printed.
     let file = host.write("rules", &once);
     let script = file.display().to_string();
     host.command(&["nft", "--check", "-f", &script]);
@@ -94,7 +94,6 @@ fn a_table_of_nftables() {
     );
 }
 
-/// Neither is there a command to execute, nor is one needed.
 #[test]
 fn nftables_executes_nothing() {
     let host = Host::new();
@@ -116,7 +115,6 @@ fn nftables_executes_nothing() {
     assert!(!nft_table(&host).contains("10.1.0.2"));
 }
 
-/// Automatic choice where there is no iptables.
 #[test]
 fn without_iptables_the_choice_is_nftables() {
     let host = Host::new();
@@ -145,7 +143,7 @@ fn without_iptables_the_choice_is_nftables() {
 }
 
 #[test]
-fn nothing_where_nothing_is_asked_for() {
+fn without_addresses_nothing_is_done() {
     let host = Host::new();
     let c1 = host.container("c1");
     let before = host.snapshot();
@@ -163,7 +161,7 @@ fn nothing_where_nothing_is_asked_for() {
 }
 
 #[test]
-fn only_the_families_that_there_are() {
+fn only_families_with_addresses_get_rules() {
     let host = Host::new();
     let c1 = host.container("c1");
     let mut result = bridged("1.1.0", "cni0", 2);
@@ -176,9 +174,8 @@ fn only_the_families_that_there_are() {
     assert_eq!(text, "table ip filter\n");
 }
 
-/// prevResult is passed on as it is, in every version.
 #[test]
-fn versions() {
+fn prev_result_is_passed_on_in_every_version() {
     let host = Host::new();
     let c1 = host.container("c1");
     for version in ["0.4.0", "1.0.0", "1.1.0"] {

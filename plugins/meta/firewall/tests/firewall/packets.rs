@@ -1,5 +1,4 @@
-//! Who reaches whom, by packets: containers on two bridges, plugged in by a chain of
-//! bridge and firewall, and a machine outside.
+//! Which containers and machines reach each other, with a chain of bridge and firewall.
 
 use crate::common::firewall;
 use serde_json::{Value, json};
@@ -10,10 +9,10 @@ use std::thread::spawn;
 use std::time::Duration;
 use testkit::{Container, Host, Node, Plugin, reach, wire};
 
-/// Long enough for a packet that arrives; a refusal would be an answer as well.
+/// Limit on the wait for an answer; a refused connection counts as one.
 const WAIT: Duration = Duration::from_secs(1);
 
-/// A host that forwards, with two networks and a machine outside.
+/// A host that forwards, with three networks and a machine outside.
 struct Site {
     host: Host,
     outside: Container,
@@ -21,7 +20,7 @@ struct Site {
     _listeners: Vec<TcpListener>,
 }
 
-/// What makes the rules.
+/// The implementation and backend under test.
 #[derive(Clone, Copy, Debug)]
 struct Maker {
     plugin: fn() -> Plugin,
@@ -43,7 +42,7 @@ const PEER: Maker = Maker {
 
 const PORT: u16 = 8080;
 
-/// Everybody in the site: a container, its bridge and network number.
+/// The containers with their bridges and network numbers.
 const PLACES: [(&str, &str, u8); 4] = [
     ("a1", "br-a", 1),
     ("a2", "br-a", 1),
@@ -58,11 +57,11 @@ impl Site {
         let outside = wire(&host, "up0", "outside", &["192.0.2.9/24", "2001:db8::9/64"]);
         host.command(&["ip", "addr", "add", "192.0.2.1/24", "dev", "up0"]);
         host.command(&["ip", "addr", "add", "2001:db8::1/64", "dev", "up0", "nodad"]);
-        // The kernel asks for neighbours of forwarded packets by it.
+        // The source of the host's neighbour solicitations.
         host.command(&["ip", "addr", "add", "fe80::1/64", "dev", "up0", "nodad"]);
         outside.command(&["ip", "route", "add", "default", "via", "192.0.2.1"]);
         outside.command(&["ip", "route", "add", "default", "via", "2001:db8::1"]);
-        // Bridged frames pass the filters, as Kubernetes wants it.
+        // Bridged frames pass the filters, as in Kubernetes.
         for key in ["iptables", "ip6tables"] {
             host.set_sysctl(&format!("net/bridge/bridge-nf-call-{key}"), "1");
         }
@@ -75,7 +74,7 @@ impl Site {
         for (name, bridge, number) in PLACES {
             let container = site.host.container(name);
             let result = plug(&container, bridge, number);
-            // The network has settled before there are any rules.
+            // The network is usable before there are any rules.
             for address in ["192.0.2.9", "2001:db8::9"] {
                 let address = address.parse().unwrap();
                 assert!(
@@ -102,7 +101,7 @@ impl Site {
         site
     }
 
-    /// What passes that no container's rule accepts is dropped.
+    /// Drops forwarded packets that no container's rule accepts.
     fn drop_by_default(&self, maker: Maker) {
         if maker.backend == "nftables" {
             let policy = "{ policy drop; }";
@@ -141,8 +140,8 @@ impl Site {
         found.map_or(&self.outside, |(_, container, _)| container)
     }
 
-    /// For everybody: whom they reach, by tcp and udp, over IPv4 and IPv6. All at
-    /// once, as most of the time goes by waiting for what does not arrive.
+    /// Returns whom each node reaches, over IPv4 and IPv6. All pairs are tried at once,
+    /// because most of the time is spent on waiting.
     fn matrix(&self) -> BTreeMap<String, Vec<String>> {
         let mut tries = Vec::new();
         for (from, to) in pairs() {
@@ -172,7 +171,7 @@ impl Site {
     }
 }
 
-/// Everybody with everybody else.
+/// All pairs of nodes.
 fn pairs() -> impl Iterator<Item = (&'static str, &'static str)> {
     const ALL: [&str; 5] = ["a1", "a2", "b1", "c1", "outside"];
     ALL.into_iter()
@@ -180,7 +179,7 @@ fn pairs() -> impl Iterator<Item = (&'static str, &'static str)> {
         .filter(|(from, to)| from != to)
 }
 
-/// ADD of the bridge plugin; its result.
+/// Runs ADD of the bridge plugin and returns its result.
 fn plug(container: &Container, bridge: &str, number: u8) -> Value {
     let ranges = json!([
         [{"subnet": format!("10.{number}.0.0/24")}],
@@ -198,7 +197,7 @@ fn plug(container: &Container, bridge: &str, number: u8) -> Value {
 }
 
 fn connects(address: IpAddr) -> bool {
-    // A neighbour may be unknown yet, or its entry have failed a moment ago.
+    // The neighbour may still be unresolved, or its entry failed.
     for _ in 0..2 {
         match TcpStream::connect_timeout(&SocketAddr::new(address, PORT), WAIT) {
             Ok(_) => return true,
@@ -209,7 +208,7 @@ fn connects(address: IpAddr) -> bool {
     false
 }
 
-/// Everybody, but for the pairs that do not reach each other.
+/// All pairs except those that `cut` selects.
 fn expected(cut: impl Fn(&str, &str) -> bool) -> BTreeMap<String, Vec<String>> {
     let mut matrix: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (from, to) in pairs() {
@@ -232,7 +231,7 @@ fn open() {
     for maker in [IPTABLES, NFTABLES, PEER] {
         let site = Site::new(maker, ["open", "", "open"]);
         assert_eq!(site.matrix(), expected(|_, _| false), "{maker:?}");
-        // From outside nobody is let in; out, and between containers, everybody.
+        // No new connections from outside; all others are accepted.
         site.drop_by_default(maker);
         assert_eq!(
             site.matrix(),
@@ -264,8 +263,7 @@ fn isolated() {
     }
 }
 
-/// One network of each sort: those with a policy are apart, and within one of them
-/// so are the containers. An open one reaches, and is reached by, everybody.
+/// One network with each policy: networks with a policy are isolated from each other.
 #[test]
 fn mixed() {
     for maker in [IPTABLES, NFTABLES] {
@@ -284,9 +282,8 @@ fn mixed() {
     }
 }
 
-/// The administrator's chain comes before the containers', and is never touched.
 #[test]
-fn an_administrator_decides_first() {
+fn the_administrators_chain_comes_first() {
     for maker in [IPTABLES, NFTABLES] {
         let site = Site::new(maker, ["open"; 3]);
         let a1 = site.addresses("a1");
@@ -310,7 +307,7 @@ fn an_administrator_decides_first() {
                     .command(&[command, "-A", "CNI-ADMIN", "-s", &address, "-j", "DROP"]);
             }
         }
-        // Answers count as well, and bridged frames.
+        // It applies to answers and bridged frames, too.
         let muted = |from: &str, to: &str| from == "a1" || to == "a1";
         assert_eq!(site.matrix(), expected(muted), "{maker:?}");
         let (_, container, config) = &site.containers[1];

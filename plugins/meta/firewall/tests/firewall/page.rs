@@ -1,4 +1,4 @@
-//! The examples of the documentation, run.
+//! The examples of the plugin's page.
 
 use crate::common::{bridged, mentions};
 use serde_json::{Value, json};

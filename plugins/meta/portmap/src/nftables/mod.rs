@@ -1,11 +1,10 @@
-//! The nftables backend: what both forms of it share.
-//!
-//! Everything is spoken to the kernel directly; no `nft` is executed or needed.
+//! The nftables backend, over netlink: what rules and maps share.
 
 pub(crate) mod map;
 pub(crate) mod rules;
 
-use crate::attachment::Attachment;
+use crate::attachment::{network_note, note_of};
+use cni_state::Owner;
 use netfilter::Error;
 use netfilter::nft::{Batch, Chain, ChainType, Family, Hook, Nft, Rule, RuleInfo, RuleView, Table};
 use std::net::IpAddr;
@@ -13,16 +12,16 @@ use std::net::IpAddr;
 /// The families of tables, the one of IPv4 first.
 pub(crate) const FAMILIES: [Family; 2] = [Family::Ip, Family::Ip6];
 
-/// The family of tables for addresses.
+/// Returns the table family of addresses.
 pub(crate) fn family(ipv4: bool) -> Family {
     if ipv4 { Family::Ip } else { Family::Ip6 }
 }
 
 /// Priorities of the base chains (`NF_IP_PRI_NAT_DST`, `NF_IP_PRI_NAT_SRC`).
-const BEFORE_ROUTING: i32 = -100;
-const BEHIND_ROUTING: i32 = 100;
+const PRIORITY_DNAT: i32 = -100;
+const PRIORITY_SNAT: i32 = 100;
 
-/// The chains that the kernel enters by itself.
+/// The base chains of a table.
 struct Bases {
     prerouting: Chain<'static>,
     output: Chain<'static>,
@@ -36,29 +35,29 @@ impl Bases {
                 "prerouting",
                 ChainType::Nat,
                 Hook::Prerouting,
-                BEFORE_ROUTING,
+                PRIORITY_DNAT,
             ),
-            output: table.base_chain("output", ChainType::Nat, Hook::Output, BEFORE_ROUTING),
+            output: table.base_chain("output", ChainType::Nat, Hook::Output, PRIORITY_DNAT),
             masquerading: table.base_chain(
                 "masquerading",
                 ChainType::Nat,
                 Hook::Postrouting,
-                BEHIND_ROUTING,
+                PRIORITY_SNAT,
             ),
         }
     }
 }
 
-/// Whether a table exists. A kernel without nf_tables has none.
+/// Returns whether a table exists. A kernel without nf_tables has none.
 pub(crate) fn has_table(nft: &Nft, table: &Table<'_>) -> Result<bool, Error> {
     match nft.has_table(table) {
-        // How requests, unlike changes, are refused without nf_tables.
+        // The error of requests, unlike that of changes, without nf_tables.
         Err(error) if error.is_unsupported() || error.errno() == Some(EINVAL) => Ok(false),
         found => found,
     }
 }
 
-/// Whether one of these tables exists.
+/// Returns whether one of these tables exists.
 fn has_any(nft: &Nft, tables: [Table<'_>; 2]) -> Result<bool, Error> {
     for table in &tables {
         if has_table(nft, table)? {
@@ -98,17 +97,32 @@ fn write_chain(
     Ok(())
 }
 
-/// Whether something labelled so belongs to an attachment.
+/// Returns whether a rule belongs to an attachment.
 ///
-/// What bears no note was made by another implementation, whose labels are container
-/// IDs alone. It belongs to the attachment if it leads to its addresses, as far as
-/// those are known.
-fn is_of(rule: &RuleView<'_>, attachment: &Attachment<'_>, addresses: &[IpAddr]) -> bool {
-    if rule.comment != Some(attachment.container_id) {
+/// A rule without a note was added by another implementation or by `nft`; its comment
+/// is the container ID alone. It belongs to the attachment if it leads to one of its
+/// addresses, as far as these are known.
+fn is_of(rule: &RuleView<'_>, owner: &Owner, addresses: &[IpAddr]) -> bool {
+    if rule.comment != Some(owner.container_id.as_str()) {
         return false;
     }
     match rule.note {
-        Some(note) => note == attachment.note().as_bytes(),
-        None => addresses.is_empty() || addresses.iter().any(|address| rule.has_address(*address)),
+        Some(note) => note == note_of(owner).as_bytes(),
+        None => addresses.is_empty() || addresses.iter().any(|a| rule.has_address(*a)),
+    }
+}
+
+/// Returns a test of comment and note: whether they are those of a stale attachment of
+/// the network.
+fn stale_labels(
+    network: &str,
+    is_stale: &dyn Fn(&Owner) -> bool,
+) -> impl Fn(Option<&str>, Option<&[u8]>) -> bool {
+    let prefix = network_note(network);
+    move |comment, note| {
+        let note = note.and_then(|note| std::str::from_utf8(note).ok());
+        let if_name = note.and_then(|note| note.strip_prefix(&prefix));
+        matches!((comment, if_name), (Some(id), Some(name))
+            if is_stale(&Owner::new(network, id, name)))
     }
 }

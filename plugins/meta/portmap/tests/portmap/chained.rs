@@ -1,4 +1,4 @@
-//! What is passed on, and what is left alone where nothing is asked for.
+//! The result is passed on, and without mappings nothing is done.
 
 use serde_json::{Value, json};
 use testkit::{Host, Node, VERSIONS};
@@ -49,7 +49,7 @@ fn the_result_is_passed_on_in_every_version() {
     }
 }
 
-/// No file, no rule, no process: not even with a backend that is not there.
+/// No file, no rule, no process, even with a missing backend.
 #[test]
 fn without_mappings_nothing_is_done() {
     let host = Host::new();
@@ -75,7 +75,7 @@ fn without_mappings_nothing_is_done() {
 }
 
 #[test]
-fn addresses_of_other_interfaces_are_not_mapped_to() {
+fn addresses_of_other_interfaces_are_not_mapped() {
     let host = Host::new();
     let container = host.container("c1");
     let prev = json!({
@@ -106,7 +106,7 @@ fn addresses_of_other_interfaces_are_not_mapped_to() {
 }
 
 #[test]
-fn without_addresses_there_is_nothing_to_map_to() {
+fn without_addresses_nothing_is_mapped() {
     let host = Host::new();
     let container = host.container("c1");
     let before = host.snapshot();

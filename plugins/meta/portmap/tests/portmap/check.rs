@@ -1,4 +1,4 @@
-//! CHECK names each single thing that has changed.
+//! CHECK names each difference, and changes nothing.
 
 use serde_json::{Value, json};
 use testkit::{Container, Host, Node};
@@ -24,7 +24,7 @@ fn drift(host: &Host, container: &Container, config: &Value, command: &str, word
 }
 
 #[test]
-fn iptables() {
+fn differences_in_iptables_are_found() {
     let dn = |net: &Net| {
         let text = net.host.command(&["iptables-save", "-t", "nat"]);
         let line = text
@@ -75,7 +75,7 @@ fn iptables() {
 }
 
 #[test]
-fn nftables() {
+fn differences_in_nftables_are_found() {
     for (script, words) in [
         (
             "flush|chain|ip|cni_hostport|hostports",
@@ -116,7 +116,7 @@ fn nftables() {
             words,
         );
     }
-    // Another destination in place of the right one.
+    // A rule with another destination.
     let (net, config) = setup(&json!({"backend": "nftables"}));
     net.host
         .command(&["nft", "flush", "chain", "ip", "cni_hostport", "hostports"]);
@@ -131,11 +131,11 @@ fn nftables() {
 }
 
 #[test]
-fn nftables_with_maps() {
+fn differences_in_maps_are_found() {
     for (script, words) in [
         (
             "flush|map|ip|cni_portmap|by_port",
-            "map \"by_port\" of table ip cni_portmap does not lead tcp port 8080",
+            "map \"by_port\" of table ip cni_portmap does not map tcp port 8080",
         ),
         (
             "flush|set|ip|cni_portmap|from_localhost",
@@ -145,17 +145,17 @@ fn nftables_with_maps() {
             "flush|set|ip6|cni_portmap|from_network_64",
             "clients of the container's network",
         ),
-        ("flush|chain|ip|cni_portmap|mappings", "\"mappings\" chain"),
-        ("flush|chain|ip|cni_portmap|clients", "\"clients\" chain"),
+        ("flush|chain|ip|cni_portmap|mappings", "chain \"mappings\""),
+        ("flush|chain|ip|cni_portmap|clients", "chain \"clients\""),
         (
             "flush|chain|ip6|cni_portmap|prerouting",
-            "\"prerouting\" chain",
+            "chain \"prerouting\"",
         ),
         (
             "flush|chain|ip6|cni_portmap|masquerading",
-            "\"masquerading\" chain",
+            "chain \"masquerading\"",
         ),
-        ("add|rule|ip|cni_portmap|output|accept", "\"output\" chain"),
+        ("add|rule|ip|cni_portmap|output|accept", "chain \"output\""),
     ] {
         let (net, config) = setup(&json!({"rules": "map"}));
         drift(
@@ -175,12 +175,12 @@ fn nftables_with_maps() {
         &net.container,
         &config,
         &format!("nft|{element}"),
-        "does not lead",
+        "does not map",
     );
 }
 
 #[test]
-fn route_localnet() {
+fn route_localnet_must_be_set() {
     for keys in crate::common::backends() {
         let (net, config) = setup(&keys);
         assert_eq!(net.host.sysctl("net/ipv4/conf/cni0/route_localnet"), "1");
@@ -194,7 +194,7 @@ fn route_localnet() {
 }
 
 #[test]
-fn without_prev_result() {
+fn prev_result_is_required() {
     let host = Host::new();
     let container = host.container("c1");
     let config = config(&container, &web(), &json!({"prevResult": {}}));

@@ -1,4 +1,4 @@
-//! GC, and what it needs: nothing but the network's name and the valid attachments.
+//! GC, which needs only the network's name and the valid attachments.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use testkit::Host;
 use crate::common::{backends, config, portmap, rules_of};
 
 #[test]
-fn what_is_not_valid_goes() {
+fn gc_removes_what_is_not_valid() {
     for keys in backends() {
         for forgotten in [false, true] {
             let host = Host::new();
@@ -50,7 +50,7 @@ fn what_is_not_valid_goes() {
                 })
             };
             let all = [11, 12, 13, 14];
-            // Nothing is known to be stale.
+            // Without the key nothing is stale.
             base.as_object_mut()
                 .unwrap()
                 .remove("cni.dev/valid-attachments");
@@ -67,7 +67,7 @@ fn what_is_not_valid_goes() {
             base["name"] = "other".into();
             portmap().gc(&base).expect_ok();
             assert_eq!(there(all), [false; 4], "{keys} {forgotten}");
-            assert!(!fs::exists("/run/cni").unwrap());
+            assert!(!fs::exists("/run/cni/portmap").unwrap());
         }
     }
 }

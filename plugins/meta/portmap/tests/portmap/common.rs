@@ -1,5 +1,4 @@
-//! What the tests share: a host with a bridge, containers on it, the network outside;
-//! and packets.
+//! Shared by the tests: a host with a bridge and containers, networks outside, packets.
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -14,16 +13,16 @@ pub(crate) fn portmap() -> Plugin {
     Plugin::new("portmap")
 }
 
-/// A network, and who is in it.
+/// A host with its containers and the machines outside.
 pub(crate) struct Net {
     pub(crate) host: Host,
     /// On the bridge, 10.1.0.2 and fd00:1::2.
     pub(crate) container: Container,
     /// On the bridge, 10.1.0.3 and fd00:1::3.
     pub(crate) neighbour: Container,
-    /// In front of the host, which is 192.0.2.1 and .9, 2001:db8::1 and ::9 there.
+    /// A machine on ens1, where the host is 192.0.2.1 and .9, 2001:db8::1 and ::9.
     pub(crate) outside: Container,
-    /// Behind the host, 198.51.100.2 and 2001:db8:9::2.
+    /// A machine on ens2, 198.51.100.2 and 2001:db8:9::2.
     pub(crate) far: Container,
 }
 
@@ -36,7 +35,7 @@ impl Net {
         };
         host.set_sysctl("net/ipv4/ip_forward", "1");
         host.set_sysctl("net/ipv6/conf/all/forwarding", "1");
-        // Where bridged frames pass the filters of IP, answers to neighbours do, too.
+        // Otherwise answers to neighbours pass the host's filters, too.
         for family in ["ip", "ip6"] {
             let key = format!("net/bridge/bridge-nf-call-{family}tables");
             if std::fs::exists(format!("/proc/sys/{key}")).unwrap() {
@@ -66,7 +65,7 @@ impl Net {
             ("ens2", "2001:db8:9::1/64"),
             ("cni0", "10.1.0.1/24"),
             ("cni0", "fd00:1::1/64"),
-            // What a router asks for neighbours with.
+            // The source of the host's neighbour solicitations.
             ("ens1", "fe80::1/64"),
             ("ens2", "fe80::1/64"),
             ("cni0", "fe80::1/64"),
@@ -100,7 +99,7 @@ impl Net {
     }
 }
 
-/// What the plugins in front of portmap have made.
+/// The result of the plugins before portmap.
 pub(crate) fn attached(container: &Container, addresses: &[&str]) -> Value {
     let ips: Vec<Value> = addresses
         .iter()
@@ -116,8 +115,8 @@ pub(crate) fn attached(container: &Container, addresses: &[&str]) -> Value {
     })
 }
 
-/// A configuration of network `net` with these mappings and further keys, behind a
-/// bridge that gave `container` its addresses.
+/// A configuration of network `net` with these mappings and further keys, chained behind
+/// a bridge that gave `container` its addresses.
 pub(crate) fn config(container: &Container, mappings: &Value, extra: &Value) -> Value {
     let base = json!({
         "cniVersion": "1.0.0", "name": "net", "type": "portmap",
@@ -134,7 +133,7 @@ pub(crate) fn web() -> Value {
     json!([{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}])
 }
 
-/// How long an answer is waited for that must come, and one that must not.
+/// Limits on the wait for an answer that is expected, and for one that is not.
 pub(crate) const LONG: Duration = Duration::from_secs(2);
 pub(crate) const SHORT: Duration = Duration::from_millis(150);
 
@@ -158,13 +157,13 @@ impl Server {
         })
     }
 
-    /// The address that a client of `node` is seen with when it connects to `to`;
-    /// `None` if it gets no answer from this server.
+    /// Returns the source address of a client in `node` that connects to `to`; `None` if
+    /// this server does not get the connection.
     pub(crate) fn tcp(&self, node: &impl Node, to: SocketAddr) -> Option<IpAddr> {
         self.tcp_within(node, to, LONG)
     }
 
-    /// The same with another deadline, for what is not to be answered.
+    /// The same with another limit.
     pub(crate) fn tcp_within(
         &self,
         node: &impl Node,
@@ -223,7 +222,7 @@ pub(crate) fn datagram_socket(node: &impl Node, to: SocketAddr) -> Option<UdpSoc
     })
 }
 
-/// The keys for each way to write the rules.
+/// The keys for each backend and layout.
 pub(crate) fn backends() -> [Value; 3] {
     [
         json!({"backend": "iptables"}),
@@ -232,7 +231,19 @@ pub(crate) fn backends() -> [Value; 3] {
     ]
 }
 
-/// All rules of the host. Of some of iptables' own, `nft` does not show all words.
+/// The same, and conditions for `nft`.
+pub(crate) fn all_keys() -> Vec<Value> {
+    let with_sets = json!({
+        "backend": "nftables",
+        "conditionsV4": ["ip", "daddr", "!=", "{ 127.0.0.0/8, 198.19.254.254 }"],
+        "conditionsV6": ["ip6 saddr != { 2001:db8:7::/48, 2001:db8::7 }"],
+    });
+    let mut keys = Vec::from(backends());
+    keys.push(with_sets);
+    keys
+}
+
+/// All rules of the host. `nft` does not show all options of iptables' rules.
 pub(crate) fn ruleset(host: &Host) -> String {
     let mut rules = host.command(&["nft", "list", "ruleset"]);
     for (table, command) in [
@@ -246,7 +257,7 @@ pub(crate) fn ruleset(host: &Host) -> String {
     rules
 }
 
-/// The rules of the host that are not everybody's: those of containers.
+/// The lines of the host's rules that contain `what`.
 pub(crate) fn rules_of(host: &Host, what: &str) -> Vec<String> {
     let rules = ruleset(host);
     let lines = rules.lines().map(str::trim);
@@ -254,7 +265,7 @@ pub(crate) fn rules_of(host: &Host, what: &str) -> Vec<String> {
     found.map(str::to_owned).collect()
 }
 
-/// Whether any rule or element leads to the container's addresses.
+/// Whether any rule or element contains the container's addresses.
 pub(crate) fn is_mapped(host: &Host) -> bool {
     ["10.1.0.2", "fd00:1::2"]
         .iter()

@@ -1,5 +1,4 @@
-//! `conditionsV4` and `conditionsV6` in the language of nftables: which packets they let
-//! through, and what they leave behind.
+//! `conditionsV4` and `conditionsV6` in the language of nftables.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -9,8 +8,8 @@ use testkit::{Host, Node, merge};
 
 use crate::common::{LONG, Net, SHORT, Server, config, is_mapped, portmap, ruleset, web};
 
-/// Conditions, and whether a client outside (by ens1) and one far away (by ens2)
-/// reach the container. `SADDR` and the like stand for the words of the family.
+/// Conditions, and whether clients at ens1 and at ens2 reach the container. Words in
+/// capitals stand for those of the family.
 const MATCHES: [(&[&str], [bool; 2]); 28] = [
     (
         &["IP", "daddr", "!=", "{ NOWHERE, FAR_END }"],
@@ -87,10 +86,10 @@ fn words(pattern: &[&str], ipv4: bool) -> Vec<String> {
 }
 
 #[test]
-fn packets_are_held_to_the_conditions() {
+fn only_packets_that_match_are_mapped() {
     let net = Net::new();
     let server = Server::new(&net.container, 80);
-    // Sets of an administrator, in the tables that upstream's rules are in.
+    // An administrator's sets, in the tables of the rules.
     let sets = net.host.write(
         "sets.nft",
         "add table ip cni_hostport\n\
@@ -101,7 +100,7 @@ fn packets_are_held_to_the_conditions() {
     net.host.command(&["nft", "-f", sets.to_str().unwrap()]);
     let mut wrong = Vec::new();
     for (number, (pattern, expected)) in MATCHES.iter().enumerate() {
-        // The language of the conditions chooses the backend as well as the key does.
+        // Without the key, the language of the conditions chooses the backend.
         let mut keys = match number % 2 {
             0 => json!({}),
             _ => json!({"backend": "nftables"}),
@@ -109,7 +108,7 @@ fn packets_are_held_to_the_conditions() {
         keys["cniVersion"] = "1.1.0".into();
         keys["conditionsV4"] = json!(words(pattern, true));
         keys["conditionsV6"] = json!(words(pattern, false));
-        // Of UDP, which conditions on TCP never match.
+        // A UDP mapping, which conditions on TCP never match.
         let mut mappings = web();
         let mut udp = mappings[0].clone();
         udp["protocol"] = "udp".into();
@@ -150,9 +149,9 @@ fn with_a_set() -> Value {
     })
 }
 
-/// Every verb, with what was remembered and without, and again with other mappings.
+/// ADD twice with different mappings, then each way to remove them.
 #[test]
-fn rules_with_a_set_live_as_long_as_the_attachment() {
+fn rules_with_a_set_are_replaced_and_removed() {
     for way_out in ["DEL", "DEL without record", "DEL without prevResult", "GC"] {
         let host = Host::new();
         let container = host.container("c1");
@@ -202,7 +201,7 @@ fn rules_with_a_set_live_as_long_as_the_attachment() {
 }
 
 #[test]
-fn check_misses_a_rule_with_a_set() {
+fn check_finds_that_a_rule_with_a_set_is_missing() {
     let host = Host::new();
     let container = host.container("c1");
     let config = config(&container, &web(), &with_a_set());
@@ -214,9 +213,8 @@ fn check_misses_a_rule_with_a_set() {
         .mentions("missing hostport rules in \"hostports\" chain");
 }
 
-/// What `nft` refuses, and what it is not asked for, changes nothing.
 #[test]
-fn conditions_that_are_none() {
+fn invalid_conditions_change_nothing() {
     let host = Host::new();
     let container = host.container("c1");
     let before = host.snapshot();
@@ -264,7 +262,6 @@ fn conditions_that_are_none() {
     }
 }
 
-/// The language of the conditions is that of one backend.
 #[test]
 fn conditions_choose_the_backend() {
     for (keys, table) in [

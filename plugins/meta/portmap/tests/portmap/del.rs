@@ -1,4 +1,4 @@
-//! DEL, from wherever things may have been left.
+//! DEL, in any state of configuration, records and rules.
 
 use std::fs;
 
@@ -16,9 +16,9 @@ fn both() -> Value {
     ])
 }
 
-/// What a runtime may say, and what the host may have lost.
+/// With incomplete or invalid configurations, with and without records.
 #[test]
-fn from_anywhere() {
+fn del_removes_the_rules_in_any_state() {
     let broken = [
         json!({}),
         json!({"prevResult": null}),
@@ -53,9 +53,8 @@ fn from_anywhere() {
     }
 }
 
-/// Without the mappings, which a runtime ought to pass, by what is remembered.
 #[test]
-fn without_the_mappings() {
+fn del_without_mappings_uses_the_record() {
     for keys in backends() {
         let host = Host::new();
         let container = host.container("c1");
@@ -67,10 +66,9 @@ fn without_the_mappings() {
     }
 }
 
-/// The container's other networks, its other interface, and other containers keep
-/// what they have.
+/// The container's other networks and interfaces, and other containers.
 #[test]
-fn nothing_of_others() {
+fn del_leaves_the_rules_of_others() {
     for keys in backends() {
         for forgotten in [false, true] {
             let host = Host::new();
@@ -97,7 +95,7 @@ fn nothing_of_others() {
                 call("ADD", one);
             }
             let iptables = keys["backend"] == "iptables";
-            // Nothing tells two interfaces apart in upstream's chains.
+            // Upstream's chains are the same for two interfaces.
             if iptables && forgotten {
                 continue;
             }
@@ -118,7 +116,6 @@ fn nothing_of_others() {
     }
 }
 
-/// An ADD again, with another address, takes the place of the first.
 #[test]
 fn a_second_add_replaces_the_first() {
     for keys in backends() {
@@ -134,7 +131,7 @@ fn a_second_add_replaces_the_first() {
         portmap().add(&container, &moved).expect_ok();
         let rules = ruleset(&host);
         if keys["backend"] == "iptables" {
-            // The other family is not looked at any more.
+            // The other family is left alone.
             assert!(rules_of(&host, "10.1.0.2").is_empty(), "{rules}");
         } else {
             assert!(!is_mapped(&host), "{keys}\n{rules}");
@@ -150,9 +147,8 @@ fn a_second_add_replaces_the_first() {
     }
 }
 
-/// The backend may have been another one when the rules were made.
 #[test]
-fn another_backend_than_that_of_the_add() {
+fn rules_of_another_backend_are_removed() {
     for added in backends() {
         for deleted in backends() {
             let host = Host::new();
@@ -161,7 +157,7 @@ fn another_backend_than_that_of_the_add() {
             portmap().add(&container, &make(&added)).expect_ok();
             portmap().del(&container, &make(&deleted)).expect_ok();
             assert!(!is_mapped(&host), "{added} {deleted}");
-            // And an ADD with another one takes the old rules along.
+            // An ADD with another backend removes the old rules.
             portmap().add(&container, &make(&added)).expect_ok();
             portmap().add(&container, &make(&deleted)).expect_ok();
             portmap().del(&container, &make(&deleted)).expect_ok();

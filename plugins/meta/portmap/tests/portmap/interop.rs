@@ -1,4 +1,4 @@
-//! Beside upstream's plugin of the distribution, which has iptables only.
+//! Interoperability with the distribution's upstream, which has iptables only.
 
 use serde_json::{Value, json};
 use testkit::{Host, Node, Plugin};
@@ -32,7 +32,6 @@ fn variants() -> Vec<Value> {
 }
 
 fn saved(host: &Host) -> String {
-    // A second rule of the chain's own makes nothing come twice.
     ["iptables-save", "ip6tables-save"]
         .map(|command| host.command(&[command, "-t", "nat"]))
         .concat()
@@ -46,14 +45,14 @@ fn host() -> Host {
     let host = Host::new();
     for command in ["iptables", "ip6tables"] {
         host.command(&[command, "-t", "nat", "-N", "KUBE-MARK-MASQ"]);
-        // Others that masquerade must not come first.
+        // Another masquerade rule, which must not come first.
         let before = ["-A", "POSTROUTING", "-o", "ens1", "-j", "MASQUERADE"];
         host.command(&[&[command, "-t", "nat"], &before[..]].concat());
     }
     host
 }
 
-/// A directory with nothing but the commands of IPv4.
+/// A directory with only the commands of IPv4.
 fn only_iptables(host: &Host) -> String {
     let directory = host.dir().join("only");
     std::fs::create_dir_all(&directory).unwrap();
@@ -88,7 +87,7 @@ fn the_rules_are_the_same() {
         assert_eq!(chains(&ours), chains(&theirs), "{extra}");
         let mut sorted = [rules(&ours), rules(&theirs)];
         assert!(sorted[0].len() > 20);
-        // Of different chains they may come in another order.
+        // Rules of different chains may be in another order.
         for list in &mut sorted {
             list.sort_by_key(|rule| rule.split(' ').nth(1).map(str::to_owned));
         }
@@ -97,7 +96,7 @@ fn the_rules_are_the_same() {
 }
 
 #[test]
-fn one_checks_and_deletes_what_the_other_has_added() {
+fn one_checks_and_deletes_what_the_other_added() {
     let (ours, peer) = (portmap(), Plugin::peer("portmap"));
     for extra in variants() {
         for (adds, deletes) in [
@@ -112,8 +111,8 @@ fn one_checks_and_deletes_what_the_other_has_added() {
             let before = saved(&host);
             adds.add(&container, &config).expect_ok();
             let mut of_ipv4 = config.clone();
-            // The peer, version 1.1.1, looks for the rules of IPv4 in ip6tables, too, if
-            // that is there.
+            // The peer, version 1.1.1, also looks for IPv4 rules in ip6tables, if that is
+            // installed.
             of_ipv4["prevResult"]["ips"] = json!([{"address": "10.1.0.2/24"}]);
             portmap().check(&container, &config).expect_ok();
             let check = deletes.command("CHECK").container(&container);
@@ -121,7 +120,7 @@ fn one_checks_and_deletes_what_the_other_has_added() {
             check.run().expect_ok();
             deletes.del(&container, &config).expect_ok();
             adds.del(&container, &config).expect_ok();
-            // What upstream leaves behind is what all share.
+            // Upstream leaves the shared chains.
             let after = saved(&host);
             let shared = [
                 "CNI-HOSTPORT-SETMARK",
@@ -138,13 +137,13 @@ fn one_checks_and_deletes_what_the_other_has_added() {
 }
 
 #[test]
-fn what_upstream_has_left_is_collected() {
+fn gc_collects_what_upstream_added() {
     let host = host();
     let containers = ["c1", "c2", "c3"].map(|name| host.container(name));
     let mut mine = Value::Null;
     for (number, container) in containers.iter().enumerate() {
         let mut config = config(container, &many(), &json!({}));
-        // Of another network: not ours to collect.
+        // Of another network.
         if number == 2 {
             config["name"] = "other".into();
         }

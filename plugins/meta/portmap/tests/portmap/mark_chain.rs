@@ -16,10 +16,9 @@ fn create(host: &Host) {
     }
 }
 
-/// The marks of a missing chain are set by the plugin's own, and connections from
-/// localhost and neighbours work.
+/// The plugin's own chain marks, so connections from localhost and neighbours work.
 #[test]
-fn a_missing_chain_is_replaced_by_our_own() {
+fn a_missing_chain_is_replaced() {
     let net = Net::new();
     let server = Server::new(&net.container, 80);
     let keys = json!({"cniVersion": "1.1.0", "externalSetMarkChain": "KUBE-MARK-MASQ"});
@@ -36,7 +35,7 @@ fn a_missing_chain_is_replaced_by_our_own() {
     let to = |address: &str| SocketAddr::new(address.parse().unwrap(), 8080);
     assert_eq!(server.tcp(&net.host, to("127.0.0.1")), gateway);
     assert_eq!(server.tcp(&net.neighbour, to("192.0.2.1")), gateway);
-    // The chain appears, and nothing changes for containers that are there.
+    // The chain is created later; nothing changes for existing containers.
     create(&net.host);
     portmap().check(&net.container, &config).expect_ok();
     net.host

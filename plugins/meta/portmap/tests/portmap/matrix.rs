@@ -1,5 +1,5 @@
-//! Who is reached by whom, and which source address it sees: real packets, the same
-//! table for every backend and for the peer.
+//! Which clients reach the container, and the source address that it sees: the same
+//! table for every backend and for upstream.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -51,8 +51,7 @@ enum Snat {
 
 const ALL: [Snat; 3] = [Snat::On, Snat::Off, Snat::All];
 
-/// One cell of the table: the source that the container sees, `None` if the client
-/// is not answered.
+/// Returns the source that the container sees, `None` if the client is not answered.
 fn expected(client: Client, ipv4: bool, host_ip: HostIp, snat: Snat) -> Option<IpAddr> {
     let pick = |v4: &str, v6: &str| {
         let address = if ipv4 { v4 } else { v6 };
@@ -121,8 +120,8 @@ fn matrix(plugin: &Plugin, keys: &Value, snats: &[Snat]) {
                     }
                 }
             }
-            elsewhere(&net, &far);
-            direct(&net, &server);
+            assert_forwarded(&net, &far);
+            assert_not_masqueraded(&net, &server);
             plugin.del(&net.container, &config).expect_ok();
             for tcp in [true, false] {
                 let seen = probe(&net, &server, Client::Outside, true, tcp, SHORT);
@@ -173,10 +172,9 @@ fn ask(
     server.answers_within(&datagram_socket(node, to)?, patience)
 }
 
-/// What is sent to another machine by way of the host is left alone, whatever its
-/// port, wherever it comes from (CVE-2025-67499).
+/// Packets to other machines are never mapped (CVE-2025-67499).
 #[track_caller]
-fn elsewhere(net: &Net, far: &Server) {
+fn assert_forwarded(net: &Net, far: &Server) {
     for (to, outside, neighbour, host) in [
         ("198.51.100.2", "192.0.2.2", "10.1.0.3", "198.51.100.1"),
         ("2001:db8:9::2", "2001:db8::2", "fd00:1::3", "2001:db8:9::1"),
@@ -190,9 +188,9 @@ fn elsewhere(net: &Net, far: &Server) {
     }
 }
 
-/// Who talks to the container itself is seen as who it is.
+/// Connections to the container's own address are not masqueraded.
 #[track_caller]
-fn direct(net: &Net, server: &Server) {
+fn assert_not_masqueraded(net: &Net, server: &Server) {
     for (to, outside, neighbour) in [
         ("10.1.0.2", "192.0.2.2", "10.1.0.3"),
         ("fd00:1::2", "2001:db8::2", "fd00:1::3"),
@@ -220,8 +218,8 @@ fn nftables_with_maps() {
     matrix(&portmap(), &keys, &ALL);
 }
 
-/// Upstream's, as the distribution has it: version 1.1.1 does not know `masqAll` yet.
+/// The distribution's upstream, version 1.1.1, does not know `masqAll`.
 #[test]
-fn the_peer() {
+fn upstream() {
     matrix(&Plugin::peer("portmap"), &json!({}), &[Snat::On, Snat::Off]);
 }

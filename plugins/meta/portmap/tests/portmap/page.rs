@@ -1,4 +1,4 @@
-//! The examples of the documentation, run.
+//! The examples of the plugin's page.
 
 use serde_json::json;
 use testkit::{Node, examples};
@@ -12,12 +12,12 @@ fn every_example_works() {
     let examples = examples(PAGE);
     assert!(examples.len() >= 4, "{} examples", examples.len());
     for example in examples {
-        // Of a network list, the plugin's own entry.
+        // The plugin's own entry of a network list.
         let mut config = example.pointer("/plugins/1").unwrap_or(&example).clone();
         let net = Net::new();
         net.host
             .command(&["iptables", "-t", "nat", "-N", "KUBE-MARK-MASQ"]);
-        // As a runtime does with one plugin of a list.
+        // A runtime adds these.
         config["cniVersion"] = "1.1.0".into();
         config["name"] = "example".into();
         config["prevResult"] = attached(&net.container, &["10.1.0.2/24"]);

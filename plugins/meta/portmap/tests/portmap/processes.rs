@@ -1,4 +1,4 @@
-//! What is executed: nothing for nftables; for iptables two commands a family at most.
+//! Commands that are executed: none for nftables, at most two per family for iptables.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,8 +8,8 @@ use testkit::{Container, Host, Node, merge};
 
 use crate::common::{config, portmap, web};
 
-/// Commands that note that they were called.
-fn noting(host: &Host) -> String {
+/// A directory of commands that log their calls.
+fn logging_commands(host: &Host) -> String {
     for name in ["iptables", "ip6tables"] {
         for suffix in ["", "-save", "-restore"] {
             let name = format!("{name}{suffix}");
@@ -38,7 +38,7 @@ fn calls(host: &Host, container: &Container, verb: &str, config: &Value) -> Vec<
 #[test]
 fn nftables_executes_nothing() {
     let host = Host::new();
-    noting(&host);
+    logging_commands(&host);
     let container = host.container("c1");
     for keys in [json!({"backend": "nftables"}), json!({"rules": "map"})] {
         let config = config(&container, &web(), &keys);
@@ -55,21 +55,21 @@ fn nftables_executes_nothing() {
 #[test]
 fn iptables_executes_little() {
     let host = Host::new();
-    noting(&host);
+    logging_commands(&host);
     let container = host.container("c1");
     let keys = json!({"backend": "iptables"});
     let config = config(&container, &web(), &keys);
     let first = calls(&host, &container, "ADD", &config);
     assert!(first.len() <= 6, "{first:?}");
     let restores = ["iptables-restore", "ip6tables-restore"];
-    // The rules of the default variant are nf_tables' and can be deleted there.
+    // The default variant's rules are in nf_tables and are deleted over netlink.
     assert_eq!(calls(&host, &container, "DEL", &config), [""; 0]);
-    // The shared chains are there now.
+    // The shared chains exist now.
     assert_eq!(calls(&host, &container, "ADD", &config), restores);
     let auto = merge(config.clone(), &json!({"backend": null}));
     assert_eq!(calls(&host, &container, "DEL", &auto), [""; 0]);
     assert_eq!(calls(&host, &container, "ADD", &auto), restores);
-    // Where it is not remembered, it is found out.
+    // Without a record.
     fs::remove_dir_all("/run/cni").unwrap();
     assert_eq!(calls(&host, &container, "DEL", &auto), [""; 0]);
     assert_eq!(calls(&host, &container, "DEL", &auto), [""; 0]);

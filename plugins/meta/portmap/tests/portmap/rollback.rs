@@ -1,9 +1,9 @@
-//! A failing ADD leaves everything as it was; a killed one leaves what DEL and GC find.
+//! A failing ADD changes nothing; what a killed one leaves is found by DEL and GC.
 
 use serde_json::{Value, json};
 use testkit::{Invocation, Node, fail_each_request};
 
-use crate::common::{Net, backends, config, is_mapped, portmap, rules_of, ruleset};
+use crate::common::{Net, all_keys, config, is_mapped, portmap, rules_of, ruleset};
 
 fn mappings() -> Value {
     json!([
@@ -13,8 +13,8 @@ fn mappings() -> Value {
 }
 
 #[test]
-fn each_request() {
-    for keys in backends() {
+fn add_is_undone_whichever_request_fails() {
+    for keys in all_keys() {
         let net = Net::new();
         let config = config(&net.container, &mappings(), &keys);
         let add = || {
@@ -26,7 +26,7 @@ fn each_request() {
                 .config(&config)
         };
         let count = fail_each_request(&net.host, add);
-        // One transaction, or one for each family.
+        // One transaction for both families, and one of nft.
         assert!(
             (1..=2).contains(&count) || keys["backend"] == "iptables",
             "{keys}: {count}"
@@ -35,8 +35,8 @@ fn each_request() {
 }
 
 #[test]
-fn a_failing_add_switches_nothing_on() {
-    for keys in backends() {
+fn a_failing_add_resets_route_localnet() {
+    for keys in all_keys() {
         let net = Net::new();
         let config = config(&net.container, &mappings(), &keys);
         for at in ["1", "2"] {
@@ -54,8 +54,8 @@ fn a_failing_add_switches_nothing_on() {
 
 /// Killed before each change to the kernel, in ADD and in DEL.
 #[test]
-fn killed_anywhere() {
-    for keys in backends() {
+fn what_a_killed_call_leaves_is_removed() {
+    for keys in all_keys() {
         for killed in ["ADD", "DEL"] {
             for way_out in ["DEL", "GC", "ADD and DEL"] {
                 for at in 1..6 {

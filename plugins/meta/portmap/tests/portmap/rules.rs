@@ -1,11 +1,11 @@
-//! The rules as they stand in the kernel.
+//! The rules in the kernel.
 
 use serde_json::json;
 use testkit::{Host, Node};
 
 use crate::common::{config, portmap};
 
-/// As upstream writes them, but for what is masqueraded.
+/// As upstream's, except for the masquerade rules.
 const DEFAULT: &str = r#"table ip cni_hostport {
 	comment "CNI portmap plugin"
 	chain hostports {
@@ -81,7 +81,7 @@ fn mappings() -> serde_json::Value {
 }
 
 #[test]
-fn nftables() {
+fn nftables_rules_are_those_of_upstream() {
     let host = Host::new();
     let container = host.container("c1");
     let config = config(&container, &mappings(), &json!({"backend": "nftables"}));
@@ -99,7 +99,7 @@ fn nftables() {
 }
 
 #[test]
-fn nftables_without_masquerading_and_with_all_of_it() {
+fn masquerade_rules_and_conditions_are_as_configured() {
     let host = Host::new();
     let container = host.container("c1");
     let add = |extra: serde_json::Value| {
@@ -133,9 +133,9 @@ fn nftables_without_masquerading_and_with_all_of_it() {
     }
 }
 
-/// Tables of upstream 1.6 to 1.8 led to the mappings whatever the destination was.
+/// Base chains of upstream 1.6 to 1.8 map packets to other machines, too.
 #[test]
-fn what_old_versions_left_behind_the_hooks_is_mended_by_any_verb() {
+fn any_verb_replaces_base_chains_of_old_versions() {
     const OLD: &str = "
         add table ip cni_hostport
         add chain ip cni_hostport hostports

@@ -1,4 +1,4 @@
-//! A client that keeps sending is led to where the mapping leads now.
+//! UDP clients that keep sending while mappings change.
 
 use std::net::SocketAddr;
 
@@ -23,7 +23,7 @@ fn a_flow_follows_the_mapping() {
             let to: SocketAddr = to.parse().unwrap();
             let first = Server::new(&net.container, 80);
             let second = Server::new(&net.neighbour, 80);
-            // Something has to make the kernel track connections before.
+            // A rule that makes the kernel track connections.
             net.host.command(&["nft", "add", "table", "inet", "track"]);
             net.host.command(&[
                 "nft",
@@ -59,7 +59,7 @@ fn a_flow_follows_the_mapping() {
     }
 }
 
-/// Flows that pass the host to the same port elsewhere go on as they are.
+/// Flows to the same port of other machines.
 #[test]
 fn the_flows_of_others_stay() {
     let net = Net::new();

@@ -1,110 +1,152 @@
-//! Mappings as elements of maps: however many there are, a packet is looked up
-//! once, and adding or removing one costs the same.
+//! A map element for each mapping: a packet takes one lookup, and the time to add or
+//! delete a mapping does not depend on their number.
 //!
-//! In a table of its own, as upstream would not find the elements.
+//! They are in a table of their own, because upstream would not find them.
 
+mod check;
 mod objects;
 
-use super::{FAMILIES, family, has_any, has_table, rules_are};
-use crate::attachment::{Attachment, note_of_network};
-use crate::config::{Config, Mapping};
+pub(crate) use check::check;
+
+use super::{FAMILIES, family, has_any, has_table, stale_labels};
+use crate::attachment::note_of;
+use crate::config::Config;
+use crate::mapping::Mapping;
 use anyhow::{Context, anyhow};
 use cni_core::Cidr;
 use cni_core::quote::quote;
+use cni_state::Owner;
 use netfilter::Error;
 use netfilter::nft::{Batch, ElementInfo, Nft};
-use objects::{NAME, Objects};
+use objects::{Entry, Objects};
 
-fn is_of(element: &ElementInfo, attachment: &Attachment<'_>) -> bool {
-    element.comment.as_deref() == Some(attachment.container_id)
-        && element.note.as_deref() == Some(attachment.note().as_bytes())
+const CANNOT_DELETE: &str = "error deleting elements of nftables maps";
+
+fn is_of(element: &ElementInfo, owner: &Owner) -> bool {
+    element.comment.as_deref() == Some(owner.container_id.as_str())
+        && element.note.as_deref() == Some(note_of(owner).as_bytes())
 }
 
-/// Adds the elements of an attachment, in one transaction for both families, and
-/// removes those that it had.
+/// Adds the elements of an attachment in one transaction for both families, and deletes
+/// its old ones if it `is_recorded`.
+///
+/// # Errors
+/// If a host port is mapped to another container, or the kernel refuses.
 pub(crate) fn add(
-    attachment: &Attachment<'_>,
+    owner: &Owner,
     config: &Config,
     targets: &[Cidr],
-    again: bool,
+    is_recorded: bool,
 ) -> anyhow::Result<()> {
     let nft = Nft::open()?;
-    let note = attachment.note();
-    let mut taken = None;
+    let mut conflict = None;
     let outcome = nft.transaction(|nft| {
-        let mut batch = Batch::new();
-        taken = None;
-        if again {
-            delete_all(nft, &mut batch, attachment)?;
+        let mut addition = Addition {
+            nft,
+            batch: Batch::new(),
+            owner,
+            is_recorded,
+        };
+        if is_recorded {
+            delete_all(nft, &mut addition.batch, owner)?;
         }
+        conflict = None;
         for target in targets {
-            let objects = Objects::of(family(target.is_ipv4()));
-            objects.write_base(nft, &mut batch, target.prefix())?;
-            for entry in objects.mapping_entries(&config.mappings, Some(*target)) {
-                let set = objects.set(&entry.set);
-                if let Some(there) = nft.element(&set, &entry.element)? {
-                    if !is_of(&there, attachment) {
-                        taken = Some((entry.what, there.comment.unwrap_or_default()));
-                        return Ok(Batch::new());
-                    }
-                    // Of an ADD that is not remembered, with another address.
-                    if !again && there.data != entry.element.data_bytes() {
-                        batch.delete_elements(&set, [there.to_element(&set)]);
-                    }
-                }
-                let element = entry.element.comment(attachment.container_id);
-                batch.add_elements(&set, [element.note(note.as_bytes())]);
-            }
-            for entry in objects.client_entries(Some(config), *target) {
-                let set = objects.set(&entry.set);
-                // What is left of a container that had the address before.
-                if let Some(there) = nft.element(&set, &entry.element)?
-                    && !is_of(&there, attachment)
-                {
-                    batch.delete_elements(&set, [there.to_element(&set)]);
-                }
-                let element = entry.element.comment(attachment.container_id);
-                batch.add_elements(&set, [element.note(note.as_bytes())]);
-            }
+            conflict = conflict.take().or(addition.add(config, *target)?);
         }
-        Ok(batch)
+        Ok(match conflict {
+            Some(_) => Batch::new(),
+            None => addition.batch,
+        })
     });
     outcome.context("unable to set up nftables rules for port mappings")?;
-    match taken {
+    match conflict {
         None => Ok(()),
-        Some((what, holder)) => Err(anyhow!(
-            "{what} of the host is mapped to container {} already; \
+        Some(Conflict { port, holder }) => Err(anyhow!(
+            "{port} of the host is already mapped to container {}; \
              choose another hostPort, or remove that container",
             quote(holder)
         )),
     }
 }
 
-/// Removes the elements of an attachment. `targets` are the container's addresses,
-/// as far as they are known.
-pub(crate) fn delete(
-    attachment: &Attachment<'_>,
-    mappings: &[Mapping],
-    targets: &[Cidr],
-) -> anyhow::Result<()> {
+/// A host port that is mapped to another container.
+struct Conflict {
+    port: String,
+    holder: String,
+}
+
+struct Addition<'a> {
+    nft: &'a Nft,
+    batch: Batch,
+    owner: &'a Owner,
+    is_recorded: bool,
+}
+
+impl Addition<'_> {
+    /// Adds the elements for one address.
+    fn add(&mut self, config: &Config, target: Cidr) -> Result<Option<Conflict>, Error> {
+        let objects = Objects::of(family(target.is_ipv4()));
+        objects.write_base(self.nft, &mut self.batch, target.prefix())?;
+        for entry in objects.mapping_entries(&config.mappings, Some(target)) {
+            let set = objects.set(&entry.set);
+            if let Some(present) = self.nft.element(&set, &entry.element)? {
+                if !is_of(&present, self.owner) {
+                    return Ok(Some(Conflict {
+                        port: entry.what,
+                        holder: present.comment.unwrap_or_default(),
+                    }));
+                }
+                // Of an earlier ADD without a record, with another address.
+                if !self.is_recorded && present.data != entry.element.data_bytes() {
+                    self.batch.delete_elements(&set, [present.to_element(&set)]);
+                }
+            }
+            self.put(&objects, entry);
+        }
+        for entry in objects.client_entries(Some(config), target) {
+            let set = objects.set(&entry.set);
+            // Left by a container that had the address before.
+            if let Some(present) = self.nft.element(&set, &entry.element)?
+                && !is_of(&present, self.owner)
+            {
+                self.batch.delete_elements(&set, [present.to_element(&set)]);
+            }
+            self.put(&objects, entry);
+        }
+        Ok(None)
+    }
+
+    fn put(&mut self, objects: &Objects, entry: Entry) {
+        let note = note_of(self.owner);
+        let element = entry.element.comment(&self.owner.container_id);
+        let element = element.note(note.as_bytes());
+        self.batch.add_elements(&objects.set(&entry.set), [element]);
+    }
+}
+
+/// Deletes the elements of an attachment. `targets`: the container's addresses, as far
+/// as they are known.
+pub(crate) fn delete(owner: &Owner, mappings: &[Mapping], targets: &[Cidr]) -> anyhow::Result<()> {
     let nft = Nft::open()?;
     nft.transaction(|nft| {
         let mut batch = Batch::new();
-        if !delete_expected(nft, &mut batch, attachment, mappings, targets)? {
+        if !delete_expected(nft, &mut batch, owner, mappings, targets)? {
             batch = Batch::new();
-            delete_all(nft, &mut batch, attachment)?;
+            delete_all(nft, &mut batch, owner)?;
         }
         Ok(batch)
     })
-    .context("error deleting elements of nftables maps")?;
+    .context(CANNOT_DELETE)?;
     Ok(())
 }
 
-/// Deletes what an attachment ought to have; false if there may be more, or other.
+/// Deletes the elements that an attachment should have. Returns `false` if there may be
+/// others.
 fn delete_expected(
     nft: &Nft,
     batch: &mut Batch,
-    attachment: &Attachment<'_>,
+    owner: &Owner,
     mappings: &[Mapping],
     targets: &[Cidr],
 ) -> Result<bool, Error> {
@@ -119,7 +161,7 @@ fn delete_expected(
         for entry in objects.mapping_entries(mappings, None) {
             let set = objects.set(&entry.set);
             match nft.element(&set, &entry.element)? {
-                Some(there) if is_of(&there, attachment) => {
+                Some(present) if is_of(&present, owner) => {
                     batch.delete_elements(&set, [entry.element]);
                 }
                 _ => return Ok(false),
@@ -127,8 +169,8 @@ fn delete_expected(
         }
         for entry in objects.client_entries(None, *target) {
             let set = objects.set(&entry.set);
-            if let Some(there) = nft.element(&set, &entry.element)?
-                && is_of(&there, attachment)
+            if let Some(present) = nft.element(&set, &entry.element)?
+                && is_of(&present, owner)
             {
                 batch.delete_elements(&set, [entry.element]);
             }
@@ -137,8 +179,8 @@ fn delete_expected(
     Ok(true)
 }
 
-fn delete_all(nft: &Nft, batch: &mut Batch, attachment: &Attachment<'_>) -> Result<(), Error> {
-    delete_where(nft, batch, &|element| is_of(element, attachment))
+fn delete_all(nft: &Nft, batch: &mut Batch, owner: &Owner) -> Result<(), Error> {
+    delete_where(nft, batch, &|element| is_of(element, owner))
 }
 
 fn delete_where(
@@ -156,87 +198,22 @@ fn delete_where(
     Ok(())
 }
 
-/// Removes the elements of a network's attachments that `is_stale` names by
-/// container ID and interface.
-pub(crate) fn collect(network: &str, is_stale: &dyn Fn(&str, &str) -> bool) -> anyhow::Result<()> {
+/// Deletes the elements of a network's attachments that are stale.
+pub(crate) fn collect(network: &str, is_stale: &dyn Fn(&Owner) -> bool) -> anyhow::Result<()> {
+    let is_stale = stale_labels(network, is_stale);
     let nft = Nft::open()?;
-    let prefix = note_of_network(network);
-    let stale = |element: &ElementInfo| {
-        let note = element.note.as_deref();
-        let note = note.and_then(|note| std::str::from_utf8(note).ok());
-        let if_name = note.and_then(|note| note.strip_prefix(&prefix));
-        matches!((&element.comment, if_name), (Some(id), Some(name)) if is_stale(id, name))
-    };
     nft.transaction(|nft| {
         let mut batch = Batch::new();
-        delete_where(nft, &mut batch, &stale)?;
+        delete_where(nft, &mut batch, &|element| {
+            is_stale(element.comment.as_deref(), element.note.as_deref())
+        })?;
         Ok(batch)
     })
-    .context("error deleting elements of nftables maps")?;
+    .context(CANNOT_DELETE)?;
     Ok(())
 }
 
-/// Whether the table of either family exists.
+/// Returns whether the table of either family exists.
 pub(crate) fn in_use(nft: &Nft) -> Result<bool, Error> {
     has_any(nft, FAMILIES.map(|family| Objects::of(family).table))
-}
-
-/// Compares the elements of an attachment, and the rules that all share, with what
-/// they ought to be.
-pub(crate) fn check(
-    attachment: &Attachment<'_>,
-    config: &Config,
-    targets: &[Cidr],
-) -> anyhow::Result<()> {
-    let nft = Nft::open()?;
-    for target in targets {
-        let objects = Objects::of(family(target.is_ipv4()));
-        let place = format!("table {} {NAME}", objects.table.family.as_str());
-        for entry in objects.mapping_entries(&config.mappings, Some(*target)) {
-            let there = nft.element(&objects.set(&entry.set), &entry.element)?;
-            let right = there.is_some_and(|there| {
-                is_of(&there, attachment) && there.data == entry.element.data_bytes()
-            });
-            if !right {
-                return Err(anyhow!(
-                    "map {} of {place} does not lead {} to the container",
-                    quote(&entry.set),
-                    entry.what
-                ));
-            }
-        }
-        for entry in objects.client_entries(Some(config), *target) {
-            if nft
-                .element(&objects.set(&entry.set), &entry.element)?
-                .is_none()
-            {
-                return Err(anyhow!(
-                    "set {} of {place} lacks the container, so that {} are not masqueraded",
-                    quote(&entry.set),
-                    entry.what
-                ));
-            }
-        }
-        for (chain, rules) in &objects.fixed_rules() {
-            let there = nft.rules(chain)?;
-            if !rules_are(&there, rules) {
-                return Err(anyhow!(
-                    "{} chain of {place} is not as it ought to be",
-                    quote(chain.name)
-                ));
-            }
-        }
-        let there = nft.rules(&objects.clients)?;
-        let mut rules = objects.client_rules();
-        rules.push(objects.network_rule(target.prefix()));
-        if !rules
-            .iter()
-            .all(|rule| there.iter().any(|found| found.same_as(rule)))
-        {
-            return Err(anyhow!(
-                "\"clients\" chain of {place} is not as it ought to be"
-            ));
-        }
-    }
-    Ok(())
 }

@@ -1,8 +1,9 @@
-//! The table of maps: its sets, chains and rules, and the elements of an attachment.
+//! The table of maps: its sets, chains and rules, and the elements of one attachment.
 
 use super::super::{Bases, has_table, write_chain};
 use crate::attachment::socket;
-use crate::config::{Config, Mapping};
+use crate::config::Config;
+use crate::mapping::Mapping;
 use cni_core::Cidr;
 use netfilter::Error;
 use netfilter::nft::{
@@ -18,21 +19,21 @@ pub(super) struct Objects {
     pub(super) table: Table<'static>,
     pub(super) ipv4: bool,
     pub(super) bases: Bases,
-    /// Looks destinations up.
+    /// Looks up the destinations of packets.
     pub(super) mappings: Chain<'static>,
-    /// Looks at where mapped connections come from.
+    /// Masquerades mapped connections by their source.
     pub(super) clients: Chain<'static>,
-    /// Mappings of one address of the host.
+    /// Mappings on one address of the host.
     pub(super) by_address: Set<'static>,
-    /// Mappings of all addresses.
+    /// Mappings on all addresses.
     pub(super) by_port: Set<'static>,
-    /// Containers that localhost reaches.
+    /// Containers whose clients on localhost are masqueraded.
     pub(super) from_localhost: Set<'static>,
     /// Containers all of whose clients are masqueraded.
     pub(super) from_anywhere: Set<'static>,
 }
 
-/// An element of a set, by the set's name: sets of networks come and go.
+/// An element and the name of its set: sets of networks are created as needed.
 pub(super) struct Entry {
     pub(super) set: String,
     pub(super) element: Element<'static>,
@@ -80,7 +81,7 @@ impl Objects {
         }
     }
 
-    /// Containers and their networks, those of one length of prefix.
+    /// Returns the set of containers and their networks, for one prefix length.
     pub(super) fn networks<'n>(&self, name: &'n str) -> Set<'n> {
         let key: &[Type] = match self.ipv4 {
             true => &[Type::Ipv4Addr, Type::Ipv4Addr],
@@ -102,15 +103,15 @@ impl Objects {
             .unwrap_or_else(|| self.networks(name))
     }
 
-    /// Chains whose rules are all known.
+    /// Returns the chains that hold no other rules than these.
     pub(super) fn fixed_rules(&self) -> [(Chain<'static>, Vec<Rule<'static>>); 4] {
         let Bases {
             prerouting,
             output,
             masquerading,
         } = self.bases;
-        // Only what is sent to this host itself may be caught.
-        let entrance =
+        // Only packets to a local address are mapped.
+        let entry =
             |chain: Chain<'static>| vec![chain.rule().daddr_is_local().jump(self.mappings.name)];
         let (daddr, protocol, port) = (self.destination(), Field::L4Proto, Field::Dport);
         let mapped = masquerading.rule().ct_status(CtStatus::DNAT);
@@ -125,13 +126,14 @@ impl Objects {
                         .dnat_map(&[protocol, port], &self.by_port),
                 ],
             ),
-            (prerouting, entrance(prerouting)),
-            (output, entrance(output)),
+            (prerouting, entry(prerouting)),
+            (output, entry(output)),
             (masquerading, vec![mapped.goto(self.clients.name)]),
         ]
     }
 
-    /// Rules of the chain that grows with the lengths of prefixes.
+    /// Returns the rules of the chain `clients`, which has one more for each prefix
+    /// length.
     pub(super) fn client_rules(&self) -> Vec<Rule<'static>> {
         let daddr = [self.destination()];
         let rule = self.clients.rule();
@@ -154,7 +156,7 @@ impl Objects {
             .masquerade(NatFlags::NONE)
     }
 
-    /// What is missing of the table, of what is nobody's in particular.
+    /// Adds what is missing of the table, sets, chains and rules that all share.
     pub(super) fn write_base(&self, nft: &Nft, batch: &mut Batch, len: u8) -> Result<(), Error> {
         if !has_table(nft, &self.table)? {
             batch.add_table(&self.table);
@@ -171,21 +173,21 @@ impl Objects {
         for (chain, rules) in &self.fixed_rules() {
             write_chain(nft, batch, chain, rules)?;
         }
-        let there = nft.rules(&self.clients)?;
+        let present = nft.rules(&self.clients)?;
         for rule in self.client_rules() {
-            if !there.iter().any(|found| found.same_as(&rule)) {
+            if !present.iter().any(|found| found.same_as(&rule)) {
                 batch.add_rule(&rule);
             }
         }
         let rule = self.network_rule(len);
-        if !there.iter().any(|found| found.same_as(&rule)) {
+        if !present.iter().any(|found| found.same_as(&rule)) {
             let name = from_network(len);
             batch.add_set(&self.networks(&name)).add_rule(&rule);
         }
         Ok(())
     }
 
-    /// The elements of mappings, each key once: the first one counts.
+    /// Returns the elements of mappings, each key once: the first one counts.
     pub(super) fn mapping_entries(&self, mappings: &[Mapping], target: Option<Cidr>) -> Vec<Entry> {
         let mut entries: Vec<Entry> = Vec::new();
         for mapping in mappings.iter().filter(|m| m.is_for(self.ipv4)) {
@@ -216,8 +218,8 @@ impl Objects {
         entries
     }
 
-    /// The elements that have a container's clients masqueraded: as configured, or
-    /// all that there can be.
+    /// Returns the elements that masquerade a container's clients: as configured, or
+    /// without a configuration all that are possible.
     pub(super) fn client_entries(&self, config: Option<&Config>, target: Cidr) -> Vec<Entry> {
         let container = Value::Address(target.addr());
         let entry = |set: &str, key: &[Value<'_>], what: &str| Entry {
@@ -245,7 +247,7 @@ impl Objects {
         entries
     }
 
-    /// Every element there is that `wanted` picks.
+    /// Returns all elements that `wanted` selects.
     pub(super) fn scan(
         &self,
         nft: &Nft,
@@ -285,7 +287,7 @@ impl Objects {
     }
 }
 
-/// The name of the set of containers whose networks have prefixes of this length.
+/// Returns the name of the set of networks of this prefix length.
 pub(super) fn from_network(len: u8) -> String {
     format!("from_network_{len}")
 }

@@ -3,28 +3,28 @@
 use super::super::{family, is_of};
 use super::catches_foreign;
 use super::objects::Objects;
-use crate::attachment::{Attachment, socket};
+use crate::attachment::socket;
 use crate::conditions::{Comparison, Conditions};
-use crate::config::{Config, Mapping};
+use crate::config::Config;
+use crate::mapping::Mapping;
+use anyhow::{anyhow, bail};
+use cni_core::Cidr;
 use cni_core::quote::quote;
-use cni_core::{Cidr, Code, Error};
+use cni_state::Owner;
 use netfilter::nft::{Chain, Nft, Rule, RuleInfo, RuleView};
+use plugin_kit::detailed;
 
 /// Compares the rules of an attachment, and those that all share, with what ADD makes.
 ///
 /// # Errors
 /// At the first difference, with upstream's message where it has one.
-pub(crate) fn check(
-    attachment: &Attachment<'_>,
-    config: &Config,
-    targets: &[Cidr],
-) -> anyhow::Result<()> {
+pub(crate) fn check(owner: &Owner, config: &Config, targets: &[Cidr]) -> anyhow::Result<()> {
     let nft = Nft::open()?;
     for target in targets {
         let objects = Objects::of(family(target.is_ipv4()));
         let check = Check {
             nft: &nft,
-            attachment,
+            owner,
             config,
             target: *target,
             table: format!(
@@ -50,7 +50,7 @@ fn is_of_upstream(rules: &[RuleInfo]) -> bool {
 
 struct Check<'a> {
     nft: &'a Nft,
-    attachment: &'a Attachment<'a>,
+    owner: &'a Owner,
     config: &'a Config,
     target: Cidr,
     objects: Objects,
@@ -59,7 +59,7 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn rules_of(&self, chain: &Chain<'_>) -> anyhow::Result<Vec<RuleInfo>> {
-        let own = |rule: &RuleView<'_>| is_of(rule, self.attachment, &[]);
+        let own = |rule: &RuleView<'_>| is_of(rule, self.owner, &[]);
         Ok(self.nft.find_rules(chain, own)?)
     }
 
@@ -135,7 +135,7 @@ impl Check<'_> {
             let chain = rule.chain();
             let present = self.nft.rules(&chain)?;
             if present.iter().any(catches_foreign) {
-                anyhow::bail!(
+                bail!(
                     "a rule in chain {} of {} maps packets that are not for this host",
                     quote(chain.name),
                     self.table
@@ -166,18 +166,15 @@ impl Check<'_> {
     }
 
     fn no_jump(&self, chain: &str) -> anyhow::Error {
-        anyhow::anyhow!(
+        anyhow!(
             "chain {} of {} does not jump to the mappings",
             quote(chain),
             self.table
         )
     }
 
-    /// Upstream's message, with what is missing in the details.
     fn missing_rule(&self, chain: &str, what: &str) -> anyhow::Error {
         let msg = format!("missing hostport rules in {} chain", quote(chain));
-        Error::new(Code::INTERNAL, msg)
-            .with_details(format!("{what} in {}", self.table))
-            .into()
+        detailed(msg, format!("{what} in {}", self.table))
     }
 }

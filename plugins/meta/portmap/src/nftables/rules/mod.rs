@@ -2,45 +2,51 @@
 //! implementation finds what the other one added.
 
 mod check;
+mod find;
 mod objects;
 
 pub(crate) use check::check;
 
-use super::{FAMILIES, family, has_any, has_table, is_of};
-use crate::attachment::{Attachment, note_of_network};
+use super::{FAMILIES, family, has_any, has_table, stale_labels};
+use crate::attachment::note_of;
 use crate::conditions::Conditions;
 use crate::config::Config;
-use crate::record::Place;
+use crate::record::{Recorded, RuleHandle, RuleLocation};
 use anyhow::Context;
 use cni_core::Cidr;
-use netfilter::Error;
-use netfilter::nft::{Batch, Chain, Nft, NftCommand, Rule, RuleInfo, RuleView};
-use objects::Objects;
+use cni_state::Owner;
+use find::{FoundRule, find, find_recorded, located, scan};
+use netfilter::nft::{Batch, Family, Nft, NftCommand, Rule, RuleInfo};
+use objects::{HOSTPORTS, Objects};
 use plugin_kit::Undo;
 use std::net::IpAddr;
 
 const CANNOT_ADD: &str = "unable to set up nftables rules for port mappings";
 
-/// Adds the rules of an attachment and removes its old ones, in one transaction for
-/// both families; rules with conditions in the language of `nft` are added before, in
-/// a transaction of `nft`. Returns where they are. `old`: where its old ones are, if
-/// it has any.
+/// Adds the rules of an attachment and removes its old ones, and returns where they
+/// are. `old`: what is recorded of an earlier ADD.
+///
+/// All of it is one transaction for both families, except for rules with conditions in
+/// the language of `nft`, which `nft` adds before.
 pub(crate) fn add(
-    attachment: &Attachment<'_>,
+    owner: &Owner,
     config: &Config,
     targets: &[Cidr],
-    old: Option<&[Place]>,
-) -> anyhow::Result<Vec<Place>> {
+    old: Option<&RuleLocation>,
+) -> anyhow::Result<Vec<RuleHandle>> {
     let nft = Nft::open()?;
-    let by_command = add_by_command(attachment, config, targets)?;
+    let by_command = add_by_command(owner, config, targets)?;
+    let new = located(&by_command);
     let mut undo = Undo::new();
-    if !by_command.is_empty() {
+    if !new.is_empty() {
         undo.push("remove the rules that nft added", || {
-            nft.transaction(|_| Ok(deletion(&located(&by_command))))?;
+            let mut batch = Batch::new();
+            delete_rules(&mut batch, &new);
+            nft.commit(&batch)?;
             Ok(())
         });
     }
-    let rules = native_rules(attachment, config, targets)?;
+    let rules = native_rules(owner, config, targets)?;
     let addresses: Vec<IpAddr> = targets.iter().map(Cidr::addr).collect();
     let added = nft.transaction(|nft| {
         let mut batch = Batch::new();
@@ -49,10 +55,9 @@ pub(crate) fn add(
             objects.write_base(nft, &mut batch, config.snat)?;
         }
         if let Some(old) = old {
-            let mut found = find(nft, attachment, &addresses, old)?;
-            let new = located(&by_command);
+            let mut found = find(nft, owner, &addresses, old.rules())?;
             found.retain(|rule| !new.contains(rule));
-            delete_found(&mut batch, &found);
+            delete_rules(&mut batch, &found);
         }
         batch.echo();
         for rule in &rules {
@@ -62,22 +67,25 @@ pub(crate) fn add(
     });
     let added = added.context(CANNOT_ADD)?;
     undo.disarm();
-    let native = added.into_iter().zip(&rules).map(|(added, rule)| Place {
-        family: rule.chain().table.family,
-        chain: added.chain,
-        handle: added.handle,
-    });
-    Ok(by_command.iter().cloned().chain(native).collect())
+    let native = added
+        .into_iter()
+        .zip(&rules)
+        .map(|(added, rule)| RuleHandle {
+            ipv4: rule.chain().table.family == Family::Ip,
+            chain: added.chain,
+            handle: added.handle,
+        });
+    Ok(by_command.into_iter().chain(native).collect())
 }
 
-/// The rules that are encoded here.
+/// Returns the rules that are encoded here.
 fn native_rules(
-    attachment: &Attachment<'_>,
+    owner: &Owner,
     config: &Config,
     targets: &[Cidr],
 ) -> anyhow::Result<Vec<Rule<'static>>> {
-    let note = attachment.note();
-    let label = |rule: Rule<'static>| rule.comment(attachment.container_id).note(note.as_bytes());
+    let note = note_of(owner);
+    let label = |rule: Rule<'static>| rule.comment(&owner.container_id).note(note.as_bytes());
     let mut rules = Vec::new();
     for target in targets {
         let objects = Objects::of(family(target.is_ipv4()));
@@ -94,176 +102,92 @@ fn native_rules(
 /// Has `nft` add the mappings whose conditions are in its language, and returns where
 /// they are.
 fn add_by_command(
-    attachment: &Attachment<'_>,
+    owner: &Owner,
     config: &Config,
     targets: &[Cidr],
-) -> anyhow::Result<Vec<Place>> {
+) -> anyhow::Result<Vec<RuleHandle>> {
     let mut script = String::new();
-    let mut chains = Vec::new();
+    let mut families = Vec::new();
     for target in targets {
         let objects = Objects::of(family(target.is_ipv4()));
         if let Conditions::Script(words) = config.nft_conditions(target.is_ipv4())? {
-            script += &objects.mapping_script(config, &words, *target, attachment.container_id);
+            script += &objects.mapping_script(config, &words, *target, &owner.container_id);
             let mappings = config.mappings_for(target.is_ipv4());
-            chains.extend(mappings.map(|_| objects.hostports));
+            families.extend(mappings.map(|_| target.is_ipv4()));
         }
     }
-    if chains.is_empty() {
+    if families.is_empty() {
         return Ok(Vec::new());
     }
     let handles = NftCommand::find().and_then(|nft| nft.add_rules(&script));
     let handles = handles.context(CANNOT_ADD)?;
-    let places = chains.into_iter().zip(handles);
-    Ok(places
-        .map(|(chain, handle)| Place {
-            family: chain.table.family,
-            chain: chain.name.to_owned(),
+    let rules = families.into_iter().zip(handles);
+    Ok(rules
+        .map(|(ipv4, handle)| RuleHandle {
+            ipv4,
+            chain: HOSTPORTS.to_owned(),
             handle,
         })
         .collect())
 }
 
-/// Removes the rules of an attachment, of both families, wherever they are, and
-/// mends what old versions have left behind the hooks. `places` is where they were.
+/// Deletes the rules of an attachment in both families. `handles`: where they are
+/// recorded to be.
 pub(crate) fn delete(
-    attachment: &Attachment<'_>,
+    owner: &Owner,
     addresses: &[IpAddr],
-    places: &[Place],
+    handles: &[RuleHandle],
 ) -> anyhow::Result<()> {
-    let nft = Nft::open()?;
-    nft.transaction(|nft| {
-        let mut batch = Batch::new();
-        mend(nft, &mut batch)?;
-        delete_found(&mut batch, &find(nft, attachment, addresses, places)?);
-        Ok(batch)
+    transaction(|nft, batch| {
+        delete_rules(batch, &find(nft, owner, addresses, handles)?);
+        Ok(())
     })
-    .context("error deleting nftables rules")?;
-    Ok(())
 }
 
-/// Removes the rules of a network's attachments that `is_stale` names by container
-/// ID and interface. `recorded`: stale attachments with the places of their rules,
-/// some of which may have no note.
+/// Deletes the rules of a network's attachments that are stale. `recorded`: what is
+/// recorded of stale attachments, whose rules need not have a note.
 pub(crate) fn collect(
     network: &str,
-    is_stale: &dyn Fn(&str, &str) -> bool,
-    recorded: &[(Attachment<'_>, Vec<Place>)],
+    is_stale: &dyn Fn(&Owner) -> bool,
+    recorded: &[(Owner, Recorded)],
 ) -> anyhow::Result<()> {
-    let nft = Nft::open()?;
-    let prefix = note_of_network(network);
-    let stale = |rule: &RuleView<'_>| {
-        let note = rule.note.and_then(|note| std::str::from_utf8(note).ok());
-        let if_name = note.and_then(|note| note.strip_prefix(&prefix));
-        matches!((rule.comment, if_name), (Some(id), Some(name)) if is_stale(id, name))
-    };
-    nft.transaction(|nft| {
-        let mut batch = Batch::new();
-        mend(nft, &mut batch)?;
-        let mut found = scan(nft, &stale)?;
-        for (attachment, places) in recorded {
-            for place in places {
-                let rule = rule_at(nft, attachment, place)?;
-                found.extend(rule.filter(|rule| !found.contains(rule)));
-            }
+    let is_stale = stale_labels(network, is_stale);
+    transaction(|nft, batch| {
+        let mut found = scan(nft, &|rule| is_stale(rule.comment, rule.note))?;
+        for (owner, recorded) in recorded {
+            let rules = find_recorded(nft, owner, recorded)?;
+            found.extend(rules);
         }
-        delete_found(&mut batch, &found);
-        Ok(batch)
+        found.sort_unstable_by_key(|rule| (rule.ipv4(), rule.handle));
+        found.dedup();
+        delete_rules(batch, &found);
+        Ok(())
     })
-    .context("error deleting nftables rules")?;
+}
+
+/// Commits what `change` adds to a batch, together with the repair of base chains.
+fn transaction(
+    change: impl Fn(&Nft, &mut Batch) -> Result<(), netfilter::Error>,
+) -> anyhow::Result<()> {
+    let done = Nft::open()?.transaction(|nft| {
+        let mut batch = Batch::new();
+        repair_base_chains(nft, &mut batch)?;
+        change(nft, &mut batch)?;
+        Ok(batch)
+    });
+    done.context("error deleting nftables rules")?;
     Ok(())
 }
 
-type Found = Vec<(Chain<'static>, u64)>;
-
-fn delete_found(batch: &mut Batch, found: &Found) {
-    for (chain, handle) in found {
-        batch.delete_rule(chain, *handle);
+fn delete_rules(batch: &mut Batch, rules: &[FoundRule]) {
+    for rule in rules {
+        batch.delete_rule(&rule.chain, rule.handle);
     }
 }
 
-fn deletion(found: &Found) -> Batch {
-    let mut batch = Batch::new();
-    delete_found(&mut batch, found);
-    batch
-}
-
-/// The rules at these places.
-fn located(places: &[Place]) -> Found {
-    places
-        .iter()
-        .filter_map(|place| Some((chain_of(place)?, place.handle)))
-        .collect()
-}
-
-fn chain_of(place: &Place) -> Option<Chain<'static>> {
-    let chains = Objects::of(place.family).attachment_chains();
-    chains.into_iter().find(|chain| chain.name == place.chain)
-}
-
-/// The rules of an attachment: those remembered, if all of them are still there and
-/// the attachment's, else whatever is found among all.
-fn find(
-    nft: &Nft,
-    attachment: &Attachment<'_>,
-    addresses: &[IpAddr],
-    places: &[Place],
-) -> Result<Found, Error> {
-    if !places.is_empty()
-        && let Some(found) = verify(nft, attachment, places)?
-    {
-        return Ok(found);
-    }
-    scan(nft, &|rule| is_of(rule, attachment, addresses))
-}
-
-/// Returns the rules at these places if all of them are there and the attachment's.
-fn verify(
-    nft: &Nft,
-    attachment: &Attachment<'_>,
-    places: &[Place],
-) -> Result<Option<Found>, Error> {
-    let found = places.iter().map(|place| rule_at(nft, attachment, place));
-    found.collect()
-}
-
-/// Returns the rule at a place if it is there and the attachment's.
-fn rule_at(
-    nft: &Nft,
-    attachment: &Attachment<'_>,
-    place: &Place,
-) -> Result<Option<(Chain<'static>, u64)>, Error> {
-    let Some(chain) = chain_of(place) else {
-        return Ok(None);
-    };
-    let note = attachment.note();
-    // Rules that nft added have no note.
-    let is_own = |rule: RuleInfo| {
-        rule.comment.as_deref() == Some(attachment.container_id)
-            && rule.note.is_none_or(|found| found == note.as_bytes())
-    };
-    let rule = nft.rule(&chain, place.handle)?;
-    Ok(rule.is_some_and(is_own).then_some((chain, place.handle)))
-}
-
-/// All rules of attachments for which `wanted` says yes.
-fn scan(nft: &Nft, wanted: &dyn Fn(&RuleView<'_>) -> bool) -> Result<Found, Error> {
-    let mut found = Vec::new();
-    for family in FAMILIES {
-        let objects = Objects::of(family);
-        if !has_table(nft, &objects.table)? {
-            continue;
-        }
-        for chain in objects.attachment_chains() {
-            let rules = nft.find_rules(&chain, wanted)?;
-            found.extend(rules.iter().map(|rule| (chain, rule.handle)));
-        }
-    }
-    Ok(found)
-}
-
-/// Rules behind the hooks that lead to the mappings whatever the destination is
-/// (CVE-2025-67499) are replaced at the first opportunity.
-fn mend(nft: &Nft, batch: &mut Batch) -> Result<(), Error> {
+/// Replaces the base chains of old versions, which map packets to other machines, too
+/// (CVE-2025-67499).
+fn repair_base_chains(nft: &Nft, batch: &mut Batch) -> Result<(), netfilter::Error> {
     for family in FAMILIES {
         let objects = Objects::of(family);
         if !has_table(nft, &objects.table)? {
@@ -279,16 +203,14 @@ fn mend(nft: &Nft, batch: &mut Batch) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether a rule does not look at the type of the destination at all.
+/// Returns whether a rule does not test the type of the destination address.
 fn catches_foreign(rule: &RuleInfo) -> bool {
     const FIB: &[u8] = b"fib\0";
-    !rule
-        .expressions()
-        .windows(FIB.len())
-        .any(|part| part == FIB)
+    let mut windows = rule.expressions().windows(FIB.len());
+    !windows.any(|part| part == FIB)
 }
 
-/// Whether the table of either family exists.
-pub(crate) fn in_use(nft: &Nft) -> Result<bool, Error> {
+/// Returns whether the table of either family exists.
+pub(crate) fn in_use(nft: &Nft) -> Result<bool, netfilter::Error> {
     has_any(nft, FAMILIES.map(|family| Objects::of(family).table))
 }

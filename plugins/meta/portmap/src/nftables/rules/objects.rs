@@ -4,7 +4,8 @@
 use super::super::{Bases, write_chain};
 use crate::attachment::socket;
 use crate::conditions::Comparison;
-use crate::config::{Config, Mapping};
+use crate::config::Config;
+use crate::mapping::Mapping;
 use cni_core::Cidr;
 use netfilter::Error;
 use netfilter::nft::{Batch, Chain, CtStatus, Family, NatFlags, Nft, Rule, Table};
@@ -12,6 +13,9 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 
 const COMMENT: &str = "CNI portmap plugin";
+
+/// The chain of all mappings.
+pub(super) const HOSTPORTS: &str = "hostports";
 
 /// The objects of one family.
 pub(super) struct Objects {
@@ -30,7 +34,7 @@ impl Objects {
         let table = Table::new(family, "cni_hostport").with_comment(COMMENT);
         Objects {
             table,
-            hostports: table.chain("hostports"),
+            hostports: table.chain(HOSTPORTS),
             hostip_hostports: table.chain("hostip_hostports"),
             hostports_all: table.chain("hostports_all"),
             bases: Bases::of(table),

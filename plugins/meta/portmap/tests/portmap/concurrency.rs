@@ -1,4 +1,4 @@
-//! Many at once, while others rewrite their own rules all the time.
+//! Concurrent calls, while another program keeps rewriting its own rules.
 
 use std::process::{Child, Command, Stdio};
 
@@ -51,7 +51,7 @@ fn of(container: &Container, number: u16, keys: &Value) -> Value {
 }
 
 #[test]
-fn thirty_at_once() {
+fn thirty_concurrent_calls_succeed() {
     for keys in backends() {
         let host = Host::new();
         let containers: Vec<Container> = (0..CONTAINERS)
@@ -88,7 +88,7 @@ fn thirty_at_once() {
             "CNI portfwd requiring masquerade",
             "chain CNI-HOSTPORT-DNAT",
         ] {
-            // One of each family.
+            // One in each family.
             assert!(left.matches(once).count() <= 2, "{keys}\n{left}");
         }
     }
