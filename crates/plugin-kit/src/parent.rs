@@ -1,9 +1,8 @@
 //! Links that stand on another: their master, and how much it carries.
 
-use crate::Container;
+use crate::{Container, detailed};
 use anyhow::{Context, bail};
 use cni_core::quote::quote;
-use cni_core::{Code, Error};
 use rtnl::{Family, Handle, Link, RT_TABLE_MAIN, RTN_UNICAST, Route, RouteFilter};
 
 /// `RTNH_F_DEAD` of linux/rtnetlink.h: the next hop's link is down.
@@ -95,8 +94,10 @@ fn default_master(handle: &Handle) -> anyhow::Result<Link> {
         best => best,
     };
     let index = best.as_ref().and_then(first_hop).ok_or_else(|| {
-        Error::new(Code::INTERNAL, "no default route interface found")
-            .with_details("set \"master\", or add a default route to the main table")
+        detailed(
+            "no default route interface found",
+            "set \"master\", or add a default route to the main table",
+        )
     })?;
     handle
         .link_by_index(index)

@@ -8,7 +8,7 @@ pub use on_master::OnMaster;
 
 use crate::failures::Failures;
 use crate::link_options::{self, LinkOptions};
-use crate::{Container, Ipam, Side, Undo, addressing, names, sysctl, veth};
+use crate::{Container, Ipam, Side, Undo, addressing, detailed, names, sysctl, veth};
 use anyhow::{Context, anyhow, bail};
 use cni_core::quote::quote;
 use cni_core::types::NetConf;
@@ -79,7 +79,7 @@ pub fn create<'c>(
                     container.netns.path().display()
                 );
                 let msg = format!("failed to create {kind}: {e}");
-                bail!(Error::new(Code::INTERNAL, msg).with_details(details));
+                bail!(detailed(msg, details));
             }
             create_renamed(container, side, spec, undo)?;
         }

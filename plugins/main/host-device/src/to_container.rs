@@ -4,11 +4,11 @@ use crate::host_state::HostState;
 use crate::record::Record;
 use crate::to_host;
 use anyhow::{Context, anyhow, bail};
+use cni_core::Call;
 use cni_core::quote::quote;
-use cni_core::{Call, Code, Error};
 use cni_state::Owner;
 use plugin_kit::state::owner;
-use plugin_kit::{Container, Undo};
+use plugin_kit::{Container, Undo, detailed};
 use rtnl::{Handle, Link, LinkChange, Request};
 use std::io::Write;
 use std::os::fd::AsFd;
@@ -61,14 +61,7 @@ pub(crate) fn move_device<'a>(
         .rtnl
         .link_by_name(&call.if_name)
         .with_context(|| format!("failed to find {} in container NS", quote(&call.if_name)))?;
-    let up = LinkChange {
-        up: Some(true),
-        ..LinkChange::default()
-    };
-    container
-        .rtnl
-        .request(Request::set_link(link.index, &up))
-        .with_context(|| format!("failed to set {} up", quote(&call.if_name)))?;
+    to_host::set_up(&container.rtnl, &link)?;
     Ok(link)
 }
 
@@ -82,13 +75,10 @@ fn failed_to_move(device: &Link, call: &Call) -> String {
 
 fn refuse_existing(container: &Container, device: &Link, call: &Call) -> anyhow::Result<()> {
     match container.rtnl.link_by_name(&call.if_name) {
-        Ok(_) => {
-            let msg = format!("{}: file exists", failed_to_move(device, call));
-            let error = Error::new(Code::INTERNAL, msg).with_details(
-                "the container has an interface of that name; delete that attachment first",
-            );
-            bail!(error)
-        }
+        Ok(_) => bail!(detailed(
+            format!("{}: file exists", failed_to_move(device, call)),
+            "the container has an interface of that name; delete that attachment first"
+        )),
         Err(e) if e.is_not_found() => Ok(()),
         Err(e) => Err(anyhow!(e).context(failed_to_move(device, call))),
     }

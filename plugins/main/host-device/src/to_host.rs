@@ -4,13 +4,13 @@ use crate::record::{self, Record};
 use crate::temporary_netns::TemporaryNetns;
 use crate::{Config, recovery};
 use anyhow::{Context, anyhow, bail};
+use cni_core::Call;
 use cni_core::ns::Netns;
 use cni_core::quote::quote;
-use cni_core::{Call, Code, Error};
 use cni_state::Owner;
 use plugin_kit::failures::Failures;
 use plugin_kit::state::owner;
-use plugin_kit::{Container, Undo};
+use plugin_kit::{Container, Undo, detailed};
 use rtnl::{Handle, Link, LinkChange, Request};
 use std::os::fd::AsFd;
 
@@ -139,15 +139,17 @@ fn bring_back_unrecorded(
     }
 }
 
-fn without_alias(link: &Link) -> Error {
-    let msg = format!(
-        "failed to find original ifname for {} (alias is not set)",
-        quote(&link.name)
-    );
-    Error::new(Code::INTERNAL, msg).with_details(format!(
-        "set it with ip link set dev {} alias <name on the host>",
-        link.name
-    ))
+fn without_alias(link: &Link) -> anyhow::Error {
+    detailed(
+        format!(
+            "failed to find original ifname for {} (alias is not set)",
+            quote(&link.name)
+        ),
+        format!(
+            "set it with ip link set dev {} alias <name on the host>",
+            link.name
+        ),
+    )
 }
 
 /// Moves a link of the container to the host, with the name and the alias that it had
@@ -163,10 +165,10 @@ fn move_link(
     let name = &record.name;
     let failed = || format!("failed to move {} to hostNS", quote(name));
     match host.link_by_name(name) {
-        Ok(_) => bail!(
-            Error::new(Code::INTERNAL, format!("{}: file exists", failed()))
-                .with_details("the host has an interface of that name; rename or remove it")
-        ),
+        Ok(_) => bail!(detailed(
+            format!("{}: file exists", failed()),
+            "the host has an interface of that name; rename or remove it"
+        )),
         Err(e) if e.is_not_found() => {}
         Err(e) => return Err(anyhow!(e).context(failed())),
     }

@@ -2,7 +2,8 @@
 
 use anyhow::bail;
 use cni_core::quote::quote;
-use cni_core::{AddResult, Call, Code, Error};
+use cni_core::{AddResult, Call};
+use plugin_kit::detailed;
 use plugin_kit::single_interface::OnMaster;
 use rtnl::{IpvlanFlag, IpvlanMode, LinkKind};
 use serde::Deserialize;
@@ -65,17 +66,15 @@ impl Config {
     }
 }
 
-fn mode(name: &str) -> Result<IpvlanMode, Error> {
+fn mode(name: &str) -> anyhow::Result<IpvlanMode> {
     Ok(match name {
         "" | "l2" => IpvlanMode::L2,
         "l3" => IpvlanMode::L3,
         "l3s" => IpvlanMode::L3s,
-        _ => {
-            let msg = format!("unknown ipvlan mode: {}", quote(name));
-            return Err(
-                Error::new(Code::INTERNAL, msg).with_details("use \"l2\", \"l3\" or \"l3s\"")
-            );
-        }
+        _ => bail!(detailed(
+            format!("unknown ipvlan mode: {}", quote(name)),
+            "use \"l2\", \"l3\" or \"l3s\""
+        )),
     })
 }
 

@@ -6,9 +6,9 @@ mod config;
 pub use config::Config;
 
 use anyhow::bail;
-use cni_core::{AddResult, Call, Code, Command, Error, Plugin};
+use cni_core::{AddResult, Call, Command, Plugin};
 use plugin_kit::single_interface::{self, InterfaceCheck};
-use plugin_kit::{Container, Ipam, Undo, parent};
+use plugin_kit::{Container, Ipam, Undo, detailed, parent};
 use rtnl::{KindInfo, Link};
 
 /// The plugin.
@@ -32,12 +32,10 @@ impl Plugin for Ipvlan {
         let master = config.master_after(previous.as_ref())?;
         let ipam = Ipam::of(call);
         if ipam.is_none() && previous.as_ref().is_none_or(|p| p.ips.is_empty()) {
-            bail!(
-                Error::new(Code::INTERNAL, "no plugin name provided").with_details(
-                    "an ipvlan needs \"ipam\" with a \"type\", \
-                     or addresses from the plugin before it"
-                )
-            );
+            bail!(detailed(
+                "no plugin name provided",
+                "an ipvlan needs \"ipam\" with a \"type\", or addresses from the plugin before it"
+            ));
         }
         let container = Container::open(call)?;
         let side = config.link.side(&container)?;

@@ -1,9 +1,10 @@
 //! Configuration of the macvlan plugin.
 
+use anyhow::bail;
 use cni_core::quote::quote;
-use cni_core::{Call, Code, Error};
-use plugin_kit::MacAddress;
+use cni_core::{Call, Error};
 use plugin_kit::single_interface::OnMaster;
+use plugin_kit::{MacAddress, detailed};
 use rtnl::{LinkKind, MacvlanMode};
 use serde::Deserialize;
 
@@ -60,16 +61,17 @@ impl Config {
     }
 }
 
-fn mode(name: &str) -> Result<MacvlanMode, Error> {
+fn mode(name: &str) -> anyhow::Result<MacvlanMode> {
     Ok(match name {
         "" | "bridge" => MacvlanMode::Bridge,
         "private" => MacvlanMode::Private,
         "vepa" => MacvlanMode::Vepa,
         "passthru" => MacvlanMode::Passthru,
         _ => {
-            let msg = format!("unknown macvlan mode: {}", quote(name));
-            return Err(Error::new(Code::INTERNAL, msg)
-                .with_details("use \"bridge\", \"private\", \"vepa\" or \"passthru\""));
+            bail!(detailed(
+                format!("unknown macvlan mode: {}", quote(name)),
+                "use \"bridge\", \"private\", \"vepa\" or \"passthru\""
+            ))
         }
     })
 }

@@ -1,9 +1,9 @@
 //! Configuration of the vlan plugin.
 
 use anyhow::bail;
-use cni_core::{Call, Code, Error};
-use plugin_kit::Ipam;
+use cni_core::Call;
 use plugin_kit::single_interface::OnMaster;
+use plugin_kit::{Ipam, detailed};
 use rtnl::LinkKind;
 use serde::Deserialize;
 
@@ -51,13 +51,13 @@ impl Config {
     }
 }
 
-fn id(number: i64) -> Result<u16, Error> {
+fn id(number: i64) -> anyhow::Result<u16> {
     let id = u16::try_from(number).ok().filter(|id| *id <= LAST_ID);
     id.ok_or_else(|| {
         // Upstream's text, though it refuses 4095 as well.
-        let msg = format!("invalid VLAN ID {number} (must be between 0 and 4095 inclusive)");
-        Error::new(Code::INTERNAL, msg).with_details(format!(
-            "the largest VLAN ID is {LAST_ID}; 4095 is reserved (IEEE 802.1Q)"
-        ))
+        detailed(
+            format!("invalid VLAN ID {number} (must be between 0 and 4095 inclusive)"),
+            format!("the largest VLAN ID is {LAST_ID}; 4095 is reserved (IEEE 802.1Q)"),
+        )
     })
 }

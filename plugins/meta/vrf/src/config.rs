@@ -1,8 +1,9 @@
 //! Configuration of the vrf plugin.
 
 use anyhow::{Context, bail};
+use cni_core::Call;
 use cni_core::skel::validate_if_name;
-use cni_core::{Call, Code, Error};
+use plugin_kit::detailed;
 use rtnl::{RT_TABLE_DEFAULT, RT_TABLE_LOCAL, RT_TABLE_MAIN};
 use serde::Deserialize;
 
@@ -56,15 +57,17 @@ impl Config {
     }
 }
 
-fn validate_name(name: &str, if_name: &str) -> Result<(), Error> {
+fn validate_name(name: &str, if_name: &str) -> anyhow::Result<()> {
     let details = match validate_if_name(name) {
         _ if name.is_empty() => String::new(),
         _ if name == if_name => format!("{name} is the interface's name"),
         Ok(()) => return Ok(()),
         Err(e) => e.to_string(),
     };
-    let msg = "configuration is expected to have a valid vrf name";
-    Err(Error::new(Code::INTERNAL, msg).with_details(details))
+    bail!(detailed(
+        "configuration is expected to have a valid vrf name",
+        details
+    ))
 }
 
 /// The VRF's name, if there is one. DEL reads nothing else, so that no other malformed

@@ -1,12 +1,12 @@
 //! What cannot be meant is refused before anything is changed.
 
-use crate::common::{assert_same, attached, config, state, vrf};
+use crate::common::{assert_same, attached, attached_without_vrf, config, state, vrf};
 use serde_json::{Value, json};
 use testkit::Node;
 
 #[test]
 fn values_and_types() {
-    let (host, container) = attached();
+    let (host, container) = attached_without_vrf();
     let before = state(&host, &container);
     let valid = "configuration is expected to have a valid vrf name";
     for (extra, words) in [
@@ -57,8 +57,8 @@ fn values_and_types() {
     ] {
         let run = vrf().add(&container, &config(extra));
         run.expect_error(999).mentions(words);
-        assert_same(&before, &state(&host, &container));
     }
+    assert_same(&before, &state(&host, &container));
 }
 
 #[test]
@@ -77,7 +77,6 @@ fn what_does_not_fit() {
         let call = vrf().command("ADD").container(&container).ifname(name);
         let run = call.config(&config(extra)).run();
         run.expect_error(999).mentions(words);
-        assert_same(&before, &state(&host, &container));
     };
     refused(
         "eth0",
@@ -104,7 +103,7 @@ fn what_does_not_fit() {
         json!({"vrfname": "new"}),
         "cmdAdd failed: could not get link by name eth9",
     );
-    assert_eq!(container.link("new"), None);
+    assert_same(&before, &state(&host, &container));
     container.delete();
     vrf()
         .add(&container, &config(json!({})))

@@ -23,9 +23,15 @@ impl std::ops::Deref for Network {
     }
 }
 
-/// A container `c1` with `eth0` to a router, all kinds of addresses and routes.
+/// A container `c1` with `eth0` to a router, all kinds of addresses and routes. The kernel
+/// must have VRFs.
 pub(crate) fn attached() -> (Network, Container) {
     testkit::needs(&["vrf"]);
+    attached_without_vrf()
+}
+
+/// The same on any kernel.
+pub(crate) fn attached_without_vrf() -> (Network, Container) {
     let host = Host::new();
     let router = host.container("r1");
     let container = host.container("c1");
