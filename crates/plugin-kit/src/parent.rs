@@ -1,4 +1,4 @@
-//! Links that stand on another: their master, and how much it carries.
+//! Masters of links: lookup, MTU, and the namespace they are in.
 
 use crate::{Container, detailed};
 use anyhow::{Context, bail};
@@ -8,8 +8,8 @@ use rtnl::{Family, Handle, Link, RT_TABLE_MAIN, RTN_UNICAST, Route, RouteFilter}
 /// `RTNH_F_DEAD` of linux/rtnetlink.h: the next hop's link is down.
 const RTNH_F_DEAD: u8 = 1;
 
-/// Where a master is looked for, and a link on it is made from: the host, or with
-/// `linkInContainer` the container itself.
+/// The namespace of the master, from which the link is created: the host's, or with
+/// `linkInContainer` the container's.
 pub struct Side<'c> {
     host: Option<Handle>,
     container: &'c Container,
@@ -34,25 +34,24 @@ impl<'c> Side<'c> {
         self.host.as_ref().unwrap_or(&self.container.rtnl)
     }
 
-    /// Tests that `link`, in the container, stands on the link called `name`, which
-    /// is on this side. An empty name stands for whatever was the master when the
-    /// link was made, and passes.
+    /// Tests that the link `name` of this side is the lower link of `link`, which is in
+    /// the container. An empty name passes: the master at the time of ADD is not recorded.
     ///
     /// # Errors
-    /// When it stands on another one, or there is none of that name.
+    /// When the lower link is another one, or there is none of that name.
     pub fn check(&self, link: &Link, name: &str) -> anyhow::Result<()> {
         if name.is_empty() {
             return Ok(());
         }
         let master = find(self.handle(), name)?;
-        // The kernel puts macvlan on macvlan, and ipvlan on ipvlan, beside each
-        // other on the lowest link.
+        // The kernel creates a macvlan of a macvlan, and an ipvlan of an ipvlan, on the
+        // master's lower link.
         let stacked = link.kind.is_some() && link.kind == master.kind && !link.is_kind("vlan");
-        let (index, elsewhere) = match stacked {
+        let (index, in_other_netns) = match stacked {
             true => (master.link, None),
             false => (Some(master.index), Some(self.host.is_some())),
         };
-        let same_side = elsewhere.is_none_or(|e| e == link.link_netnsid.is_some());
+        let same_side = in_other_netns.is_none_or(|e| e == link.link_netnsid.is_some());
         if link.link != index || !same_side {
             bail!(
                 "Interface {} is not on master {}: its parent is link {} {}, not {}",
@@ -70,8 +69,7 @@ impl<'c> Side<'c> {
     }
 }
 
-/// The link called `name`, or with an empty name the one that the default route
-/// leads to.
+/// The link `name`, or with an empty name the link of the default route.
 ///
 /// # Errors
 /// When there is no such link.
@@ -84,9 +82,8 @@ pub fn find(handle: &Handle, name: &str) -> anyhow::Result<Link> {
     }
 }
 
-/// The link of the best default route of the main table: IPv4 before IPv6, then
-/// the lowest metric; of several next hops the first that is alive. Default routes
-/// of VRFs are in tables of their own and have no part in it.
+/// The link of the preferred default route of the main table: IPv4 before IPv6, then
+/// the lowest metric; of several next hops the first that is up.
 fn default_master(handle: &Handle) -> anyhow::Result<Link> {
     let best = best_default_route(handle, Family::V4)?;
     let best = match best {
@@ -106,11 +103,11 @@ fn default_master(handle: &Handle) -> anyhow::Result<Link> {
 
 fn best_default_route(handle: &Handle, family: Family) -> anyhow::Result<Option<Route>> {
     let routes = default_routes(handle, Some(family))?;
-    // The first of several equals, as the kernel takes it.
+    // Of equal metrics the first, as in the kernel.
     Ok(routes.into_iter().min_by_key(|route| route.priority))
 }
 
-/// The default routes of the main table that lead anywhere.
+/// The unicast default routes of the main table.
 fn default_routes(handle: &Handle, family: Option<Family>) -> anyhow::Result<Vec<Route>> {
     let filter = RouteFilter {
         family,
@@ -122,7 +119,7 @@ fn default_routes(handle: &Handle, family: Option<Family>) -> anyhow::Result<Vec
     Ok(routes)
 }
 
-/// The link that `route` sends by.
+/// The output link of `route`.
 fn first_hop(route: &Route) -> Option<u32> {
     let alive = route.hops.iter().find(|hop| hop.flags & RTNH_F_DEAD == 0);
     route
@@ -131,8 +128,8 @@ fn first_hop(route: &Route) -> Option<u32> {
         .filter(|index| *index != 0)
 }
 
-/// The MTU in bytes of what is sent through `link` to far away: the link's own, or
-/// less if a default route through it says so.
+/// The MTU in bytes of the default routes through `link`: the link's own, or the `mtu`
+/// of such a route if that is smaller.
 ///
 /// # Errors
 /// When the routes cannot be listed.
@@ -142,11 +139,11 @@ pub fn path_mtu(handle: &Handle, link: &Link) -> anyhow::Result<u32> {
     Ok(told.filter_map(|route| route.mtu).fold(link.mtu, u32::min))
 }
 
-/// The MTU in bytes of the way out: the smallest along the best default route of
-/// each address family; `None` without any.
+/// The smallest MTU in bytes of the preferred default routes of both families and their
+/// links; `None` without a default route.
 ///
 /// # Errors
-/// When routes or links cannot be looked at.
+/// When routes or links cannot be listed.
 pub fn egress_mtu(handle: &Handle) -> anyhow::Result<Option<u32>> {
     let mut smallest: Option<u32> = None;
     for family in [Family::V4, Family::V6] {
@@ -165,11 +162,11 @@ pub fn egress_mtu(handle: &Handle) -> anyhow::Result<Option<u32>> {
     Ok(smallest)
 }
 
-/// Whether `master` could take one more link on it, as far as it shows: a port of
-/// a bridge hands its frames to the bridge, and the loopback link has none.
+/// Tests that a macvlan or ipvlan can be created on `master`: not on a port of a bridge,
+/// which passes its frames to the bridge, nor on the loopback link.
 ///
 /// # Errors
-/// Why it could not.
+/// The reason why it cannot.
 pub fn usable(master: &Link) -> anyhow::Result<()> {
     if master.port.is_some() {
         bail!(

@@ -65,8 +65,8 @@ mod snapshot;
 mod user;
 
 pub use common_cases::{
-    SCRIPTED, ScriptedIpam, VERSIONS, del_from_anywhere, dual_stack, examples, examples_work,
-    fail_each_request, leases, merge, state, wire,
+    SCRIPTED, ScriptedIpam, VERSIONS, dual_stack, examples, examples_work, fail_each_request,
+    leases, merge, state, wire,
 };
 pub use host::{Container, Host};
 pub use needs::{DEFER, Deferred, KERNEL, UML, has, needs, patience, physical_device};

@@ -205,7 +205,7 @@ pub fn del(call: &Call) -> anyhow::Result<()> {
     failures.result()
 }
 
-/// GC: collects IPAM's leases. The interface goes with its namespace.
+/// GC: passes it on to IPAM. The interface is deleted with its namespace.
 ///
 /// # Errors
 /// The IPAM plugin's own.

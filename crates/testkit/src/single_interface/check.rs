@@ -159,7 +159,7 @@ impl Subject {
             .expect_ok();
         for name in container.link_names() {
             if name != "lo" {
-                // A peer goes with its link.
+                // The peer of a deleted veth no longer exists.
                 let _ = container.try_command(&["ip", "link", "del", &name]);
             }
         }

@@ -1,23 +1,67 @@
 //! DEL and GC.
 
-use super::Subject;
-use crate::{Node, del_from_anywhere, leases, merge};
+use super::{Network, Subject};
+use crate::{Node, leases, merge};
 use serde_json::{Value, json};
 
+/// What a DEL may find.
+#[derive(Clone, Copy, Debug)]
+enum Missing {
+    Nothing,
+    PrevResult,
+    Link,
+    Master,
+    Namespace,
+    NetnsVariable,
+}
+
 impl Subject {
-    /// DEL from wherever a crash may have left things, and with configurations that ADD would refuse: those with the
-    /// keys of each of `broken`. See [`del_from_anywhere`].
+    /// DEL, twice each, with everything there; from wherever a crash may have left things: the link, its master, the
+    /// namespace, `CNI_NETNS` or `prevResult` missing; and with the keys of each of `broken` in the configuration, which
+    /// ADD would refuse. Every time the interface and the lease are deleted, and nothing is printed.
     ///
     /// # Panics
     ///
-    /// When it fails, or something is left.
+    /// When anything is otherwise.
     #[track_caller]
     pub fn del_from_anywhere(&self, broken: &[Value]) {
-        let broken: Vec<Value> = broken.iter().map(|b| self.ipv4(b.clone())).collect();
-        del_from_anywhere(&self.plugin(), &self.ipv4(json!({})), &broken, || {
-            let network = self.network();
-            (network.host, network.router)
-        });
+        let network = self.network();
+        for missing in [Missing::Nothing, Missing::PrevResult, Missing::Link] {
+            self.del_without(&network, missing, &json!({}));
+        }
+        for keys in broken {
+            self.del_without(&network, Missing::Nothing, keys);
+        }
+        // What these leave is deleted with the host.
+        for missing in [Missing::Master, Missing::Namespace, Missing::NetnsVariable] {
+            self.del_without(&self.network(), missing, &json!({}));
+        }
+    }
+
+    #[track_caller]
+    fn del_without(&self, network: &Network, missing: Missing, keys: &Value) {
+        let container = network.container("c1");
+        let run = self.plugin().add(&container, &self.ipv4(json!({})));
+        let mut config = run.expect_ok().with_prev();
+        assert_eq!(leases("net").len(), 1, "{missing:?}");
+        let mut call = self.plugin().command("DEL").container(&container);
+        match missing {
+            Missing::PrevResult => config["prevResult"] = Value::Null,
+            Missing::Link => drop(container.ip("link del eth0")),
+            Missing::Master if self.router.is_some() => drop(network.ip("link del m0")),
+            Missing::Namespace => container.delete(),
+            Missing::NetnsVariable => call = call.netns(""),
+            Missing::Nothing | Missing::Master => {}
+        }
+        for _ in 0..2 {
+            let call = call.clone().config(&merge(config.clone(), keys));
+            let del = call.run().expect_ok();
+            assert_eq!((del.stdout_text(), del.stderr_text()), Default::default());
+            assert_eq!(leases("net"), [""; 0], "{missing:?} {keys}");
+        }
+        if !matches!(missing, Missing::Namespace | Missing::NetnsVariable) {
+            assert_eq!(container.link("eth0"), None, "{missing:?} {keys}");
+        }
     }
 
     /// GC releases the leases of attachments that are not valid; DEL and GC without IPAM have nothing to release.
@@ -37,7 +81,7 @@ impl Subject {
             self.plugin().gc(&config).expect_ok();
             leases("net").len()
         };
-        // Without a list nothing is known to be gone.
+        // Without a list, any attachment may be valid.
         self.plugin().gc(&config).expect_ok();
         assert_eq!(leases("net"), ["10.1.0.10"]);
         assert_eq!(

@@ -12,7 +12,7 @@ const CHECK: InterfaceCheck = InterfaceCheck {
     lower_case: false,
 };
 
-/// `ETH_DATA_LEN` of linux/if_ether.h: the MTU of a tap that nobody has set.
+/// `ETH_DATA_LEN` of linux/if_ether.h: the default MTU of a tap.
 const DEFAULT_MTU: u32 = 1500;
 
 /// Compares part by part, and fails at the first difference.

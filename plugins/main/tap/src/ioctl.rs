@@ -67,7 +67,7 @@ pub(crate) fn set_persistent(tun: &File) -> Result<(), Errno> {
 pub(crate) fn close_inherited_on_exec() {
     for fd in 3..=255 {
         // SAFETY: sets a flag of the process's own table; the descriptor stays open
-        // and nobody's borrow of it is affected. Most of them do not exist, which
+        // and no borrow of it is affected. Most of them do not exist, which
         // the call answers with EBADF.
         let _ = unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
     }

@@ -80,8 +80,8 @@ impl VrfLink {
             }
         });
         let created = VrfLink::find(&container.rtnl, name)?;
-        let created =
-            created.with_context(|| format!("could not add VRF {name}: it is gone again"))?;
+        let created = created
+            .with_context(|| format!("could not add VRF {name}: it was deleted meanwhile"))?;
         let change = LinkChange {
             up: Some(true),
             alias: Some(ALIAS.to_owned()),

@@ -1,4 +1,4 @@
-//! What ADD makes: the result, the moved device, and packets that get through.
+//! ADD: the result, the moved device, and packets.
 
 use crate::common::{MAC, device, devices, dual, host_with_device, plugin, reaches, records};
 use serde_json::json;
@@ -58,7 +58,7 @@ fn without_ipam() {
         let result = run.json();
         assert_eq!(result["interfaces"][0]["name"], "eth0");
         assert_eq!(result["interfaces"][0]["mac"], MAC);
-        // The plugin's own "dns" counts only beside IPAM's.
+        // The key `dns` is ignored without IPAM.
         assert_eq!(result["dns"].get("nameservers"), None);
         assert_eq!(devices(&container), ["eth0 (dev0) up"]);
         if version >= "0.4.0" {
@@ -71,7 +71,7 @@ fn without_ipam() {
 }
 
 #[test]
-fn each_way_to_say_which() {
+fn every_selector() {
     for selector in [
         json!({"device": "dev0"}),
         json!({"device": "a-longer-name-of-it"}),
@@ -117,7 +117,7 @@ fn up_and_alias_are_as_they_were() {
 fn names_that_are_taken_on_the_other_side() {
     let (host, _outside) = host_with_device();
     let container = host.container("c1");
-    // The container has what the device is called on the host, and the other way round.
+    // The container has a link with the name on the host, and the host one with the name in the container.
     container.ip("link add dev0 type veth peer name other0");
     host.ip("link add eth0 type veth peer name other1");
     let config = device(json!({}));
@@ -158,7 +158,7 @@ fn from_one_container_to_the_next() {
         .add(&c2, &config)
         .expect_error(999)
         .mentions("failed to find host device: failed to find \"dev0\": Link not found");
-    // The runtime cleans up after the failure: that is not the other one's business.
+    // The runtime's DEL after the failure does not affect the other container.
     plugin().del(&c2, &config).expect_ok();
     assert_eq!(devices(&c1), ["eth0 (dev0) up"]);
     plugin().del(&c1, &config).expect_ok();
@@ -182,10 +182,10 @@ fn status() {
         .status(&device(json!({"device": null})))
         .expect_error(999)
         .mentions("specify either");
-    // What the runtime chooses is not known yet.
+    // STATUS does not know the device that the runtime chooses.
     let chosen = json!({"device": null, "capabilities": {"deviceID": true}});
     plugin().status(&device(chosen)).expect_ok();
-    // A device that does its work in a container is not missing.
+    // A device that a container has is not missing.
     plugin().add(&container, &device(json!({}))).expect_ok();
     plugin().status(&device(json!({}))).expect_ok();
     Plugin::new("host-device")

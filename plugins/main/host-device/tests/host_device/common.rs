@@ -65,8 +65,8 @@ pub(crate) fn records() -> Vec<String> {
         .collect()
 }
 
-/// Demands an answer from `address`, within the time that the kernel takes to settle
-/// things in the background on a busy machine.
+/// Demands an answer from `address` within five seconds: the kernel notices a new carrier
+/// in the background.
 #[track_caller]
 pub(crate) fn reaches(node: &impl Node, address: &str) {
     let ip = address.parse().expect("an address");

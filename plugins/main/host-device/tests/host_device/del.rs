@@ -1,4 +1,4 @@
-//! DEL and GC from whatever state there is.
+//! DEL and GC from every state.
 
 use crate::common::{device, devices, dual, host_with_device, plugin, records};
 use serde_json::json;
@@ -76,7 +76,7 @@ fn the_name_on_the_host_is_taken() {
         .del(&container, &dual(json!({})))
         .expect_error(999)
         .mentions("failed to move \"dev0\" to hostNS: file exists");
-    // But for the addresses, which are released all the same.
+    // The addresses are released all the same.
     assert_eq!(leases("net"), [""; 0]);
     let left = |snapshot: &testkit::Snapshot| snapshot.lines("c1 link").join("\n");
     assert_eq!(left(&before), left(&host.snapshot()));
@@ -107,7 +107,7 @@ fn every_step_of_the_way_back_can_fail() {
             .add(&host.container("other"), &device(json!({})))
             .expect_error(999);
     }
-    // The fourth brings the device up, which is back by then.
+    // The fourth request brings the device up, which is on the host by then.
     let del = plugin().command("DEL").container(&container);
     del.config(&dual(json!({})))
         .env("RTNL_FAIL_AT", "4")
@@ -120,7 +120,7 @@ fn every_step_of_the_way_back_can_fail() {
 }
 
 #[test]
-fn an_alias_that_somebody_changed() {
+fn a_changed_alias() {
     for alias in ["nonsense", ""] {
         let (host, container, _outside) = attached();
         container.command(&["ip", "link", "set", "eth0", "alias", alias]);
@@ -130,16 +130,16 @@ fn an_alias_that_somebody_changed() {
 }
 
 #[test]
-fn without_record_the_alias_says_where_to() {
+fn without_a_record_the_alias_is_the_name() {
     let (host, container, _outside) = attached();
     host.command(&["rm", "-r", "/run/cni"]);
     plugin().del(&container, &dual(json!({}))).expect_ok();
-    // Nothing says that it was up.
+    // That it was up is not known.
     assert_eq!(devices(&host), ["dev0 down"]);
 }
 
 #[test]
-fn without_record_and_alias_nothing_does() {
+fn without_record_and_alias_del_fails() {
     let (host, container, _outside) = attached();
     host.command(&["rm", "-r", "/run/cni"]);
     container.command(&["ip", "link", "set", "eth0", "alias", ""]);
@@ -153,12 +153,12 @@ fn without_record_and_alias_nothing_does() {
     assert_eq!(devices(&host), ["dev0 down"]);
 }
 
-/// The kernel brings a physical device back to the machine's first namespace, down,
-/// when its container's ends. Here it is made to look so; `physical.rs` has a real one.
+/// When a namespace is deleted, the kernel moves a physical device to the initial one,
+/// down. This test imitates that; `physical.rs` has a real device.
 #[test]
-fn a_device_that_outlived_its_namespace() {
+fn a_device_of_a_deleted_namespace() {
     for (changes, with_record, after) in [
-        // Under the container's name, or under that of its index.
+        // With the name in the container, or with that of its index.
         (["link set dev0 down alias dev0 name eth0"], true, "dev0 up"),
         (
             ["link set dev0 down alias dev0 name devINDEX"],
@@ -175,9 +175,9 @@ fn a_device_that_outlived_its_namespace() {
             false,
             "dev0 down",
         ),
-        // An ADD that was killed on its way.
+        // An ADD that was killed.
         (["link set dev0 down alias dev0"], true, "dev0 up"),
-        // Somebody's own doing.
+        // Changed by the operator.
         (
             ["link set dev0 down alias dev0 name lan0"],
             false,
@@ -236,7 +236,7 @@ fn gc_brings_devices_back() {
     gc["cni.dev/valid-attachments"] = json!([{"containerID": "c1", "ifname": "eth0"}]);
     plugin().gc(&gc).expect_ok();
     assert_eq!(devices(&container), ["eth0 (dev0) up"]);
-    // Another network's attachments are not this one's to collect.
+    // GC of another network does not affect it.
     let mut other = device(json!({"name": "other"}));
     other["cni.dev/valid-attachments"] = json!([]);
     plugin().gc(&other).expect_ok();
@@ -251,13 +251,13 @@ fn gc_brings_devices_back() {
 }
 
 #[test]
-fn gc_leaves_a_device_to_whoever_has_it_now() {
+fn gc_does_not_take_a_device_from_a_valid_attachment() {
     let (host, container, _outside) = attached();
     let record = std::fs::read("/run/cni/host-device/net:c1:eth0").unwrap();
     plugin().del(&container, &dual(json!({}))).expect_ok();
     let c2 = host.container("c2");
     plugin().add(&c2, &dual(json!({}))).expect_ok();
-    // A record that was forgotten, of a path that is used anew.
+    // A stale record, whose namespace path is in use again.
     let record = String::from_utf8(record)
         .unwrap()
         .replace("netns/c1", "netns/c2");
@@ -270,7 +270,7 @@ fn gc_leaves_a_device_to_whoever_has_it_now() {
 }
 
 #[test]
-fn where_no_record_can_be_kept() {
+fn without_a_directory_for_records() {
     let (host, _outside) = host_with_device();
     let container = host.container("c1");
     host.write("../cni", "");

@@ -1,4 +1,4 @@
-//! What is refused, and that nothing was changed before.
+//! Bad input is refused before anything is changed.
 
 use crate::common::{MAC, device, dual, host_with_device, plugin};
 use serde_json::{Value, json};
@@ -40,7 +40,7 @@ fn no_device() {
 }
 
 #[test]
-fn devices_that_there_are_not() {
+fn missing_devices() {
     for (selector, words) in [
         (
             json!({"device": "dev1"}),
@@ -96,7 +96,7 @@ fn an_interface_that_exists() {
         );
         before.assert_same(&host.snapshot());
     }
-    // The clean-up after it leaves the other's interface alone.
+    // DEL after the failure does not touch the other interface.
     let config = device(json!({"hwaddr": MAC}));
     plugin()
         .del(&container, &config)

@@ -1,4 +1,4 @@
-//! Beside the peer's binary: what one has moved, the other checks and moves back.
+//! With upstream's binary: what one has moved, the other checks and moves back.
 
 use crate::common::{device, devices, dual, host_with_device, plugin, reaches, records};
 use serde_json::{Value, json};
@@ -31,8 +31,8 @@ fn handed_over(from: &Plugin, to: &Plugin) {
         }
         to.del(&container, &run.with_prev()).expect_ok();
         assert_eq!(leases("net"), [""; 0]);
-        // Neither does upstream bring it up, nor do we without a record. Upstream of
-        // that age leaves its alias, too.
+        // Upstream does not bring it up, nor do we without a record. Upstream's older
+        // releases leave its alias, too.
         assert!(["dev0 down", "dev0 (dev0) down"].contains(&&*devices(&host)[0]));
         plugin().del(&container, &config).expect_ok();
         assert!(["dev0 down", "dev0 up"].contains(&&*devices(&host)[0]));
@@ -56,7 +56,7 @@ fn the_same_result() {
         let (host, _outside) = host_with_device();
         let container = host.container("c1");
         let mut result = plugin.add(&container, config).expect_ok().json();
-        // Upstream of that age prints an empty one.
+        // Upstream's older releases print an empty one.
         if result["dns"] == json!({}) {
             result.as_object_mut().unwrap().remove("dns");
         }

@@ -1,5 +1,5 @@
-//! A device that outlives its container's namespace. It goes to the machine's first
-//! namespace then, so this test needs a machine of its own.
+//! A physical device whose namespace is deleted. The kernel moves it to the initial
+//! namespace, so this test needs a machine of its own.
 
 use crate::common::{plugin, records};
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ fn ip(arguments: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What there is to know about a device of the machine; null when it is not there.
+/// A device of the machine as `ip -json link` shows it; null when it is missing.
 fn link(name: &str) -> Value {
     let links: Value = serde_json::from_str(&ip("-json link show")).unwrap();
     let links = links.as_array().unwrap();
@@ -39,7 +39,7 @@ fn is_up(name: &str) -> bool {
     flags.as_array().is_some_and(|f| f.contains(&"UP".into()))
 }
 
-/// The name of the device with this hardware address, once it has come back.
+/// Waits for the device with this hardware address to be back, and returns its name.
 #[track_caller]
 fn returned(mac: &str) -> String {
     let deadline = Instant::now() + Duration::from_secs(10);
@@ -60,7 +60,7 @@ fn call(verb: &str, config: &Value) -> Invocation {
 }
 
 #[test]
-fn it_is_back_as_it_was() {
+fn its_name_and_state_are_restored() {
     needs(&["physical-device", "dummy"]);
     let device = physical_device();
     let mac = link(&device)["address"].as_str().unwrap().to_owned();
@@ -93,7 +93,7 @@ fn it_is_back_as_it_was() {
             if up { "up" } else { "down" }
         ));
 
-        // The namespace lives.
+        // The namespace exists.
         add();
         call("DEL", &config).run().expect_ok();
         as_it_was(up);
@@ -101,7 +101,7 @@ fn it_is_back_as_it_was() {
         as_it_was(up);
         delete_namespace();
 
-        // It has died, and the device is there under the container's name.
+        // It was deleted, and the device has its name in the container.
         for del in [&config, &by_address] {
             add();
             delete_namespace();
@@ -112,25 +112,25 @@ fn it_is_back_as_it_was() {
             as_it_was(up);
         }
 
-        // That name is taken: it has one of the kernel's.
+        // That name is taken: the kernel chose one.
         ip("link add net1 type dummy");
         add();
         delete_namespace();
-        let passing = returned(&mac);
-        assert!(passing.starts_with("dev"), "{passing}");
+        let temporary = returned(&mac);
+        assert!(temporary.starts_with("dev"), "{temporary}");
         let del = call("DEL", &config).without_env("CNI_NETNS");
         del.run().expect_ok();
         as_it_was(up);
         ip("link del net1");
 
-        // Nobody calls DEL.
+        // GC instead of DEL.
         add();
         delete_namespace();
         returned(&mac);
         plugin().gc(&config).expect_ok();
         as_it_was(up);
 
-        // The record is lost, or there never was one.
+        // Without a record.
         for del in [&config, &by_address] {
             add();
             fs::remove_dir_all("/run/cni").unwrap();

@@ -17,7 +17,7 @@ fn each_request_to_the_kernel() {
     }
 }
 
-/// A device with all that it loses on its way.
+/// A device with everything that it loses when it leaves the host.
 fn busy_device(host: &Host) {
     for command in [
         "link set dev0 alias uplink",
@@ -35,12 +35,12 @@ fn busy_device(host: &Host) {
 }
 
 #[test]
-fn the_devices_addresses_and_routes_are_back() {
+fn addresses_and_routes_of_the_device_are_restored() {
     let (host, _outside) = host_with_device();
     busy_device(&host);
     let container = host.container("c1");
     let other = host.container("other");
-    // Directories of state appear with the first use.
+    // State directories are created with the first use.
     let link = dual(json!({"device": "spare0"}));
     host.ip("link add spare0 type veth peer name spare1");
     plugin().add(&other, &link).expect_ok();
@@ -81,7 +81,7 @@ fn ipam_fails() {
         .add(&container, &config(json!({"type": "no-such-plugin"})))
         .expect_error(999)
         .mentions("failed to find plugin \"no-such-plugin\"");
-    // The directory of records is there now.
+    // The directory of records exists now.
     let before = host.snapshot();
     for (ipam, words) in [
         (json!({"type": "no-such-plugin"}), "failed to find plugin"),
@@ -108,7 +108,7 @@ fn ipam_fails() {
 }
 
 #[test]
-fn a_port_of_a_bridge_is_one_again() {
+fn the_master_of_the_device_is_restored() {
     let (host, _outside) = host_with_device();
     host.ip("link add br0 address 02:00:00:00:00:b0 up type bridge");
     host.ip("link set dev0 master br0");

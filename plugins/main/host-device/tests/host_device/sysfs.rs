@@ -1,5 +1,4 @@
-//! Devices that are found by what `/sys` shows. The tests put a `/sys/bus` of their
-//! own in its place.
+//! Devices that are found in sysfs. The tests mount their own `/sys/bus`.
 
 use crate::common::{MAC, device, devices, host_with_device, plugin};
 use serde_json::{Value, json};
@@ -55,7 +54,7 @@ fn by_pci_address() {
         moves(&host, json!({"device": null, "pciBusID": PCI})),
         expected
     );
-    // What the runtime says counts alone.
+    // `deviceID` has precedence over all other keys.
     let chosen = json!({"deviceID": PCI});
     assert_eq!(
         moves(&host, json!({"runtimeConfig": chosen, "device": "none"})),
@@ -183,7 +182,7 @@ fn a_mode_that_the_configuration_forces() {
         json!([{"name": "eth0", "sandbox": "/run/netns/c2"}])
     );
     assert_eq!(devices(&host), ["dev0 up"]);
-    // The driver of a PCI device knows better.
+    // The driver of a PCI device has precedence over `DPDKMode`.
     moves(
         &host,
         json!({"device": null, "pciBusID": PCI, "DPDKMode": true}),

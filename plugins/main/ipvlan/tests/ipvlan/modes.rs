@@ -30,7 +30,7 @@ fn l2_is_a_switch() {
         a.ping("10.1.0.11");
         b.ping("10.1.0.10");
         a.ping("10.1.0.1");
-        // Neighbours are found by ARP.
+        // Neighbours are resolved by ARP.
         let neighbours = network.router().ip("neigh show 10.1.0.10");
         let mac = network.link_attribute("m0", "/address");
         assert!(neighbours.contains(mac.as_str().unwrap()), "{neighbours}");

@@ -60,19 +60,19 @@ fn bridge_connects_directly() {
 }
 
 #[test]
-fn private_connects_nobody() {
+fn private_connects_no_containers() {
     let network = MACVLAN.network();
     let (a, _b) = pair(&network, "private");
     a.ping("10.1.0.1");
     assert!(!reaches(&a));
-    // Not even by a detour.
+    // Not even through a switch with hairpin mode.
     reflect(network.router());
     a.ping("10.1.0.1");
     assert!(!reaches(&a));
 }
 
 #[test]
-fn vepa_takes_the_detour_by_the_switch() {
+fn vepa_connects_through_the_switch() {
     let network = MACVLAN.network();
     let (a, _b) = pair(&network, "vepa");
     a.ping("10.1.0.1");
@@ -97,7 +97,7 @@ fn no_mode_reaches_the_host() {
 }
 
 #[test]
-fn passthru_takes_the_master_over() {
+fn passthru_uses_the_whole_master() {
     let network = MACVLAN.network();
     let container = network.container("c1");
     let config = MACVLAN.ipv4(json!({"mode": "passthru"}));
@@ -106,14 +106,14 @@ fn passthru_takes_the_master_over() {
         .plugin()
         .check(&container, &run.with_prev())
         .expect_ok();
-    // Its hardware address is the master's, which passes it all frames.
+    // It has the hardware address of the master, which is promiscuous.
     let mac = network.link_attribute("m0", "/address");
     assert_eq!(run.json()["interfaces"][0]["mac"], mac);
     assert_eq!(container.link_attribute("eth0", "/address"), mac);
     assert_eq!(network.link_attribute("m0", "/promiscuity"), 1);
     container.ping("10.1.0.1");
     network.router().ping("10.1.0.10");
-    // There is room for one.
+    // The master takes one interface only.
     let other = network.container("c2");
     let before = network.snapshot();
     for mode in ["passthru", "bridge"] {
@@ -131,7 +131,7 @@ fn passthru_takes_the_master_over() {
     MACVLAN.plugin().add(&other, &config).expect_ok();
 }
 
-/// The kernel gives the new link the master's address whatever is asked for.
+/// The kernel ignores the requested address.
 #[test]
 fn passthru_has_the_masters_mac() {
     let network = MACVLAN.network();

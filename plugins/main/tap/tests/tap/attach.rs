@@ -1,4 +1,4 @@
-//! What ADD makes: the result and the kernel's state.
+//! ADD: the result and the kernel's state.
 
 use crate::common::{TAP, added, eth0, make_bridge};
 use serde_json::{Value, json};
@@ -62,7 +62,7 @@ fn queues_owner_and_group() {
         eth0(&container)["linkinfo"]["info_data"][key].clone()
     };
     assert_eq!(key(json!({"multiQueue": true}), "multi_queue"), true);
-    // Names where the system has them.
+    // `ip` shows names where the system has them.
     assert_eq!(key(json!({"owner": 0}), "user"), "root");
     assert_eq!(key(json!({"owner": 54321}), "user"), 54321);
     assert_eq!(key(json!({"owner": 54321, "group": 0}), "group"), "root");
@@ -190,7 +190,7 @@ fn addresses_and_routes_without_a_wait() {
 
 #[test]
 fn the_helper_makes_the_same_tap() {
-    // It runs in another context than the plugin, else there is no difference.
+    // Except for its SELinux context, the helper does what the plugin does.
     let host = Host::new();
     let container = host.container("c1");
     let helper = TAP.plugin().program().to_str().unwrap().to_owned();

@@ -42,11 +42,11 @@ while (sysread($tun, my $frame, 2000)) {
 const TAP_FLAGS: u16 = 0x1002;
 const MULTI_QUEUE: u16 = 0x0100;
 
-/// Whether a program that opens the tap of this network with `flags` answers a ping,
-/// or what it dies of.
+/// Whether a program that opens the tap of this network with `flags` answers a ping;
+/// the program's error if it fails.
 fn answers(config: &Value, flags: u16, uid: u32) -> Result<(), String> {
     let host = Host::new();
-    // A device that everybody may open, as it is outside of sandboxes.
+    // Every user may open the device, as on usual hosts.
     for command in [
         "mount -t tmpfs -o dev,mode=755 none /dev/net",
         "mknod -m 666 /dev/net/tun c 10 200",
@@ -94,19 +94,19 @@ fn network(extra: Value) -> Value {
 }
 
 #[test]
-fn the_owner_is_answered() {
+fn owner_and_group_may_open_it() {
     answers(&network(json!({"owner": 54321})), TAP_FLAGS, 54321).unwrap();
     answers(&network(json!({"group": 54321})), TAP_FLAGS, 54321).unwrap();
 }
 
 #[test]
-fn nobody_else_is() {
+fn other_users_may_not_open_it() {
     let refused = answers(&network(json!({"owner": 54321})), TAP_FLAGS, 54322).unwrap_err();
     assert!(refused.contains("Operation not permitted"), "{refused}");
 }
 
 #[test]
-fn queues_must_be_as_asked_for() {
+fn multi_queue_must_match() {
     let several = network(json!({"owner": 54321, "multiQueue": true}));
     answers(&several, TAP_FLAGS | MULTI_QUEUE, 54321).unwrap();
     let refused = answers(&several, TAP_FLAGS, 54321).unwrap_err();

@@ -1,4 +1,4 @@
-//! What is refused, and that nothing was changed before.
+//! Bad input is refused before anything is changed.
 
 use crate::common::{TAP, added, eth0};
 use serde_json::{Value, json};
@@ -102,13 +102,13 @@ fn arguments() {
     refused(&config, "MAC", 999).mentions("ARGS: invalid pair \"MAC\"");
 }
 
-/// The kernel refuses a context that it does not know, which without SELinux is each.
-/// With SELinux and no policy it takes each, and the tap is made by the helper.
+/// The kernel refuses a context that it does not know: without SELinux, any. With SELinux
+/// and no policy it accepts any, and the helper creates the tap.
 #[test]
-fn a_context_that_there_is_not() {
+fn an_unknown_context() {
     const CONTEXT: &str = "no_u:no_r:no_t:s0";
     let config = TAP.layer2(json!({"selinuxContext": CONTEXT}));
-    // A thread of its own: this one's children are to have no context.
+    // On a thread of its own, since the context is an attribute of the thread.
     let attempt = || std::fs::write("/proc/thread-self/attr/exec", CONTEXT);
     if std::thread::spawn(attempt).join().unwrap().is_ok() {
         let (_host, container, run) = added(&config);

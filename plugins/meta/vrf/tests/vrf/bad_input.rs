@@ -1,4 +1,4 @@
-//! What cannot be meant is refused before anything is changed.
+//! Bad input is refused before anything is changed.
 
 use crate::common::{assert_same, attached, attached_without_vrf, config, state, vrf};
 use serde_json::{Value, json};
@@ -62,7 +62,7 @@ fn values_and_types() {
 }
 
 #[test]
-fn what_does_not_fit() {
+fn conflicts() {
     let (host, container) = attached();
     for command in [
         "link add blue type vrf table 9",

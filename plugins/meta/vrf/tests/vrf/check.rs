@@ -89,7 +89,7 @@ fn the_configuration_and_the_previous_result() {
             .expect_error(999)
             .mentions(words);
     }
-    // What others add is not looked at.
+    // What others add is ignored.
     container.ip("route add 10.90.0.0/16 dev eth0 table main");
     container.ip("addr add 10.9.0.9/24 dev eth0");
     vrf().check(&container, &config_of).expect_ok();

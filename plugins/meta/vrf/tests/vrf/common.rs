@@ -1,4 +1,4 @@
-//! What the tests share: a container with an interface to be put into a VRF.
+//! The plugin under test, and a container with an interface.
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -64,7 +64,7 @@ pub(crate) fn attached_without_vrf() -> (Network, Container) {
     (Network { router, host }, container)
 }
 
-/// The result of the plugins before.
+/// The result of the plugins before it.
 pub(crate) fn prev(version: &str) -> Value {
     json!({
         "cniVersion": version,
@@ -89,7 +89,7 @@ pub(crate) fn config(extra: Value) -> Value {
     merge(base, &extra)
 }
 
-/// ADD that must succeed and say nothing; the configuration for the verbs after it.
+/// ADD that must succeed silently; returns the configuration for later verbs.
 #[track_caller]
 pub(crate) fn add(container: &Container, extra: Value) -> Value {
     let run = vrf().add(container, &config(extra)).expect_ok();
@@ -97,15 +97,15 @@ pub(crate) fn add(container: &Container, extra: Value) -> Value {
     run.with_prev()
 }
 
-/// DEL that must succeed and say nothing.
+/// DEL that must succeed silently.
 #[track_caller]
 pub(crate) fn del(container: &Container, config: &Value) {
     let run = vrf().del(container, config).expect_ok();
     assert_eq!((run.stdout_text(), run.stderr_text()), Default::default());
 }
 
-/// Everything but the rules of which the kernel makes one with the first VRF of a
-/// namespace, and does so only once: it must stay for the next VRF.
+/// The state without the rules that the kernel adds with the first VRF of a namespace, and
+/// only then: DEL leaves them for the next VRF.
 pub(crate) fn state(host: &Host, container: &Container) -> (Snapshot, BTreeMap<String, String>) {
     let snapshot = host.snapshot().without("l3mdev");
     (snapshot, container.sysctls())
@@ -124,12 +124,12 @@ pub(crate) fn assert_same(
     assert_eq!(before.1.len(), after.1.len());
 }
 
-/// The routes of a table that somebody has made, sorted.
+/// The routes of a table that the kernel has not added itself, sorted.
 #[track_caller]
 pub(crate) fn table(container: &Container, table: &str) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
     for family in ["-4", "-6"] {
-        // One that nobody has used does not exist.
+        // A table without routes does not exist.
         let argv = ["ip", family, "route", "show", "table", table];
         let text = container.try_command(&argv).unwrap_or_default();
         let lines = text.lines().map(|line| {

@@ -1,4 +1,4 @@
-//! DEL from wherever a crash may have left things.
+//! DEL from every state that a crash may have left.
 
 use crate::common::{
     add, assert_same, attached, attached_without_vrf, config, del, state, table, vrf,
@@ -82,9 +82,9 @@ fn without_an_add() {
     assert_same(&before, &state(&host, &container));
 }
 
-/// Another master is somebody else's, and so is a VRF that was not made here.
+/// Another master, and a VRF that the plugin did not create, are not touched.
 #[test]
-fn things_of_others() {
+fn links_of_others_are_not_touched() {
     let (host, container) = attached();
     for command in [
         "link add br0 type bridge",
@@ -104,9 +104,9 @@ fn things_of_others() {
     assert_same(&before, &state(&host, &container));
 }
 
-/// What came into the VRF's table meanwhile comes along.
+/// Routes that were added to the VRF's table meanwhile are moved as well.
 #[test]
-fn routes_of_the_meantime() {
+fn routes_added_meanwhile() {
     let (_host, container) = attached();
     let config = add(&container, json!({}));
     container.ip("route add 10.90.0.0/16 via 10.1.0.1 table 1");

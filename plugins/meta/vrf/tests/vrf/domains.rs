@@ -1,4 +1,4 @@
-//! What ADD makes: a VRF, and the interface in it with all that it has.
+//! ADD: the VRF, and the interface with its addresses and routes.
 
 use crate::common::{add, assert_same, attached, config, del, state, table, vrf};
 use serde_json::json;
@@ -31,7 +31,7 @@ fn addresses_and_routes_are_kept() {
         permanent.contains("10.1.0.9") && permanent.contains("fd00:1::9"),
         "{permanent}"
     );
-    // Packets find their way, in the VRF and only there.
+    // Packets are routed in the VRF only.
     let from = |device: &str, to: &str| {
         let argv = ["ping", "-n", "-c", "1", "-W", "2", "-I", device, to];
         container.try_command(&argv).is_ok()
@@ -57,9 +57,9 @@ fn addresses_and_routes_are_kept() {
     assert!(container.try_ping("10.8.0.1").is_ok() && container.try_ping("fd00:8::1").is_ok());
 }
 
-/// Addresses whose uniqueness is looked after, and which the kernel was not asked to keep.
+/// Addresses with duplicate address detection, which the kernel does not keep by default.
 #[test]
-fn detected_addresses() {
+fn addresses_with_duplicate_address_detection() {
     let (host, container) = attached();
     for command in [
         "addr add fd00:1::6/64 dev eth0",
@@ -110,7 +110,7 @@ fn a_free_table() {
     assert_same(&before, &state(&host, &container));
 }
 
-/// The kernel's tables are not taken, though all in front of them are.
+/// The kernel's tables are not used, even if all smaller numbers are.
 #[test]
 fn reserved_tables_are_passed_over() {
     let (_host, container) = attached();
@@ -123,7 +123,7 @@ fn reserved_tables_are_passed_over() {
 }
 
 #[test]
-fn a_table_of_ones_own() {
+fn a_configured_table() {
     for number in [77, 1000, 4_000_000_000_u32] {
         let (host, container) = attached();
         let before = state(&host, &container);
@@ -137,7 +137,7 @@ fn a_table_of_ones_own() {
         del(&container, &config);
         let after = state(&host, &container);
         if number == 77 {
-            // What was in its table before is indistinguishable from what was put there.
+            // Routes that were in the table before cannot be distinguished from those of ADD.
             assert_eq!(before.1, after.1);
         } else {
             assert_same(&before, &after);
@@ -145,7 +145,7 @@ fn a_table_of_ones_own() {
     }
 }
 
-/// Several interfaces in one VRF; it goes with the last.
+/// Several interfaces in one VRF, which is deleted with the last.
 #[test]
 fn two_interfaces() {
     let (host, container) = attached();
@@ -175,9 +175,9 @@ fn two_interfaces() {
     assert_same(&before, &state(&host, &container));
 }
 
-/// One that was there before stays, whatever goes.
+/// A VRF that existed before is not deleted.
 #[test]
-fn a_vrf_of_the_operators() {
+fn an_existing_vrf() {
     for up in [" up", ""] {
         let (host, container) = attached();
         container.ip(&format!("link add blue{up} type vrf table 9"));
@@ -203,7 +203,7 @@ fn repeated_adds() {
     assert_same(&before, &state(&host, &container));
 }
 
-/// The kernel takes routes from it, and gives it its own when it comes up.
+/// The kernel has deleted its routes, and adds the connected ones when it comes up.
 #[test]
 fn an_interface_that_is_down() {
     let (_host, container) = attached();
@@ -220,9 +220,9 @@ fn an_interface_that_is_down() {
     container.ping("10.1.0.1");
 }
 
-/// Two plugins at once neither take the same table nor fail over the same VRF.
+/// Concurrent ADDs neither use the same table nor conflict over the same VRF.
 #[test]
-fn at_once() {
+fn concurrent_adds() {
     let (_host, container) = attached();
     let mut calls = Vec::new();
     for number in 1..=4 {

@@ -32,15 +32,14 @@ fn either_way_round() {
                 deleter.del(&container, &run.with_prev()).expect_ok();
                 assert_eq!(container.link("eth0").unwrap()["master"], Value::Null);
             }
-            // Whose VRF it was cannot be told from what the other one makes, so it stays
-            // until its maker deletes.
+            // Only the implementation that created the VRF deletes it.
             assert_eq!(container.link("blue"), None);
         }
         assert_eq!(seen[0], seen[1]);
     }
 }
 
-/// One implementation's interface beside the other's in one VRF.
+/// Interfaces of both implementations in one VRF.
 #[test]
 fn side_by_side() {
     let peer = Plugin::peer("vrf");

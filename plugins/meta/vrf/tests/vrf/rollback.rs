@@ -7,7 +7,7 @@ use testkit::{Node, fail_each_request};
 #[test]
 fn each_request() {
     let (host, container) = attached();
-    // The kernel's rules come with the first VRF.
+    // The kernel adds its rules with the first VRF.
     container.ip("link add other type vrf table 99");
     let before = state(&host, &container);
     let config = config(json!({}));
@@ -17,7 +17,7 @@ fn each_request() {
     assert_same(&before, &state(&host, &container));
 }
 
-/// The addresses have to be added again.
+/// `/proc/sys` is read-only, so that the addresses have to be added again.
 #[test]
 fn each_request_where_addresses_cannot_be_kept() {
     let (host, container) = attached();

@@ -1,4 +1,4 @@
-//! The result in every version of the specification, byte for byte as upstream prints it.
+//! The result in every version of the specification, byte for byte as upstream's.
 
 use crate::common::{attached, config, prev, vrf};
 use serde_json::json;
@@ -27,7 +27,7 @@ fn the_result_is_passed_on() {
             ),
         }
         if *version == "1.1.0" {
-            // The older release does not know it.
+            // The peer, an older release, does not support it.
             continue;
         }
         let (_host, container) = attached();
@@ -45,7 +45,7 @@ fn the_result_is_passed_on() {
 }
 
 #[test]
-fn versions_it_speaks() {
+fn supported_versions() {
     let _host = testkit::Host::new();
     let speaks = vrf().version().expect_ok().json();
     assert_eq!(
