@@ -21,6 +21,8 @@ struct Chain {
     number: usize,
     /// The network of second interfaces, with sbr behind.
     second: bool,
+    /// Only the plugins that add packet filters.
+    filters_only: bool,
     /// Where its commands are looked for, if not where they mostly are.
     path: Option<String>,
 }
@@ -39,6 +41,7 @@ impl Chain {
             version: "1.1.0",
             number,
             second: false,
+            filters_only: false,
             path: None,
         }
     }
@@ -74,6 +77,10 @@ impl Chain {
             json!({"type": "firewall", "backend": self.backend, "ingressPolicy": "same-bridge"}),
             json!({"type": "tuning", "sysctl": {"net.core.somaxconn": "500"}}),
         ];
+        if self.filters_only {
+            plugins
+                .retain(|plugin| plugin.get("ipMasq").is_some() || plugin.get("backend").is_some());
+        }
         if self.second {
             plugins.truncate(1);
             plugins[0]["bridge"] = "cni1".into();
@@ -121,12 +128,17 @@ impl Chain {
     /// The result of the whole chain.
     #[track_caller]
     fn add(&self, side: Side, container: &Container) -> Value {
+        self.add_as(side, container.id(), container)
+    }
+
+    #[track_caller]
+    fn add_as(&self, side: Side, id: &str, container: &Container) -> Value {
         let mut result = None;
         for mut config in self.plugins() {
             if let Some(result) = result.take() {
                 config["prevResult"] = result;
             }
-            let run = self.call(side, "ADD", container.id(), Some(container), &config);
+            let run = self.call(side, "ADD", id, Some(container), &config);
             result = Some(run.run().expect_ok().json());
         }
         result.unwrap_or_default()
@@ -213,6 +225,38 @@ fn every_verb_with_legacy_iptables() {
     let saved = host.command(&["iptables-legacy-save", "-t", "nat"]);
     assert!(saved.contains(":CNI-HOSTPORT-DNAT"), "{saved}");
     assert!(host.command(&["nft", "list", "tables"]).is_empty());
+}
+
+/// iptables keeps 255 bytes of a comment.
+#[test]
+fn a_container_id_may_have_300_characters() {
+    let host = Host::new();
+    let legacy = Chain {
+        path: Some(legacy_iptables(&host)),
+        ..Chain::new("iptables", 1)
+    };
+    let id = "c".repeat(300);
+    for mut chain in [legacy, Chain::new("iptables", 1)] {
+        chain.filters_only = true;
+        chain.warm_up(&host);
+        let before = state::of(&host);
+        let container = host.container("c1");
+        let result = chain.add_as(Side::Ours, &id, &container);
+        for mut config in chain.plugins() {
+            config["prevResult"] = result.clone();
+            let check = chain.call(Side::Ours, "CHECK", &id, Some(&container), &config);
+            answer::silent(check.run());
+        }
+        chain.del(Side::Ours, &id, Some(&container), Some(&result));
+        drop(container);
+        state::assert_back(&before, &host);
+
+        let container = host.container("c1");
+        chain.add_as(Side::Ours, &id, &container);
+        drop(container);
+        chain.collect_all();
+        state::assert_back(&before, &host);
+    }
 }
 
 /// `iptables` was switched from one variant to the other after ADD, in either direction. DEL and GC delete the rules
