@@ -1,8 +1,8 @@
-//! Deleting connections from the kernel's table, so that their next packets are
-//! looked at anew: translation of addresses is decided with the first packet of
-//! a connection and kept for the rest, which for UDP can be for ever.
+//! Deletes connection tracking entries, so that NAT is decided anew for their next
+//! packets. NAT is decided for the first packet of a connection only, and a UDP
+//! connection may never end.
 //!
-//! Speaks ctnetlink (`linux/netfilter/nfnetlink_conntrack.h`).
+//! Uses ctnetlink (`linux/netfilter/nfnetlink_conntrack.h`).
 
 use std::net::IpAddr;
 
@@ -39,26 +39,26 @@ const FILTER_DST_PORT: u32 = 1 << 5;
 /// `sizeof(struct nfgenmsg)`.
 const NFGENMSG_LEN: usize = 4;
 
-/// Deletions sent at once: their answers fit the receive buffer of a socket.
+/// Deletions per datagram: their answers fit the socket's receive buffer.
 const AT_ONCE: usize = 64;
 
-/// Which connections are meant: those of which everything given is true.
+/// Selects connections by all fields that are set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Filter {
-    /// Of IPv6 instead of IPv4.
+    /// IPv6 instead of IPv4.
     pub ipv6: bool,
-    /// The protocol above IP (`IPPROTO_*`), 17 for UDP.
+    /// The transport protocol (`IPPROTO_*`), 17 for UDP.
     pub protocol: u8,
-    /// The port that the first packet was sent to.
+    /// The destination port of the first packet.
     pub port: Option<u16>,
-    /// The address that the first packet was sent to.
+    /// The destination address of the first packet.
     pub destination: Option<IpAddr>,
-    /// Who answers: where the connection goes after translation.
+    /// The source address of replies: the destination after NAT.
     pub answered_by: Option<IpAddr>,
 }
 
 impl Filter {
-    /// Every connection of a protocol.
+    /// Selects all connections of a protocol.
     #[must_use]
     pub fn new(ipv6: bool, protocol: u8) -> Filter {
         Filter {
@@ -83,10 +83,10 @@ impl Filter {
     }
 }
 
-/// Deletes the connections that any of the filters means; how many there were.
-/// The table is read once for each address family among them.
+/// Deletes the connections that match any of the filters and returns their number. Dumps
+/// the table once for each address family.
 ///
-/// A host without connection tracking has none.
+/// A kernel without connection tracking has none.
 ///
 /// # Errors
 /// The kernel's refusal ([`Error::is_permission`] without `CAP_NET_ADMIN`).
@@ -94,8 +94,8 @@ pub fn delete(filters: &[Filter]) -> Result<usize, Error> {
     delete_if(filters, |_| true)
 }
 
-/// As [`delete`], of those connections only whose first packet was sent to an
-/// address for which `to` says yes.
+/// As [`delete`], only for connections with an original destination address for which
+/// `to` returns `true`.
 ///
 /// # Errors
 /// As [`delete`].
@@ -129,8 +129,8 @@ fn delete_family(
     filters: &[Filter],
     to: &dyn Fn(IpAddr) -> bool,
 ) -> Result<usize, Error> {
-    // The kernel looks through its table for what they have in common, if it is
-    // new enough (Linux 5.9); else it gives all, and some kernels refuse.
+    // Since Linux 5.9 the kernel filters by what the filters have in common. Older ones
+    // ignore that or refuse it.
     let flows = match list(connection, ipv6, filters, true) {
         Err(error) if error.errno() == Some(EINVAL) => list(connection, ipv6, filters, false),
         result => result,
@@ -172,7 +172,7 @@ fn list(
     Ok(flows)
 }
 
-/// What all filters have in common, for the kernel to look for.
+/// Writes what all filters have in common, for the kernel to filter by.
 fn write_common(body: &mut Builder, filters: &[Filter]) {
     let Some(first) = filters.first() else {
         return;
@@ -197,7 +197,7 @@ fn write_common(body: &mut Builder, filters: &[Filter]) {
     });
 }
 
-/// Deletes connections, each only if it is still the same one.
+/// Deletes connections, by their IDs so that a newer connection with the same tuple stays.
 fn delete_flows(connection: &Connection, ipv6: bool, flows: &[Flow]) -> Result<usize, Error> {
     const WHAT: &str = "delete a connection";
     #[cfg(feature = "fault-injection")]
@@ -232,7 +232,7 @@ fn delete_flows(connection: &Connection, ipv6: bool, flows: &[Flow]) -> Result<u
                 pending.swap_remove(place);
                 match outcome.errno {
                     0 => deleted += 1,
-                    // It ended by itself.
+                    // The connection has ended meanwhile.
                     ENOENT => {}
                     errno => {
                         failure.get_or_insert((errno, outcome.text));
@@ -254,12 +254,12 @@ fn delete_flows(connection: &Connection, ipv6: bool, flows: &[Flow]) -> Result<u
     }
 }
 
-/// A connection: who began it, and who answers.
+/// A connection.
 #[derive(Debug, Default)]
 struct Flow {
     original: Tuple,
     reply: Tuple,
-    /// The attributes by which it is deleted, as they came.
+    /// The attributes that identify it in a deletion, as the kernel sent them.
     identity: Vec<(u16, Vec<u8>)>,
 }
 
@@ -281,14 +281,14 @@ impl Flow {
                 _ => {}
             }
             let kind = match attribute.kind {
-                // It consists of attributes itself.
+                // Nested attributes need the flag NLA_F_NESTED.
                 CTA_TUPLE_ORIG => CTA_TUPLE_ORIG | 0x8000,
                 kind @ (CTA_ID | CTA_ZONE) => kind,
                 _ => continue,
             };
             flow.identity.push((kind, attribute.value.to_vec()));
         }
-        // Without a tuple a deletion would be one of all connections.
+        // Without a tuple the kernel would delete all connections.
         let whole = flow.original.src.is_some() && flow.original.dst.is_some();
         whole.then_some(flow)
     }

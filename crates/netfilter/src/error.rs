@@ -1,4 +1,4 @@
-//! What can go wrong with a packet filter.
+//! Errors of packet filters.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,12 +6,11 @@ use std::time::Duration;
 use nix::libc;
 use rtnl::netlink;
 
-/// A failed reading or change of packet filters.
+/// A failed read or change of packet filters.
 ///
-/// `Display` says what was being done, the cause in its owner's words (the
-/// kernel's error text and extended acknowledgement, the standard error of a
-/// command, the name and text of a D-Bus error) and, where there is something
-/// to be done about it, what.
+/// `Display` writes what was being done, the cause (the kernel's error and extended
+/// acknowledgement, the first error of a command, the text of a D-Bus error) and, where
+/// known, what to do about it.
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -20,20 +19,20 @@ struct Inner {
 }
 
 pub(crate) enum Kind {
-    /// The kernel refused.
+    /// The kernel refused a request.
     Kernel {
         errno: i32,
-        /// Of the extended acknowledgement; empty if there is none.
+        /// Text of the extended acknowledgement; may be empty.
         text: String,
         culprit: Culprit,
     },
-    /// The netlink socket failed, or a dump did.
+    /// The netlink socket or a dump failed.
     Netlink(netlink::Error),
     /// The rules kept changing while they were being read or written.
     Changing {
         waited: Duration,
     },
-    /// It was not tried because it cannot be meant.
+    /// The request is invalid and was not sent.
     Invalid {
         problem: String,
     },
@@ -47,7 +46,7 @@ pub(crate) enum Kind {
         stderr: String,
         hint: &'static str,
     },
-    /// Somebody else held a lock for too long.
+    /// Another process held a lock for too long.
     Locked {
         waited: Duration,
         lock: String,
@@ -68,18 +67,18 @@ pub(crate) enum Kind {
         name: String,
         text: String,
     },
-    /// An answer lacks what it must hold.
+    /// An answer lacks a required part.
     Malformed {
         problem: &'static str,
     },
 }
 
-/// The part of a request that the kernel found fault with.
+/// The part of a request that the kernel reported as the cause.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) enum Culprit {
     #[default]
     Unknown,
-    /// A name: of a table, chain, set.
+    /// The name of a table, chain or set.
     Name(String),
     ChainType(String),
     Expression(String),
@@ -124,14 +123,13 @@ impl Error {
         &self.0.kind
     }
 
-    /// What was being done, for example `add rule to chain inet filter input`.
+    /// Returns what was being done, for example `add rule to chain inet filter input`.
     #[must_use]
     pub fn what(&self) -> &str {
         &self.0.what
     }
 
-    /// The error number of the kernel or of a failed system call (`errno.h`),
-    /// `None` if the error is not of that sort.
+    /// Returns the error number of the kernel or of a failed system call (`errno.h`).
     #[must_use]
     pub fn errno(&self) -> Option<i32> {
         match self.kind() {
@@ -142,28 +140,27 @@ impl Error {
         }
     }
 
-    /// Whether the table, chain, rule, set or element does not exist
-    /// (`ENOENT`). False for what the kernel does not know the kind of, see
+    /// Returns whether the table, chain, rule, set or element does not exist (`ENOENT`).
+    /// False if the kernel does not support the type of object, see
     /// [`Error::is_unsupported`].
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         self.errno() == Some(libc::ENOENT) && !self.is_unsupported()
     }
 
-    /// Whether what was to be created exists already, in another form
-    /// (`EEXIST`, `EBUSY` of an element with other data).
+    /// Returns whether the object exists already in another form (`EEXIST`).
     #[must_use]
     pub fn is_exists(&self) -> bool {
         self.errno() == Some(libc::EEXIST)
     }
 
-    /// Whether the thing to be deleted is still referred to (`EBUSY`).
+    /// Returns whether the object to be deleted is still referenced (`EBUSY`).
     #[must_use]
     pub fn is_busy(&self) -> bool {
         self.errno() == Some(libc::EBUSY)
     }
 
-    /// Whether the permission is missing (`CAP_NET_ADMIN`, access to a file).
+    /// Returns whether a permission is missing (`CAP_NET_ADMIN`, access to a file).
     #[must_use]
     pub fn is_permission(&self) -> bool {
         match self.kind() {
@@ -172,14 +169,14 @@ impl Error {
         }
     }
 
-    /// Whether the kernel does not know what was asked: it was built without a
+    /// Returns whether the kernel does not support the request: it was built without a
     /// part of nf_tables, or is too old for it.
     #[must_use]
     pub fn is_unsupported(&self) -> bool {
         match self.kind() {
             Kind::Kernel { errno, culprit, .. } => match (*errno, culprit) {
                 (libc::ENOENT, Culprit::ChainType(_)) => true,
-                // Of these the name may be another object's that is missing.
+                // These refer to other objects, which may be what is missing.
                 (libc::ENOENT, Culprit::Expression(name)) => {
                     !matches!(name.as_str(), "immediate" | "lookup")
                 }
@@ -190,13 +187,13 @@ impl Error {
         }
     }
 
-    /// Whether a command that is needed is not installed.
+    /// Returns whether a command is not installed.
     #[must_use]
     pub fn is_missing_command(&self) -> bool {
         matches!(self.kind(), Kind::MissingCommand { .. })
     }
 
-    /// Whether a deadline passed: somebody else held a lock, or there was no
+    /// Returns whether a deadline passed: another process held a lock, or there was no
     /// answer.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
@@ -207,8 +204,7 @@ impl Error {
         }
     }
 
-    /// The name of the D-Bus error (`org.freedesktop.DBus.Error.…`), `None` if
-    /// the error is not of that sort.
+    /// Returns the name of a D-Bus error (`org.freedesktop.DBus.Error.…`).
     #[must_use]
     pub fn bus_error(&self) -> Option<&str> {
         match self.kind() {
@@ -263,7 +259,7 @@ impl fmt::Display for Error {
                     Culprit::Expression(name) => write!(f, " (expression {name:?})")?,
                 }
             }
-            // These name what was asked themselves.
+            // These name the request themselves.
             Kind::Netlink(error) if error.errno().is_none() => write!(f, "{error}")?,
             Kind::Netlink(error) => write!(f, "{what}: {error}")?,
             Kind::Changing { waited } => write!(
@@ -306,7 +302,7 @@ impl fmt::Display for Error {
             },
             Kind::Bus { name, text } if text.is_empty() => write!(f, "{what}: {name}")?,
             Kind::Bus { text, .. } => write!(f, "{what}: {text}")?,
-            Kind::Malformed { problem } => write!(f, "{what}: unusable answer, {problem}")?,
+            Kind::Malformed { problem } => write!(f, "{what}: invalid answer: {problem}")?,
         }
         self.write_advice(f)
     }

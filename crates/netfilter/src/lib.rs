@@ -1,17 +1,15 @@
-//! Packet filters of the Linux kernel, without helper processes where that can
-//! be: nf_tables ([`nft`]) and connection tracking ([`conntrack`]) are spoken
-//! over netlink, [firewalld] over D-Bus; [`iptables`] takes one
-//! process in the usual case. [`backend`] tells which of nftables and iptables a
-//! host is to be served with.
+//! Packet filters of the Linux kernel: nf_tables ([`nft`]) and connection tracking
+//! ([`conntrack`]) over netlink, [firewalld] over D-Bus, and [`iptables`] through its
+//! commands, mostly one process per change. [`backend`] chooses between nftables and
+//! iptables.
 //!
-//! The modules share nothing but the [`Error`]: a program pays for what it uses.
-//! Nothing here knows of containers or their networks.
+//! Nothing here knows about containers or CNI.
 //!
 //! # nftables
 //!
-//! Objects are constants, a change is a batch, and a batch happens as a whole.
-//! This is how masquerading looks in the form of the reference implementation;
-//! rules that an earlier call left are found by their comment and replaced:
+//! Tables and chains are constants, and changes are committed in a batch: all or none.
+//! This adds masquerade rules in upstream's form, in place of those of an earlier call,
+//! which are found by their comment:
 //!
 //! ```no_run
 //! use std::net::IpAddr;
@@ -58,8 +56,7 @@
 //! }
 //! ```
 //!
-//! A mapped port, in a rule of its own or as an element of a map that one rule
-//! looks all of them up in:
+//! A port mapping, as a rule or as an element of a map that one rule looks up:
 //!
 //! ```
 //! use netfilter::nft::{
@@ -76,8 +73,8 @@
 //! let to = ([10, 0, 0, 2], 80).into();
 //! let mut batch = Batch::new();
 //!
-//! // tcp dport 8080 dnat to 10.0.0.2:80 comment "one"; the commit returns the
-//! // rule with its handle.
+//! // tcp dport 8080 dnat to 10.0.0.2:80 comment "one"; because of echo() the commit
+//! // returns the rule with its handle.
 //! let rule = HOSTPORTS.rule().dport(Protocol::Tcp, 8080).dnat(to).comment("one");
 //! batch.echo().add_rule(&rule);
 //!
@@ -91,8 +88,8 @@
 //!
 //! # iptables
 //!
-//! A [`Change`](iptables::Change) says how a table is to be, and costs nothing
-//! where it is so:
+//! A [`Change`](iptables::Change) states how a table is afterwards, so applying it twice
+//! is the same as applying it once:
 //!
 //! ```no_run
 //! use netfilter::iptables::{Change, Family, Iptables, Rule, Table};
@@ -110,13 +107,12 @@
 //! # }
 //! ```
 //!
-//! # Failures on demand
+//! # Fault injection
 //!
-//! With the feature `fault-injection`, each batch that is committed, each
-//! `iptables-restore`, each deletion of connections and each call that changes
-//! firewalld counts as one change, in one numbering with the requests of
-//! `rtnl`: `RTNL_FAIL_AT=<n>` makes the n-th fail, `RTNL_KILL_AT=<n>` aborts the
-//! process before it.
+//! With the feature `fault-injection`, each committed batch, each `iptables-restore`, each
+//! deletion of connections and each change of firewalld is counted together with the
+//! requests of `rtnl`: `RTNL_FAIL_AT=<n>` makes the n-th fail, `RTNL_KILL_AT=<n>` aborts
+//! the process before it.
 #![cfg(target_os = "linux")]
 
 pub mod backend;

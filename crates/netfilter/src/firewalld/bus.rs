@@ -1,4 +1,4 @@
-//! A connection to a bus: greeting, calls one after the other, a deadline.
+//! A connection to a message bus: authentication and method calls, with deadlines.
 
 use std::io::{self, Read, Write};
 use std::os::linux::net::SocketAddrExt;
@@ -11,19 +11,20 @@ use super::address::{self, Address};
 use super::wire::{self, Answer, Call, FIXED_LEN, Value};
 use crate::error::{Error, Kind};
 
-/// The longest line of the greeting.
+/// The longest line during authentication.
 const LINE_MAX: usize = 512;
 
 pub(crate) struct Bus {
     stream: UnixStream,
     serial: u32,
-    patience: Duration,
+    /// Time limit of connecting and of each call.
+    timeout: Duration,
 }
 
 impl Bus {
-    /// Connects, shows who we are (SASL `EXTERNAL`: the socket tells), and says
-    /// hello. `patience` is for this, and for each call.
-    pub(crate) fn connect(patience: Duration) -> Result<Bus, Error> {
+    /// Connects and authenticates (SASL `EXTERNAL`, by the socket's credentials). `timeout`
+    /// limits this, and each call.
+    pub(crate) fn connect(timeout: Duration) -> Result<Bus, Error> {
         const WHAT: &str = "connect to the system bus";
         let text = address::system();
         let mut outcome = Err(Error::invalid(
@@ -42,9 +43,9 @@ impl Bus {
         let mut bus = Bus {
             stream: outcome?,
             serial: 0,
-            patience,
+            timeout,
         };
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + timeout;
         bus.authenticate(deadline)
             .map_err(|error| bus.failed(error, WHAT))?;
         bus.call(&Call {
@@ -64,7 +65,7 @@ impl Bus {
         self.write(greeting.as_bytes(), deadline)?;
         let line = self.read_line(deadline)?;
         if !line.starts_with("OK") {
-            let text = format!("the bus does not let us in: {line}");
+            let text = format!("the bus refuses authentication: {line}");
             return Err(io::Error::other(text));
         }
         self.write(b"BEGIN\r\n", deadline)
@@ -77,14 +78,14 @@ impl Bus {
             self.read(&mut byte, deadline)?;
             line.extend(byte);
             if line.len() > LINE_MAX {
-                return Err(io::Error::other("endless greeting"));
+                return Err(io::Error::other("endless line during authentication"));
             }
         }
         Ok(String::from_utf8_lossy(&line).trim_end().to_owned())
     }
 
-    /// Calls a method and waits for its answer: the first value of it, if it is
-    /// text or a truth value.
+    /// Calls a method and returns the first value of its reply, if it is a string or a
+    /// boolean.
     pub(crate) fn call(&mut self, call: &Call<'_>) -> Result<Option<Value>, Error> {
         let what = || {
             let arguments = call.arguments.join(", ");
@@ -93,9 +94,9 @@ impl Bus {
         if call.arguments.iter().any(|text| text.contains('\0')) {
             return Err(Error::invalid("zero byte in an argument", what()));
         }
-        // Never 0; and nobody calls four billion times.
+        // Serial numbers are never 0.
         self.serial = self.serial.wrapping_add(1).max(1);
-        let deadline = Instant::now() + self.patience;
+        let deadline = Instant::now() + self.timeout;
         let message = call.encode(self.serial);
         let answer = self
             .write(&message, deadline)
@@ -113,13 +114,13 @@ impl Bus {
         }
     }
 
-    /// The answer to the last call; signals are passed over.
+    /// Reads the reply to the last call; ignores signals.
     fn answer(&mut self, deadline: Instant) -> io::Result<Answer> {
         loop {
             let mut fixed = [0; FIXED_LEN];
             self.read(&mut fixed, deadline)?;
-            let len =
-                wire::message_len(&fixed).ok_or_else(|| io::Error::other("no message of D-Bus"))?;
+            let len = wire::message_len(&fixed)
+                .ok_or_else(|| io::Error::other("invalid D-Bus message"))?;
             let mut message = fixed.to_vec();
             message.resize(len, 0);
             self.read(message.get_mut(FIXED_LEN..).unwrap_or_default(), deadline)?;
@@ -161,7 +162,7 @@ impl Bus {
         match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Error::new(
                 Kind::Timeout {
-                    waited: self.patience,
+                    waited: self.timeout,
                 },
                 what,
             ),

@@ -1,6 +1,6 @@
-//! firewalld over D-Bus: which zone the packets of a source belong to.
+//! firewalld over D-Bus: the sources of zones.
 //!
-//! Changes are of the running configuration, and lost when firewalld reloads.
+//! Changes are made in the runtime configuration, which a reload of firewalld discards.
 
 mod address;
 mod bus;
@@ -16,32 +16,27 @@ const SERVICE: &str = "org.fedoraproject.FirewallD1";
 const PATH: &str = "/org/fedoraproject/FirewallD1";
 const ZONE_INTERFACE: &str = "org.fedoraproject.FirewallD1.zone";
 
-/// How long a call may take, that of libdbus.
-const PATIENCE: Duration = Duration::from_secs(25);
+/// Time limit of a call, libdbus' default.
+const TIMEOUT: Duration = Duration::from_secs(25);
 
-/// A connection to the system bus that firewalld is on.
+/// A connection to firewalld on the system bus.
 pub struct Firewalld {
     bus: Bus,
 }
 
 impl Firewalld {
-    /// Connects to the system bus (`$DBUS_SYSTEM_BUS_ADDRESS`, else its usual
-    /// place) and asks whether firewalld is on it. `None` if there is no bus, or
-    /// no firewalld: it is not started for the asking.
+    /// Connects to the system bus (`$DBUS_SYSTEM_BUS_ADDRESS`, or its usual socket).
+    /// `None` if there is no bus, or firewalld is not running; it is not started.
     ///
     /// # Errors
-    /// A bus that is there but does not serve us; a timeout if it does not
-    /// answer within 25 seconds, nor later calls.
+    /// The bus refuses the connection, or does not answer within 25 seconds. Calls have
+    /// the same time limit.
     pub fn find() -> Result<Option<Firewalld>, Error> {
-        Firewalld::find_within(PATIENCE)
+        Firewalld::find_within(TIMEOUT)
     }
 
-    /// As [`Firewalld::find`], with another deadline, that of later calls, too.
-    ///
-    /// # Errors
-    /// As [`Firewalld::find`].
-    pub fn find_within(patience: Duration) -> Result<Option<Firewalld>, Error> {
-        let mut bus = match Bus::connect(patience) {
+    fn find_within(timeout: Duration) -> Result<Option<Firewalld>, Error> {
+        let mut bus = match Bus::connect(timeout) {
             Ok(bus) => bus,
             Err(error) if is_absent(&error) => {
                 log::debug!("no system bus: {error}");
@@ -63,11 +58,10 @@ impl Firewalld {
         }
     }
 
-    /// Puts a source (`address/length`) into a zone; one that is in it already
-    /// stays.
+    /// Adds a source (`address/length`) to a zone; succeeds if it is in the zone already.
     ///
     /// # Errors
-    /// firewalld's refusal: no such zone, a source that is in another one.
+    /// firewalld's refusal: no such zone, or the source is in another zone.
     pub fn add_source(&mut self, zone: &str, source: &str) -> Result<(), Error> {
         #[cfg(feature = "fault-injection")]
         if let Some(error) = rtnl::netlink::injected_fault("add source") {
@@ -79,7 +73,7 @@ impl Firewalld {
         }
     }
 
-    /// Takes a source out of a zone; one that is not in it stays out.
+    /// Removes a source from a zone; succeeds if it is not in the zone.
     ///
     /// # Errors
     /// firewalld's refusal.
@@ -94,7 +88,7 @@ impl Firewalld {
         }
     }
 
-    /// Whether a source is in a zone.
+    /// Returns whether a source is in a zone.
     ///
     /// # Errors
     /// firewalld's refusal.
@@ -103,7 +97,7 @@ impl Firewalld {
             Some(Value::Bool(found)) => Ok(found),
             _ => Err(Error::new(
                 Kind::Malformed {
-                    problem: "no truth value",
+                    problem: "no boolean",
                 },
                 "querySource",
             )),
@@ -123,13 +117,75 @@ impl Firewalld {
 
 const NO_OWNER: &str = "org.freedesktop.DBus.Error.NameHasNoOwner";
 
-/// Whether nobody listens there.
+/// Returns whether there is no bus at the address.
 fn is_absent(error: &Error) -> bool {
     use nix::libc::{ECONNREFUSED, ENOENT};
     matches!(error.errno(), Some(ENOENT | ECONNREFUSED))
 }
 
-/// firewalld tells its errors apart by the begin of their text alone.
+/// Returns whether an error of firewalld has this code, with which its text begins.
 fn says(error: &Error, word: &str) -> bool {
     matches!(error.kind(), Kind::Bus { text, .. } if text.contains(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixListener;
+    use std::thread;
+    use std::time::Instant;
+
+    use super::*;
+
+    const SOCKET: &str = "/run/dbus/system_bus_socket";
+
+    /// A bus that sends `answers` in turn, each after it has read something, and then
+    /// nothing more.
+    fn misbehaving(answers: &'static [&'static [u8]]) {
+        fs::create_dir_all("/run/dbus").unwrap();
+        let _ = fs::remove_file(SOCKET);
+        let listener = UnixListener::bind(SOCKET).unwrap();
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut buffer = [0; 4096];
+            for answer in answers {
+                let _ = stream.read(&mut buffer);
+                let _ = stream.write_all(answer);
+            }
+            // Until the client closes.
+            while stream.read(&mut buffer).is_ok_and(|count| count > 0) {}
+        });
+    }
+
+    #[test]
+    fn a_bus_that_misbehaves_is_an_error_in_time() {
+        let _host = testkit::Host::new();
+        let begin = Instant::now();
+        let find = || Firewalld::find_within(Duration::from_millis(300));
+        let error = |answers| {
+            misbehaving(answers);
+            find().err().expect("an error")
+        };
+        assert!(error(&[]).is_timeout());
+        assert!(error(&[b"OK"]).is_timeout());
+        assert!(error(&[b"OK 1234\r\n"]).is_timeout());
+        let refused = error(&[b"REJECTED EXTERNAL\r\n"]);
+        assert!(
+            refused.to_string().contains("REJECTED EXTERNAL"),
+            "{refused}"
+        );
+        let endless = error(&[&[b'x'; 4000]]);
+        assert!(endless.to_string().contains("endless"), "{endless}");
+        let garbage = error(&[b"OK 1234\r\n", &[b'l'; 4096]]);
+        assert!(
+            garbage.to_string().contains("invalid D-Bus message"),
+            "{garbage}"
+        );
+        assert!(begin.elapsed() < Duration::from_secs(10));
+        // Nobody listens any more.
+        fs::remove_file(SOCKET).unwrap();
+        drop(UnixListener::bind(SOCKET).unwrap());
+        assert!(find().unwrap().is_none());
+    }
 }

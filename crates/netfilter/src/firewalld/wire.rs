@@ -1,5 +1,5 @@
-//! Messages of D-Bus (specification, "Message Protocol"), as far as calls with
-//! strings and their answers need it.
+//! D-Bus messages (specification, "Message Protocol"): calls with string arguments, and
+//! their replies.
 
 const METHOD_CALL: u8 = 1;
 const METHOD_RETURN: u8 = 2;
@@ -18,10 +18,10 @@ const FIELD_SIGNATURE: u8 = 8;
 
 /// Bytes of a message before the array of its header fields.
 pub(crate) const FIXED_LEN: usize = 16;
-/// The longest answer that is read: those asked for are a line long.
+/// The longest message that is read; the expected replies have one short value.
 const MESSAGE_MAX: usize = 1 << 20;
 
-/// A method call with strings as its arguments.
+/// A method call with string arguments.
 pub(crate) struct Call<'a> {
     pub(crate) destination: &'a str,
     pub(crate) path: &'a str,
@@ -40,7 +40,7 @@ impl Writer {
 
     fn u32(&mut self, value: usize) {
         self.align(4);
-        // Lengths of a call: of names, and of two short arguments.
+        // Lengths of names and of two short arguments.
         let value = u32::try_from(value).unwrap_or(u32::MAX);
         self.0.extend(value.to_le_bytes());
     }
@@ -52,7 +52,7 @@ impl Writer {
     }
 
     fn signature(&mut self, text: &str) {
-        // One letter an argument.
+        // One letter per argument.
         self.0.push(u8::try_from(text.len()).unwrap_or(u8::MAX));
         self.0.extend(text.as_bytes());
         self.0.push(0);
@@ -88,7 +88,7 @@ impl Call<'_> {
         message.u32(body.0.len());
         message.u32(serial as usize);
         message.u32(fields.0.len());
-        // The array begins at a multiple of 8, so its alignment holds here.
+        // The array begins at a multiple of 8, so its alignment is right.
         message.0.extend(fields.0);
         message.align(8);
         message.0.extend(body.0);
@@ -96,26 +96,26 @@ impl Call<'_> {
     }
 }
 
-/// The first value of an answer.
+/// The first value of a reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Value {
     Text(String),
     Bool(bool),
 }
 
-/// An answer to a call.
+/// A reply to a call.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
     /// The serial number of the call.
     pub(crate) to: u32,
-    /// The name of the error, if it is one.
+    /// The error name of an error reply.
     pub(crate) error: Option<String>,
-    /// Its first value, unless that is of another type.
+    /// The first value, if it is a string or a boolean.
     pub(crate) value: Option<Value>,
 }
 
-/// How long the message is that begins with these bytes; `None` if they are no
-/// message, or one longer than any that is awaited.
+/// Returns the length of the message that begins with these bytes, `None` if they are not
+/// a message or it is too long.
 pub(crate) fn message_len(fixed: &[u8; FIXED_LEN]) -> Option<usize> {
     let reader = Reader::new(fixed)?;
     let body = reader.at_u32(4)? as usize;
@@ -127,7 +127,7 @@ pub(crate) fn message_len(fixed: &[u8; FIXED_LEN]) -> Option<usize> {
     (len <= MESSAGE_MAX).then_some(len)
 }
 
-/// Reads an answer; `None` for other messages, and for what is none.
+/// Decodes a reply; `None` for other messages and invalid ones.
 pub(crate) fn decode(message: &[u8]) -> Option<Answer> {
     let mut reader = Reader::new(message)?;
     let kind = *message.get(1)?;

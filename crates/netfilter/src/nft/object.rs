@@ -1,4 +1,4 @@
-//! Tables and chains: what they are called and how they are hooked in.
+//! Tables and chains.
 
 /// Address family of a table (`NFPROTO_*`, `linux/netfilter.h`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -8,14 +8,14 @@ pub enum Family {
     Inet = 1,
     /// IPv4.
     Ip = 2,
-    /// Frames that pass a bridge.
+    /// Frames on a bridge.
     Bridge = 7,
     /// IPv6.
     Ip6 = 10,
 }
 
 impl Family {
-    /// The name that `nft` has for it.
+    /// Returns the name in `nft`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -35,21 +35,19 @@ impl Family {
 
 /// A table, by its name.
 ///
-/// A plain value: nothing is created by making one. Those that are known when
-/// the program is built are best written as constants.
+/// A plain value that creates nothing; best defined as a constant.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Table<'a> {
-    /// Its family.
+    /// The family.
     pub family: Family,
-    /// Its name, 255 bytes at most.
+    /// The name, at most 255 bytes.
     pub name: &'a str,
-    /// What `nft` shows as its comment, 128 bytes at most. Kernels before 5.10
-    /// do not keep it.
+    /// The comment, at most 128 bytes. Kernels before 5.10 do not keep it.
     pub comment: Option<&'a str>,
 }
 
 impl<'a> Table<'a> {
-    /// The table `name` of a family.
+    /// Returns the table `name` of a family.
     #[must_use]
     pub const fn new(family: Family, name: &'a str) -> Table<'a> {
         Table {
@@ -59,14 +57,14 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// With a comment, given to it when it is created.
+    /// Adds a comment, which the table gets when it is created.
     #[must_use]
     pub const fn with_comment(mut self, comment: &'a str) -> Table<'a> {
         self.comment = Some(comment);
         self
     }
 
-    /// A chain of this table that only rules lead to.
+    /// Returns a regular chain of this table.
     #[must_use]
     pub const fn chain(self, name: &'a str) -> Chain<'a> {
         Chain {
@@ -77,7 +75,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// A chain of this table that the kernel enters by itself.
+    /// Returns a base chain of this table, which is attached to a hook.
     #[must_use]
     pub const fn base_chain(
         self,
@@ -103,27 +101,25 @@ impl<'a> Table<'a> {
 /// A chain, by its name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Chain<'a> {
-    /// The table it is in.
+    /// The table.
     pub table: Table<'a>,
-    /// Its name, 255 bytes at most.
+    /// The name, at most 255 bytes.
     pub name: &'a str,
-    /// How the kernel enters it; `None` if only rules lead to it.
+    /// Type, hook and priority of a base chain; `None` for a regular chain.
     pub base: Option<Base>,
-    /// What `nft` shows as its comment, 128 bytes at most. Kernels before 5.10
-    /// do not keep it.
+    /// The comment, at most 128 bytes. Kernels before 5.10 do not keep it.
     pub comment: Option<&'a str>,
 }
 
 impl<'a> Chain<'a> {
-    /// With a comment, given to it when it is created.
+    /// Adds a comment, which the chain gets when it is created.
     #[must_use]
     pub const fn with_comment(mut self, comment: &'a str) -> Chain<'a> {
         self.comment = Some(comment);
         self
     }
 
-    /// With a policy; without effect on a chain that is no base chain. Sent
-    /// only if given: the kernel's own is to accept.
+    /// Sets the policy of a base chain; the kernel's default is to accept.
     #[must_use]
     pub const fn with_policy(mut self, policy: Policy) -> Chain<'a> {
         if let Some(base) = &mut self.base {
@@ -133,31 +129,31 @@ impl<'a> Chain<'a> {
     }
 }
 
-/// How the kernel enters a base chain.
+/// Type, hook, priority and policy of a base chain.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Base {
-    /// What the chain may do.
+    /// The type.
     pub kind: ChainType,
-    /// Where packets enter it.
+    /// The hook.
     pub hook: Hook,
-    /// Its place among the chains of the hook, low ones first
-    /// (`NF_IP_PRI_*`, `NF_BR_PRI_*`).
+    /// The priority among the chains of the hook, lowest first (`NF_IP_PRI_*`,
+    /// `NF_BR_PRI_*`).
     pub priority: i32,
-    /// What happens to a packet that no rule decided on.
+    /// The verdict for packets that no rule decides on.
     pub policy: Option<Policy>,
 }
 
-/// What a base chain may do.
+/// The type of a base chain.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ChainType {
-    /// Accept and drop.
+    /// `filter`: accepts and drops packets.
     Filter,
-    /// Translate addresses; sees the first packet of a connection only.
+    /// `nat`: translates addresses; only the first packet of a connection passes it.
     Nat,
 }
 
 impl ChainType {
-    /// The kernel's name.
+    /// Returns the kernel's name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -167,19 +163,19 @@ impl ChainType {
     }
 }
 
-/// Where packets enter a base chain (`NF_INET_*`, `NF_BR_*`).
+/// The hook of a base chain (`NF_INET_*`, `NF_BR_*`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Hook {
-    /// As they come in.
+    /// Received packets, before routing.
     Prerouting = 0,
-    /// Addressed to this host.
+    /// Packets for this host.
     Input = 1,
-    /// On their way through this host.
+    /// Forwarded packets.
     Forward = 2,
-    /// Made by this host.
+    /// Packets of this host.
     Output = 3,
-    /// As they go out.
+    /// Outgoing packets, after routing.
     Postrouting = 4,
 }
 
@@ -197,12 +193,12 @@ impl Hook {
     }
 }
 
-/// What happens to a packet that no rule of a base chain decided on.
+/// The policy of a base chain.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Policy {
-    /// It is dropped.
+    /// Drop the packet.
     Drop = 0,
-    /// It goes on.
+    /// Accept the packet.
     Accept = 1,
 }

@@ -1,19 +1,18 @@
-//! Comments, as `nft` keeps them: user data that the kernel stores with an
-//! object and never looks at. A list of type, length (a byte each) and value.
+//! Comments and notes: user data that the kernel stores with an object without
+//! interpreting it. In nftables' format, a list of type, length (one byte each) and value.
 
-/// The longest comment in bytes (`NFTNL_UDATA_COMMENT_MAXLEN`): `nft` refuses
-/// to make longer ones and cannot show them.
+/// The longest comment in bytes (`NFTNL_UDATA_COMMENT_MAXLEN`): `nft` neither writes nor
+/// shows longer ones.
 pub const COMMENT_MAX: usize = 128;
 
-/// The longest note in bytes: with a comment of the greatest length it still fits
+/// The longest note in bytes: it fits beside a comment of maximal length
 /// (`NFT_USERDATA_MAXLEN`, 256).
 pub const NOTE_MAX: usize = 120;
 
-/// The type of our own entry. `nft` and others pass over types that they do not
-/// know; theirs are numbered from 0 on.
+/// The type of our own entry. `nft` ignores unknown types; its own are numbered from 0.
 const NOTE: u8 = 0xc1;
 
-/// A note as an entry.
+/// Returns a note as an entry.
 pub(crate) fn note(bytes: &[u8]) -> Result<Vec<u8>, String> {
     if bytes.len() > NOTE_MAX {
         return Err(format!("note of {} bytes, {NOTE_MAX} at most", bytes.len()));
@@ -21,12 +20,12 @@ pub(crate) fn note(bytes: &[u8]) -> Result<Vec<u8>, String> {
     Ok(entry(NOTE, bytes))
 }
 
-/// The note among user data.
+/// Returns the note in user data.
 pub(crate) fn find_note(data: &[u8]) -> Option<&[u8]> {
     find(NOTE, data)
 }
 
-/// One entry; `value` is at most [`COMMENT_MAX`] bytes and a zero, or a number.
+/// Returns an entry; `value` is a number, or at most [`COMMENT_MAX`] bytes and a zero.
 pub(crate) fn entry(kind: u8, value: &[u8]) -> Vec<u8> {
     let len = u8::try_from(value.len()).unwrap_or(u8::MAX);
     let mut bytes = vec![kind, len];
@@ -34,7 +33,7 @@ pub(crate) fn entry(kind: u8, value: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A comment with the zero that ends it.
+/// Returns a comment, with its terminating zero, as an entry.
 pub(crate) fn comment(kind: u8, text: &str) -> Result<Vec<u8>, String> {
     if text.len() > COMMENT_MAX {
         return Err(format!(
@@ -50,8 +49,7 @@ pub(crate) fn comment(kind: u8, text: &str) -> Result<Vec<u8>, String> {
     Ok(entry(kind, &value))
 }
 
-/// The comment among user data, without its zero; `None` if there is none, or
-/// if it is not text.
+/// Returns the comment in user data, `None` if there is none or it is not UTF-8.
 pub(crate) fn find_comment(kind: u8, data: &[u8]) -> Option<&str> {
     let value = find(kind, data)?;
     let end = value.iter().position(|byte| *byte == 0);

@@ -1,4 +1,4 @@
-//! What may be asked of masquerade: the keys `ipMasq` and `ipMasqBackend`.
+//! The configuration keys `ipMasq` and `ipMasqBackend`.
 
 use super::Masquerade;
 use anyhow::Context;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 use std::fmt;
 use std::net::IpAddr;
 
-/// `ipMasq` as an object: `true`, and what is to be different about it.
+/// `ipMasq` as an object: masquerade with options.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Options {
@@ -75,11 +75,11 @@ struct Raw {
 }
 
 impl Masquerade {
-    /// What the configuration of `call` asks for; `None` if for nothing. `what` is
-    /// what the texts of wrong types begin with.
+    /// Reads the configuration of `call`; `None` without `ipMasq`. Errors of type begin
+    /// with `what`.
     ///
     /// # Errors
-    /// When a value has the wrong type, or cannot be.
+    /// A value of the wrong type, or an invalid one.
     pub fn load(call: &Call, what: &'static str) -> anyhow::Result<Option<Masquerade>> {
         let raw: Raw = call.config().context(what)?;
         let options = match json::get(&call.conf, "ipMasq") {
@@ -103,7 +103,7 @@ impl Masquerade {
         for (number, address) in options.snat_ip.0.iter().enumerate() {
             let same = |other: &IpAddr| other.is_ipv4() == address.is_ipv4();
             if address.is_unspecified() || address.is_multicast() || address.is_loopback() {
-                let msg = format!("ipMasq.snatIP {address} is no address that packets can have");
+                let msg = format!("ipMasq.snatIP {address} is not a valid source address");
                 return Err(invalid(msg).into());
             }
             if options.snat_ip.0.iter().take(number).any(same) {
@@ -119,8 +119,8 @@ fn invalid(msg: String) -> Error {
     Error::new(Code::INVALID_NETWORK_CONFIG, msg)
 }
 
-/// Whether a configuration asks for masquerade in whatever form, a mistaken one
-/// included: DEL rather looks once too often.
+/// Returns whether `ipMasq` is set in any form, also an invalid one: DEL errs on the side
+/// of looking again.
 pub(super) fn is_asked_for(call: &Call) -> bool {
     json::get(&call.conf, "ipMasq").is_some_and(|given| given.as_bool() != Some(false))
 }

@@ -1,9 +1,9 @@
-//! IP masquerade: what a container sends beyond its network leaves with an address
-//! of the host's.
+//! IP masquerade: packets of a container to other networks get an address of the host as
+//! their source.
 //!
-//! Chains, tables, rules and comments are upstream's, so that either implementation
-//! finds what the other has made. Both backends are looked through on DEL, whatever
-//! the configuration says by then.
+//! Chains, tables, rules and comments are upstream's, so that either implementation finds
+//! the rules of the other. DEL looks in both backends, since the configuration may have
+//! changed since ADD.
 
 mod config;
 mod iptables;
@@ -35,17 +35,17 @@ pub struct Masquerade {
     options: Options,
 }
 
-/// By which names an attachment is known.
+/// The names of an attachment in the packet filters.
 #[derive(Clone, Debug)]
 struct Identity<'a> {
     network: &'a str,
     container_id: String,
     if_name: String,
-    /// The chain of iptables; all interfaces of a container in a network share it.
+    /// The iptables chain; all interfaces of a container in a network share it.
     chain: String,
-    /// The comment of the rules in iptables.
+    /// The comment of the iptables rules.
     comment: String,
-    /// What the comments in nftables begin with.
+    /// The beginning of the comments in nftables.
     hash: String,
 }
 
@@ -96,38 +96,37 @@ fn cut(mut text: String, max: usize) -> String {
 }
 
 impl Masquerade {
-    /// The addresses that are to be masqueraded.
-    fn wanted<'i>(&self, ips: impl IntoIterator<Item = &'i IpConfig>) -> Vec<&'i IpConfig> {
-        let mut wanted: Vec<&IpConfig> = Vec::new();
+    /// Returns the addresses that are masqueraded.
+    fn masqueraded<'i>(&self, ips: impl IntoIterator<Item = &'i IpConfig>) -> Vec<&'i IpConfig> {
+        let mut masqueraded: Vec<&IpConfig> = Vec::new();
         for ip in ips {
             let of_family = match ip.address.is_ipv4() {
                 true => self.options.ipv4,
                 false => self.options.ipv6,
             };
-            if of_family && !wanted.iter().any(|known| known.address == ip.address) {
-                wanted.push(ip);
+            if of_family && !masqueraded.iter().any(|known| known.address == ip.address) {
+                masqueraded.push(ip);
             }
         }
-        wanted
+        masqueraded
     }
 
-    /// The networks of the address's family that it reaches as itself.
+    /// Returns the excluded networks of the address's family.
     fn excluded(&self, address: IpAddr) -> impl Iterator<Item = &Cidr> {
         let networks = self.options.exclude.iter();
         networks.filter(move |network| network.is_ipv4() == address.is_ipv4())
     }
 
-    /// The address that is seen instead, if it is not the outgoing interface's.
+    /// Returns the configured source address, `None` for that of the output interface.
     fn snat_ip(&self, address: IpAddr) -> Option<IpAddr> {
         let mut given = self.options.snat_ip.0.iter().copied();
         given.find(|given| given.is_ipv4() == address.is_ipv4())
     }
 
-    /// Whether it could be done for `call`, as far as can be told without changing
-    /// anything. To be asked first.
+    /// Checks, without changing anything, that the backend is there. To be called first.
     ///
     /// # Errors
-    /// Why it could not.
+    /// Why the backend is not usable.
     pub fn require(&self) -> anyhow::Result<Ready> {
         match self.backend {
             Some(Backend::Nftables) => return nftables::Client::open().map(Ready::nftables),
@@ -142,11 +141,10 @@ impl Masquerade {
         Ok(Ready::default())
     }
 
-    /// What it takes to make the rules for the addresses `ips`; `None` if it takes
-    /// nothing. Rules of an earlier attempt, known from `record`, must be gone.
+    /// Plans the rules for the addresses `ips`; `None` if there are none to be added. Rules of an earlier attempt, known from `record`, must be gone.
     ///
-    /// Nothing has been done yet, but when `undo` runs, nothing is left but shared tables
-    /// and chains, however far the work has got.
+    /// Nothing is changed yet. `undo` deletes the rules, however many were added; shared
+    /// tables and chains stay.
     pub fn plan<'p, 'u: 'p>(
         &'p self,
         call: &'u Call,
@@ -155,7 +153,7 @@ impl Masquerade {
         mut record: FilterRecord,
         undo: &mut Undo<'u>,
     ) -> Option<Plan<'p>> {
-        let ips: Vec<IpConfig> = self.wanted(ips).into_iter().cloned().collect();
+        let ips: Vec<IpConfig> = self.masqueraded(ips).into_iter().cloned().collect();
         if ips.is_empty() {
             return None;
         }
@@ -165,7 +163,7 @@ impl Masquerade {
             container_gone: false,
         };
         undo.push("remove the masquerade rules", move || {
-            tear_down(
+            delete(
                 Nft::open().ok().as_ref(),
                 call,
                 &FilterRecord::of(call),
@@ -181,16 +179,16 @@ impl Masquerade {
         })
     }
 
-    /// Compares the rules for the addresses `ips` with what they should be.
+    /// Checks that the rules for the addresses `ips` exist.
     ///
     /// # Errors
-    /// At the first one that is missing.
+    /// The first missing rule.
     pub fn check<'i>(
         &self,
         call: &Call,
         ips: impl IntoIterator<Item = &'i IpConfig>,
     ) -> anyhow::Result<()> {
-        let ips = self.wanted(ips);
+        let ips = self.masqueraded(ips);
         if ips.is_empty() {
             return Ok(());
         }
@@ -226,7 +224,7 @@ impl Masquerade {
     }
 }
 
-/// What [`Masquerade::require`] has opened already.
+/// The netlink socket that [`Masquerade::require`] has opened, if any.
 #[derive(Debug, Default)]
 pub struct Ready {
     nftables: Option<nftables::Client>,
@@ -240,7 +238,7 @@ impl Ready {
     }
 }
 
-/// Rules that are to be made.
+/// Rules to be added.
 #[derive(Debug)]
 pub struct Plan<'a> {
     masquerade: &'a Masquerade,
@@ -254,21 +252,22 @@ impl Plan<'_> {
     /// Creates the rules and records them.
     ///
     /// # Errors
-    /// When the kernel or iptables refuses.
-    pub fn carry_out(mut self) -> anyhow::Result<()> {
+    /// The refusal of the kernel or of iptables.
+    pub fn create(mut self) -> anyhow::Result<()> {
         match self.masquerade.backend {
-            Some(Backend::Nftables) => self.by_nftables(),
-            Some(Backend::Iptables) => self.by_iptables(),
-            // To find out whether iptables is usable takes a process, to try it takes
-            // no more.
-            None => self.by_iptables().or_else(|e| match Backend::choose() {
-                Backend::Nftables => self.by_nftables(),
-                Backend::Iptables => Err(e),
-            }),
+            Some(Backend::Nftables) => self.create_with_nftables(),
+            Some(Backend::Iptables) => self.create_with_iptables(),
+            // Probing iptables takes as many processes as using it.
+            None => self
+                .create_with_iptables()
+                .or_else(|e| match Backend::choose() {
+                    Backend::Nftables => self.create_with_nftables(),
+                    Backend::Iptables => Err(e),
+                }),
         }
     }
 
-    fn by_nftables(&mut self) -> anyhow::Result<()> {
+    fn create_with_nftables(&mut self) -> anyhow::Result<()> {
         let ips: Vec<&IpConfig> = self.ips.iter().collect();
         let client = match self.ready.nftables.take() {
             Some(client) => client,
@@ -284,7 +283,7 @@ impl Plan<'_> {
         Ok(())
     }
 
-    fn by_iptables(&mut self) -> anyhow::Result<()> {
+    fn create_with_iptables(&mut self) -> anyhow::Result<()> {
         let ips: Vec<&IpConfig> = self.ips.iter().collect();
         iptables::create(self.masquerade, &self.who, &ips)
             .with_context(|| failed("set up", Backend::Iptables))?;
@@ -303,14 +302,14 @@ impl Plan<'_> {
 ///
 /// # Errors
 /// That of `main`, else that of the rules.
-pub fn carry_out_while<T>(
+pub fn create_while<T>(
     plan: Option<Plan<'_>>,
     main: impl FnOnce() -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     let Some(plan) = plan else {
         return main();
     };
-    let (masqueraded, outcome) = join(|| plan.carry_out(), main);
+    let (masqueraded, outcome) = join(|| plan.create(), main);
     let outcome = outcome?;
     masqueraded.map(|()| outcome)
 }
@@ -319,7 +318,7 @@ fn failed(what: &str, backend: Backend) -> String {
     format!("failed to {what} masquerade with {}", backend.as_str())
 }
 
-/// What the record says of masquerade.
+/// The masquerade entry of an attachment's record.
 enum Recorded {
     Nothing,
     /// Handles of the rules.
@@ -346,39 +345,39 @@ impl Recorded {
     }
 }
 
-/// Whether an attachment is, or may be, masqueraded.
+/// Returns whether an attachment may have masquerade rules.
 #[must_use]
-pub fn concerns(call: &Call, record: &FilterRecord) -> bool {
+pub fn may_have_rules(call: &Call, record: &FilterRecord) -> bool {
     config::is_asked_for(call) || record.get(TOPIC).is_some()
 }
 
-/// What DEL knows of an attachment besides its names.
+/// What DEL knows about an attachment besides its names.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
-    /// Its addresses, where neither the record nor `prevResult` tell.
+    /// The addresses, if neither the record nor `prevResult` has them.
     addresses: Vec<Cidr>,
-    /// The whole container has gone, and all its attachments with it.
+    /// The container is gone with all its attachments.
     container_gone: bool,
 }
 
 impl Known {
-    /// To be asked while the container's interface is there, if it is.
+    /// Collects it; to be called before the container's interface is deleted.
     #[must_use]
     pub fn of(call: &Call, record: &FilterRecord) -> Known {
         let mut known = Known {
             addresses: Vec::new(),
             container_gone: call.netns.as_os_str().is_empty() || !call.netns.exists(),
         };
-        let is_told = !matches!(Recorded::of(record), Recorded::Nothing)
+        let is_known = !matches!(Recorded::of(record), Recorded::Nothing)
             || matches!(call.prev_result(), Ok(Some(previous)) if !previous.ips.is_empty());
-        if !is_told && let Ok(Some(container)) = Container::open_for_del(call) {
+        if !is_known && let Ok(Some(container)) = Container::open_for_del(call) {
             known.addresses = live_addresses(&container, &call.if_name);
         }
         known
     }
 }
 
-/// The addresses of an interface of the container; none if it is not there.
+/// Returns the addresses of a container's interface; none if it does not exist.
 fn live_addresses(container: &Container, name: &str) -> Vec<Cidr> {
     let link = container.rtnl.link_by_name(name);
     let list = link.and_then(|link| container.rtnl.addresses(link.index, None));
@@ -396,7 +395,7 @@ fn live_addresses(container: &Container, name: &str) -> Vec<Cidr> {
 ///
 /// # Errors
 /// The first rules that cannot be deleted; the others are deleted.
-pub fn tear_down(
+pub fn delete(
     nft: Option<&Nft>,
     call: &Call,
     record: &FilterRecord,
@@ -430,11 +429,11 @@ pub fn tear_down(
     outcome("remove", nftables, iptables)
 }
 
-/// GC: removes the rules of all attachments of the network that are no longer valid.
-/// Nothing is done if the runtime did not say which are.
+/// GC: deletes the rules of all attachments of the network that are not valid. Does
+/// nothing if the runtime did not pass the valid attachments.
 ///
 /// # Errors
-/// When rules are there and cannot be removed; the others are.
+/// The first rules that cannot be deleted; the others are deleted.
 pub fn collect(call: &Call) -> anyhow::Result<()> {
     let Some(valid) = call.valid_attachments()? else {
         return Ok(());
@@ -452,7 +451,7 @@ pub fn collect(call: &Call) -> anyhow::Result<()> {
     )
 }
 
-/// What came of both backends. One that the kernel does not have has nothing.
+/// Joins the outcomes of both backends. A kernel without nf_tables has no such rules.
 fn outcome(
     what: &str,
     nftables: Result<(), netfilter::Error>,

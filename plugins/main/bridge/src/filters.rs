@@ -80,7 +80,7 @@ impl<'c> Teardown<'c> {
     /// interface exists, whose addresses identify rules.
     pub(crate) fn of(call: &'c Call) -> Option<Self> {
         let record = FilterRecord::of(call);
-        let has_masquerade = masquerade::concerns(call, &record);
+        let has_masquerade = masquerade::may_have_rules(call, &record);
         let teardown = Teardown {
             call,
             masquerade: has_masquerade.then(|| Known::of(call, &record)),
@@ -105,7 +105,7 @@ impl<'c> Teardown<'c> {
         let nft = Nft::open().ok();
         let mut failures = Failures::default();
         if let Some(known) = &self.masquerade {
-            failures.add(masquerade::tear_down(nft.as_ref(), call, record, known));
+            failures.add(masquerade::delete(nft.as_ref(), call, record, known));
         }
         if let Some(nft) = &nft {
             if self.spoof_check {

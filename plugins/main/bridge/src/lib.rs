@@ -82,7 +82,7 @@ impl Plugin for Bridge {
             bridge: &bridge,
             pair: &pair,
         };
-        let bridge = masquerade::carry_out_while(plan, || match ipam {
+        let bridge = masquerade::create_while(plan, || match ipam {
             Some(_) => connection.bring_up(&mut result, &gateways, &mut undo),
             None => connection.bring_up_without_addresses(),
         })?;

@@ -69,7 +69,7 @@ impl Plugin for Ptp {
         match masquerade_plan(&config, call, &result.ips, ready, &mut undo)? {
             None => wait()?,
             Some(plan) => {
-                let (masqueraded, is_up) = join(|| plan.carry_out(), wait);
+                let (masqueraded, is_up) = join(|| plan.create(), wait);
                 is_up.and(masqueraded)?;
             }
         }
@@ -83,14 +83,14 @@ impl Plugin for Ptp {
 
     fn del(&self, call: &Call) -> anyhow::Result<()> {
         let mut record = FilterRecord::of(call);
-        let known = masquerade::concerns(call, &record).then(|| Known::of(call, &record));
+        let known = masquerade::may_have_rules(call, &record).then(|| Known::of(call, &record));
         let Some(known) = known else {
             return single_interface::del(call);
         };
         // Both mostly wait, until nobody can be using what they have removed.
         let remove_rules = || {
             let nft = Nft::open().ok();
-            masquerade::tear_down(nft.as_ref(), call, &record, &known)
+            masquerade::delete(nft.as_ref(), call, &record, &known)
         };
         let (removed, unplugged) = join(remove_rules, || single_interface::del(call));
         let mut failures = Failures::default();
@@ -144,7 +144,7 @@ fn masquerade_plan<'p, 'u: 'p>(
     let mut record = FilterRecord::of(call);
     if record.exists() {
         let nft = Nft::open().ok();
-        masquerade::tear_down(nft.as_ref(), call, &record, &Known::default())?;
+        masquerade::delete(nft.as_ref(), call, &record, &Known::default())?;
         record.remove();
     }
     undo.push("remove the filter record", || {

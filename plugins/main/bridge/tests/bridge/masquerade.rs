@@ -390,7 +390,7 @@ fn what_cannot_be_is_refused() {
         (
             json!({"ipMasq": {"snatIP": "::"}}),
             7,
-            "ipMasq.snatIP :: is no address that packets can have",
+            "ipMasq.snatIP :: is not a valid source address",
         ),
         (
             json!({"ipMasq": true, "name": "n".repeat(250)}),
