@@ -116,6 +116,13 @@ fn ipam(network: u8) -> Value {
 /// bridge with all its filters, and every plugin that stands behind one.
 pub(crate) fn full(backend: &str) -> Vec<Value> {
     let mut bridge = bridged("1.1.0", &["10.60.0.0/24", "fd00:60::/64"]);
+    // One address, so that it is used again.
+    let one =
+        |subnet, address| json!([{"subnet": subnet, "rangeStart": address, "rangeEnd": address}]);
+    bridge["ipam"]["ranges"] = json!([
+        one("10.60.0.0/24", "10.60.0.2"),
+        one("fd00:60::/64", "fd00:60::2"),
+    ]);
     for (key, value) in [
         ("ipMasq", json!(true)),
         ("ipMasqBackend", json!(backend)),

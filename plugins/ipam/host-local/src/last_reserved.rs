@@ -1,18 +1,29 @@
 //! The files that remember where round robin goes on: `last_reserved_ip.<index>`.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
 use std::net::IpAddr;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use cni_core::cidr::parse_ip;
 use cni_core::errno;
+use nix::fcntl::OFlag;
 
 use crate::reservation::file_error;
 
 /// The next content of such a file.
 const SPARE: &str = ".last_reserved_ip";
+
+/// More than the text of an address takes, in bytes.
+const TEXT_MAX: u64 = 64;
+
+/// Opens a file that is there. A link or a pipe that another user put there must neither
+/// lead away nor block.
+fn existing(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    options.custom_flags(flags.bits()).open(path)
+}
 
 fn path(directory: &Path, index: usize) -> PathBuf {
     directory.join(format!("last_reserved_ip.{index}"))
@@ -22,8 +33,11 @@ fn path(directory: &Path, index: usize) -> PathBuf {
 /// is none; one that cannot be read is reported on standard error and counts as none.
 pub(crate) fn read(directory: &Path, index: usize) -> Option<IpAddr> {
     let path = path(directory, index);
-    match fs::read(&path) {
-        Ok(bytes) => parse_ip(str::from_utf8(&bytes).ok()?).ok(),
+    let mut text = Vec::new();
+    let read = existing(OpenOptions::new().read(true), &path)
+        .and_then(|file| file.take(TEXT_MAX).read_to_end(&mut text));
+    match read {
+        Ok(_) => parse_ip(str::from_utf8(&text).ok()?).ok(),
         Err(error) => {
             if error.kind() != io::ErrorKind::NotFound {
                 let cause = errno::of(&error);
@@ -45,10 +59,10 @@ pub(crate) fn write(directory: &Path, index: usize, ip: IpAddr) -> anyhow::Resul
     // A single write over a text that is no longer leaves the old or the new one, never
     // a torn one, and spares the file system the flush that it does for every file that
     // is truncated or renamed over another.
-    if let Ok(file) = OpenOptions::new().write(true).open(&path)
+    if let Ok(file) = existing(OpenOptions::new().write(true), &path)
         && file
             .metadata()
-            .is_ok_and(|metadata| metadata.len() <= text.len() as u64)
+            .is_ok_and(|metadata| metadata.is_file() && metadata.len() <= text.len() as u64)
     {
         return file
             .write_all_at(text.as_bytes(), 0)
@@ -65,10 +79,17 @@ pub(crate) fn write(directory: &Path, index: usize, ip: IpAddr) -> anyhow::Resul
 
 fn replace(spare: &Path, path: &Path, text: &str) -> anyhow::Result<()> {
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let mut file = options
-        .open(spare)
-        .map_err(|error| file_error("open", spare, &error))?;
+    options.write(true).create_new(true).mode(0o600);
+    let mut opened = options.open(spare);
+    if opened
+        .as_ref()
+        .is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists)
+    {
+        // What a killed process left, or another user put there.
+        fs::remove_file(spare).map_err(|error| file_error("remove", spare, &error))?;
+        opened = options.open(spare);
+    }
+    let mut file = opened.map_err(|error| file_error("open", spare, &error))?;
     file.write_all(text.as_bytes())
         .map_err(|error| file_error("write", spare, &error))?;
     fs::rename(spare, path).map_err(|error| file_error("rename", path, &error))

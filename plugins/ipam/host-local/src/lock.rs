@@ -11,6 +11,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use nix::fcntl::OFlag;
 
 use crate::reservation::file_error;
 
@@ -38,7 +39,11 @@ pub(crate) enum Mode {
 pub(crate) fn open(directory: &Path, create: bool) -> anyhow::Result<Option<File>> {
     let path = directory.join(NAME);
     // Reading is enough for flock, and works on a read-only file system.
-    match File::open(&path) {
+    // A link that another user put there must not lead to a file that is locked for
+    // something else, nor a pipe block.
+    let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
+    let mut options = OpenOptions::new();
+    match options.read(true).custom_flags(flags).open(&path) {
         Ok(file) => return Ok(Some(file)),
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(file_error("open", &path, &error));
@@ -51,6 +56,7 @@ pub(crate) fn open(directory: &Path, create: bool) -> anyhow::Result<Option<File
         .create(true)
         .truncate(false)
         .mode(0o750)
+        .custom_flags(flags)
         .open(&path);
     file.map(Some)
         .map_err(|error| file_error("open", &path, &error))
