@@ -122,7 +122,7 @@ pub(crate) fn add(
     match (apply(external), external) {
         (Err(_), Some(chain)) if is_missing(chain) => {
             note(&format!(
-                "externalSetMarkChain {chain} does not exist in table nat of {}; \
+                "portmap: externalSetMarkChain {chain} does not exist in table nat ({}); \
                  {SET_MARK} marks connections instead",
                 family_name(family(target.is_ipv4()))
             ));

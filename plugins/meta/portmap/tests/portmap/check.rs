@@ -74,109 +74,90 @@ fn differences_in_iptables_are_found() {
         .mentions("not found in iptables table nat");
 }
 
+/// Scripts of `nft`, each with what CHECK says after it.
+#[track_caller]
+fn nft_drifts(keys: &Value, cases: &[(&str, &str)]) {
+    for (script, words) in cases {
+        let (net, config) = setup(keys);
+        let command = format!("nft|{script}");
+        drift(&net.host, &net.container, &config, &command, words);
+    }
+}
+
 #[test]
 fn differences_in_nftables_are_found() {
-    for (script, words) in [
+    let cases = [
         (
-            "flush|chain|ip|cni_hostport|hostports",
+            "flush chain ip cni_hostport hostports",
             "missing hostport rules in \"hostports\" chain",
         ),
         (
-            "flush|chain|ip6|cni_hostport|hostports",
+            "flush chain ip6 cni_hostport hostports",
             "tcp port 8080 that leads to [fd00:1::2]:80",
         ),
         (
-            "flush|chain|ip|cni_hostport|masquerading",
+            "flush chain ip cni_hostport hostports; \
+             add rule ip cni_hostport hostports tcp dport 8080 dnat to 10.1.0.9:80 comment c1",
+            "leads to 10.1.0.2:80",
+        ),
+        (
+            "flush chain ip cni_hostport masquerading",
             "missing hostport rules in \"masquerading\" chain",
         ),
         (
-            "flush|chain|ip|cni_hostport|hostports_all",
+            "flush chain ip cni_hostport hostports_all",
             "chain \"hostports_all\"",
         ),
         (
-            "flush|chain|ip|cni_hostport|prerouting",
+            "flush chain ip cni_hostport prerouting",
             "chain \"prerouting\" of table ip cni_hostport does not jump",
         ),
         (
-            "flush|chain|ip6|cni_hostport|output",
+            "flush chain ip6 cni_hostport output",
             "chain \"output\" of table ip6 cni_hostport does not jump",
         ),
         (
-            "add|rule|ip|cni_hostport|prerouting|jump|hostports",
+            "add rule ip cni_hostport prerouting jump hostports",
             "maps packets that are not for this host",
         ),
-        ("delete|table|ip|cni_hostport", "missing hostport rules"),
-    ] {
-        let (net, config) = setup(&json!({"backend": "nftables"}));
-        drift(
-            &net.host,
-            &net.container,
-            &config,
-            &format!("nft|{script}"),
-            words,
-        );
-    }
-    // A rule with another destination.
-    let (net, config) = setup(&json!({"backend": "nftables"}));
-    net.host
-        .command(&["nft", "flush", "chain", "ip", "cni_hostport", "hostports"]);
-    let rule = "add rule ip cni_hostport hostports tcp dport 8080 dnat to 10.1.0.9:80 comment c1";
-    drift(
-        &net.host,
-        &net.container,
-        &config,
-        &format!("nft|{rule}"),
-        "leads to 10.1.0.2:80",
-    );
+        ("delete table ip cni_hostport", "missing hostport rules"),
+    ];
+    nft_drifts(&json!({"backend": "nftables"}), &cases);
 }
 
 #[test]
 fn differences_in_maps_are_found() {
-    for (script, words) in [
+    let cases = [
         (
-            "flush|map|ip|cni_portmap|by_port",
+            "flush map ip cni_portmap by_port",
             "map \"by_port\" of table ip cni_portmap does not map tcp port 8080",
         ),
         (
-            "flush|set|ip|cni_portmap|from_localhost",
+            "flush map ip cni_portmap by_port; \
+             add element ip cni_portmap by_port { tcp . 8080 : 10.1.0.9 . 80 }",
+            "does not map tcp port 8080",
+        ),
+        (
+            "flush set ip cni_portmap from_localhost",
             "clients on localhost",
         ),
         (
-            "flush|set|ip6|cni_portmap|from_network_64",
+            "flush set ip6 cni_portmap from_network_64",
             "clients of the container's network",
         ),
-        ("flush|chain|ip|cni_portmap|mappings", "chain \"mappings\""),
-        ("flush|chain|ip|cni_portmap|clients", "chain \"clients\""),
+        ("flush chain ip cni_portmap mappings", "chain \"mappings\""),
+        ("flush chain ip cni_portmap clients", "chain \"clients\""),
         (
-            "flush|chain|ip6|cni_portmap|prerouting",
+            "flush chain ip6 cni_portmap prerouting",
             "chain \"prerouting\"",
         ),
         (
-            "flush|chain|ip6|cni_portmap|masquerading",
+            "flush chain ip6 cni_portmap masquerading",
             "chain \"masquerading\"",
         ),
-        ("add|rule|ip|cni_portmap|output|accept", "chain \"output\""),
-    ] {
-        let (net, config) = setup(&json!({"rules": "map"}));
-        drift(
-            &net.host,
-            &net.container,
-            &config,
-            &format!("nft|{script}"),
-            words,
-        );
-    }
-    let (net, config) = setup(&json!({"rules": "map"}));
-    net.host
-        .command(&["nft", "flush", "map", "ip", "cni_portmap", "by_port"]);
-    let element = "add element ip cni_portmap by_port { tcp . 8080 : 10.1.0.9 . 80 }";
-    drift(
-        &net.host,
-        &net.container,
-        &config,
-        &format!("nft|{element}"),
-        "does not map",
-    );
+        ("add rule ip cni_portmap output accept", "chain \"output\""),
+    ];
+    nft_drifts(&json!({"rules": "map"}), &cases);
 }
 
 #[test]

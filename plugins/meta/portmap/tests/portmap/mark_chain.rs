@@ -7,7 +7,7 @@ use testkit::{Host, Node};
 
 use crate::common::{Net, Server, config, is_mapped, portmap, rules_of, web};
 
-const WARNING: &str = "externalSetMarkChain KUBE-MARK-MASQ does not exist in table nat of ";
+const WARNING: &str = "portmap: externalSetMarkChain KUBE-MARK-MASQ does not exist in table nat (";
 
 fn create(host: &Host) {
     for command in ["iptables", "ip6tables"] {
@@ -27,7 +27,7 @@ fn a_missing_chain_is_replaced() {
     let add = || portmap().add(&net.container, &config).expect_ok();
     let warnings = add().stderr_text();
     for family in ["ipv4", "ipv6"] {
-        let warning = format!("{WARNING}{family}; CNI-HOSTPORT-SETMARK marks connections instead");
+        let warning = format!("{WARNING}{family}); CNI-HOSTPORT-SETMARK marks connections instead");
         assert!(warnings.contains(&warning), "{warnings}");
     }
     portmap().check(&net.container, &config).expect_ok();

@@ -12,7 +12,7 @@ use crate::attachment::note_of;
 use crate::conditions::Conditions;
 use crate::config::Config;
 use crate::record::{Recorded, RuleHandle, RuleLocation};
-use anyhow::Context;
+use anyhow::{Context, bail};
 use cni_core::Cidr;
 use cni_state::Owner;
 use find::{FoundRule, find, find_recorded, located, scan};
@@ -121,6 +121,9 @@ fn add_by_command(
     }
     let handles = NftCommand::find().and_then(|nft| nft.add_rules(&script));
     let handles = handles.context(CANNOT_ADD)?;
+    if handles.len() != families.len() {
+        bail!("{CANNOT_ADD}: nft does not report what it added; install nft 1.0.1 or later");
+    }
     let rules = families.into_iter().zip(handles);
     Ok(rules
         .map(|(ipv4, handle)| RuleHandle {
