@@ -143,5 +143,5 @@ fn oversized_attributes_are_refused() {
     assert_eq!(builder.finish(), Err("attribute too long"));
     let mut builder = Builder::default();
     builder.nested(1, |inner| inner.text(1, "a\0b"));
-    assert_eq!(builder.finish(), Err("zero byte in a name"));
+    assert_eq!(builder.finish(), Err("zero byte in a string"));
 }
