@@ -261,7 +261,7 @@ fn ipv6_routes_and_replacing() {
         let routes = handle.routes(&filter).unwrap();
         assert_eq!(
             (routes[0].priority, routes[0].protocol),
-            (1024, RTPROT_STATIC)
+            (1024, RTPROT_BOOT)
         );
         spec.gateway = Some(ip("2001:db8::3"));
         handle

@@ -75,3 +75,19 @@ fn gc_keeps_ifbs_of_upstream() {
     gc(&json!({"cni.dev/valid-attachments": []}));
     assert!(host.link(IFB).is_some());
 }
+
+/// The alias of an ifb holds 255 bytes.
+#[test]
+fn gc_deletes_ifbs_of_long_container_ids() {
+    let (host, container) = host();
+    let id = "c".repeat(300);
+    let command = bandwidth().command("ADD").container(&container).id(&id);
+    let added = command.config(&both(json!({}))).run().expect_ok();
+    let ifb = added.json()["interfaces"][2]["name"].clone();
+    let ifb = ifb.as_str().unwrap();
+    let valid = |list: Value| json!({"cni.dev/valid-attachments": list});
+    for (name, is_kept) in [("eth0", true), ("net1", false)] {
+        gc(&valid(json!([{"containerID": id, "ifname": name}])));
+        assert_eq!(host.link(ifb).is_some(), is_kept, "{name}");
+    }
+}
