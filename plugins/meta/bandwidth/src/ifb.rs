@@ -1,7 +1,8 @@
-//! The ifb device (intermediate functional ifb) of an attachment. The kernel queues
+//! The ifb device (intermediate functional block) of an attachment. The kernel queues
 //! only packets that a link sends: packets received from the container are redirected
 //! to the ifb and shaped there.
 
+use crate::alias;
 use anyhow::{Context, anyhow, bail};
 use cni_core::Call;
 use cni_core::types::Attachment;
@@ -14,11 +15,7 @@ use rtnl::{
 
 /// Longest name of a link in bytes (`IFNAMSIZ` without the final zero byte).
 const NAME_LEN: usize = 15;
-/// Longest alias of a link in bytes (`IFALIASZ` without the final zero byte).
-const ALIAS_LEN: usize = 255;
 const PREFIX: &str = "bwp";
-/// First word of the aliases of this plugin.
-const MARK: &str = "cni";
 /// `ETH_P_ALL` of if_ether.h.
 const ALL_PROTOCOLS: u16 = 3;
 
@@ -27,45 +24,9 @@ pub(crate) fn name(network: &str, container_id: &str) -> String {
     names::of_attachment(PREFIX, network, container_id, NAME_LEN)
 }
 
-/// The attachment of an ifb according to its alias. Its name is a hash of network and
-/// container, without the interface.
-#[derive(Debug, PartialEq, Eq)]
-struct Owner<'a> {
-    network: &'a str,
-    container_id: &'a str,
-    if_name: &'a str,
-}
-
-impl<'a> Owner<'a> {
-    fn of_call(call: &'a Call) -> Self {
-        Owner {
-            network: &call.name,
-            container_id: &call.container_id,
-            if_name: &call.if_name,
-        }
-    }
-
-    /// `None` if the alias is not this plugin's.
-    fn of_link(link: &'a Link) -> Option<Self> {
-        let mut words = link.alias.split(' ');
-        let [mark, network, container_id, if_name] = [(); 4].map(|()| words.next());
-        (mark == Some(MARK) && words.next().is_none()).then_some(Owner {
-            network: network?,
-            container_id: container_id?,
-            if_name: if_name?,
-        })
-    }
-
-    /// The words cannot contain a space. `None` if the alias would be too long.
-    fn alias(&self) -> Option<String> {
-        let Owner {
-            network,
-            container_id,
-            if_name,
-        } = self;
-        let alias = format!("{MARK} {network} {container_id} {if_name}");
-        (alias.len() <= ALIAS_LEN).then_some(alias)
-    }
+/// The alias of the ifb of the attachment `call`.
+fn own_alias(call: &Call) -> String {
+    alias::of_attachment(&call.name, &call.container_id, &call.if_name)
 }
 
 /// Creates the ifb for packets from `veth`. It stays down for now: replacing the qdisc of
@@ -89,13 +50,13 @@ pub(crate) fn create<'h>(
     let echo = match host.request(Request::new_link(&spec)) {
         Ok(reply) => reply.link,
         Err(e) if e.is_exists() => {
-            let of_whom = host.link_by_name(&name).ok();
-            let of_whom = of_whom.as_ref().and_then(Owner::of_link);
-            let of_whom = of_whom.map_or("an attachment", |owner| owner.if_name);
+            let existing = host.link_by_name(&name).ok();
+            let if_name = existing.as_ref().and_then(alias::if_name);
+            let if_name = if_name.unwrap_or("an interface");
             return Err(detailed(
                 format!("adding link: {e}"),
                 format!(
-                    "{name} shapes {of_whom} of this container on this network; only one of its \
+                    "{name} shapes {if_name} of this container on this network; only one of its \
                      interfaces can be shaped, delete the other attachment first"
                 ),
             ));
@@ -125,7 +86,7 @@ pub(crate) fn create<'h>(
 pub(crate) fn set_up(call: &Call, host: &Handle, link: &Link) -> anyhow::Result<()> {
     let change = LinkChange {
         up: Some(true),
-        alias: Owner::of_call(call).alias(),
+        alias: Some(own_alias(call)),
         ..LinkChange::default()
     };
     host.request(Request::set_link(link.index, &change))
@@ -217,7 +178,7 @@ pub(crate) fn delete(call: &Call, host: &Handle) -> anyhow::Result<u32> {
         Err(e) if e.is_not_found() => return Ok(0),
         Err(e) => return Err(anyhow!(e).context(format!("get ifb device {name}"))),
     };
-    if Owner::of_link(&link).is_some_and(|owner| owner.if_name != call.if_name) {
+    if alias::is_ours(&link) && link.alias != own_alias(call) {
         return Ok(0);
     }
     delete_link(host, &name)?;
@@ -232,15 +193,11 @@ pub(crate) fn delete(call: &Call, host: &Handle) -> anyhow::Result<u32> {
 pub(crate) fn collect(call: &Call, host: &Handle, valid: &[Attachment]) -> anyhow::Result<()> {
     let mut failures = Failures::default();
     for link in host.links_by_kind("ifb")? {
-        let Some(owner) = Owner::of_link(&link) else {
-            continue;
-        };
-        let is_ours =
-            owner.network == call.name && link.name == name(owner.network, owner.container_id);
-        let is_valid = valid
-            .iter()
-            .any(|a| a.container_id == owner.container_id && a.if_name == owner.if_name);
-        if is_ours && !is_valid {
+        let is_valid = valid.iter().any(|valid| {
+            let (container_id, if_name) = (&valid.container_id, &valid.if_name);
+            link.alias == alias::of_attachment(&call.name, container_id, if_name)
+        });
+        if alias::is_of_network(&link, &call.name, name) && !is_valid {
             failures.add(delete_link(host, &link.name));
         }
     }

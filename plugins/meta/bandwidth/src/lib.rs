@@ -1,6 +1,7 @@
 //! The bandwidth plugin: limits the rate of a container's traffic in each direction.
 //! It runs after the plugin that creates the container's interface.
 
+mod alias;
 mod config;
 mod host_veth;
 mod ifb;
