@@ -1,4 +1,4 @@
-//! The addresses whose packets are to go their own way.
+//! The addresses to route by source.
 
 use cni_core::{AddResult, Call, Cidr};
 use plugin_kit::chain;
@@ -10,16 +10,16 @@ use std::net::IpAddr;
 pub(crate) struct Address {
     /// With the prefix length of its network.
     pub(crate) cidr: Cidr,
-    /// The gateway that its packets are to take.
+    /// The gateway for its packets.
     pub(crate) gateway: Option<IpAddr>,
 }
 
 impl Address {
-    /// Those of the container's interface in `result`, each once. One that says nothing
-    /// of an interface, or names one that is not there, is taken for its, too.
+    /// The distinct addresses of the container's interface in `result`, including those
+    /// without an interface index or with one out of range.
     ///
-    /// Of the gateways in the configuration, one is for the addresses whose network it
-    /// is in; if it is in none, for all of its family.
+    /// A gateway of the configuration is used for the addresses whose network contains
+    /// it, or if there are none, for all addresses of its family.
     pub(crate) fn all(call: &Call, result: &AddResult, gateways: &[IpAddr]) -> Vec<Address> {
         let own = chain::own_interfaces(call, result);
         let count = result.interfaces.len();
@@ -59,31 +59,33 @@ impl Address {
         Family::of(self.ip())
     }
 
-    /// The rule that leads its packets to `table`.
+    /// The rule that makes its packets look up `table`.
     pub(crate) fn rule(&self, table: u32) -> RuleSpec {
         RuleSpec::from_address(self.ip(), table)
     }
 
-    /// Which of `routes`, of the main table, are for its packets: those whose source or
-    /// gateway is in its network, those that have neither, and those that no address in
-    /// `all` would have otherwise.
+    /// The routes of the main table that belong to the address: those whose source or
+    /// gateway is in its network, those with neither, and those that belong to no address
+    /// in `all`.
     pub(crate) fn routes<'r>(
         &self,
         all: &[Address],
         routes: &'r [RawRoute],
     ) -> impl Iterator<Item = &'r RawRoute> {
         routes.iter().filter(move |copy| {
-            let of_family = |address: &&Address| address.family() == copy.route().family;
-            of_family(&self)
-                && (self.claims(copy)
+            let is_of_family = |address: &&Address| address.family() == copy.route().family;
+            is_of_family(&self)
+                && (self.owns(copy)
                     || !all
                         .iter()
-                        .filter(of_family)
-                        .any(|address| address.claims(copy)))
+                        .filter(is_of_family)
+                        .any(|address| address.owns(copy)))
         })
     }
 
-    fn claims(&self, copy: &RawRoute) -> bool {
+    /// Whether the source or a gateway is in the network of the address, or there is
+    /// neither.
+    fn owns(&self, copy: &RawRoute) -> bool {
         let mut hints = copy
             .route()
             .src

@@ -1,4 +1,4 @@
-//! CHECK: are rules and routes still as ADD has made them?
+//! CHECK: compares rules and routes with those of ADD.
 
 use crate::address::Address;
 use crate::config::Config;
@@ -9,10 +9,10 @@ use anyhow::{Context, bail};
 use plugin_kit::Container;
 use rtnl::{Link, RT_TABLE_MAIN, RawRoute};
 
-/// Compares the container with what an ADD makes.
+/// Checks rules, routes and source hints.
 ///
 /// # Errors
-/// At the first thing that is missing.
+/// Names the first one that is missing.
 pub(crate) fn run(
     container: &Container,
     config: &Config,
@@ -33,7 +33,7 @@ pub(crate) fn run(
     Ok(())
 }
 
-/// The table that a rule leads the packets of `address` to.
+/// The table of `address`, for which a rule must exist.
 fn table_of(
     tables: &Tables,
     config: &Config,
@@ -54,6 +54,7 @@ fn table_of(
     }
 }
 
+/// Checks the routes in the table of `address`.
 fn routes(
     tables: &Tables,
     link: &Link,
@@ -90,7 +91,7 @@ fn routes(
             bail!(missing(format!("route {}", address.cidr.masked())));
         }
     }
-    // One that was in the main table may have taken the place of the address's own.
+    // A default route of the main table may have replaced that of the address.
     if let Some(wanted) = plan::default_route(address, link.index, table)
         && let Some(gateway) = wanted.gateway
     {
@@ -107,8 +108,9 @@ fn routes(
     Ok(())
 }
 
+/// Checks the source hints in the main table.
 fn hints(tables: &Tables, link: &Link, all: &[Address]) -> anyhow::Result<()> {
-    for cidr in plan::hinted(all) {
+    for cidr in plan::hint_sources(all) {
         let hint = plan::hint(cidr, link.index);
         let found = tables.own_routes(RT_TABLE_MAIN).any(|copy| {
             let route = copy.route();

@@ -1,4 +1,4 @@
-//! What may be asked of the sbr plugin.
+//! The configuration of the sbr plugin.
 
 use anyhow::{Context, bail};
 use cni_core::Call;
@@ -10,15 +10,15 @@ use std::net::IpAddr;
 /// The configuration, validated.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
-    /// The table that all addresses are to ask, which is somebody else's business.
+    /// The table for all addresses, which others fill.
     pub table: Option<u32>,
-    /// Gateways in place of those of the result, one of a family.
+    /// Gateways that replace those of the result, at most one per family.
     pub gateways: Vec<IpAddr>,
-    /// Connected networks stay in the main table, each with a preferred source.
+    /// Whether connected networks stay in the main table with a preferred source.
     pub add_source_hints: bool,
 }
 
-/// The keys as they are written.
+/// The JSON keys.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Raw {
@@ -31,7 +31,7 @@ impl Config {
     /// Decodes and validates the configuration of `call`.
     ///
     /// # Errors
-    /// When something asked for is malformed or out of range.
+    /// When a value is malformed or out of range.
     pub fn load(call: &Call) -> anyhow::Result<Config> {
         let raw: Raw = call
             .config()
@@ -46,7 +46,7 @@ impl Config {
 
 fn table(number: i64) -> anyhow::Result<u32> {
     match u32::try_from(number) {
-        // The kernel takes 0 for "any".
+        // The kernel reads 0 as unspecified.
         Ok(0) | Err(_) => bail!("invalid table {number}, must be [1, {}]", u32::MAX),
         Ok(table) => Ok(table),
     }

@@ -1,130 +1,79 @@
-//! What has to be done to the container's rules and routes, and doing it.
+//! The plan of an ADD: which rules and routes change, in which order.
 
 use crate::address::Address;
+use crate::config::Config;
+use crate::record::Record;
+use crate::step::Step;
 use crate::tables::Tables;
-use anyhow::anyhow;
 use cni_core::Cidr;
-use plugin_kit::detailed;
-use rtnl::{
-    Exclusivity, Handle, RT_TABLE_MAIN, RTPROT_BOOT, RawRoute, Request, Route, RouteSpec, RuleSpec,
-    Scope,
-};
+use rtnl::{Exclusivity, Link, RT_TABLE_MAIN, RTPROT_BOOT, RawRoute, Route, RouteSpec, Scope};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// One change, and how it is undone.
-pub(crate) enum Step {
-    /// Adds a rule that is not there.
-    Rule(RuleSpec),
-    /// Adds a route that is not there.
-    Default(RouteSpec),
-    /// Adds a route, in place of the one given.
-    Copy(RawRoute, Exclusivity, Option<RawRoute>),
-    /// Adds a source hint, in place of the route given.
-    Hint(RouteSpec, Option<RawRoute>),
-    /// Takes a route away; whether others stood before it.
-    Remove(RawRoute, bool),
+/// The changes of an ADD.
+pub(crate) struct Plan {
+    /// Adds rules, and routes to the tables of the addresses.
+    pub(crate) fill: Vec<Step>,
+    /// Deletes routes from the main table, once no gateway depends on them.
+    pub(crate) clear: Vec<Step>,
+    /// The record for DEL.
+    pub(crate) record: Record,
 }
 
-impl Step {
-    fn request(&self) -> Request<'static> {
-        match self {
-            Step::Rule(rule) => Request::add_rule(rule),
-            Step::Default(route) => Request::add_route(route, Exclusivity::Exclusive),
-            Step::Copy(copy, exclusivity, _) => Request::add_raw_route(copy, *exclusivity),
-            Step::Hint(route, _) => Request::add_route(route, Exclusivity::Replace),
-            Step::Remove(copy, _) => Request::del_raw_route(copy),
-        }
-    }
-
-    /// What undoes it.
-    fn undo(&self) -> Vec<Request<'static>> {
-        let back = |replaced: &Option<RawRoute>| {
-            replaced
-                .as_ref()
-                .map(|copy| Request::add_raw_route(copy, Exclusivity::Shared))
+impl Plan {
+    /// Plans the ADD of `link`. `known` is the record of an earlier ADD.
+    ///
+    /// # Errors
+    /// When no routing table is free.
+    pub(crate) fn new(
+        config: &Config,
+        tables: &Tables,
+        addresses: &[Address],
+        link: &Link,
+        known: Record,
+    ) -> anyhow::Result<Plan> {
+        let mut plan = Plan {
+            fill: Vec::new(),
+            clear: Vec::new(),
+            record: known,
         };
-        match self {
-            Step::Rule(rule) => vec![Request::del_rule(rule)],
-            Step::Default(route) => vec![Request::del_route(route)],
-            Step::Copy(copy, _, replaced) => {
-                let gone = Request::del_raw_route(copy);
-                [gone].into_iter().chain(back(replaced)).collect()
+        plan.record.index = link.index;
+        if let Some(table) = config.table {
+            for address in addresses {
+                let rule = address.rule(table);
+                if !tables.has_rule(&rule) {
+                    plan.fill.push(Step::Rule(rule));
+                }
+                plan.record.add_rule(address.ip(), table);
             }
-            Step::Hint(route, replaced) => {
-                let gone = Request::del_route(route);
-                [gone].into_iter().chain(back(replaced)).collect()
+            return Ok(plan);
+        }
+        let mut routes = tables.movable();
+        // Source hints of an earlier ADD are not routes of the network.
+        let old = plan.record.hints.iter();
+        let old: Vec<RouteSpec> = old.map(|cidr| hint(*cidr, link.index)).collect();
+        routes.retain(|copy| !old.iter().any(|hint| is_hint(copy.route(), hint)));
+        for (address, table) in addresses.iter().zip(tables.choose(addresses)?) {
+            let place = (link.index, table);
+            plan.fill
+                .extend(fill(tables, address, addresses, &routes, place));
+            plan.record.add_rule(address.ip(), table);
+        }
+        let sources = config.add_source_hints.then(|| hint_sources(addresses));
+        let hints = sources.as_ref().map(|sources| {
+            let hints = sources.iter().map(|cidr| hint(*cidr, link.index));
+            hints.collect()
+        });
+        plan.clear = clear(tables, &routes, hints);
+        for cidr in sources.into_iter().flatten() {
+            if !plan.record.hints.contains(&cidr) {
+                plan.record.hints.push(cidr);
             }
-            Step::Remove(copy, behind) => vec![restored(copy, *behind)],
         }
+        let routes = routes.into_iter();
+        let routes = routes.map(|copy| (copy.clone(), tables.is_behind(&copy)));
+        plan.record.add_routes(routes.collect());
+        Ok(plan)
     }
-
-    fn failure(&self) -> String {
-        match self {
-            Step::Rule(_) => "Failed to add rule".into(),
-            Step::Default(route) => {
-                let gateway = route.gateway.map(|gateway| gateway.to_string());
-                format!(
-                    "Failed to add default route to {}",
-                    gateway.unwrap_or_default()
-                )
-            }
-            Step::Copy(..) => "Failed to readd route".into(),
-            Step::Hint(route, _) => format!(
-                "Failed to add source hint for {}/{}",
-                route.dst, route.prefix
-            ),
-            Step::Remove(..) => "Failed to delete route".into(),
-        }
-    }
-}
-
-/// Puts a route back into its table.
-pub(crate) fn restored(copy: &RawRoute, behind: bool) -> Request<'static> {
-    let place = match behind {
-        true => Exclusivity::Behind,
-        false => Exclusivity::Shared,
-    };
-    Request::add_raw_route(copy, place)
-}
-
-/// Does `steps`, one after the other in one go.
-///
-/// # Errors
-/// The first of what the kernel refuses; the others are done all the same.
-pub(crate) fn run(handle: &Handle, steps: &[Step]) -> anyhow::Result<()> {
-    if steps.is_empty() {
-        return Ok(());
-    }
-    let requests = steps.iter().map(Step::request).collect();
-    let mut outcome = Ok(());
-    for (step, reply) in steps.iter().zip(handle.batch(requests)) {
-        if let (true, Err(e)) = (outcome.is_ok(), reply) {
-            outcome = Err(detailed(format!("{}: {e}", step.failure()), e.what()));
-        }
-    }
-    outcome
-}
-
-/// Undoes `steps`, some of which may not have been done.
-///
-/// # Errors
-/// The first of what the kernel refuses; the others are undone all the same.
-pub(crate) fn undo(handle: &Handle, steps: &[Step]) -> anyhow::Result<()> {
-    let mut requests: Vec<_> = steps.iter().rev().flat_map(Step::undo).collect();
-    if requests.is_empty() {
-        return Ok(());
-    }
-    // What a step has not done cannot be undone.
-    let replies = handle.batch(std::mem::take(&mut requests));
-    for reply in replies {
-        if let Err(e) = reply
-            && !e.is_not_found()
-            && !e.is_exists()
-        {
-            return Err(anyhow!("failed to undo: {e}"));
-        }
-    }
-    Ok(())
 }
 
 /// The default route of an address in its table.
@@ -141,34 +90,34 @@ pub(crate) fn default_route(address: &Address, index: u32, table: u32) -> Option
     Some(route)
 }
 
-/// The route that keeps the network of `cidr` in the main table, with the address as the
-/// source of packets that have none.
+/// The source hint for `cidr`: a route in the main table to its network with the address
+/// as preferred source.
 pub(crate) fn hint(cidr: Cidr, index: u32) -> RouteSpec {
     let mut route = RouteSpec::new(cidr.network(), cidr.prefix());
     route.oif = Some(index);
     route.scope = Some(Scope::LINK);
     route.src = Some(cidr.addr());
     route.protocol = Some(RTPROT_BOOT);
-    // The kernel's own choice, which for IPv6 is none of those of its own routes.
+    // The kernel's default. For IPv6 it differs from that of the kernel's own routes.
     route.priority = Some(if cidr.is_ipv4() { 0 } else { 1024 });
     route
 }
 
-/// The addresses that are the source in their network: of several in one, the first.
-pub(crate) fn hinted(addresses: &[Address]) -> Vec<Cidr> {
-    let mut hinted: Vec<Cidr> = Vec::new();
+/// The addresses to make source hints for: the first one of each network.
+pub(crate) fn hint_sources(addresses: &[Address]) -> Vec<Cidr> {
+    let mut sources: Vec<Cidr> = Vec::new();
     for cidr in addresses.iter().map(|address| address.cidr) {
-        // A network of one address is the address.
-        let alone = cidr.broadcast() == cidr.network();
-        if !alone && !hinted.iter().any(|other| other.masked() == cidr.masked()) {
-            hinted.push(cidr);
+        // A network of a single address needs no route.
+        let is_single = cidr.broadcast() == cidr.network();
+        if !is_single && !sources.iter().any(|other| other.masked() == cidr.masked()) {
+            sources.push(cidr);
         }
     }
-    hinted
+    sources
 }
 
-/// What leads `address` to its table and fills the table with `routes`.
-pub(crate) fn fill(
+/// The steps that add the rule of `address` and fill its table with `routes`.
+fn fill(
     tables: &Tables,
     address: &Address,
     all: &[Address],
@@ -181,10 +130,10 @@ pub(crate) fn fill(
         steps.push(Step::Rule(rule));
     }
     let present: Vec<&RawRoute> = tables.own_routes(table).collect();
-    let of_family = |copy: &&&RawRoute| copy.route().family == address.family();
+    let is_of_family = |copy: &&&RawRoute| copy.route().family == address.family();
     let has_default = present
         .iter()
-        .filter(of_family)
+        .filter(is_of_family)
         .any(|c| c.route().is_default());
     if !has_default && let Some(route) = default_route(address, index, table) {
         steps.push(Step::Default(route));
@@ -192,7 +141,7 @@ pub(crate) fn fill(
     let mut copies: Vec<RawRoute> = Vec::new();
     for copy in address.routes(all, routes) {
         let copy = copy.in_table(table);
-        // Several of one destination are several there, too.
+        // Several routes with one key stay several.
         let (exclusivity, replaced) = match copies.iter().any(|c| c.same_entry(&copy)) {
             true => (Exclusivity::Behind, None),
             false => {
@@ -206,13 +155,9 @@ pub(crate) fn fill(
     steps
 }
 
-/// What clears the main table of `routes`. With `hints`, only of those that lead further
-/// than the link; and the networks of the link first get their source.
-pub(crate) fn clear(
-    tables: &Tables,
-    routes: &[RawRoute],
-    hints: Option<Vec<RouteSpec>>,
-) -> Vec<Step> {
+/// The steps that delete `routes` from the main table. With `hints`, they first add the
+/// hints, and keep the IPv4 routes of link scope.
+fn clear(tables: &Tables, routes: &[RawRoute], hints: Option<Vec<RouteSpec>>) -> Vec<Step> {
     let mut steps = Vec::new();
     for hint in hints.iter().flatten() {
         let mut main = tables.own_routes(RT_TABLE_MAIN);
@@ -226,7 +171,7 @@ pub(crate) fn clear(
         });
         steps.push(Step::Hint(hint.clone(), replaced.next().cloned()));
     }
-    // Gateways last in, first out: they are reached by the others.
+    // Routes with gateways first, because they depend on the others.
     for copy in routes.iter().rev() {
         let route = copy.route();
         let stays = hints.is_some() && route.dst.is_ipv4() && route.scope == Scope::LINK;
@@ -237,8 +182,8 @@ pub(crate) fn clear(
     steps
 }
 
-/// Whether `route` is the very `hint`.
-pub(crate) fn is_hint(route: &Route, hint: &RouteSpec) -> bool {
+/// Whether `route` is the source hint `hint`.
+fn is_hint(route: &Route, hint: &RouteSpec) -> bool {
     (route.dst, route.prefix, route.src) == (hint.dst, hint.prefix, hint.src)
         && Some(route.protocol) == hint.protocol
 }

@@ -1,6 +1,5 @@
-//! Record of what the main table was, kept for DEL. It cannot be told from the tables
-//! that the routes have gone to: one route may be in several of them, and there are
-//! others.
+//! The record of the main table before ADD, for DEL. The tables of the addresses do not
+//! tell: a route may be in several of them, and they have other routes.
 
 use cni_core::{Call, Cidr};
 use cni_state::Store;
@@ -17,23 +16,22 @@ pub(crate) fn file(call: &Call) -> cni_state::Record {
     cni_state::Record::new(STORE, owner(call))
 }
 
-/// What an ADD has done.
+/// The changes of an ADD.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
-    /// The interface, by its index. Another one under its name is not meant.
+    /// Index of the interface, since another one may have its name later.
     pub(crate) index: u32,
-    /// The addresses, each with the table that a rule leads its packets to.
+    /// The addresses with the tables of their rules.
     pub(crate) rules: Vec<(IpAddr, u32)>,
-    /// The routes that were in the main table, in the order in which they can be put
-    /// back, and whether others of the same destination stood before.
+    /// The routes of the main table in the order in which they can be restored, and
+    /// whether routes with the same key came before them.
     #[serde(with = "routes")]
     pub(crate) routes: Vec<(RawRoute, bool)>,
-    /// The addresses that were made the source for their network in the main table.
+    /// The addresses with source hints in the main table.
     pub(crate) hints: Vec<Cidr>,
 }
 
-/// Routes in the kernel's own form, as hexadecimal digits. One that cannot be read is
-/// left out.
+/// Serializes routes as hexadecimal netlink messages. Unreadable ones are left out.
 mod routes {
     use rtnl::RawRoute;
     use serde::{Deserialize, Deserializer, Serializer};
@@ -75,7 +73,7 @@ impl Record {
         }
     }
 
-    /// In the place of what was known of them.
+    /// Adds routes in place of recorded ones with the same key.
     pub(crate) fn add_routes(&mut self, routes: Vec<(RawRoute, bool)>) {
         let same = |known: &RawRoute| routes.iter().any(|(copy, _)| copy.same_entry(known));
         self.routes.retain(|(known, _)| !same(known));

@@ -1,4 +1,4 @@
-//! Which tables and rules there are, and which table an address gets.
+//! The container's rules and routes, and the choice of tables.
 
 use crate::address::Address;
 use anyhow::Context;
@@ -8,22 +8,22 @@ use rtnl::{
 };
 use std::net::IpAddr;
 
-/// The first table that may be taken.
+/// The first table number to use, as upstream.
 const FIRST: u32 = 100;
 
-/// The container's rules and routes, of all tables.
+/// All rules and routes of the container.
 pub(crate) struct Tables {
     pub(crate) rules: Vec<Rule>,
     pub(crate) routes: Vec<RawRoute>,
-    /// The container's interface.
+    /// Index of the container's interface.
     index: u32,
 }
 
 impl Tables {
-    /// Reads them; `index` is the container's interface.
+    /// Reads rules and routes; `index` is the container's interface.
     ///
     /// # Errors
-    /// When the kernel does not tell.
+    /// When a dump fails.
     pub(crate) fn read(handle: &Handle, index: u32) -> anyhow::Result<Tables> {
         let rules = handle.rules(&RuleFilter::default());
         let routes = handle
@@ -39,11 +39,11 @@ impl Tables {
         })
     }
 
-    /// A table for each of `addresses`: the one that a rule for the address leads to
-    /// already, if nobody else uses it, else a free one.
+    /// A table for each of `addresses`: the one that a rule for the address looks up
+    /// already, if it has routes of the interface only, else a free one.
     ///
     /// # Errors
-    /// When there is no free table.
+    /// When no table is free.
     pub(crate) fn choose(&self, addresses: &[Address]) -> anyhow::Result<Vec<u32>> {
         let mut next = FIRST;
         let mut chosen = Vec::with_capacity(addresses.len());
@@ -62,18 +62,18 @@ impl Tables {
         Ok(chosen)
     }
 
-    /// The tables that packets from `address` are led to by rules that look at nothing
-    /// else: rules as this plugin makes them.
+    /// The tables that rules for the source `address` look up. Rules with other
+    /// selectors are not the plugin's and ignored.
     pub(crate) fn rules_from(&self, address: IpAddr) -> impl Iterator<Item = u32> {
         let specs = self.rules.iter().filter_map(Rule::spec);
-        let wanted = RuleSpec::from_address(address, 0).src;
+        let source = RuleSpec::from_address(address, 0).src;
         specs
-            .filter(move |spec| spec.src == wanted && spec.dst.is_none())
+            .filter(move |spec| spec.src == source && spec.dst.is_none())
             .map(|spec| spec.table)
-            .filter(|table| may_be_taken(*table))
+            .filter(|table| is_usable(*table))
     }
 
-    /// Whether there is this rule, and looks at nothing else.
+    /// Whether this rule exists without further selectors.
     pub(crate) fn has_rule(&self, rule: &RuleSpec) -> bool {
         let specs = self.rules.iter().filter_map(Rule::spec);
         let mut same = specs
@@ -81,14 +81,14 @@ impl Tables {
         same.next().is_some()
     }
 
-    /// The routes of `table` by way of the interface alone.
+    /// The routes of `table` whose next hops are all on the interface.
     pub(crate) fn own_routes(&self, table: u32) -> impl Iterator<Item = &RawRoute> {
         let routes = self.routes.iter();
-        routes.filter(move |copy| copy.route().table == table && self.is_by_way(copy))
+        routes.filter(move |copy| copy.route().table == table && self.is_over_interface(copy))
     }
 
-    /// Whether all next hops are on the interface.
-    pub(crate) fn is_by_way(&self, copy: &RawRoute) -> bool {
+    /// Whether all next hops of a route are on the interface.
+    pub(crate) fn is_over_interface(&self, copy: &RawRoute) -> bool {
         let route = copy.route();
         let hops = &route.hops;
         match hops.is_empty() {
@@ -97,9 +97,9 @@ impl Tables {
         }
     }
 
-    /// What is to leave the main table: all routes by way of the interface, those that
-    /// the others' gateways are reached by first. Link-local and multicast ones stay,
-    /// which neighbours are found by.
+    /// The routes to move out of the main table: all routes of the interface, those
+    /// without a gateway first, because gateways are reached through them. Link-local
+    /// and multicast routes stay, since neighbour discovery depends on them.
     pub(crate) fn movable(&self) -> Vec<RawRoute> {
         let mut routes: Vec<RawRoute> = self
             .own_routes(RT_TABLE_MAIN)
@@ -113,27 +113,29 @@ impl Tables {
         routes
     }
 
-    /// Whether somebody else's route of the same destination stands before `copy`.
+    /// Whether a route with the key of `copy` on another interface comes before it.
     pub(crate) fn is_behind(&self, copy: &RawRoute) -> bool {
         let before = self.routes.iter().take_while(|other| *other != copy);
-        let mut others = before.filter(|other| !self.is_by_way(other));
+        let mut others = before.filter(|other| !self.is_over_interface(other));
         others.any(|other| other.same_entry(copy))
     }
 
+    /// Whether a rule or route refers to `table`, or it is not usable.
     fn is_used(&self, table: u32) -> bool {
-        !may_be_taken(table)
+        !is_usable(table)
             || self.rules.iter().any(|rule| rule.table == Some(table))
             || self.routes.iter().any(|copy| copy.route().table == table)
     }
 
-    /// Whether `table` is in use, and only for routes by way of the interface.
+    /// Whether `table` has routes, and only of the interface.
     fn is_own(&self, table: u32) -> bool {
         let routes = self.routes.iter().filter(|c| c.route().table == table);
         let mut routes = routes.peekable();
-        routes.peek().is_some() && routes.all(|copy| self.is_by_way(copy))
+        routes.peek().is_some() && routes.all(|copy| self.is_over_interface(copy))
     }
 }
 
-fn may_be_taken(table: u32) -> bool {
+/// Whether the number is in the plugin's range and not one of the kernel's tables.
+fn is_usable(table: u32) -> bool {
     table >= FIRST && !matches!(table, RT_TABLE_DEFAULT | RT_TABLE_MAIN | RT_TABLE_LOCAL)
 }

@@ -1,4 +1,4 @@
-//! Which sysctls the operator of the host allows.
+//! The allow list of sysctls on the host.
 
 use crate::regexp::Regexp;
 use crate::sysctl::Sysctl;
@@ -8,16 +8,16 @@ use cni_core::quote::quote;
 use std::fs;
 use std::io::ErrorKind;
 
-/// A regular expression a line; without the file, everything is allowed.
+/// One regular expression per line. Without the file, every sysctl is allowed.
 const FILE: &str = "/etc/cni/tuning/allowlist.conf";
 
-/// Refuses what is not allowed. The expressions are tried on the keys as they are
-/// written in the configuration, `IFNAME` and all.
+/// Refuses sysctls that are not on the list. The expressions are matched against the keys
+/// as they are written in the configuration, with `IFNAME` not replaced.
 ///
 /// # Errors
-/// When a sysctl is not allowed, a line is no regular expression, or the file cannot be
-/// read.
-pub(crate) fn refuse_others(sysctls: &[Sysctl]) -> anyhow::Result<()> {
+/// When a sysctl is not allowed, a line is not a supported regular expression, or the file
+/// cannot be read.
+pub(crate) fn check(sysctls: &[Sysctl]) -> anyhow::Result<()> {
     if sysctls.is_empty() {
         return Ok(());
     }
@@ -46,8 +46,8 @@ pub(crate) fn refuse_others(sysctls: &[Sysctl]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Lines are read as they are reached: a faulty one behind the one that matches does
-/// no harm.
+/// Whether a line matches. Lines are compiled as they are reached, as upstream does: an
+/// invalid one after the one that matches is not an error.
 fn allowed(key: &str, lines: &[&str], expressions: &mut Vec<Regexp>) -> anyhow::Result<bool> {
     for (number, line) in lines.iter().enumerate() {
         if expressions.len() == number {

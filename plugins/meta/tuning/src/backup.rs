@@ -1,8 +1,8 @@
-//! What the interface and the sysctls were, kept for DEL.
+//! The backup of interface attributes and sysctls, for DEL.
 //!
-//! The file is upstream's, where upstream looks for it: either implementation restores
-//! the interface that the other has tuned. What upstream has no place for stands in keys
-//! that it does not know.
+//! The file has upstream's name and format, so that either implementation restores the
+//! interface that the other tuned. Data that upstream does not record has keys of its own,
+//! which upstream ignores.
 
 use crate::link::Attributes;
 use crate::sysctl::{Change, Values};
@@ -15,37 +15,37 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
-/// The file of one attachment.
+/// The backup file of an attachment.
 pub(crate) struct Store {
     directory: PathBuf,
     name: String,
 }
 
-/// What it holds.
+/// The contents of a backup file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Backup {
     /// The network's name; empty in upstream's files.
     pub(crate) network: String,
-    /// The interface before.
+    /// The attributes of the interface before ADD.
     pub(crate) link: Attributes,
-    /// What the interface was tuned to; nothing in upstream's files.
+    /// The attributes that ADD set; empty in upstream's files.
     pub(crate) set: Attributes,
-    /// The sysctls before, in the order in which they were changed.
+    /// The sysctls before ADD, in the order in which they were changed.
     pub(crate) sysctls: Vec<Saved>,
 }
 
-/// A sysctl before and after.
+/// A changed sysctl.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub(crate) struct Saved {
     /// Path below `/proc/sys`.
     pub(crate) path: String,
-    /// The value before.
+    /// The value before ADD.
     pub(crate) was: String,
-    /// The value that was written; `None` when the kernel changed it along with another.
+    /// The value written; `None` if the kernel changed it together with another sysctl.
     pub(crate) set: Option<String>,
 }
 
-/// The keys as they are written; upstream's `configToRestore`.
+/// The JSON keys; upstream's `configToRestore`.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Raw {
@@ -61,7 +61,7 @@ struct Raw {
 }
 
 impl Store {
-    /// Returns the file of the attachment `call` is about, in `directory`.
+    /// Returns the file of the attachment `call` in `directory`.
     pub(crate) fn of(call: &Call, directory: PathBuf) -> Store {
         let name = file_name(&call.container_id, &call.if_name);
         Store { directory, name }
@@ -72,7 +72,7 @@ impl Store {
         self.directory.join(&self.name)
     }
 
-    /// Returns what the file holds; `None` when there is none that can be read.
+    /// Reads the file; `None` if it is missing or unreadable.
     pub(crate) fn read(&self) -> Option<Backup> {
         Backup::decode(&self.bytes()?)
     }
@@ -91,7 +91,7 @@ impl Store {
         }
     }
 
-    /// Writes the file, wholly or not at all.
+    /// Writes the file atomically.
     ///
     /// # Errors
     /// When the directory cannot be created or written to.
@@ -103,12 +103,12 @@ impl Store {
         Ok(Directory::write_at(&self.directory, &self.name, bytes)?)
     }
 
-    /// Removes the file; one that is missing is fine.
+    /// Deletes the file, if it exists.
     ///
     /// # Errors
-    /// When it is there and cannot be removed.
+    /// When it exists and cannot be deleted.
     pub(crate) fn remove(&self) -> anyhow::Result<()> {
-        // In a directory that is not ours is nothing of ours.
+        // A directory with another owner has no file of ours.
         if let Ok(Some(directory)) = Directory::open(&self.directory) {
             directory.remove(&self.name)?;
             Directory::remove_empty(&self.directory);
@@ -117,11 +117,11 @@ impl Store {
     }
 }
 
-/// Removes the files of `network` that belong to none of the attachments `valid`. Those
-/// of upstream, which do not name a network, are left alone.
+/// Deletes the files of `network` that belong to none of the attachments `valid`. Those of
+/// upstream do not name a network and are kept.
 ///
 /// # Errors
-/// All of those met; the other files are removed all the same.
+/// The errors of all deletions that failed.
 pub(crate) fn collect(path: &Path, network: &str, valid: &[Attachment]) -> anyhow::Result<()> {
     let Some(directory) = Directory::open(path)? else {
         return Ok(());
@@ -140,18 +140,16 @@ pub(crate) fn collect(path: &Path, network: &str, valid: &[Attachment]) -> anyho
     failures.result()
 }
 
-/// Upstream's name, but where it would be too long for a file.
+/// Upstream's file name, or a hashed one if it would be too long.
 fn file_name(container_id: &str, if_name: &str) -> String {
     cni_state::bounded(&format!("{container_id}_{if_name}"), ".json")
 }
 
 impl Backup {
-    /// What to keep of `present`, the attributes that are about to become `wanted`, of
-    /// the sysctls about to be changed and of those that change along with them, if
-    /// `self` was kept before.
+    /// The backup before a change of the attributes `present` to `wanted` and of sysctls
+    /// with their `dependants`, given the backup `self` of an earlier ADD.
     ///
-    /// What an earlier ADD has kept, and what is still as that ADD has made it, was
-    /// never anything else since.
+    /// A value that is still as the earlier ADD set it keeps its recorded original.
     pub(crate) fn renewed(
         self,
         present: &Attributes,
@@ -224,7 +222,7 @@ impl Backup {
         }
     }
 
-    /// Whether there would be nothing to restore.
+    /// Whether there is nothing to restore.
     pub(crate) fn is_empty(&self) -> bool {
         self.link.is_empty() && self.sysctls.is_empty()
     }
@@ -244,8 +242,8 @@ impl Backup {
         })
     }
 
-    /// As upstream writes it: an indent of one space, no final newline, its own keys
-    /// in its order.
+    /// Upstream's format: an indent of one space, no final newline, its keys in its
+    /// order.
     fn encode(&self) -> String {
         let mut object = attributes(&self.link);
         object.insert("network".into(), self.network.as_str().into());
@@ -356,12 +354,12 @@ mod tests {
         assert_eq!((first.link, first.set), (link(1500), link(1400)));
         let again = first.clone().renewed(&link(1400), &link(1400), &[], vec![]);
         assert_eq!(again, first);
-        // The configuration has changed, then the interface is another one.
+        // First the configuration changed, then the interface is another one.
         let other = first.renewed(&link(1400), &link(1300), &[], vec![]);
         assert_eq!((other.link, other.set), (link(1500), link(1300)));
         let other = other.renewed(&link(9000), &link(1400), &[], vec![]);
         assert_eq!((other.link, other.set), (link(9000), link(1400)));
-        // Upstream does not say what it has made of it.
+        // Upstream does not record the values it set.
         let upstreams = Backup {
             link: link(1500),
             ..Backup::default()

@@ -1,4 +1,4 @@
-//! What may be asked of the tuning plugin.
+//! The configuration of the tuning plugin.
 
 use crate::duplicates;
 use crate::link::Attributes;
@@ -12,21 +12,21 @@ use serde::{Deserialize, Deserializer};
 use std::fmt;
 use std::path::PathBuf;
 
-/// Where the backups are unless `dataDir` says otherwise.
+/// Default of `dataDir`, the directory of the backups.
 const DATA_DIR: &str = "/run/cni/tuning";
 
 /// The configuration, validated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// What to write to which sysctl, in the order of the configuration.
+    /// The sysctls to set, in the order of the configuration.
     pub sysctls: Vec<Sysctl>,
-    /// What the interface is to be like.
+    /// The attributes to set on the interface.
     pub link: Attributes,
     /// The directory of the backups.
     pub data_dir: PathBuf,
 }
 
-/// The keys as they are written.
+/// The JSON keys.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Raw {
@@ -53,7 +53,7 @@ struct Args {
     cni: CniArgs,
 }
 
-/// What the operator of one container asks for. It counts more than anything else.
+/// The settings of one container, which override all others.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct CniArgs {
@@ -66,14 +66,14 @@ struct CniArgs {
     tx_q_len: Option<i64>,
 }
 
-/// The one key that DEL and GC look at.
+/// The only key that DEL and GC need.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Place {
     data_dir: String,
 }
 
-/// An object of texts, in the order of the document.
+/// A JSON object of strings in document order.
 #[derive(Default)]
 struct Pairs(Vec<(String, String)>);
 
@@ -103,7 +103,7 @@ impl Config {
     /// Decodes and validates the configuration of `call`, `CNI_ARGS` included.
     ///
     /// # Errors
-    /// When something asked for is malformed, out of range, or said twice.
+    /// When a value is malformed or out of range, or a sysctl is given twice.
     pub fn load(call: &Call) -> anyhow::Result<Config> {
         duplicates::refuse(&call.stdin)?;
         let raw: Raw = call.config().context("failed to load netconf")?;
@@ -113,7 +113,7 @@ impl Config {
         };
         let by_args = args.as_ref().and_then(|args| args.get("MAC"));
         let cni = raw.args.cni;
-        // The last word counts, and the empty one is one only in `args.cni`.
+        // The last one wins. An empty one counts only in `args.cni`.
         let said = [by_args.unwrap_or(""), &raw.runtime_config.mac];
         let said = said.into_iter().rfind(|mac| !mac.is_empty());
         let mac = cni.mac.as_deref().or(said).unwrap_or(&raw.mac);
@@ -122,7 +122,7 @@ impl Config {
             sysctls: sysctls(raw.sysctl, cni.sysctl, &call.if_name)?,
             link: Attributes {
                 mac: hardware_address(mac)?,
-                // Switching it off is upstream's `promisc: false` no more than ours.
+                // As with upstream, `false` means unchanged.
                 promisc: cni.promisc.unwrap_or(raw.promisc).then_some(true),
                 mtu: number("mtu", mtu)?.filter(|mtu| *mtu != 0),
                 allmulti: cni.allmulti.or(raw.allmulti),
@@ -136,11 +136,11 @@ impl Config {
     }
 }
 
-/// The directory of the backups. DEL and GC need nothing else of a configuration, so
-/// nothing else can stand in their way.
+/// The directory of the backups. DEL and GC read only this key, so that no other can make
+/// them fail.
 ///
 /// # Errors
-/// When `dataDir` is no string.
+/// When `dataDir` is not a string.
 pub(crate) fn data_dir(call: &Call) -> anyhow::Result<PathBuf> {
     let place: Place = call.config().context("failed to load netconf")?;
     Ok(match place.data_dir.as_str() {
@@ -159,15 +159,14 @@ fn hardware_address(text: &str) -> anyhow::Result<Option<MacAddress>> {
 }
 
 fn number(key: &str, value: i64) -> anyhow::Result<Option<u32>> {
-    // The kernel has signed numbers.
+    // The kernel's numbers are signed.
     match u32::try_from(value) {
         Ok(number) if number <= i32::MAX as u32 => Ok(Some(number)),
         _ => bail!("invalid {key} {value}, must be [0, {}]", i32::MAX),
     }
 }
 
-/// The sysctls of the network, with those of the container in place of, or behind,
-/// them.
+/// The sysctls of the network, overridden and extended by those of the container.
 fn sysctls(network: Pairs, container: Pairs, if_name: &str) -> anyhow::Result<Vec<Sysctl>> {
     let mut all = distinct(network, if_name)?;
     for own in distinct(container, if_name)? {
@@ -179,8 +178,7 @@ fn sysctls(network: Pairs, container: Pairs, if_name: &str) -> anyhow::Result<Ve
     Ok(all)
 }
 
-/// One sysctl can be written in several ways. One object must not have it twice, with
-/// different values.
+/// Refuses two spellings of one sysctl with different values in one object.
 fn distinct(pairs: Pairs, if_name: &str) -> anyhow::Result<Vec<Sysctl>> {
     let mut all: Vec<Sysctl> = Vec::with_capacity(pairs.0.len());
     for (key, value) in pairs.0 {

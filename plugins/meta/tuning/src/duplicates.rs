@@ -1,5 +1,5 @@
-//! Sysctls that are written twice. Nothing of it is left once the document is read, so
-//! its text is looked at.
+//! Detection of duplicate sysctl keys, for which the document is read once more: its
+//! decoded form has only the last one.
 
 use cni_core::quote::quote;
 use plugin_kit::detailed;
@@ -9,15 +9,15 @@ use std::fmt;
 /// Upstream's message.
 pub(crate) const DUPLICATED: &str = "duplicated sysctl keys are not allowed";
 
-/// Refuses a configuration whose `sysctl` has a key twice.
+/// Refuses a configuration whose `sysctl` object has a key twice.
 ///
 /// # Errors
-/// When it does; the text names the key.
+/// Names the duplicate key.
 pub(crate) fn refuse(document: &[u8]) -> anyhow::Result<()> {
     let text = String::from_utf8_lossy(document);
     let mut twice = None;
     let mut reader = serde_json::Deserializer::from_str(&text);
-    // A document that cannot be read this way is refused elsewhere, by better words.
+    // Invalid documents are reported by `Config::load`.
     let _ = Members {
         inside: false,
         twice: &mut twice,
@@ -32,7 +32,7 @@ pub(crate) fn refuse(document: &[u8]) -> anyhow::Result<()> {
     }
 }
 
-/// The members of the document, or those of its `sysctl`.
+/// Visits the members of the document, or those of its `sysctl` object.
 struct Members<'a> {
     inside: bool,
     twice: &'a mut Option<String>,

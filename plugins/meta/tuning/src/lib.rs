@@ -1,5 +1,5 @@
-//! The tuning plugin: sysctls of the container, and attributes of the interface that
-//! the plugins before it in the chain have made.
+//! The tuning plugin: sets sysctls of the container and attributes of the interface that a
+//! previous plugin of the chain created.
 
 mod allowlist;
 mod backup;
@@ -18,6 +18,7 @@ use backup::{Backup, Store};
 use cni_core::quote::quote;
 use cni_core::{AddResult, Call, Plugin, Version};
 use plugin_kit::chain::{self, note};
+use plugin_kit::failures::Failures;
 use plugin_kit::{Container, Undo, check, detailed, single_interface};
 use rtnl::Link;
 use sysctl::{Change, Values};
@@ -34,9 +35,9 @@ impl Plugin for Tuning {
     fn add(&self, call: &Call) -> anyhow::Result<AddResult> {
         let config = Config::load(call)?;
         let mut result = check::required_prev_result(call)?;
-        allowlist::refuse_others(&config.sysctls)?;
+        allowlist::check(&config.sysctls)?;
         let container = Container::open(call)?;
-        // Everything is looked at before anything is changed.
+        // Everything is validated before anything is changed.
         let (changes, dependants) = container.run(|| changes(&config.sysctls))??;
         let link = match config.link.is_empty() {
             true => None,
@@ -51,12 +52,12 @@ impl Plugin for Tuning {
         };
         let present = link.as_ref().map(Attributes::of).unwrap_or_default();
         let backup = backup.renewed(&present, &config.link, &changes, dependants.clone());
-        keep(&store, &backup, &mut undo)?;
-        write(&container, &changes, dependants, &mut undo)?;
+        write_backup(&store, &backup, &mut undo)?;
+        set_sysctls(&container, &changes, dependants, &mut undo)?;
         if let Some(link) = &link {
             link::tune(&container, link, config.link, &mut undo)?;
         }
-        record(call, &config.link, &mut result);
+        update_result(call, &config.link, &mut result);
         undo.disarm();
         Ok(result)
     }
@@ -64,16 +65,16 @@ impl Plugin for Tuning {
     fn del(&self, call: &Call) -> anyhow::Result<()> {
         let store = Store::of(call, config::data_dir(call)?);
         let Some(backup) = store.read() else {
-            // One that cannot be read is of no use to anybody.
+            // An unreadable backup is useless.
             return store.remove();
         };
         let restored = Container::open_for_del(call).and_then(|container| match container {
             Some(container) => restore(call, &container, &backup),
-            // What was tuned went with the namespace.
+            // The tuned objects are gone with the namespace.
             None => Ok(()),
         });
         if let Err(e) = restored {
-            // An error would keep the plugins before this one from their part.
+            // An error would stop the DEL of the previous plugins.
             note(&format!(
                 "{e:#}; the values stay in {}",
                 store.path().display()
@@ -104,7 +105,7 @@ impl Plugin for Tuning {
 
     fn status(&self, call: &Call) -> anyhow::Result<()> {
         let config = Config::load(call)?;
-        allowlist::refuse_others(&config.sysctls).map_err(single_interface::not_available)
+        allowlist::check(&config.sysctls).map_err(single_interface::not_available)
     }
 }
 
@@ -113,8 +114,8 @@ fn find(container: &Container, name: &str) -> anyhow::Result<Link> {
     link.with_context(|| format!("failed to get {}", quote(name)))
 }
 
-/// What has to be done for `sysctls`, in the calling thread's namespace, and what else
-/// the kernel is going to change then.
+/// The sysctls to change in the calling thread's namespace, and those that the kernel
+/// changes together with them.
 fn changes(sysctls: &[Sysctl]) -> anyhow::Result<(Vec<Change>, Values)> {
     let changes = sysctls
         .iter()
@@ -124,8 +125,8 @@ fn changes(sysctls: &[Sysctl]) -> anyhow::Result<(Vec<Change>, Values)> {
     Ok((changes, dependants))
 }
 
-/// Keeps what is about to be changed.
-fn keep<'s>(store: &'s Store, backup: &Backup, undo: &mut Undo<'s>) -> anyhow::Result<()> {
+/// Writes the backup.
+fn write_backup<'s>(store: &'s Store, backup: &Backup, undo: &mut Undo<'s>) -> anyhow::Result<()> {
     if backup.is_empty() {
         return Ok(());
     }
@@ -136,8 +137,8 @@ fn keep<'s>(store: &'s Store, backup: &Backup, undo: &mut Undo<'s>) -> anyhow::R
     store.write(backup)
 }
 
-/// Writes the sysctls.
-fn write<'c>(
+/// Sets the sysctls.
+fn set_sysctls<'c>(
     container: &'c Container,
     changes: &'c [Change],
     dependants: Values,
@@ -146,7 +147,7 @@ fn write<'c>(
     if changes.is_empty() {
         return Ok(());
     }
-    // Some of them may be written when another one is refused.
+    // If one fails, those before it are set already.
     undo.push("restore the sysctls", move || {
         let own = changes.iter().rev();
         let own = own.filter_map(|change| Some((change.path.as_str(), change.was.as_deref()?)));
@@ -158,36 +159,39 @@ fn write<'c>(
     container.run(|| changes.iter().try_for_each(Change::apply))?
 }
 
-/// Gives interface and sysctls back what they had. What is gone needs nothing.
+/// Restores interface and sysctls, as far as they exist.
 fn restore(call: &Call, container: &Container, backup: &Backup) -> anyhow::Result<()> {
     let link = match container.rtnl.link_by_name(&call.if_name) {
         Ok(link) => backup.link.apply(container, &link),
         Err(e) if e.is_not_found() => Ok(()),
         Err(e) => Err(anyhow!(e).context(format!("failed to get {}", quote(&call.if_name)))),
     };
-    // First those that take others along.
+    // First those that change others.
     let (own, dependants): (Vec<_>, Vec<_>) = backup.sysctls.iter().partition(|s| s.set.is_some());
     let own = own.into_iter().rev().chain(dependants);
     let sysctls = restore_sysctls(container, own.map(|s| (s.path.as_str(), s.was.as_str())));
-    link.and(sysctls)
+    let mut failures = Failures::default();
+    failures.add(link);
+    failures.add(sysctls);
+    failures.result()
 }
 
-/// Restores each, whatever becomes of the others.
+/// Restores all sysctls, even if some fail.
 fn restore_sysctls<'a>(
     container: &Container,
     values: impl Iterator<Item = (&'a str, &'a str)>,
 ) -> anyhow::Result<()> {
     container.run(|| {
-        let mut outcome = Ok(());
+        let mut failures = Failures::default();
         for (path, was) in values {
-            outcome = outcome.and(sysctl::restore(path, was));
+            failures.add(sysctl::restore(path, was));
         }
-        outcome
+        failures.result()
     })?
 }
 
-/// Says in the result what the interface is like now.
-fn record(call: &Call, set: &Attributes, result: &mut AddResult) {
+/// Updates the interface in the result.
+fn update_result(call: &Call, set: &Attributes, result: &mut AddResult) {
     for number in chain::own_interfaces(call, result) {
         let interface = &mut result.interfaces[number];
         if let Some(mac) = set.mac {

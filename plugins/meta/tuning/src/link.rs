@@ -7,24 +7,24 @@ use plugin_kit::chain::note;
 use plugin_kit::{Container, MacAddress, Undo, sysctl};
 use rtnl::{IFF_ALLMULTI, IFF_PROMISC, Link, LinkChange, Request};
 
-/// Attributes of an interface; `None` leaves one alone.
+/// Attributes of an interface; `None` means unchanged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Attributes {
     /// Hardware address.
     pub mac: Option<MacAddress>,
-    /// Frames for others are received.
+    /// Promiscuous mode.
     pub promisc: Option<bool>,
     /// Maximum transmission unit in bytes.
     pub mtu: Option<u32>,
-    /// All multicast frames are received.
+    /// Reception of all multicast frames.
     pub allmulti: Option<bool>,
     /// Length of the transmit queue in packets.
     pub txqlen: Option<u32>,
 }
 
 impl Attributes {
-    /// All of them, of a link. The two modes are what somebody asked for, whoever else
-    /// needs them: a packet sniffer counts for itself.
+    /// All attributes of a link. The two modes are those set by an administrator, without
+    /// the users that the kernel counts, such as packet sniffers.
     pub(crate) fn of(link: &Link) -> Attributes {
         Attributes {
             mac: <[u8; 6]>::try_from(link.mac.as_slice())
@@ -37,7 +37,7 @@ impl Attributes {
         }
     }
 
-    /// Those of `self` that `other` names.
+    /// The attributes of `self` that are set in `other`.
     pub(crate) fn named_in(&self, other: &Attributes) -> Attributes {
         Attributes {
             mac: self.mac.filter(|_| other.mac.is_some()),
@@ -48,15 +48,15 @@ impl Attributes {
         }
     }
 
-    /// Whether there is nothing to do.
+    /// Whether no attribute is set.
     pub(crate) fn is_empty(&self) -> bool {
         *self == Attributes::default()
     }
 
-    /// Gives them to `link`, so far as it does not have them.
+    /// Sets the attributes of `link` that differ.
     ///
     /// # Errors
-    /// The first of what the kernel refuses. The rest is done all the same.
+    /// The first error of the kernel. The other attributes are set nevertheless.
     pub(crate) fn apply(&self, container: &Container, link: &Link) -> anyhow::Result<()> {
         let present = Attributes::of(link);
         let mut texts = Vec::new();
@@ -90,8 +90,8 @@ impl Attributes {
             return Ok(());
         }
         let changes_mac = self.mac.is_some() && self.mac != present.mac;
-        let _announced = match changes_mac && link.is_up() {
-            true => Some(Announcing::begin(container, &link.name)?),
+        let _announcement = match changes_mac && link.is_up() {
+            true => Some(Announcement::begin(container, &link.name)?),
             false => None,
         };
         let replies = container.rtnl.batch(requests);
@@ -102,10 +102,10 @@ impl Attributes {
         failed.map_or(Ok(()), Err)
     }
 
-    /// Compares `link` with them.
+    /// Checks the attributes of `link`.
     ///
     /// # Errors
-    /// At the first that differs.
+    /// Names the first difference.
     pub(crate) fn check(&self, link: &Link) -> anyhow::Result<()> {
         let present = Attributes::of(link);
         let name = &link.name;
@@ -144,7 +144,7 @@ impl Attributes {
     }
 }
 
-/// Tunes `link`, and registers how it was.
+/// Sets attributes of `link` and registers the undo.
 ///
 /// # Errors
 /// When the kernel refuses.
@@ -156,7 +156,7 @@ pub(crate) fn tune<'c>(
 ) -> anyhow::Result<()> {
     let before = Attributes::of(link).named_in(&wanted);
     let index = link.index;
-    // Part of it may be done when the rest is refused.
+    // If one attribute fails, others are set.
     undo.push("restore the interface", move || {
         let link = container
             .rtnl
@@ -167,15 +167,15 @@ pub(crate) fn tune<'c>(
     wanted.apply(container, link)
 }
 
-/// While it lives, the kernel tells the neighbours when the hardware address of an
-/// interface changes: by a gratuitous ARP and by an unsolicited neighbour advertisement
-/// (`arp_notify` and `ndisc_notify` of the kernel's `networking/ip-sysctl`).
-struct Announcing<'c> {
+/// While this value exists, the kernel announces a change of the interface's hardware
+/// address by gratuitous ARP and unsolicited neighbour advertisement (`arp_notify` and
+/// `ndisc_notify` of the kernel's `networking/ip-sysctl`).
+struct Announcement<'c> {
     container: &'c Container,
     before: Vec<(String, String)>,
 }
 
-impl<'c> Announcing<'c> {
+impl<'c> Announcement<'c> {
     fn begin(container: &'c Container, name: &str) -> anyhow::Result<Self> {
         let keys = [
             format!("net/ipv4/conf/{name}/arp_notify"),
@@ -184,23 +184,23 @@ impl<'c> Announcing<'c> {
         let before = container.run(|| {
             let mut before = Vec::new();
             for key in keys {
-                // A kernel without IPv6 lacks one of them.
+                // Without IPv6 the kernel lacks ndisc_notify.
                 let Ok(was) = sysctl::get(&key) else { continue };
                 match sysctl::ensure(&key, "1") {
                     Ok(()) => before.push((key, was)),
                     Err(e) => note(&format!(
-                        "neighbours are not told of the new hardware address: {key}: {}",
+                        "failed to announce the new hardware address: {key}: {}",
                         errno::of(&e)
                     )),
                 }
             }
             before
         })?;
-        Ok(Announcing { container, before })
+        Ok(Announcement { container, before })
     }
 }
 
-impl Drop for Announcing<'_> {
+impl Drop for Announcement<'_> {
     fn drop(&mut self) {
         let restored = self.container.run(|| {
             for (key, was) in &self.before {

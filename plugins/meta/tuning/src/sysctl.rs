@@ -1,4 +1,4 @@
-//! Sysctls: which file is meant, and changing it so that the change can be undone.
+//! Sysctls: resolution of keys, changes and their undo.
 
 use anyhow::{Context, anyhow, bail};
 use cni_core::errno;
@@ -7,46 +7,45 @@ use plugin_kit::{detailed, sysctl};
 use std::fs;
 use std::io;
 
-/// In a key, the name of the container's interface.
+/// Placeholder of the interface name in keys.
 const IFNAME: &str = "IFNAME";
 
-/// A sysctl that is asked for.
+/// A configured sysctl.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sysctl {
-    /// The key as it is written.
+    /// The key as written in the configuration.
     pub key: String,
     /// The value to write.
     pub value: String,
-    /// Paths below `/proc/sys` that the key may mean, the likeliest first.
+    /// Paths below `/proc/sys` that the key may mean, in order of preference.
     readings: Vec<String>,
 }
 
-/// Paths below `/proc/sys` with the values there.
+/// Paths below `/proc/sys` with their values.
 pub(crate) type Values = Vec<(String, String)>;
 
-/// A sysctl of the kernel, and what is to become of it.
+/// A sysctl to change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Change {
-    /// The key as it is written in the configuration.
+    /// The key as written in the configuration.
     pub(crate) key: String,
     /// Path below `/proc/sys`.
     pub(crate) path: String,
-    /// The value before; `None` for those that can only be written.
+    /// The value before; `None` for write-only sysctls.
     pub(crate) was: Option<String>,
-    /// The value after.
+    /// The value to set.
     pub(crate) value: String,
 }
 
 impl Sysctl {
-    /// Reads `key`, in which the first `IFNAME` stands for `if_name`.
+    /// Resolves `key`, in which the first `IFNAME` is replaced by `if_name`.
     ///
-    /// `sysctl(8)` takes the first separator, dot or slash, for the separator, and the
-    /// other for a dot in a name. Upstream takes both for separators. What the former
-    /// finds is what is meant, and what only the latter finds must go on working.
+    /// `sysctl(8)` uses the first dot or slash as the separator, and the other character
+    /// for a dot in a name. Upstream uses both as separators. The first reading is
+    /// preferred; the second keeps existing configurations working.
     ///
     /// # Errors
-    /// When the key is none of the network: everything below `net` is the container's
-    /// own, everything else the host's.
+    /// When the key is not below `net`: all other sysctls belong to the host.
     pub fn new(key: String, value: String, if_name: &str) -> anyhow::Result<Sysctl> {
         let expand = |path: String| path.replacen(IFNAME, if_name, 1);
         let both = expand(key.replace('.', "/"));
@@ -62,7 +61,7 @@ impl Sysctl {
         let mut readings: Vec<String> = Vec::new();
         for reading in [&first, &both] {
             let parts: Vec<&str> = reading.split('/').filter(|p| !p.is_empty()).collect();
-            // A way up leads out of what is the container's.
+            // `..` would leave the directory `net`.
             let climbs = parts.iter().any(|part| matches!(*part, "." | ".."));
             if parts.len() < 2 || parts[0] != "net" || climbs || reading.contains('\0') {
                 return Err(detailed(
@@ -82,12 +81,12 @@ impl Sysctl {
         })
     }
 
-    /// Whether both name one sysctl.
+    /// Whether both keys mean the same sysctl.
     pub fn is_same(&self, other: &Sysctl) -> bool {
         self.readings.first() == other.readings.first()
     }
 
-    /// The path below `/proc/sys` that the key means, in the calling thread's namespace.
+    /// The path below `/proc/sys` of the key in the calling thread's namespace.
     fn path(&self) -> anyhow::Result<&str> {
         let mut why = None;
         for reading in &self.readings {
@@ -104,11 +103,11 @@ impl Sysctl {
         format!("failed to set sysctl {}", quote(&self.key))
     }
 
-    /// What has to be done in the calling thread's namespace; `None` when the value is
-    /// there already.
+    /// The change to make in the calling thread's namespace; `None` if the sysctl has the
+    /// value already.
     ///
     /// # Errors
-    /// When there is no such sysctl.
+    /// When the sysctl does not exist.
     pub(crate) fn change(&self) -> anyhow::Result<Option<Change>> {
         let path = self.path()?;
         let was = sysctl::get(path).ok();
@@ -123,11 +122,10 @@ impl Sysctl {
         }))
     }
 
-    /// Compares with the calling thread's namespace. What can only be written cannot be
-    /// compared.
+    /// Checks the value in the calling thread's namespace. Write-only sysctls are skipped.
     ///
     /// # Errors
-    /// When the value is another one, or there is no such sysctl.
+    /// When the value differs or the sysctl does not exist.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         let path = self.path()?;
         match sysctl::get(path) {
@@ -143,10 +141,10 @@ impl Sysctl {
 }
 
 impl Change {
-    /// Makes the change, in the calling thread's namespace.
+    /// Sets the value in the calling thread's namespace.
     ///
     /// # Errors
-    /// When the kernel refuses.
+    /// When the kernel refuses the value.
     pub(crate) fn apply(&self) -> anyhow::Result<()> {
         sysctl::ensure(&self.path, &self.value)
             .map_err(|e| anyhow!("{}", errno::of(&e)))
@@ -160,11 +158,10 @@ impl Change {
     }
 }
 
-/// Gives a sysctl of the calling thread's namespace its value back. One that is gone,
-/// with its interface, needs none.
+/// Restores a sysctl in the calling thread's namespace, if it exists.
 ///
 /// # Errors
-/// When the kernel refuses.
+/// When the kernel refuses the value.
 pub(crate) fn restore(path: &str, was: &str) -> anyhow::Result<()> {
     match sysctl::ensure(path, was) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(anyhow!("{}", errno::of(&e))
@@ -173,9 +170,9 @@ pub(crate) fn restore(path: &str, was: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Sysctls that the kernel changes along with those of `changes`, with their values,
-/// in the calling thread's namespace. What `all` says of these counts for every
-/// interface at once; and what each of them had is lost when `all` gets its value back.
+/// Sysctls that the kernel changes together with those of `changes`, with their values in
+/// the calling thread's namespace. Some keys of `all` set every interface, and restoring
+/// `all` does not restore the interfaces.
 pub(crate) fn dependants(changes: &[Change]) -> Values {
     let mut found = Vec::new();
     for change in changes {
@@ -213,7 +210,7 @@ pub(crate) fn dependants(changes: &[Change]) -> Values {
     found
 }
 
-/// Values of several numbers are separated by any white space.
+/// Whether two values are equal apart from white space.
 fn same(a: &str, b: &str) -> bool {
     a == b || a.split_whitespace().eq(b.split_whitespace())
 }
@@ -270,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_the_hosts() {
+    fn keys_outside_of_net_are_refused() {
         for key in [
             "",
             "net",
@@ -293,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn white_space_is_as_good_as_any() {
+    fn values_are_compared_without_white_space() {
         assert!(same("4096\t16384\t4194304", "4096 16384  4194304"));
         assert!(!same("4096\t16384", "4096 16384 4194304"));
         assert!(same("", ""));
@@ -302,7 +299,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_accepted_is_below_net(key in "(net)?[./a-zIFNAME]{0,30}", name in "[a-z.]{1,15}") {
+        fn accepted_keys_are_below_net(key in "(net)?[./a-zIFNAME]{0,30}", name in "[a-z.]{1,15}") {
             prop_assume!(name != "." && name != "..");
             if let Ok(sysctl) = Sysctl::new(key, "1".into(), &name) {
                 for path in sysctl.readings {

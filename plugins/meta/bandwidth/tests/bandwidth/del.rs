@@ -3,12 +3,12 @@
 use crate::common::{IFB, bandwidth, both, host, qdisc, run};
 use rtnl::TcHandle;
 use serde_json::{Value, json};
-use testkit::{Host, Node, merge};
+use testkit::{Container, Host, Node, merge};
 
 /// ADD, `commands` on the host, then DEL twice with `extra` over the configuration, and
 /// perhaps without `CNI_NETNS`: no output, and the ifb is gone.
 #[track_caller]
-fn del_after(commands: &str, extra: &Value, netns: Option<&str>) -> Host {
+fn del_after(commands: &str, extra: &Value, netns: Option<&str>) -> (Host, Container) {
     let (host, container) = host();
     let added = bandwidth().add(&container, &both(json!({}))).expect_ok();
     if !commands.is_empty() {
@@ -27,7 +27,7 @@ fn del_after(commands: &str, extra: &Value, netns: Option<&str>) -> Host {
         assert_eq!((del.stdout_text(), del.stderr_text()), Default::default());
         assert_eq!(host.link(IFB), None, "{commands}");
     }
-    host
+    (host, container)
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn del_cleans_a_veth_that_is_kept() {
 /// Objects that others created since ADD are kept.
 #[test]
 fn del_keeps_foreign_objects() {
-    let host = del_after(
+    let (host, _container) = del_after(
         "tc qdisc del dev veth1 root; tc qdisc add dev veth1 root handle 1: tbf rate 1mbit burst 10k latency 9ms; \
          tc filter add dev veth1 ingress protocol ip prio 5 u32 match u32 0 0 flowid 1:1",
         &json!({}),

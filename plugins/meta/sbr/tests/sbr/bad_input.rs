@@ -1,4 +1,4 @@
-//! What cannot be meant is refused before anything is changed.
+//! Invalid input is refused before anything is changed.
 
 use crate::common::{assert_same, attached, call, config, sbr, state};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! CHECK after each single piece of drift fails and names it.
+//! CHECK reports each single difference.
 
 use crate::common::{add, attached, call, config, ip, sbr};
 use serde_json::{Value, json};
@@ -80,7 +80,7 @@ fn rules_and_routes() {
 }
 
 #[test]
-fn the_addresses_own_default_route() {
+fn the_default_route_of_an_address() {
     let (_host, container) = attached();
     for family in ["-4", "-6"] {
         ip(&container, &format!("{family} route del default dev net1"));
@@ -111,7 +111,7 @@ fn source_hints() {
 }
 
 #[test]
-fn a_table_of_somebody_elses() {
+fn a_configured_table() {
     for (command, words) in [
         (
             "rule del from 10.2.0.5",
@@ -126,7 +126,7 @@ fn a_table_of_somebody_elses() {
     }
 }
 
-/// The other implementation leaves no record.
+/// Upstream's ADD leaves no record.
 #[test]
 fn without_a_record() {
     for (command, words) in [
@@ -155,7 +155,7 @@ fn without_a_record() {
 }
 
 #[test]
-fn what_others_add_is_not_looked_at() {
+fn foreign_rules_and_routes_are_ignored() {
     let (_host, container) = attached();
     let config_of = add(&container, json!({}));
     for command in [

@@ -1,5 +1,5 @@
-//! What the tests share: a container with two interfaces, the second one to be routed
-//! apart.
+//! Setup that the tests share: a container with two interfaces, the second of which is
+//! routed by source.
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -34,7 +34,7 @@ impl std::ops::Deref for Network {
 }
 
 /// A container `c1` with `eth0` to the router `r1` and `net1` to the router `r2`, and a
-/// default route by each, `net1`'s in front.
+/// default route via each, that of `net1` first.
 pub(crate) fn attached() -> (Network, Container) {
     let host = Host::new();
     let mut routers = Vec::new();
@@ -76,8 +76,8 @@ pub(crate) fn attached() -> (Network, Container) {
     (network, container)
 }
 
-/// The kernel makes the local route of an IPv6 address in a work queue of its own
-/// (`addrconf_dad_work`), after the address is there.
+/// The kernel adds the local route of an IPv6 address asynchronously
+/// (`addrconf_dad_work`).
 #[track_caller]
 fn wait_for_local_route(node: &Container, address: &str) {
     let deadline = Instant::now() + Duration::from_secs(10) * patience();
@@ -91,7 +91,7 @@ fn wait_for_local_route(node: &Container, address: &str) {
     }
 }
 
-/// The result of the plugins before, for `net1`.
+/// The result of the previous plugins for `net1`.
 pub(crate) fn prev(version: &str) -> Value {
     json!({
         "cniVersion": version,
@@ -108,8 +108,7 @@ pub(crate) fn prev(version: &str) -> Value {
     })
 }
 
-/// A configuration with what the plugins before have made as `prevResult`, and the keys
-/// of `extra`.
+/// A configuration with `prevResult` and the keys of `extra`.
 pub(crate) fn config(extra: Value) -> Value {
     let base =
         json!({"cniVersion": "1.1.0", "name": "net", "type": "sbr", "prevResult": prev("1.1.0")});
@@ -127,7 +126,8 @@ pub(crate) fn call(
     call.config(config).run()
 }
 
-/// ADD that must succeed and say nothing; the configuration for the verbs after it.
+/// ADD, which must succeed without output on standard error. Returns the configuration
+/// for later verbs.
 #[track_caller]
 pub(crate) fn add(container: &Container, extra: Value) -> Value {
     let run = call(&sbr(), "ADD", container, &config(extra)).expect_ok();
@@ -135,14 +135,14 @@ pub(crate) fn add(container: &Container, extra: Value) -> Value {
     run.with_prev()
 }
 
-/// DEL that must succeed and say nothing.
+/// DEL, which must succeed without output.
 #[track_caller]
 pub(crate) fn del(container: &Container, config: &Value) {
     let run = call(&sbr(), "DEL", container, config).expect_ok();
     assert_eq!((run.stdout_text(), run.stderr_text()), Default::default());
 }
 
-/// Routes and rules in their order, sysctls, and all else there is.
+/// Snapshot, sysctls, and routes and rules in order.
 pub(crate) fn state(
     host: &Host,
     container: &Container,
@@ -151,9 +151,9 @@ pub(crate) fn state(
     for command in ["-d route show table all", "-d rule", "-d -6 rule"] {
         order += &ip(container, command);
     }
-    // The kernel orders these by itself.
+    // The order of these is the kernel's.
     for command in ["-d -6 route show table main", "-d -6 route show table 100"] {
-        // A table that nobody has used does not exist.
+        // Unused tables do not exist.
         let argv: Vec<&str> = ["ip"].into_iter().chain(command.split(' ')).collect();
         let text = container.try_command(&argv).unwrap_or_default();
         let mut lines: Vec<&str> = text.lines().collect();
@@ -163,12 +163,12 @@ pub(crate) fn state(
     let v4 = order
         .lines()
         .filter(|line| !line.contains("::") || line.contains("from"));
-    // Links notice their carrier in their own time.
+    // The carrier state changes asynchronously.
     let order = v4.collect::<Vec<_>>().join("\n").replace("linkdown ", "");
     (host.snapshot(), container.sysctls(), order)
 }
 
-/// Demands that two states are the same.
+/// Asserts that two states are equal.
 #[track_caller]
 pub(crate) fn assert_same(
     before: &(Snapshot, BTreeMap<String, String>, String),
@@ -179,7 +179,7 @@ pub(crate) fn assert_same(
     assert_eq!(before.1, after.1);
 }
 
-/// The routes of a table, sorted, without what the kernel says by itself.
+/// The routes of a table, sorted, without link-local and multicast ones.
 #[track_caller]
 pub(crate) fn table(container: &Container, table: &str) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
@@ -197,7 +197,7 @@ pub(crate) fn table(container: &Container, table: &str) -> Vec<String> {
     all
 }
 
-/// The rules that name neither a table of the kernel's nor nothing.
+/// The rules with a source.
 #[track_caller]
 pub(crate) fn rules(container: &Container) -> Vec<String> {
     let mut all = ip(container, "rule");

@@ -1,4 +1,4 @@
-//! DEL from wherever a crash may have left things, and GC.
+//! DEL from any state that a crash may leave, and GC.
 
 use crate::common::{add, attached, config, del, ip, rules, sbr, state, table};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use testkit::{Container, Host, Node, merge};
 type Change = fn(&Host, &Container, &mut Value) -> &'static str;
 
 #[test]
-fn from_anywhere() {
+fn del_succeeds_from_any_state() {
     let circumstances: [(&str, Change); 9] = [
         ("no prevResult", |_, _, config| {
             config["prevResult"] = Value::Null;
@@ -71,9 +71,9 @@ fn from_anywhere() {
     }
 }
 
-/// A namespace that is gone must not come back as an empty file.
+/// DEL does not create a file in place of a missing namespace.
 #[test]
-fn nothing_is_created() {
+fn del_creates_no_file() {
     let (host, container) = attached();
     let config = config(json!({}));
     container.delete();
@@ -85,7 +85,7 @@ fn nothing_is_created() {
 }
 
 #[test]
-fn without_an_add() {
+fn del_without_add() {
     let (host, container) = attached();
     ip(&container, "rule add from 10.2.0.5 lookup 50");
     ip(&container, "rule add from 10.2.0.5 fwmark 3 lookup 100");
@@ -96,7 +96,7 @@ fn without_an_add() {
     crate::common::assert_same(&before, &state(&host, &container));
 }
 
-/// The record is of a container that was there before, under the same name.
+/// The record is of an earlier container with the same name.
 #[test]
 fn a_record_of_another_container() {
     let (host, container) = attached();
@@ -116,9 +116,9 @@ fn a_record_of_another_container() {
     }
 }
 
-/// Somebody uses the table for something else in the meantime.
+/// Others use the table since ADD.
 #[test]
-fn a_table_that_others_have_joined() {
+fn a_table_with_foreign_rules_is_kept() {
     let (_host, container) = attached();
     let config = add(&container, json!({}));
     ip(&container, "rule add fwmark 5 lookup 100");

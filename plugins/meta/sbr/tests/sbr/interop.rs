@@ -1,4 +1,5 @@
-//! What one implementation added, the other checks and deletes.
+//! Interoperability with upstream: what one implementation added, the other checks and
+//! deletes.
 
 use crate::common::{attached, call, config, del, prev, rules, sbr, table};
 use serde_json::{Value, json};
@@ -8,12 +9,12 @@ fn old(extra: Value) -> Value {
     let mut config = config(extra);
     config["cniVersion"] = "1.0.0".into();
     config["prevResult"] = prev("1.0.0");
-    // The other one takes the host's interface of the same name for the container's.
+    // Upstream mistakes the host's interface of the same name for the container's.
     config["prevResult"]["ips"].as_array_mut().unwrap().pop();
     config
 }
 
-/// Rules and tables, without the clutter of the other family's routes that the peer makes.
+/// Rules and tables, without the routes of the other family that upstream copies.
 fn made(container: &Container) -> Vec<Vec<String>> {
     let family = |lines: Vec<String>, part: &str| -> Vec<String> {
         lines
@@ -30,9 +31,9 @@ fn made(container: &Container) -> Vec<Vec<String>> {
 }
 
 #[test]
-fn either_way_round() {
+fn each_implementation_deletes_the_others_rules() {
     let peer = Plugin::peer("sbr");
-    // The older release does not know `table` and `gateways`.
+    // The installed release lacks `table` and `gateways`.
     for extra in [json!({}), json!({"addSourceHints": false})] {
         let mut seen = Vec::new();
         for (adder, other) in [(&sbr(), &peer), (&peer, &sbr())] {
@@ -55,9 +56,9 @@ fn either_way_round() {
     }
 }
 
-/// A repeated ADD by the other one neither fails nor takes further tables.
+/// ADD after an ADD of upstream succeeds and uses the same tables.
 #[test]
-fn one_add_after_the_other() {
+fn add_after_an_add_of_upstream() {
     let (_host, container) = attached();
     call(&Plugin::peer("sbr"), "ADD", &container, &old(json!({}))).expect_ok();
     let before = made(&container);
@@ -68,14 +69,14 @@ fn one_add_after_the_other() {
     assert_eq!(rules(&container), [""; 0]);
 }
 
-/// The record that is left when the other one has deleted does no harm.
+/// A record that is left because upstream deleted the attachment.
 #[test]
-fn a_record_that_is_left() {
+fn del_restores_routes_after_a_del_of_upstream() {
     let (_host, container) = attached();
     let run = call(&sbr(), "ADD", &container, &old(json!({}))).expect_ok();
     call(&Plugin::peer("sbr"), "DEL", &container, &run.with_prev()).expect_ok();
     let left = table(&container, "main");
-    // Routes are still in the tables: this brings them home.
+    // The tables still have routes, which DEL restores.
     del(&container, &run.with_prev());
     assert_ne!(table(&container, "main"), left);
     assert_eq!(table(&container, "100"), [""; 0]);

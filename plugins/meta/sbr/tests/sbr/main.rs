@@ -1,5 +1,5 @@
-//! Black-box tests: the built binary, driven as a runtime drives it, in hosts and
-//! containers of the tests' own. One program, so that it is linked once.
+//! Black-box tests of the built binary in private hosts and containers. One program, so
+//! that it is linked once.
 #![allow(clippy::unwrap_used)]
 
 mod bad_input;

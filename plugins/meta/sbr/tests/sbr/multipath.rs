@@ -7,7 +7,7 @@ use testkit::{Container, Plugin};
 
 const ETH0_DEFAULT: &str = "default via fd00:1::1 dev eth0 metric 1024";
 
-/// Replaces the IPv6 default routes of both interfaces by the next hops `hops`.
+/// Replaces the IPv6 default routes of both interfaces with a multipath route.
 fn set_default(container: &Container, hops: &[&str]) {
     for name in ["eth0", "net1"] {
         ip(container, &format!("-6 route del default dev {name}"));
@@ -25,8 +25,7 @@ fn defaults(container: &Container, number: &str) -> Vec<String> {
     lines
 }
 
-/// The next hops that lead over the interface move into its table; the others stay in
-/// the main table.
+/// The next hops on the interface move to its table; the others stay in the main table.
 #[test]
 fn next_hops_of_one_route_are_separated() {
     for (hops, table_101) in [
@@ -66,7 +65,7 @@ fn next_hops_of_one_route_are_separated() {
                 del(&container, &config);
             }
             assert_eq!(defaults(&container, "main"), main);
-            // A next hop that comes back is the last one.
+            // A restored next hop is the last one.
             if hops[0].contains("eth0") {
                 assert_same(&before, &state(&host, &container));
             }
@@ -74,7 +73,7 @@ fn next_hops_of_one_route_are_separated() {
     }
 }
 
-/// The next hop that has moved is looked for in its table.
+/// CHECK expects the next hop in its table.
 #[test]
 fn check_misses_the_next_hop() {
     let (_host, container) = attached();
@@ -115,7 +114,7 @@ fn add_can_fail_and_be_repeated() {
     assert_same(&before, &state(&host, &container));
 }
 
-/// The second network of a pod, by the plugins that make interfaces.
+/// The second network of a pod, created by the interface plugins.
 #[test]
 fn second_network_of_a_pod() {
     for extra in [

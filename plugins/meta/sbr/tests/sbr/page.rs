@@ -1,4 +1,4 @@
-//! The examples of the documentation, run.
+//! Runs the examples of the documentation.
 
 use crate::common::{assert_same, attached, call, prev, sbr, state};
 use serde_json::json;
@@ -11,11 +11,11 @@ fn every_example_works() {
     let examples = examples(PAGE);
     assert!(examples.len() >= 4, "{} examples", examples.len());
     for example in examples {
-        // Of a network list, the plugin's own entry.
+        // The plugin's entry of a network list.
         let mut config = example.pointer("/plugins/1").unwrap_or(&example).clone();
         let (host, container) = attached();
         let before = state(&host, &container);
-        // As a runtime does with one plugin of a list.
+        // The keys that a runtime adds for a plugin of a list.
         config["cniVersion"] = "1.1.0".into();
         config["name"] = "example".into();
         sbr().status(&config).expect_ok();

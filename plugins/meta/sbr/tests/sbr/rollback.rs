@@ -1,4 +1,4 @@
-//! A failing ADD leaves everything exactly as it was, wherever it fails.
+//! A failing ADD restores everything, wherever it fails.
 
 use crate::common::{add, assert_same, attached, call, config, del, ip, sbr, state};
 use serde_json::json;
@@ -25,7 +25,7 @@ fn each_request() {
     }
 }
 
-/// Each failure of a repeated ADD keeps what the first one has made.
+/// A failing repeated ADD keeps the changes of the first one.
 #[test]
 fn each_request_of_a_second_add() {
     let (host, container) = attached();
@@ -63,14 +63,14 @@ fn a_gateway_that_cannot_be_reached() {
             "Failed to add default route to 2001:db8::1: ",
         ),
     ] {
-        // Where the other default route does not lead there.
+        // The other default route does not reach it.
         let run = call(&sbr(), "ADD", &container, &config(extra));
         run.expect_error(999).mentions(words);
         assert_same(&before, &state(&host, &container));
     }
 }
 
-/// Nothing is changed where it could not be remembered.
+/// Nothing is changed if the record cannot be written.
 #[test]
 fn a_record_that_cannot_be_written() {
     let (host, container) = attached();

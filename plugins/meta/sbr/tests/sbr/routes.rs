@@ -1,4 +1,4 @@
-//! What ADD makes: rules, tables, and what is left of the main table.
+//! Rules, tables and the main table after ADD.
 
 use crate::common::{
     add, assert_same, attached, call, config, del, ip, prev, rules, sbr, state, table,
@@ -6,9 +6,14 @@ use crate::common::{
 use serde_json::{Value, json};
 use testkit::{Container, Host};
 
-/// DEL, after which everything is as it was.
+/// DEL, which must restore everything.
 #[track_caller]
-fn undone(host: &Host, container: &Container, config: &Value, before: &crate::routes::State) {
+fn assert_del_restores(
+    host: &Host,
+    container: &Container,
+    config: &Value,
+    before: &crate::routes::State,
+) {
     for _ in 0..2 {
         del(container, config);
     }
@@ -40,7 +45,7 @@ fn a_table_for_each_address() {
             "default via 10.2.0.1 dev net1",
         ]
     );
-    // The address's own default route, and that of the main table, with another metric.
+    // The default route of the address, and that of the main table with another metric.
     assert_eq!(
         table(&container, "101"),
         [
@@ -59,7 +64,7 @@ fn a_table_for_each_address() {
         ]
     );
     call(&sbr(), "CHECK", &container, &config).expect_ok();
-    undone(&host, &container, &config, &before);
+    assert_del_restores(&host, &container, &config, &before);
 }
 
 #[test]
@@ -101,17 +106,17 @@ fn source_hints() {
         ]
     );
     call(&sbr(), "CHECK", &container, &config).expect_ok();
-    // Again, as a runtime may.
+    // A repeated ADD.
     add(
         &container,
         json!({"addSourceHints": true, "prevResult": config["prevResult"]}),
     );
     call(&sbr(), "CHECK", &container, &config).expect_ok();
-    undone(&host, &container, &config, &before);
+    assert_del_restores(&host, &container, &config, &before);
 }
 
 #[test]
-fn a_table_of_somebody_elses() {
+fn a_configured_table() {
     for number in [7, 254, 4_000_000_000_u32] {
         let (host, container) = attached();
         let before = state(&host, &container);
@@ -131,16 +136,16 @@ fn a_table_of_somebody_elses() {
         );
         assert_eq!(table(&container, "main"), main);
         call(&sbr(), "CHECK", &container, &config).expect_ok();
-        // Again, as a runtime may.
+        // A repeated ADD.
         add(&container, json!({"table": number}));
         assert_eq!(rules(&container).len(), 2);
-        undone(&host, &container, &config, &before);
+        assert_del_restores(&host, &container, &config, &before);
     }
 }
 
-/// Neither rules nor routes of others are near.
+/// Tables with rules or routes of others are skipped.
 #[test]
-fn tables_in_use_are_passed_over() {
+fn tables_in_use_are_skipped() {
     let (host, container) = attached();
     ip(&container, "route add 10.50.0.0/16 dev eth0 table 100");
     ip(&container, "rule add from 10.77.0.0/16 lookup 101");
@@ -153,10 +158,10 @@ fn tables_in_use_are_passed_over() {
         table(&container, "105").contains(&"default via fd00:2::1 dev net1 metric 98".to_owned())
     );
     assert_eq!(table(&container, "104").len(), 1);
-    undone(&host, &container, &config, &before);
+    assert_del_restores(&host, &container, &config, &before);
 }
 
-/// Whatever there is to a route goes with it, and comes back.
+/// Routes keep all attributes when they are moved and restored.
 #[test]
 fn all_kinds_of_routes() {
     let (host, container) = attached();
@@ -205,11 +210,11 @@ fn all_kinds_of_routes() {
     }
     let families = |lines: &[String], part: &str| lines.iter().any(|line| line.contains(part));
     assert!(!families(&v4, "fd00:60") && !families(&v6, "10.6"));
-    // A route by way of both interfaces stays.
+    // An IPv4 route with next hops on both interfaces stays.
     let main = table(&container, "main");
     assert!(families(&main, "10.64.0.0/16") && !families(&main, "10.63.0.0/16"));
     call(&sbr(), "CHECK", &container, &config).expect_ok();
-    undone(&host, &container, &config, &before);
+    assert_del_restores(&host, &container, &config, &before);
 }
 
 #[test]
@@ -230,13 +235,13 @@ fn gateways_of_the_configuration() {
     let has = |number: &str, line: &str| table(&container, number).contains(&line.to_owned());
     assert!(has("100", "default via 10.2.0.9 dev net1"));
     assert!(has("101", "default via fe80::9 dev net1 metric 1024"));
-    // Not in the network of this address.
+    // The gateway is not in the network of this address.
     assert!(has("102", "default via 10.3.0.1 dev net1"));
     call(&sbr(), "CHECK", &container, &config).expect_ok();
-    undone(&host, &container, &config, &before);
+    assert_del_restores(&host, &container, &config, &before);
 }
 
-/// Where nothing leads further, nothing is made up.
+/// Without gateways, no default routes are added.
 #[test]
 fn without_gateways() {
     let (host, container) = attached();
@@ -257,7 +262,7 @@ fn without_gateways() {
         );
     }
     call(&sbr(), "CHECK", &container, &config).expect_ok();
-    undone(&host, &container, &config, &before);
+    assert_del_restores(&host, &container, &config, &before);
 }
 
 #[test]
@@ -268,10 +273,10 @@ fn link_local_routes_stay() {
     let config = add(&container, json!({}));
     assert!(ip(&container, "-6 route show dev net1").contains("fe80::/64"));
     assert!(!ip(&container, "-6 route show table 101").contains("fe80::/64"));
-    undone(&host, &container, &config, &before);
+    assert_del_restores(&host, &container, &config, &before);
 }
 
-/// A runtime may repeat an ADD.
+/// A runtime may repeat ADD.
 #[test]
 fn repeated_adds() {
     let (host, container) = attached();
@@ -281,7 +286,7 @@ fn repeated_adds() {
     add(&container, json!({}));
     assert_same(&once, &state(&host, &container));
     call(&sbr(), "CHECK", &container, &config).expect_ok();
-    // What came meanwhile goes the same way.
+    // Routes added since the first ADD are moved, too.
     ip(
         &container,
         "route add 10.60.0.0/16 via 10.2.0.1 dev net1 onlink",
@@ -299,7 +304,7 @@ fn repeated_adds() {
     assert_same(&before, &state(&host, &container));
 }
 
-/// Both interfaces of a container, one after the other and away in any order.
+/// Both interfaces of a container, deleted in either order.
 #[test]
 fn two_interfaces() {
     for first in ["eth0", "net1"] {

@@ -1,13 +1,13 @@
-//! Packets go where their source says.
+//! Packets are routed by their source.
 
 use crate::common::{add, attached, config, del, ip, sbr};
 use serde_json::json;
 use testkit::Node;
 
 #[test]
-fn answers_leave_where_the_question_came_in() {
+fn replies_use_the_interface_of_the_request() {
     let (host, container) = attached();
-    // Somebody behind each of the routers, under the same network.
+    // A host behind each router, in the same network.
     for (router, far) in [("r1", "10.8.0.1"), ("r2", "10.8.0.2")] {
         host.command(&[
             "ip",
@@ -44,9 +44,9 @@ fn answers_leave_where_the_question_came_in() {
     assert!(!from("10.2.0.5", "10.8.0.2"));
 }
 
-/// The interface plugin's own CHECK finds its routes where they have gone.
+/// CHECK of the interface plugin finds its routes in the tables.
 #[test]
-fn the_chain_is_checked() {
+fn check_of_the_interface_plugin() {
     let (host, container) = attached();
     let ipam = json!({"type": "host-local", "subnet": "10.9.0.0/24", "routes": [{"dst": "0.0.0.0/0"}, {"dst": "10.90.0.0/16"}]});
     let bridge = json!({"cniVersion": "1.1.0", "name": "lan", "type": "bridge", "bridge": "br0", "isGateway": true, "ipam": ipam});
@@ -63,7 +63,7 @@ fn the_chain_is_checked() {
     for (plugin, config) in [(&plugin, run.with_prev()), (&sbr(), apart.clone())] {
         call(plugin, "CHECK", &config);
     }
-    // Not, where they are nowhere.
+    // A route in no table is missing.
     ip(&container, "route del 10.90.0.0/16 table 100");
     let check = plugin.command("CHECK").container(&container).ifname("net2");
     check

@@ -39,13 +39,13 @@ fn the_result_is_passed_on() {
             ),
         }
         if version == "1.1.0" {
-            // The older release does not know it.
+            // The installed release does not support it.
             continue;
         }
         let (_host, container) = attached();
         let theirs = call(&Plugin::peer("sbr"), "ADD", &container, &config).expect_ok();
         if version == "1.0.0" {
-            // The newest release sorts the members, and has no empty ones.
+            // Newer releases sort the members and omit empty ones.
             let mut theirs = theirs.json();
             theirs.as_object_mut().unwrap().remove("dns");
             assert_eq!(ours.json(), theirs);

@@ -5,7 +5,7 @@ use crate::common::{ip, sbr};
 use serde_json::{Value, json};
 use testkit::{Container, Host, Node, Plugin, Run, merge, needs};
 
-/// The rules of the container that lead to tables of sbr's.
+/// The rules with a source.
 fn rules(container: &Container) -> Vec<String> {
     let text = ip(container, "rule");
     let lines = text.lines().filter(|line| !line.contains("from all"));

@@ -8,7 +8,7 @@ use testkit::{Container, Host, Node};
 
 const KEY: &str = "net.ipv4.conf.IFNAME.arp_filter";
 
-/// A host with a list, and an attached container.
+/// A host with an allow list and an attached container.
 fn with_list(text: &str) -> (Host, Container) {
     let (host, container) = attached();
     fs::create_dir_all("/etc/cni").unwrap();
@@ -18,13 +18,13 @@ fn with_list(text: &str) -> (Host, Container) {
     (host, container)
 }
 
-fn wish() -> serde_json::Value {
+fn one_sysctl() -> serde_json::Value {
     config(
         json!({"cniVersion": "1.0.0", "prevResult": crate::common::prev("1.0.0"), "sysctl": {KEY: "1"}}),
     )
 }
 
-/// With `grep` as the judge, whose Perl expressions are those of RE2 so far as these go.
+/// The expected results are those of `grep -P`, whose syntax includes these expressions.
 #[test]
 fn regular_expressions() {
     let (host, container) = with_list("");
@@ -60,7 +60,7 @@ fn regular_expressions() {
         r"\D\.conf",
         r"x*?$",
         r"^$",
-        // Faulty.
+        // Invalid.
         r"(",
         r"[",
         r"*",
@@ -76,17 +76,17 @@ fn regular_expressions() {
         fs::write("/etc/cni/tuning/allowlist.conf", list).unwrap();
         let key = host.write("key", KEY);
         let judged = host.try_command(&["grep", "-qP", "-e", pattern, key.to_str().unwrap()]);
-        let ours = tuning().add(&container, &wish());
+        let ours = tuning().add(&container, &one_sysctl());
         assert_eq!(ours.is_ok(), judged.is_ok(), "{pattern}\n{}", ours.report());
         if let Err(why) = judged {
-            // 1 says that nothing matches, 2 that the expression is faulty.
+            // 1 means no match, 2 an invalid expression.
             let words = match why.contains("exit status: 1") {
                 true => "Sysctl net.ipv4.conf.IFNAME.arp_filter is not allowed. Only",
                 false => "is not a supported regular expression: ",
             };
             ours.expect_error(999).mentions(words);
         }
-        tuning().del(&container, &wish()).expect_ok();
+        tuning().del(&container, &one_sysctl()).expect_ok();
     }
 }
 
@@ -106,7 +106,7 @@ fn what_is_not_allowed_is_refused() {
     ] {
         let (host, container) = with_list(list);
         let before = state(&host, &container);
-        let mut config = wish();
+        let mut config = one_sysctl();
         config["sysctl"]["net.core.somaxconn"] = "5".into();
         config["mtu"] = 1400.into();
         tuning()
@@ -116,8 +116,8 @@ fn what_is_not_allowed_is_refused() {
         assert_same(&before, &state(&host, &container));
         config["cniVersion"] = "1.1.0".into();
         tuning().status(&config).expect_error(50).mentions(words);
-        // What the operator of the container asks for is no exception.
-        let mut config = wish();
+        // The settings of a container are checked, too.
+        let mut config = one_sysctl();
         config["args"] = json!({"cni": {"sysctl": config["sysctl"]}});
         config["sysctl"] = json!(null);
         tuning()
@@ -128,19 +128,19 @@ fn what_is_not_allowed_is_refused() {
     }
 }
 
-/// A faulty line behind the one that matches does no harm.
+/// An invalid line after the one that matches is not an error.
 #[test]
 fn lines_are_read_as_they_are_reached() {
     let (_host, container) = with_list("^net\n(\n");
-    tuning().add(&container, &wish()).expect_ok();
+    tuning().add(&container, &one_sysctl()).expect_ok();
 }
 
-/// The list is the business of ADD: what is there already may be checked and deleted.
+/// The list applies to ADD only.
 #[test]
 fn other_verbs_and_other_keys() {
     let (_host, container) = with_list("");
     fs::write("/etc/cni/tuning/allowlist.conf", "^net").unwrap();
-    let run = tuning().add(&container, &wish()).expect_ok();
+    let run = tuning().add(&container, &one_sysctl()).expect_ok();
     fs::write("/etc/cni/tuning/allowlist.conf", "").unwrap();
     tuning().check(&container, &run.with_prev()).expect_ok();
     tuning().del(&container, &run.with_prev()).expect_ok();
@@ -148,7 +148,7 @@ fn other_verbs_and_other_keys() {
     tuning().add(&container, &config).expect_ok();
 }
 
-/// One that cannot be read must not pass for one that is not there.
+/// An unreadable list is an error.
 #[test]
 fn a_list_that_cannot_be_read() {
     let (host, container) = with_list("");
@@ -156,7 +156,7 @@ fn a_list_that_cannot_be_read() {
     fs::create_dir("/etc/cni/tuning/allowlist.conf").unwrap();
     let before = state(&host, &container);
     tuning()
-        .add(&container, &wish())
+        .add(&container, &one_sysctl())
         .expect_error(999)
         .mentions(
             "cannot read /etc/cni/tuning/allowlist.conf, which says what sysctls are allowed",

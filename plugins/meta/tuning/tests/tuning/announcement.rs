@@ -1,4 +1,4 @@
-//! The neighbours are told of a new hardware address.
+//! A new hardware address is announced.
 
 use crate::common::{attached, config, ip, tuning};
 use serde_json::json;
@@ -22,7 +22,7 @@ fn neighbours_learn_the_new_address() {
     let config = config(json!({"mac": NEW}));
     tuning().add(&container, &config).expect_ok();
     for address in ["10.1.0.5", "fd00:1::5"] {
-        // Delivered by another processor, perhaps.
+        // Another processor may deliver it.
         let end = std::time::Instant::now() + std::time::Duration::from_secs(5);
         loop {
             let known = host.ip_json(&["neigh", "show", "dev", "outside", "to", address]);

@@ -1,4 +1,4 @@
-//! The file in which the values before are kept.
+//! The backup file.
 
 use crate::common::{MAC, assert_same, attached, attribute, config, everything, ip, state, tuning};
 use serde_json::{Value, json};
@@ -26,7 +26,7 @@ fn what_upstream_reads_comes_first() {
 }
 
 #[test]
-fn elsewhere() {
+fn a_configured_directory() {
     let (host, container) = attached();
     let dir = host.dir().join("a/b");
     let config = config(json!({"mtu": 1400, "dataDir": dir}));
@@ -37,7 +37,7 @@ fn elsewhere() {
     assert_eq!(attribute(&container, "mtu"), 1500);
 }
 
-/// A runtime may repeat an ADD, with the same configuration or another one.
+/// A runtime may repeat ADD, with the same configuration or another one.
 #[test]
 fn repeated_adds() {
     let (host, container) = attached();
@@ -56,7 +56,7 @@ fn repeated_adds() {
     assert_same(&before, &state(&host, &container));
 }
 
-/// The container was made anew under its name, and nobody has called DEL.
+/// The container was created again with the same name without DEL.
 #[test]
 fn a_backup_of_another_interface() {
     let (host, container) = attached();
@@ -74,7 +74,7 @@ fn a_backup_of_another_interface() {
     assert_eq!(attribute(&container, "address"), "02:00:00:00:00:07");
 }
 
-/// Two interfaces of a container have a backup each.
+/// Each interface of a container has its own backup.
 #[test]
 fn one_for_each_interface() {
     let (host, container) = attached();

@@ -1,4 +1,4 @@
-//! What cannot be meant is refused before anything is changed.
+//! Invalid input is refused before anything is changed.
 
 use crate::common::{assert_same, attached, config, everything, state, tuning};
 use serde_json::{Value, json};
@@ -119,7 +119,7 @@ fn types() {
 }
 
 #[test]
-fn a_key_that_is_there_twice() {
+fn duplicate_keys() {
     let (host, container) = attached();
     let before = state(&host, &container);
     let text = config(json!({"sysctl": {"net.core.somaxconn": "1", "twice": "2"}})).to_string();

@@ -1,4 +1,4 @@
-//! CHECK after each single piece of drift fails and names it.
+//! CHECK reports each single difference.
 
 use crate::common::{attached, config, everything, ip, tuning};
 use serde_json::{Value, json};
@@ -84,7 +84,7 @@ fn the_interface() {
 }
 
 #[test]
-fn what_was_not_asked_for_is_not_looked_at() {
+fn attributes_that_are_not_configured_are_ignored() {
     let (_host, container) = attached();
     let config = config(json!({"mtu": 1400, "mac": "02-00-00-00-00-0A"}));
     let run = tuning().add(&container, &config).expect_ok();

@@ -1,10 +1,10 @@
-//! What the tests share: a container with an interface, and the state it is in.
+//! Setup that the tests share: a container with an interface, and its state.
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use testkit::{Container, Host, Node, Plugin, Snapshot, merge};
 
-/// The hardware address of the interface before.
+/// The original hardware address of the interface.
 pub(crate) const MAC: &str = "02:00:00:00:00:01";
 
 /// The plugin under test.
@@ -12,14 +12,14 @@ pub(crate) fn tuning() -> Plugin {
     Plugin::new("tuning")
 }
 
-/// A host with a container `c1`, whose `eth0` leads to `outside` of the host.
+/// A host with a container `c1`, whose `eth0` is the peer of `outside` on the host.
 pub(crate) fn attached() -> (Host, Container) {
     let host = Host::new();
     let container = attach(&host, "c1", "outside");
     (host, container)
 }
 
-/// A container with an interface, as an interface plugin leaves it.
+/// A container with an interface, as after an interface plugin.
 pub(crate) fn attach(host: &Host, name: &str, outside: &str) -> Container {
     let container = host.container(name);
     for command in [
@@ -49,14 +49,13 @@ pub(crate) fn ip(node: &impl Node, command: &str) -> String {
     node.command(&argv)
 }
 
-/// A configuration with what the plugins before have made as `prevResult`, and the keys
-/// of `extra`.
+/// A configuration with `prevResult` and the keys of `extra`.
 pub(crate) fn config(extra: Value) -> Value {
     let base = json!({"cniVersion": "1.1.0", "name": "net", "type": "tuning", "prevResult": prev("1.1.0")});
     merge(base, &extra)
 }
 
-/// The result of the plugins before.
+/// The result of the previous plugins.
 pub(crate) fn prev(version: &str) -> Value {
     json!({
         "cniVersion": version,
@@ -73,12 +72,12 @@ pub(crate) fn prev(version: &str) -> Value {
     })
 }
 
-/// Everything there is to leave alone.
+/// Snapshot and sysctls.
 pub(crate) fn state(host: &Host, container: &Container) -> (Snapshot, BTreeMap<String, String>) {
     (host.snapshot(), container.sysctls())
 }
 
-/// Demands that two states are the same.
+/// Asserts that two states are equal.
 #[track_caller]
 pub(crate) fn assert_same(
     before: &(Snapshot, BTreeMap<String, String>),
@@ -91,7 +90,7 @@ pub(crate) fn assert_same(
     assert_eq!(before.1.len(), after.1.len());
 }
 
-/// One attribute of `eth0`, as `ip -json -details link` tells it.
+/// An attribute of `eth0` as printed by `ip -json -details link`.
 #[track_caller]
 pub(crate) fn attribute(node: &impl Node, key: &str) -> Value {
     node.link("eth0").expect("the interface")[key].clone()
@@ -106,7 +105,7 @@ pub(crate) fn has_flag(node: &impl Node, flag: &str) -> bool {
         .is_some_and(|flags| flags.iter().any(|f| f == flag))
 }
 
-/// All keys at once.
+/// All keys.
 pub(crate) fn everything() -> Value {
     json!({
         "sysctl": {

@@ -1,11 +1,12 @@
-//! What one implementation added, the other checks and deletes.
+//! Interoperability with upstream: what one implementation added, the other checks and
+//! deletes.
 
 use crate::common::{attached, attribute, config, ip, prev, tuning};
 use serde_json::{Value, json};
 use std::fs;
 use testkit::{Node, Plugin, merge};
 
-/// What the peer, an older release, understands.
+/// Configurations that the installed release of upstream supports.
 fn configs() -> Vec<Value> {
     let base = |extra: Value| {
         let base = json!({"cniVersion": "1.0.0", "prevResult": prev("1.0.0")});
@@ -23,8 +24,8 @@ fn configs() -> Vec<Value> {
     ]
 }
 
-/// ADD by one, CHECK and DEL by the other; what ADD printed and what it made, and what
-/// was left.
+/// ADD by one, CHECK and DEL by the other. Returns the result, the state after ADD and the
+/// state after DEL.
 fn added_by(adder: &Plugin, other: &Plugin, config: &Value) -> (Value, Value, Value) {
     let (_host, container) = attached();
     let run = adder.add(&container, config).expect_ok();
@@ -48,7 +49,7 @@ fn added_by(adder: &Plugin, other: &Plugin, config: &Value) -> (Value, Value, Va
 }
 
 #[test]
-fn either_way_round() {
+fn each_implementation_restores_the_others_changes() {
     let peer = Plugin::peer("tuning");
     for config in configs() {
         let ours = added_by(&tuning(), &peer, &config);
@@ -59,9 +60,9 @@ fn either_way_round() {
     }
 }
 
-/// The backup of the one is not lost to an ADD of the other's.
+/// ADD of one implementation keeps the backup of the other.
 #[test]
-fn one_add_after_the_other() {
+fn add_after_an_add_of_upstream() {
     let peer = Plugin::peer("tuning");
     let (_host, container) = attached();
     let config = &configs()[0];
@@ -73,9 +74,9 @@ fn one_add_after_the_other() {
     ip(&container, "link show eth0");
 }
 
-/// What it says of a misconfiguration is what users know.
+/// Errors have upstream's text.
 #[test]
-fn the_same_words() {
+fn the_same_messages() {
     let peer = Plugin::peer("tuning");
     for extra in [
         json!({"sysctl": {"kernel.hostname": "x"}}),
@@ -85,7 +86,7 @@ fn the_same_words() {
         let config = merge(configs()[0].clone(), &extra);
         let words = |run: testkit::Run| {
             let text = run.expect_error(999).msg;
-            // The older release quotes the key as it is written.
+            // The installed release quotes the key as it is written.
             text.split('"').next().unwrap_or_default().to_owned()
         };
         let ours = words(tuning().add(&container, &config));

@@ -1,4 +1,4 @@
-//! The examples of the documentation, run.
+//! Runs the examples of the documentation.
 
 use crate::common::{assert_same, attached, prev, state, tuning};
 use serde_json::json;
@@ -11,10 +11,10 @@ fn every_example_works() {
     let examples = examples(PAGE);
     assert!(examples.len() >= 4, "{} examples", examples.len());
     for example in examples {
-        // Of a network list, the plugin's own entry.
+        // The plugin's entry of a network list.
         let mut config = example.pointer("/plugins/1").unwrap_or(&example).clone();
         let (host, container) = attached();
-        // As a runtime does with one plugin of a list.
+        // The keys that a runtime adds for a plugin of a list.
         config["cniVersion"] = "1.1.0".into();
         config["name"] = "example".into();
         tuning().status(&config).expect_ok();

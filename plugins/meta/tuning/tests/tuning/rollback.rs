@@ -1,4 +1,4 @@
-//! A failing ADD leaves everything exactly as it was, wherever it fails.
+//! A failing ADD restores everything, wherever it fails.
 
 use crate::common::{assert_same, attached, config, everything, ip, state, tuning};
 use serde_json::json;
@@ -20,7 +20,7 @@ fn each_request() {
     assert_eq!(sysctls, container.sysctls());
 }
 
-/// The kernel takes the first, and refuses the second.
+/// The kernel accepts the first sysctl and refuses the second.
 #[test]
 fn each_sysctl() {
     for (key, value) in [
@@ -44,7 +44,7 @@ fn each_sysctl() {
 }
 
 #[test]
-fn what_the_kernel_refuses_of_the_interface() {
+fn attributes_that_the_kernel_refuses() {
     let (host, container) = attached();
     let before = state(&host, &container);
     for (mtu, words) in [
@@ -60,7 +60,7 @@ fn what_the_kernel_refuses_of_the_interface() {
     }
 }
 
-/// Nothing is changed where it could not be remembered.
+/// Nothing is changed if the backup cannot be written.
 #[test]
 fn a_backup_that_cannot_be_written() {
     let (host, container) = attached();
@@ -87,7 +87,7 @@ fn a_backup_that_cannot_be_written() {
     assert_same(&before, &state(&host, &container));
 }
 
-/// A second ADD that fails keeps what the first has made, and its backup.
+/// A failing second ADD keeps the changes of the first and its backup.
 #[test]
 fn a_second_add_that_fails() {
     let (host, container) = attached();

@@ -1,4 +1,4 @@
-//! What ADD makes, and what DEL makes of it.
+//! ADD, DEL, GC and STATUS.
 
 use crate::common::{
     MAC, assert_same, attach, attached, attribute, config, everything, has_flag, ip, state, tuning,
@@ -48,7 +48,7 @@ fn everything_is_set_and_restored() {
     assert_same(&before, &state(&host, &container));
 }
 
-/// Each on its own, so that nothing hides behind another.
+/// Each key alone.
 #[test]
 fn each_key_is_restored() {
     for (key, value) in everything().as_object().unwrap() {
@@ -61,9 +61,9 @@ fn each_key_is_restored() {
     }
 }
 
-/// Forwarding is switched on every interface at once, and not all were alike.
+/// Forwarding is set on every interface, and their values differed before.
 #[test]
-fn what_the_kernel_changes_along() {
+fn dependent_sysctls_are_restored() {
     let (host, container) = attached();
     container.set_sysctl("net/ipv4/conf/eth0/forwarding", "1");
     container.set_sysctl("net/ipv4/conf/all/accept_redirects", "0");
@@ -93,7 +93,7 @@ fn nothing_to_do() {
 }
 
 #[test]
-fn off_is_a_value_too() {
+fn attributes_can_be_disabled() {
     let (_host, container) = attached();
     ip(&container, "link set eth0 allmulticast on promisc on");
     let config = add(
@@ -101,7 +101,7 @@ fn off_is_a_value_too() {
         json!({"allmulti": false, "promisc": false, "txQLen": 0}),
     );
     assert!(!has_flag(&container, "ALLMULTI"));
-    // `promisc` cannot be switched off, and is not looked at then.
+    // `promisc` cannot be disabled, and CHECK then ignores it.
     assert!(has_flag(&container, "PROMISC"));
     assert_eq!(attribute(&container, "txqlen"), Value::Null);
     tuning().check(&container, &config).expect_ok();
@@ -110,7 +110,7 @@ fn off_is_a_value_too() {
     assert_eq!(attribute(&container, "txqlen"), 1000);
 }
 
-/// The last word counts: network, `CNI_ARGS`, runtime, operator of the container.
+/// Order of precedence: network, `CNI_ARGS`, runtime, `args.cni`.
 #[test]
 fn sources_of_the_hardware_address() {
     let mac = |last: u8| format!("02:00:00:00:00:0{last}");
@@ -138,7 +138,7 @@ fn sources_of_the_hardware_address() {
 }
 
 #[test]
-fn the_operators_word() {
+fn args_cni_override_the_network() {
     let (_host, container) = attached();
     let config = add(
         &container,
@@ -158,7 +158,7 @@ fn the_operators_word() {
     assert_eq!(attribute(&container, "txqlen"), 6);
     assert!(!has_flag(&container, "PROMISC") && !has_flag(&container, "ALLMULTI"));
     tuning().check(&container, &config).expect_ok();
-    // Without any of the network's.
+    // Without sysctls of the network.
     add(
         &container,
         json!({"args": {"cni": {"sysctl": {"net.core.somaxconn": "300"}}}}),
@@ -166,9 +166,9 @@ fn the_operators_word() {
     assert_eq!(container.sysctl("net/core/somaxconn"), "300");
 }
 
-/// An interface with a dot in its name, written in three ways.
+/// Three spellings of an interface name with a dot.
 #[test]
-fn dots_in_the_interfaces_name() {
+fn dots_in_interface_names() {
     for key in [
         "net.ipv4.conf.IFNAME.arp_filter",
         "net/ipv4/conf/eth0.5/arp_filter",
@@ -192,7 +192,7 @@ fn dots_in_the_interfaces_name() {
     }
 }
 
-/// Only what differs is written, so a read-only `/proc/sys` does no harm to what suits.
+/// A sysctl that has the value already is not written, so `/proc/sys` may be read-only.
 #[test]
 fn read_only_sysctls() {
     let (host, container) = attached();
@@ -222,7 +222,7 @@ fn sysctls_that_can_only_be_written() {
 }
 
 #[test]
-fn del_from_anywhere() {
+fn del_succeeds_from_any_state() {
     type Change = fn(&Host, &Container, &mut Value) -> &'static str;
     let circumstances: [(&str, Change); 8] = [
         ("no prevResult", |_, _, config| {
@@ -281,14 +281,14 @@ fn del_from_anywhere() {
 }
 
 #[test]
-fn del_without_an_add_makes_nothing() {
+fn del_without_add_changes_nothing() {
     let (host, container) = attached();
     let before = state(&host, &container);
     tuning().del(&container, &config(everything())).expect_ok();
     assert_same(&before, &state(&host, &container));
 }
 
-/// What cannot be restored stays for another try, and does not stop the others.
+/// The backup is kept if a value cannot be restored; the other values are restored.
 #[test]
 fn del_that_cannot_restore() {
     let (host, container) = attached();
@@ -313,7 +313,7 @@ fn del_that_cannot_restore() {
 }
 
 #[test]
-fn gc_removes_the_backups_of_the_gone() {
+fn gc_deletes_backups_of_deleted_attachments() {
     let (host, container) = attached();
     let second = attach(&host, "c2", "outside2");
     add(&container, json!({"mtu": 1400}));
@@ -338,19 +338,19 @@ fn gc_removes_the_backups_of_the_gone() {
         let run = tuning().gc(&config).expect_ok();
         assert_eq!((run.stdout_text(), run.stderr_text()), Default::default());
     };
-    // Unknown is not none.
+    // Without the key, nothing is collected.
     gc(Value::Null);
     gc(json!([{"containerID": "c1", "ifname": "eth0"}, {"containerID": "c3", "ifname": "eth0"}]));
     assert_eq!(files().len(), 4);
     gc(json!([{"containerID": "c1", "ifname": "eth0"}, {"containerID": "c3", "ifname": "eth1"}]));
-    // Not another network's, and not upstream's, which may be anybody's.
+    // Backups of other networks and of upstream are kept.
     assert_eq!(files(), ["c1_eth0.json", "c2_eth0.json", "c9_eth0.json"]);
     gc(json!([]));
     assert_eq!(files(), ["c2_eth0.json", "c9_eth0.json"]);
 }
 
 #[test]
-fn status_tests_the_configuration() {
+fn status_validates_the_configuration() {
     let (host, _container) = attached();
     let before = host.snapshot();
     tuning().status(&config(everything())).expect_ok();

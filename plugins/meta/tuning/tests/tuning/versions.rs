@@ -4,7 +4,7 @@ use crate::common::{attached, config, tuning};
 use serde_json::{Value, json};
 use testkit::{Plugin, VERSIONS};
 
-/// Of two results the same document: upstream's 1.1.1 has no 1.1.0.
+/// Whether two results are the same document.
 const WITH: [&str; 6] = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0"];
 
 fn previous(version: &str) -> Value {
@@ -39,7 +39,7 @@ fn the_result_is_passed_on() {
             tuning().del(&container, &ours.with_prev()).expect_ok();
             let theirs = Plugin::peer("tuning").add(&container, &config).expect_ok();
             if version == "1.0.0" {
-                // The newest release sorts the members.
+                // Newer releases sort the members.
                 assert_eq!(ours.json(), theirs.json());
             } else {
                 assert_eq!(ours.stdout_text(), theirs.stdout_text(), "{version}");
@@ -49,7 +49,7 @@ fn the_result_is_passed_on() {
 }
 
 #[test]
-fn check_from_0_4_0_on() {
+fn check_since_0_4_0() {
     for version in VERSIONS {
         let (_host, container) = attached();
         let mut config = config(json!({"mtu": 1400}));

@@ -1,9 +1,10 @@
-//! DEL: taking the rules away, and giving the main table its routes back.
+//! DEL: deletes the rules and restores the routes of the main table.
 
 use crate::address::Address;
 use crate::config::Config;
-use crate::plan::{hint, restored};
+use crate::plan::hint;
 use crate::record::Record;
+use crate::step::restored;
 use crate::tables::Tables;
 use anyhow::{Context, anyhow};
 use cni_core::Call;
@@ -13,12 +14,11 @@ use plugin_kit::{Container, detailed};
 use rtnl::{Link, Request, RuleSpec};
 use std::net::IpAddr;
 
-/// Undoes the ADD of `call`, which has left `record` unless another implementation has
-/// done it.
+/// Undoes the ADD of `call`. Without a record, the ADD was upstream's.
 ///
 /// # Errors
-/// When the kernel refuses to take a rule away. Everything else is done all the same.
-pub(crate) fn undo(
+/// When a rule cannot be deleted. All other changes are made nevertheless.
+pub(crate) fn run(
     call: &Call,
     container: &Container,
     record: Option<&Record>,
@@ -32,7 +32,7 @@ pub(crate) fn undo(
     let tables = Tables::read(&container.rtnl, index)?;
     let rules: Vec<(IpAddr, u32)> = match record {
         Some(record) => record.rules.clone(),
-        None => guessed(call, container, link.as_ref(), &tables)?,
+        None => rules_of_upstream(call, container, link.as_ref(), &tables)?,
     };
     let mut rules: Vec<RuleSpec> = rules
         .into_iter()
@@ -46,21 +46,21 @@ pub(crate) fn undo(
         && record.index == link.index
         && in_force
     {
-        give_back(container, record, &tables, link);
+        restore_routes(container, record, &tables, link);
     }
     rules.retain(|rule| tables.has_rule(rule));
     delete(container, &rules)
 }
 
-/// The rules that there are for the addresses of the interface, now or by the result.
-fn guessed(
+/// The existing rules for the addresses that the interface or the result has.
+fn rules_of_upstream(
     call: &Call,
     container: &Container,
     link: Option<&Link>,
     tables: &Tables,
 ) -> anyhow::Result<Vec<(IpAddr, u32)>> {
     let mut addresses: Vec<IpAddr> = Vec::new();
-    // A result that cannot be read has nothing to tell, and neither has none.
+    // An unreadable result is ignored.
     if let Ok(Some(result)) = call.prev_result() {
         addresses.extend(Address::all(call, &result, &[]).iter().map(Address::ip));
     }
@@ -82,9 +82,10 @@ fn guessed(
     Ok(rules.collect())
 }
 
-/// Gives the main table its routes back, and empties the others. An interface that is
-/// down, or has lost its addresses, cannot have them all; it loses them without us.
-fn give_back(container: &Container, record: &Record, tables: &Tables, link: &Link) {
+/// Restores the routes of the main table and empties the tables of the addresses. Routes
+/// that the interface cannot have because it is down or lost its addresses are only
+/// logged.
+fn restore_routes(container: &Container, record: &Record, tables: &Tables, link: &Link) {
     let mut requests = Vec::new();
     for cidr in &record.hints {
         requests.push(Request::del_route(&hint(*cidr, link.index)));
@@ -94,11 +95,11 @@ fn give_back(container: &Container, record: &Record, tables: &Tables, link: &Lin
     }
     for (from, table) in &record.rules {
         let own = RuleSpec::from_address(*from, *table).src;
-        let of_others = tables
+        let is_shared = tables
             .rules
             .iter()
             .any(|rule| rule.table == Some(*table) && rule.src != own);
-        if !of_others {
+        if !is_shared {
             requests.extend(tables.own_routes(*table).map(Request::del_raw_route));
         }
     }
