@@ -1,10 +1,10 @@
 //! Addresses and who can talk to whom, right after ADD returned.
 
-use crate::common::{bridge, dual, ipv4, ipv6, leases};
+use crate::common::{bridge, dual, ipv4, ipv6, layer2, leases};
 use serde_json::{Value, json};
 use std::net::IpAddr;
 use std::time::Duration;
-use testkit::{Container, Host, Node};
+use testkit::{Container, Host, Node, reused_addresses_are_reachable};
 
 fn two_containers(host: &Host, config: &Value) -> (Container, Container) {
     let (c1, c2) = (host.container("c1"), host.container("c2"));
@@ -169,4 +169,24 @@ fn ends_with_the_same_index_work_at_once_too() {
     let on_host = index(&|args| host.ip_json(args), &third);
     let inside = index(&|args| container.ip_json(args), "net2");
     assert_eq!(on_host, inside, "what this test is about");
+}
+
+/// Its neighbours have the MAC address of the container that had the address before in their caches.
+#[test]
+fn a_reused_address_is_reachable_at_once() {
+    let with_address = |last: &str| {
+        let addresses = json!([
+            {"address": format!("10.1.0.{last}/24"), "gateway": "10.1.0.1"},
+            {"address": format!("fd00:1::{last}/64"), "gateway": "fd00:1::1"},
+        ]);
+        layer2(json!({"isGateway": true, "ipam": {"type": "static", "addresses": addresses}}))
+    };
+    let host = Host::new();
+    let neighbour = host.container("neighbour");
+    bridge().add(&neighbour, &with_address("9")).expect_ok();
+    let reused = ["10.1.0.10", "fd00:1::10"];
+    let config = with_address("10");
+    reused_addresses_are_reachable(&host, &neighbour, &bridge(), &config, &reused);
+    let host = Host::new();
+    reused_addresses_are_reachable(&host, &host, &bridge(), &config, &reused);
 }

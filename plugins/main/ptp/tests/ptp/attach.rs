@@ -2,7 +2,7 @@
 
 use crate::common::{attribute, dual, fixed, host_end, ipv4, ptp, reaches, with_ipam};
 use serde_json::{Value, json};
-use testkit::{Host, Node, VERSIONS, leases};
+use testkit::{Host, Node, VERSIONS, leases, reused_addresses_are_reachable};
 
 /// The shapes of results, with placeholders for what the kernel chooses.
 fn expected(version: &str, host_mac: &Value, container_mac: &Value, veth: &str) -> Value {
@@ -332,4 +332,24 @@ fn dns_of_the_plugin_goes_before_that_of_ipam() {
         json!({"search": ["a"]})
     );
     assert_eq!(dns(json!({"dns": {"nameservers": []}})), Value::Null);
+}
+
+/// Neither the host nor another container keeps the MAC address of the container that had the address before.
+#[test]
+fn a_reused_address_is_reachable_at_once() {
+    let host = Host::new();
+    let neighbour = host.container("neighbour");
+    let other = fixed(
+        &[("10.1.0.9/24", "10.1.0.1"), ("fd00:1::9/64", "fd00:1::1")],
+        json!([]),
+    );
+    ptp().add(&neighbour, &other).expect_ok();
+    let config = fixed(
+        &[("10.1.0.10/24", "10.1.0.1"), ("fd00:1::10/64", "fd00:1::1")],
+        json!([]),
+    );
+    let reused = ["10.1.0.10", "fd00:1::10"];
+    reused_addresses_are_reachable(&host, &neighbour, &ptp(), &config, &reused);
+    let host = Host::new();
+    reused_addresses_are_reachable(&host, &host, &ptp(), &config, &reused);
 }

@@ -99,7 +99,7 @@ fn an_address_that_another_container_has() {
     ptp()
         .add(&c2, &config)
         .expect_error(999)
-        .mentions("failed to add route on host: 10.1.0.2/32 is routed elsewhere already");
+        .mentions("failed to add route on host: 10.1.0.2/32 has a route on the host already");
     before.assert_same(&host.snapshot());
     assert!(host.link(&host_end(&run)).is_some());
     reaches(&c1, "10.1.0.1");
