@@ -1,4 +1,4 @@
-//! Applying an IPAM result to an interface of the container.
+//! Applies an IPAM result to an interface of the container.
 
 use crate::{Container, sysctl, wait};
 use anyhow::{Context, anyhow, bail};
@@ -22,13 +22,12 @@ const IPV6_MIN_MTU: u32 = 1280;
 /// Applies the addresses of `result` that belong to its interface number
 /// `interface`, brings the link up, and adds the routes.
 ///
-/// Addresses come first, then up, then the routes: bringing a link up announces
-/// the addresses it has, and routes need a link that is up. Without duplicate
-/// address detection all of it is one batch. At the end the kernel answers for all
-/// addresses, so far as the link works.
+/// Addresses come first: the kernel announces them when the link comes up. Routes come last:
+/// they need a link that is up. Without duplicate address detection all of it is one batch.
+/// On return the kernel answers for all addresses, if the link is operational.
 ///
 /// # Errors
-/// At the first thing the kernel refuses; the caller deletes the link then.
+/// At the first request that the kernel refuses; the caller then deletes the link.
 pub fn apply(
     container: &Container,
     link: &Link,
@@ -125,8 +124,8 @@ pub fn require_ipv6_mtu(address: Cidr, link: &Link) -> Result<(), Error> {
     ))
 }
 
-/// What gives a link `address` again that it had, without asking the network anew
-/// whether somebody else has it.
+/// Returns what restores `address` on a link that had it, without duplicate address
+/// detection.
 pub fn again(address: &Address) -> AddressSpec {
     let mut spec = AddressSpec::new(address.addr, address.prefix);
     spec.peer = address.peer.filter(|peer| *peer != address.addr);
@@ -140,8 +139,8 @@ pub fn again(address: &Address) -> AddressSpec {
     spec
 }
 
-/// What is said when the kernel refuses a route: the route as it was asked for, with
-/// the next hop that was used, which need not be in the configuration.
+/// Returns the text that reports a refused route: upstream's, with the next hop that was
+/// used, which need not be in the configuration.
 fn refused(route: &RouteSpec, link: &str) -> String {
     let dst = Cidr::new(route.dst, route.prefix).map(|cidr| cidr.mask_hex());
     let gateway = route.gateway.map(|gateway| gateway.to_string());
@@ -163,8 +162,8 @@ fn refused(route: &RouteSpec, link: &str) -> String {
     )
 }
 
-/// The addresses of `result` for its interface number `interface`. One without
-/// an interface index is nobody's.
+/// Returns the addresses of `result` for its interface number `interface`. One without an
+/// interface index is skipped, as by upstream.
 fn ips_of<'r>(
     result: &'r AddResult,
     interface: usize,
@@ -185,8 +184,7 @@ fn ips_of<'r>(
     Ok(ips)
 }
 
-/// Makes IPv6 usable on `lo` and on `name`, and keeps its addresses over a link
-/// that goes down and up.
+/// Enables IPv6 on `lo` and on `name`, and keeps the addresses of `name` when it goes down.
 fn enable_ipv6(name: &str) -> anyhow::Result<()> {
     for interface in ["lo", name] {
         let key = format!("net/ipv6/conf/{interface}/disable_ipv6");
@@ -221,9 +219,9 @@ fn enable_ipv6(name: &str) -> anyhow::Result<()> {
         })
 }
 
-/// What the kernel is asked for `route`: the next hop is the route's own, else
-/// the first gateway of its family among `ips`. A route whose scope ends at the
-/// link has none, and neither has one that says so with the unspecified address.
+/// Returns the kernel's route for `route`: the next hop is the route's own, else the first
+/// gateway of its family among `ips`. A route with the scope of the link or narrower has
+/// none, and neither has one whose next hop is the unspecified address.
 pub(crate) fn route_spec(route: &Route, ips: &[&IpConfig], oif: u32) -> anyhow::Result<RouteSpec> {
     let number = |what: &str, value: i64| {
         u32::try_from(value).map_err(|_| anyhow!("route {route}: {what} {value} is out of range"))
@@ -264,7 +262,7 @@ fn gateway_of_family(ips: &[&IpConfig], ipv4: bool) -> Option<IpAddr> {
         .find_map(|ip| ip.gateway)
 }
 
-/// Requests for one batch, each with the text its failure is reported by.
+/// Requests of one batch, each with the text that reports its failure.
 #[derive(Default)]
 struct Plan {
     texts: Vec<(String, bool)>,
@@ -277,7 +275,7 @@ impl Plan {
         self.requests.push(request);
     }
 
-    /// The same for a thing that may be there already, exactly as asked for.
+    /// The same for an object that may exist already, exactly as requested.
     fn add_or_present(&mut self, text: String, request: Request<'static>) {
         self.texts.push((text, true));
         self.requests.push(request);

@@ -1,4 +1,4 @@
-//! Comparing a prevResult with what the kernel has.
+//! CHECK: compares a prevResult with the kernel's state.
 
 use crate::{Container, addressing};
 use anyhow::{Context, anyhow, bail};
@@ -7,7 +7,7 @@ use cni_core::{AddResult, Call, Interface, IpConfig};
 use rtnl::{Family, Link, RouteFilter};
 use std::net::IpAddr;
 
-/// The result that CHECK compares with.
+/// Returns the result that CHECK compares with.
 ///
 /// # Errors
 /// When the runtime did not pass one, or it is malformed.
@@ -45,7 +45,7 @@ pub fn container_interface<'r>(
     }
 }
 
-/// Compares the hardware address a result recorded, if it did.
+/// Compares the MAC address that a result recorded, if it did.
 ///
 /// # Errors
 /// When they differ.
@@ -117,9 +117,8 @@ fn addresses(container: &Container, link: &Link, ips: &[&IpConfig]) -> anyhow::R
     Ok(())
 }
 
-/// The route to the address's own network, which the kernel makes with the
-/// address. It may stand in any table: plugins for policy routing move it. A
-/// network of one address has none.
+/// Requires the route to the address's own network, which the kernel adds with the address,
+/// in any table: plugins for policy routing move it. A single address has none.
 fn connected_route(container: &Container, link: &Link, ip: &IpConfig) -> anyhow::Result<()> {
     let network = ip.address.network();
     if ip.address.broadcast() == network {
@@ -180,7 +179,7 @@ fn routes(
             continue;
         }
         if route.table.is_none_or(|table| table == 0) {
-            // A plugin for policy routing, behind in the chain, may have moved it.
+            // A later plugin of the chain, for policy routing, may have moved it.
             let anywhere = list(&RouteFilter {
                 table: None,
                 oif: Some(link.index),

@@ -1,4 +1,4 @@
-//! What may be asked of the bridge plugin.
+//! The configuration of the bridge plugin.
 
 use cni_core::quote::quote;
 use cni_core::skel::validate_if_name;
@@ -26,7 +26,7 @@ pub struct Config {
     pub force_address: bool,
     /// MTU of a new bridge and of both veth ends. Upstream takes a negative one for none.
     pub mtu: Mtu,
-    /// Further properties of both veth ends.
+    /// Further options of both veth ends.
     pub link_options: LinkOptions,
     /// Frames may leave by the port they came in.
     pub hairpin_mode: bool,
@@ -36,25 +36,25 @@ pub struct Config {
     pub enable_dad: bool,
     /// The container's interface stays down.
     pub disable_container_interface: bool,
-    /// The VLANs of the container's port; `None` if the bridge need not filter by them.
+    /// The VLANs of the container's port; `None` without VLAN filtering.
     pub vlans: Option<PortVlans>,
-    /// The port does not talk to other isolated ports.
+    /// The port exchanges no frames with other isolated ports.
     pub port_isolation: bool,
-    /// What containers send beyond their networks gets an address of the host's.
+    /// Packets of containers to other networks get an address of the host as their source.
     pub masquerade: Option<Masquerade>,
-    /// Frames of the container with another hardware address than its own are dropped.
+    /// Frames of the container with another source MAC address than its own are dropped.
     pub mac_spoof_check: bool,
     /// Frames of the container that are dropped because only routers and DHCP servers send
     /// them.
     pub guards: Guards,
-    /// Hardware address of the container's interface.
+    /// MAC address of the container's interface; `None` lets the kernel choose.
     pub mac: Option<MacAddress>,
-    /// Replaces the IPAM result's name service when a member is given, an empty
-    /// list included.
+    /// Replaces the DNS settings of the IPAM result if one of its members is given, be it an
+    /// empty list.
     pub dns: Option<Dns>,
 }
 
-/// The keys as they are written.
+/// The keys, before validation.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Raw {
@@ -117,7 +117,7 @@ impl Config {
     /// Decodes and validates the configuration of `call`, `CNI_ARGS` included.
     ///
     /// # Errors
-    /// When something asked for is malformed, contradictory, or not supported.
+    /// When a value is malformed or out of range, or keys contradict each other.
     pub fn load(call: &Call) -> anyhow::Result<Config> {
         let loaded = single_interface::load::<Raw>(call, "failed to load netconf")?;
         let raw = loaded.own;

@@ -66,7 +66,7 @@ fn missing_default(routes: &[Route], gateway: Option<IpAddr>) -> Option<Route> {
     (!is_present).then(|| default_route(gateway))
 }
 
-/// Zero is the kernel's "unspecified", which it takes for main.
+/// Whether a route's table is the main one: the kernel takes 0, unspecified, for it.
 fn is_main(table: Option<i64>) -> bool {
     table.is_none_or(|table| table == 0 || table == i64::from(rtnl::RT_TABLE_MAIN))
 }
@@ -76,7 +76,7 @@ fn default_route(gateway: IpAddr) -> Route {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    // A zero prefix length is valid for both families.
+    // A prefix length of 0 is valid for both families.
     Route {
         gw: Some(gateway),
         ..Route::to(Cidr::new(any, 0).unwrap_or(Cidr::host(any)))

@@ -1,4 +1,4 @@
-//! `vlanTrunk`: the VLANs that a port carries tagged.
+//! `vlanTrunk`: the tagged VLANs of a port.
 
 use crate::vlan::MAX_ID;
 use cni_core::{Code, Error};
@@ -6,7 +6,7 @@ use rtnl::BridgeVlan;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 
-/// One element of `vlanTrunk`: a range, a single VLAN, both, or nothing.
+/// An element of `vlanTrunk`: a range, a single VLAN, both, or nothing.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 pub(crate) struct TrunkElement {
     #[serde(rename = "minID")]
@@ -16,7 +16,7 @@ pub(crate) struct TrunkElement {
     id: Option<i64>,
 }
 
-/// The VLANs that `elements` name together.
+/// Returns the VLANs of all `elements`.
 ///
 /// # Errors
 /// For the first element that is malformed; the message is upstream's, the details
@@ -77,7 +77,7 @@ fn valid(id: i64, msg: &'static str) -> Result<u16, (&'static str, String)> {
     }
 }
 
-/// The same VLANs as few ranges, tagged.
+/// Returns tagged VLANs as the fewest ranges.
 pub(crate) fn ranges(ids: &BTreeSet<u16>) -> Vec<BridgeVlan> {
     let mut ranges: Vec<BridgeVlan> = Vec::new();
     for id in ids {

@@ -1,4 +1,5 @@
-//! The VLANs of a port: which they are, giving them to it, and comparing.
+//! The VLANs of a bridge port: configuration, requests to the kernel, comparison; and the
+//! VLAN filtering of the bridge.
 
 use crate::trunk::{self, TrunkElement};
 use cni_core::quote::quote;
@@ -18,22 +19,22 @@ const TRUNK_NATIVE: u16 = 1;
 const TOPIC: &str = "vlan";
 const UNFILTERED: &str = "unfiltered";
 
-/// What a port of a bridge that filters by VLAN is a member of.
+/// The VLANs that a port is a member of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortVlans {
-    /// The key `vlan`; 0 is none.
+    /// The key `vlan`; 0 if it is not given.
     vlan: u16,
     /// The VLAN of untagged frames.
     native: Option<u16>,
-    /// The tagged ones. The native one is not among them: a VLAN is either.
+    /// The tagged VLANs, without the native one.
     trunk: BTreeSet<u16>,
-    /// The port stays in the VLAN that the bridge puts new ports in.
+    /// The port stays in the default VLAN of the bridge too.
     preserve_default: bool,
     /// `vlanTrunk` names the native one too; upstream then tags it.
     native_in_trunk: bool,
 }
 
-/// The VLANs that the keys ask for; `None` if none of them does.
+/// Returns the VLANs that are configured; `None` if neither key is given.
 ///
 /// # Errors
 /// For an ID that is out of range, or a malformed trunk.
@@ -77,7 +78,7 @@ impl PortVlans {
         (self.vlan != 0).then(|| names::interface(bridge, &format!(".{}", self.vlan)))
     }
 
-    /// What the bridge's end of that interface is a member of: `vlan` alone.
+    /// The VLANs of the bridge's end of that interface: `vlan` alone.
     pub(crate) fn of_gateway(&self) -> PortVlans {
         PortVlans {
             trunk: BTreeSet::new(),
@@ -85,8 +86,8 @@ impl PortVlans {
         }
     }
 
-    /// The requests that make the new port `port` of `bridge` a member, each with the
-    /// text that its failure is reported by.
+    /// The requests that make the new port `port` of `bridge` a member, each with the text
+    /// that reports its failure.
     pub(crate) fn requests(&self, bridge: &Link, port: &Link) -> Vec<(String, Request<'static>)> {
         let mut requests = Vec::new();
         let mut ask = |what: &str, request: Request<'static>| {
@@ -96,7 +97,7 @@ impl PortVlans {
         let Some(native) = self.native else {
             return requests;
         };
-        // A new port is a member of this one only.
+        // A new port is a member of the default VLAN only.
         let default = default_vlan(bridge).filter(|id| *id != native && !self.preserve_default);
         if let Some(id) = default {
             let del = Request::del_bridge_vlans(port.index, &[BridgeVlan::tagged(id)]);
@@ -161,17 +162,17 @@ fn info(bridge: &Link) -> BridgeInfo {
     }
 }
 
-/// The VLAN that the bridge puts new ports in.
+/// The VLAN of new ports (`vlan_default_pvid`); `None` if the bridge has none.
 fn default_vlan(bridge: &Link) -> Option<u16> {
     info(bridge).vlan_default_pvid.filter(|id| *id != 0)
 }
 
-/// Whether the bridge keeps VLANs apart at present.
+/// Whether the bridge filters by VLAN.
 pub(crate) fn is_filtering(bridge: &Link) -> bool {
     info(bridge).vlan_filtering == Some(true)
 }
 
-/// Refuses a bridge of a kernel without VLANs on bridges.
+/// Refuses a bridge of a kernel without VLAN filtering.
 pub(crate) fn require_support(bridge: &Link, code: Code) -> Result<(), Error> {
     match info(bridge).vlan_default_pvid {
         Some(_) => Ok(()),
@@ -179,7 +180,7 @@ pub(crate) fn require_support(bridge: &Link, code: Code) -> Result<(), Error> {
     }
 }
 
-/// What such a kernel is refused with.
+/// The error of a kernel without VLAN filtering.
 pub(crate) fn unsupported(code: Code) -> Error {
     Error::new(code, "the kernel does not filter by vlan on bridges").with_details(
         "it needs CONFIG_BRIDGE_VLAN_FILTERING; \

@@ -1,4 +1,4 @@
-//! What may be asked of the ptp plugin.
+//! The configuration of the ptp plugin.
 
 use cni_core::{Call, Dns};
 use plugin_kit::dns::OwnDns;
@@ -11,16 +11,16 @@ use serde::Deserialize;
 pub struct Config {
     /// MTU of both veth ends. Upstream takes a negative one for none.
     pub mtu: Mtu,
-    /// Further properties of both veth ends.
+    /// Further options of both veth ends.
     pub link_options: LinkOptions,
-    /// What containers send beyond their networks gets an address of the host's.
+    /// Packets of containers to other networks get an address of the host as their source.
     pub masquerade: Option<Masquerade>,
-    /// Replaces the IPAM result's name service when a member is given, an empty
-    /// list included.
+    /// Replaces the DNS settings of the IPAM result if one of its members is given, be it an
+    /// empty list.
     pub dns: Option<Dns>,
 }
 
-/// The keys as they are written.
+/// The keys, before validation.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Raw {

@@ -1,5 +1,5 @@
-//! The container's end: everything goes through the gateway, its own subnet too,
-//! since the other addresses of that subnet are behind other connections.
+//! The container's end of the pair. Its routes lead through the gateway, also to its own
+//! subnet, whose other addresses are behind other pairs.
 
 use crate::{CONTAINER_INTERFACE, gateway};
 use anyhow::anyhow;
@@ -8,7 +8,7 @@ use plugin_kit::{Container, addressing};
 use rtnl::{Exclusivity, Link, RTPROT_KERNEL, Request, RouteSpec, Scope};
 use std::net::IpAddr;
 
-/// Gives the link its addresses, brings it up, and adds the routes.
+/// Adds the addresses to the link, brings it up, and adds the routes.
 pub(crate) fn configure(
     container: &Container,
     link: &Link,
@@ -20,15 +20,15 @@ pub(crate) fn configure(
         link,
         &with_routes_to(&gateways, result),
         CONTAINER_INTERFACE,
-        // Nobody but the host is on the other end, so there is nobody to ask, and
-        // the routes below need addresses that are usable at once.
+        // The host is the only other node on the link, and the routes below need addresses
+        // that are usable at once.
         false,
     )?;
     route_through(container, link, result, &gateways)
 }
 
-/// The result with a route to each gateway that lies outside its address's subnet:
-/// the routes of IPAM may use it as their next hop.
+/// Adds a route to each gateway outside of its address's subnet, which may be the next hop
+/// of routes from IPAM.
 fn with_routes_to(gateways: &[(IpAddr, Cidr)], result: &AddResult) -> AddResult {
     let outside = gateways
         .iter()
@@ -43,8 +43,8 @@ fn with_routes_to(gateways: &[(IpAddr, Cidr)], result: &AddResult) -> AddResult 
     }
 }
 
-/// Replaces the kernel's route to each address's subnet, which takes it for
-/// reachable without a next hop, by one to the gateway and one through it.
+/// Replaces the kernel's on-link route to each subnet by one to the gateway and one through
+/// it.
 fn route_through(
     container: &Container,
     link: &Link,

@@ -1,11 +1,9 @@
-//! The gateways: the host's end of the connection has one address for each of the
-//! container's.
+//! The gateways: the host's end has one for each address of the container.
 
 use cni_core::{Cidr, Code, Error, IpConfig};
 use std::net::IpAddr;
 
-/// Refuses addresses that cannot be connected: each needs a gateway of its own
-/// family which is not the address itself.
+/// Requires a gateway of each address, of the same family and other than the address.
 pub(crate) fn validate(ips: &[IpConfig]) -> Result<(), Error> {
     for ip in ips {
         let wrong = match ip.gateway {
@@ -28,7 +26,7 @@ pub(crate) fn validate(ips: &[IpConfig]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Each different gateway, with the address that named it first.
+/// Returns each gateway once, with the first address that names it.
 pub(crate) fn distinct<'r>(ips: impl IntoIterator<Item = &'r IpConfig>) -> Vec<(IpAddr, Cidr)> {
     let mut gateways: Vec<(IpAddr, Cidr)> = Vec::new();
     for ip in ips {

@@ -1,27 +1,28 @@
-//! The host's end: it has the gateways' addresses and leads to the container's.
+//! The host's end of the pair: gateway addresses, and routes to the container.
 
 use crate::gateway;
-use anyhow::{Context, anyhow, bail};
-use cni_core::quote::quote;
+use anyhow::{anyhow, bail};
 use cni_core::{Cidr, IpConfig};
-use plugin_kit::sysctl;
+use plugin_kit::{sysctl, wait};
 use rtnl::{AddressSpec, Exclusivity, Handle, Link, OperState, Request, RouteSpec, Scope};
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-/// How long the host's end may take. Carrier changes are settled at worst once a
-/// second.
+/// How long the host's end may take to come up. The kernel handles carrier changes in the
+/// background, at worst once a second.
 const DEADLINE: Duration = Duration::from_millis(2550);
 
-/// Sysctls of the host's end, while the container's is down. Absent without IPv6.
+/// Sets the sysctls of the host's end while the container's is down. A kernel without IPv6
+/// lacks them.
 pub(crate) fn prepare(link: &Link) {
     let ipv6 = |key: &str, value: &str| {
         let _ = sysctl::ensure(&format!("net/ipv6/conf/{}/{key}", link.name), value);
     };
-    // No router advertisement from a container may configure the host.
+    // Keeps containers from configuring the host with router advertisements.
     ipv6("accept_ra", "0");
-    // The host looks for the container on behalf of others only once it has a
-    // link-local address, which need not be asked for: nobody else is on the wire.
+    // The kernel sends neighbour solicitations for forwarded packets only from a
+    // link-local address that has passed duplicate address detection. The container is the
+    // only other node on the link.
     ipv6("accept_dad", "0");
 }
 
@@ -51,7 +52,7 @@ pub(crate) fn configure(host: &Handle, link: &Link, ips: &[IpConfig]) -> anyhow:
         match reply {
             Ok(_) => {}
             Err(e) if e.is_exists() && number >= addresses => bail!(
-                "{text}: {} is routed elsewhere already; another container may have the address",
+                "{text}: {} has a route on the host already; another container may have the address",
                 to_container[number - addresses]
             ),
             Err(e) => return Err(anyhow!(e).context(text)),
@@ -60,24 +61,18 @@ pub(crate) fn configure(host: &Handle, link: &Link, ips: &[IpConfig]) -> anyhow:
     Ok(())
 }
 
-/// Waits until the host's end passes packets, which the kernel sees to in the
-/// background when the container's end has come up. A machine that is too busy for
-/// it will do so later: no reason to fail.
+/// Waits until the host's end is operational, which the kernel makes it in the background
+/// after the container's end has come up. A timeout is logged and not fatal: on a busy
+/// machine the kernel does so later.
 pub(crate) fn wait_until_up(host: &Handle, link: &Link) -> anyhow::Result<()> {
-    let name = || format!("failed to lookup {}", quote(&link.name));
-    let is_up = |link: &Link| link.operstate == OperState::Up;
-    if is_up(&host.link_by_index(link.index).with_context(name)?) {
-        return Ok(());
-    }
-    let mut events = Handle::subscribe_links()?;
     let until = Instant::now() + DEADLINE;
-    let waited = events.wait(link.index, until, is_up).with_context(name)?;
-    if !waited.is_met() {
+    let link = wait::until_operational(host, link, until, || Ok(Handle::subscribe_links()?))?;
+    if link.operstate != OperState::Up {
         let _ = writeln!(
             std::io::stderr(),
             "ptp: {} is still {} after {} ms; going on",
             link.name,
-            waited.into_inner().operstate.as_str(),
+            link.operstate.as_str(),
             DEADLINE.as_millis()
         );
     }

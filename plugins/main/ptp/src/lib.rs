@@ -1,6 +1,6 @@
-//! The ptp plugin: a veth pair between container and host, and routes on both ends
-//! that make of it a point-to-point connection. The host forwards between the
-//! containers and everything else.
+//! The ptp plugin: a veth pair between container and host, and routes on both ends that
+//! make it a point-to-point connection. The host forwards between containers, and between
+//! a container and other networks.
 
 mod check;
 mod config;
@@ -27,8 +27,8 @@ use rtnl::Handle;
 #[derive(Debug)]
 pub struct Ptp;
 
-/// Where the container's end stands in a result: after the host's. Plugins further
-/// down the chain rely on it.
+/// The index of the container's interface in a result: after the host's end. Plugins
+/// further down the chain rely on it.
 const CONTAINER_INTERFACE: usize = 1;
 
 impl Plugin for Ptp {
@@ -65,14 +65,8 @@ impl Plugin for Ptp {
         host_end::prepare(&pair.host);
         container_end::configure(&container, &pair.container, &result)?;
         host_end::configure(&host, &pair.host, &result.ips)?;
-        let wait = || host_end::wait_until_up(&host, &pair.host);
-        match masquerade_plan(&config, call, &result.ips, ready, &mut undo)? {
-            None => wait()?,
-            Some(plan) => {
-                let (masqueraded, is_up) = join(|| plan.create(), wait);
-                is_up.and(masqueraded)?;
-            }
-        }
+        let plan = masquerade_plan(&config, call, &result.ips, ready, &mut undo)?;
+        masquerade::create_while(plan, || host_end::wait_until_up(&host, &pair.host))?;
         forwarding::enable(&result.ips).context("could not enable IP forwarding")?;
         if let Some(dns) = config.dns {
             result.dns = dns;
@@ -87,15 +81,15 @@ impl Plugin for Ptp {
         let Some(known) = known else {
             return single_interface::del(call);
         };
-        // Both mostly wait, until nobody can be using what they have removed.
-        let remove_rules = || {
+        // Either waits for RCU grace periods.
+        let delete_rules = || {
             let nft = Nft::open().ok();
             masquerade::delete(nft.as_ref(), call, &record, &known)
         };
-        let (removed, unplugged) = join(remove_rules, || single_interface::del(call));
+        let (rules, pair) = join(delete_rules, || single_interface::del(call));
         let mut failures = Failures::default();
-        failures.add(unplugged);
-        if failures.add(removed).is_some() {
+        failures.add(pair);
+        if failures.add(rules).is_some() {
             record.remove();
         }
         failures.result()
@@ -110,12 +104,9 @@ impl Plugin for Ptp {
         failures.add(single_interface::gc(call));
         failures.add(masquerade::collect(call));
         failures.result()?;
-        let valid = call.valid_attachments()?;
-        for mut record in valid
-            .iter()
-            .flat_map(|valid| FilterRecord::stale(&call.name, valid))
-        {
-            record.remove();
+        if let Some(valid) = call.valid_attachments()? {
+            let mut stale = FilterRecord::stale(&call.name, &valid);
+            stale.iter_mut().for_each(FilterRecord::remove);
         }
         Ok(())
     }
@@ -129,8 +120,8 @@ impl Plugin for Ptp {
     }
 }
 
-/// What it takes to masquerade; `None` if that was not asked for. What an earlier
-/// attachment of this name has left goes.
+/// Prepares the rules of masquerade, after deleting those that an earlier attachment of
+/// the same name left. Returns `None` if it is not configured.
 fn masquerade_plan<'p, 'u: 'p>(
     config: &'p Config,
     call: &'u Call,
@@ -154,8 +145,8 @@ fn masquerade_plan<'p, 'u: 'p>(
     Ok(masquerade.plan(call, ips, ready, record, undo))
 }
 
-/// The MTU in bytes of both ends; `None` leaves it to the kernel, as does a host
-/// without a way out.
+/// The MTU in bytes of both ends; `None`, also for "auto" on a host without a default
+/// route, leaves it to the kernel.
 fn mtu(host: &Handle, mtu: Mtu) -> anyhow::Result<Option<u32>> {
     match mtu {
         Mtu::Bytes(0) => Ok(None),
