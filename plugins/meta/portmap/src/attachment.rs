@@ -3,11 +3,26 @@
 use crate::mapping::Mapping;
 use cni_core::{AddResult, Cidr};
 use cni_state::Owner;
+use netfilter::nft::COMMENT_MAX;
 use plugin_kit::names;
 use std::net::SocketAddr;
 
-/// Returns the note of the attachment's nftables rules and elements. Their comment is
-/// the container ID alone, because that is what upstream looks for.
+/// Returns the comment of the attachment's nftables rules and elements: the container ID
+/// alone, because that is what upstream looks for. Of an ID that is too long for a
+/// comment, which upstream refuses, the end is replaced by a hash.
+pub(crate) fn comment_of(owner: &Owner) -> String {
+    let id = &owner.container_id;
+    if id.len() <= COMMENT_MAX {
+        return id.clone();
+    }
+    let hash = names::of_attachment("-", "", id, 17);
+    // Container IDs are ASCII.
+    let start: String = id.chars().take(COMMENT_MAX - hash.len()).collect();
+    start + &hash
+}
+
+/// Returns the note of the attachment's nftables rules and elements, which upstream does
+/// not look at.
 pub(crate) fn note_of(owner: &Owner) -> String {
     format!("{}{}", network_note(&owner.network), owner.if_name)
 }

@@ -97,23 +97,22 @@ fn tables_in_use() -> anyhow::Result<(bool, bool)> {
 /// GC: removes everything of a network's attachments that are not among the valid ones.
 pub(crate) fn collect(network: &str, valid: &[ValidAttachment]) -> anyhow::Result<()> {
     let valid_owners = state::owners(network, valid);
-    let is_stale = |owner: &Owner| !valid_owners.contains(owner);
     let mut failures = Failures::default();
     let (has_rules, has_map) = tables_in_use()?;
     if has_rules {
-        let recorded = recorded_in_rules(network, &is_stale);
-        failures.add(rules::collect(network, &is_stale, &recorded));
+        let recorded = recorded_in_rules(network, &valid_owners);
+        failures.add(rules::collect(network, &valid_owners, &recorded));
     }
     if has_map {
-        failures.add(map::collect(network, &is_stale));
+        failures.add(map::collect(network, &valid_owners));
     }
     failures.add(iptables::collect(network, valid));
     failures.result()?;
     Ok(STORE.collect(network, &valid_owners)?)
 }
 
-/// Returns the stale attachments whose rules may be in the tables of rules.
-fn recorded_in_rules(network: &str, is_stale: &dyn Fn(&Owner) -> bool) -> Vec<(Owner, Recorded)> {
+/// Returns the attachments that are not valid whose rules may be in the tables of rules.
+fn recorded_in_rules(network: &str, valid: &[Owner]) -> Vec<(Owner, Recorded)> {
     let may_have_rules = |recorded: &Recorded| {
         matches!(
             recorded.location,
@@ -126,7 +125,7 @@ fn recorded_in_rules(network: &str, is_stale: &dyn Fn(&Owner) -> bool) -> Vec<(O
     };
     let owners = STORE.owners(network).into_iter();
     owners
-        .filter(|owner| is_stale(owner))
+        .filter(|owner| !valid.contains(owner))
         .filter_map(read)
         .collect()
 }

@@ -3,7 +3,7 @@
 pub(crate) mod map;
 pub(crate) mod rules;
 
-use crate::attachment::{network_note, note_of};
+use crate::attachment::{comment_of, network_note, note_of};
 use cni_state::Owner;
 use netfilter::Error;
 use netfilter::nft::{Batch, Chain, ChainType, Family, Hook, Nft, Rule, RuleInfo, RuleView, Table};
@@ -103,7 +103,7 @@ fn write_chain(
 /// is the container ID alone. It belongs to the attachment if it leads to one of its
 /// addresses, as far as these are known.
 fn is_of(rule: &RuleView<'_>, owner: &Owner, addresses: &[IpAddr]) -> bool {
-    if rule.comment != Some(owner.container_id.as_str()) {
+    if rule.comment != Some(comment_of(owner).as_str()) {
         return false;
     }
     match rule.note {
@@ -112,17 +112,16 @@ fn is_of(rule: &RuleView<'_>, owner: &Owner, addresses: &[IpAddr]) -> bool {
     }
 }
 
-/// Returns a test of comment and note: whether they are those of a stale attachment of
-/// the network.
-fn stale_labels(
-    network: &str,
-    is_stale: &dyn Fn(&Owner) -> bool,
-) -> impl Fn(Option<&str>, Option<&[u8]>) -> bool {
-    let prefix = network_note(network);
+/// Returns a test of comment and note: whether they are those of an attachment of the
+/// network that is not valid.
+fn stale_labels(network: &str, valid: &[Owner]) -> impl Fn(Option<&str>, Option<&[u8]>) -> bool {
+    let network = network_note(network);
+    let label = |owner: &Owner| (comment_of(owner), note_of(owner));
+    let valid: Vec<(String, String)> = valid.iter().map(label).collect();
     move |comment, note| {
-        let note = note.and_then(|note| std::str::from_utf8(note).ok());
-        let if_name = note.and_then(|note| note.strip_prefix(&prefix));
-        matches!((comment, if_name), (Some(id), Some(name))
-            if is_stale(&Owner::new(network, id, name)))
+        let is_of = |(valid_comment, valid_note): &(String, String)| {
+            comment == Some(valid_comment.as_str()) && note == Some(valid_note.as_bytes())
+        };
+        note.is_some_and(|note| note.starts_with(network.as_bytes())) && !valid.iter().any(is_of)
     }
 }

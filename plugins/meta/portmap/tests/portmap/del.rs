@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 use testkit::{Host, Node, merge};
 
-use crate::common::{backends, config, is_mapped, portmap, rules_of, ruleset, web};
+use crate::common::{all_keys, backends, config, is_mapped, portmap, rules_of, ruleset, web};
 
 fn both() -> Value {
     json!([
@@ -163,5 +163,41 @@ fn rules_of_another_backend_are_removed() {
             portmap().del(&container, &make(&deleted)).expect_ok();
             assert!(!is_mapped(&host), "{added} {deleted}");
         }
+    }
+}
+
+/// The comments of iptables and nftables are shorter than such an ID.
+#[test]
+fn a_long_container_id_is_taken() {
+    let ids = ["x".repeat(299) + "1", "x".repeat(299) + "2"];
+    for keys in all_keys() {
+        let host = Host::new();
+        let container = host.container("c1");
+        let with = |number: u16| {
+            let mapping =
+                json!([{"hostPort": 8080 + number, "containerPort": 80, "protocol": "tcp"}]);
+            let mut config = config(&container, &mapping, &keys);
+            config["cniVersion"] = "1.1.0".into();
+            config["prevResult"] = json!({
+                "cniVersion": "1.1.0", "ips": [{"address": format!("10.1.0.{}/24", number + 2)}],
+            });
+            config
+        };
+        let call = |verb: &str, number: u16| {
+            let call = portmap().command(verb).container(&container);
+            let call = call.id(&ids[usize::from(number)]).config(&with(number));
+            call.run().expect_ok();
+        };
+        for number in [0, 1] {
+            call("ADD", number);
+            call("CHECK", number);
+        }
+        let mut gc = with(0);
+        gc["cni.dev/valid-attachments"] = json!([{"containerID": ids[1], "ifname": "eth0"}]);
+        portmap().gc(&gc).expect_ok();
+        assert!(rules_of(&host, "10.1.0.2").is_empty(), "{keys}");
+        call("CHECK", 1);
+        call("DEL", 1);
+        assert!(rules_of(&host, "10.1.0.3").is_empty(), "{keys}");
     }
 }

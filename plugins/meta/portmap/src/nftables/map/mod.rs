@@ -9,7 +9,7 @@ mod objects;
 pub(crate) use check::check;
 
 use super::{FAMILIES, family, has_any, has_table, stale_labels};
-use crate::attachment::note_of;
+use crate::attachment::{comment_of, note_of};
 use crate::config::Config;
 use crate::mapping::Mapping;
 use anyhow::{Context, anyhow};
@@ -23,7 +23,7 @@ use objects::{Entry, Objects};
 const CANNOT_DELETE: &str = "error deleting elements of nftables maps";
 
 fn is_of(element: &ElementInfo, owner: &Owner) -> bool {
-    element.comment.as_deref() == Some(owner.container_id.as_str())
+    element.comment.as_deref() == Some(comment_of(owner).as_str())
         && element.note.as_deref() == Some(note_of(owner).as_bytes())
 }
 
@@ -119,7 +119,7 @@ impl Addition<'_> {
 
     fn put(&mut self, objects: &Objects, entry: Entry) {
         let note = note_of(self.owner);
-        let element = entry.element.comment(&self.owner.container_id);
+        let element = entry.element.comment(&comment_of(self.owner));
         let element = element.note(note.as_bytes());
         self.batch.add_elements(&objects.set(&entry.set), [element]);
     }
@@ -198,9 +198,9 @@ fn delete_where(
     Ok(())
 }
 
-/// Deletes the elements of a network's attachments that are stale.
-pub(crate) fn collect(network: &str, is_stale: &dyn Fn(&Owner) -> bool) -> anyhow::Result<()> {
-    let is_stale = stale_labels(network, is_stale);
+/// Deletes the elements of a network's attachments that are not valid.
+pub(crate) fn collect(network: &str, valid: &[Owner]) -> anyhow::Result<()> {
+    let is_stale = stale_labels(network, valid);
     let nft = Nft::open()?;
     nft.transaction(|nft| {
         let mut batch = Batch::new();

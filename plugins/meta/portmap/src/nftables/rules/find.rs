@@ -2,7 +2,7 @@
 
 use super::super::{FAMILIES, has_table, is_of};
 use super::objects::Objects;
-use crate::attachment::note_of;
+use crate::attachment::{comment_of, note_of};
 use crate::record::{Recorded, RuleHandle, RuleLocation};
 use cni_core::Cidr;
 use cni_state::Owner;
@@ -85,10 +85,10 @@ fn rule_at(nft: &Nft, owner: &Owner, rule: &RuleHandle) -> Result<Option<FoundRu
         return Ok(None);
     };
     let handle = rule.handle;
-    let note = note_of(owner);
+    let (comment, note) = (comment_of(owner), note_of(owner));
     // Rules that nft added have no note.
     let is_own = |rule: RuleInfo| {
-        rule.comment.as_deref() == Some(owner.container_id.as_str())
+        rule.comment.as_ref() == Some(&comment)
             && rule.note.is_none_or(|found| found == note.as_bytes())
     };
     let is_there = nft.rule(&chain, handle)?.is_some_and(is_own);

@@ -8,7 +8,7 @@ mod objects;
 pub(crate) use check::check;
 
 use super::{FAMILIES, family, has_any, has_table, stale_labels};
-use crate::attachment::note_of;
+use crate::attachment::{comment_of, note_of};
 use crate::conditions::Conditions;
 use crate::config::Config;
 use crate::record::{Recorded, RuleHandle, RuleLocation};
@@ -84,8 +84,8 @@ fn native_rules(
     config: &Config,
     targets: &[Cidr],
 ) -> anyhow::Result<Vec<Rule<'static>>> {
-    let note = note_of(owner);
-    let label = |rule: Rule<'static>| rule.comment(&owner.container_id).note(note.as_bytes());
+    let (comment, note) = (comment_of(owner), note_of(owner));
+    let label = |rule: Rule<'static>| rule.comment(&comment).note(note.as_bytes());
     let mut rules = Vec::new();
     for target in targets {
         let objects = Objects::of(family(target.is_ipv4()));
@@ -111,7 +111,7 @@ fn add_by_command(
     for target in targets {
         let objects = Objects::of(family(target.is_ipv4()));
         if let Conditions::Script(words) = config.nft_conditions(target.is_ipv4())? {
-            script += &objects.mapping_script(config, &words, *target, &owner.container_id);
+            script += &objects.mapping_script(config, &words, *target, &comment_of(owner));
             let mappings = config.mappings_for(target.is_ipv4());
             families.extend(mappings.map(|_| target.is_ipv4()));
         }
@@ -147,14 +147,14 @@ pub(crate) fn delete(
     })
 }
 
-/// Deletes the rules of a network's attachments that are stale. `recorded`: what is
-/// recorded of stale attachments, whose rules need not have a note.
+/// Deletes the rules of a network's attachments that are not valid. `recorded`: what is
+/// recorded of these, whose rules need not have a note.
 pub(crate) fn collect(
     network: &str,
-    is_stale: &dyn Fn(&Owner) -> bool,
+    valid: &[Owner],
     recorded: &[(Owner, Recorded)],
 ) -> anyhow::Result<()> {
-    let is_stale = stale_labels(network, is_stale);
+    let is_stale = stale_labels(network, valid);
     transaction(|nft, batch| {
         let mut found = scan(nft, &|rule| is_stale(rule.comment, rule.note))?;
         for (owner, recorded) in recorded {

@@ -116,7 +116,7 @@ impl Objects {
         config: &Config,
         conditions: &str,
         target: Cidr,
-        container_id: &str,
+        comment: &str,
     ) -> String {
         let family = self.table.family.as_str();
         let table = format!("{family} {}", self.table.name);
@@ -132,7 +132,7 @@ impl Objects {
             let _ = writeln!(
                 script,
                 "add rule {chain} {conditions} {daddr}meta l4proto {} th dport {} dnat to {} \
-                 comment \"{container_id}\"",
+                 comment \"{comment}\"",
                 mapping.protocol.as_str(),
                 mapping.host_port,
                 socket(target, mapping),
