@@ -42,11 +42,11 @@ impl Code {
 /// The error object a plugin prints and a runtime receives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
-    /// What kind of failure it is.
+    /// The kind of failure.
     pub code: Code,
-    /// What happened, one line.
+    /// What failed, in one line.
     pub msg: String,
-    /// More about it; empty means absent.
+    /// Further information; empty means absent.
     pub details: String,
 }
 
@@ -67,7 +67,7 @@ impl Error {
         self
     }
 
-    /// What the runtime sees of a verb's failure: a CNI error anywhere in the
+    /// The error object for the failure of a verb: a CNI error anywhere in the
     /// chain is emitted alone, without the text wrapped around it (a delegate's
     /// code must reach the runtime); everything else is [`Code::INTERNAL`] with
     /// the whole chain as text.

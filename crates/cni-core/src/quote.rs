@@ -36,7 +36,7 @@ fn quote_bytes(text: &[u8]) -> String {
 }
 
 /// Several texts as Go prints a list of strings with `%q`: `["a" "b"]`.
-pub fn quote_list<I>(texts: I) -> String
+pub(crate) fn quote_list<I>(texts: I) -> String
 where
     I: IntoIterator,
     I::Item: AsRef<[u8]>,

@@ -102,7 +102,7 @@ impl std::error::Error for ParseError {}
 /// `invalid version "<v>": too many parts`, or `failed to convert major version
 /// part "<p>": strconv.Atoi: parsing "<p>": invalid syntax` (also `minor`, `micro`):
 /// upstream's texts, which reach the user as a CNI error.
-pub fn parse(text: &str) -> Result<(i64, i64, i64), ParseError> {
+pub(crate) fn parse(text: &str) -> Result<(i64, i64, i64), ParseError> {
     if text.is_empty() {
         return Ok((0, 1, 0));
     }
@@ -135,7 +135,7 @@ pub fn parse(text: &str) -> Result<(i64, i64, i64), ParseError> {
 ///
 /// # Errors
 /// As [`parse`], for the first text that is none.
-pub fn compare(a: &str, b: &str) -> Result<Ordering, ParseError> {
+pub(crate) fn compare(a: &str, b: &str) -> Result<Ordering, ParseError> {
     Ok(parse(a)?.cmp(&parse(b)?))
 }
 
@@ -146,7 +146,7 @@ pub fn compare(a: &str, b: &str) -> Result<Ordering, ParseError> {
 /// # Errors
 /// `decoding version from network config: <detail>` when the document is no
 /// object or its `cniVersion` no string.
-pub fn of_document(document: &Value) -> Result<String, ParseError> {
+pub(crate) fn of_document(document: &Value) -> Result<String, ParseError> {
     #[derive(Deserialize)]
     struct Versioned {
         #[serde(rename = "cniVersion", default)]
@@ -156,7 +156,7 @@ pub fn of_document(document: &Value) -> Result<String, ParseError> {
         Value::Null => String::new(),
         _ => {
             json::decode::<Versioned>(document)
-                .map_err(bad_config)?
+                .map_err(|e| ParseError(format!("decoding version from network config: {e}")))?
                 .cni_version
         }
     };
@@ -167,77 +167,19 @@ pub fn of_document(document: &Value) -> Result<String, ParseError> {
     })
 }
 
-/// [`of_document`] for bytes that are not parsed yet.
-///
-/// # Errors
-/// As [`of_document`], also for malformed JSON.
-pub fn of_bytes(document: &[u8]) -> Result<String, ParseError> {
-    of_document(&json::parse(document).map_err(bad_config)?)
-}
-
-pub(crate) fn bad_config(detail: json::Error) -> ParseError {
-    ParseError(format!("decoding version from network config: {detail}"))
-}
-
-/// The reply to VERSION.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PluginInfo {
-    /// The version the reply itself is written in.
-    pub cni_version: String,
-    /// What the plugin supports. Not checked: unknown versions may occur.
-    pub supported: Vec<String>,
-}
-
-impl PluginInfo {
-    /// Reads a plugin's reply.
-    ///
-    /// A reply of version 0.2.0 without a list means 0.1.0 and 0.2.0.
-    ///
-    /// # Errors
-    /// `decoding version info: missing field cniVersion` (or `supportedVersions`),
-    /// or `decoding version info: <detail>` for a reply that is no such object.
-    pub fn decode(reply: &[u8]) -> Result<PluginInfo, ParseError> {
-        #[derive(Default, Deserialize)]
-        struct Reply {
-            #[serde(rename = "cniVersion", default)]
-            cni_version: String,
-            #[serde(rename = "supportedVersions", default)]
-            supported: Vec<String>,
-        }
-        let bad =
-            |detail: &dyn fmt::Display| ParseError(format!("decoding version info: {detail}"));
-        let reply: Reply = match json::parse(reply).map_err(|e| bad(&e))? {
-            Value::Null => Reply::default(),
-            document => json::decode(&document).map_err(|e| bad(&e))?,
-        };
-        if reply.cni_version.is_empty() {
-            return Err(bad(&"missing field cniVersion"));
-        }
-        let supported = match (reply.supported, reply.cni_version.as_str()) {
-            (list, _) if !list.is_empty() => list,
-            (_, "0.2.0") => vec!["0.1.0".to_owned(), "0.2.0".to_owned()],
-            _ => return Err(bad(&"missing field supportedVersions")),
-        };
-        Ok(PluginInfo {
-            cni_version: reply.cni_version,
-            supported,
-        })
-    }
-
-    /// The reply a plugin prints: one compact line with its newline. Its
-    /// `cniVersion` is always the newest, whatever was asked for.
-    pub fn to_json(supported: &[Version]) -> String {
-        let mut object = serde_json::Map::new();
-        object.insert("cniVersion".into(), Version::CURRENT.as_str().into());
-        let supported = supported
-            .iter()
-            .map(|version| version.as_str())
-            .collect::<Vec<_>>();
-        object.insert("supportedVersions".into(), supported.into());
-        let mut line = json::to_string(&object.into());
-        line.push('\n');
-        line
-    }
+/// The reply a plugin prints: one compact line with its newline. Its
+/// `cniVersion` is always the newest, whatever was asked for.
+pub(crate) fn reply(supported: &[Version]) -> String {
+    let mut object = serde_json::Map::new();
+    object.insert("cniVersion".into(), Version::CURRENT.as_str().into());
+    let supported = supported
+        .iter()
+        .map(|version| version.as_str())
+        .collect::<Vec<_>>();
+    object.insert("supportedVersions".into(), supported.into());
+    let mut line = json::to_string(&object.into());
+    line.push('\n');
+    line
 }
 
 #[cfg(test)]
@@ -328,55 +270,13 @@ mod tests {
                     .into()
             )
         );
-        assert_eq!(
-            of_bytes(b"").map_err(|e| e.to_string()),
-            Err("decoding version from network config: unexpected end of JSON input".into())
-        );
-    }
-
-    #[test]
-    fn decodes_a_version_reply() {
-        let decode = |text: &str| {
-            PluginInfo::decode(text.as_bytes())
-                .map(|i| i.supported)
-                .map_err(|e| e.to_string())
-        };
-        let missing = |field: &str| Err(format!("decoding version info: missing field {field}"));
-        assert_eq!(
-            decode(r#"{"cniVersion":"1.0.0","supportedVersions":["0.4.0","x"]}"#),
-            Ok(vec!["0.4.0".into(), "x".into()])
-        );
-        assert_eq!(
-            decode(r#"{"cniVersion":"0.2.0"}"#),
-            Ok(vec!["0.1.0".into(), "0.2.0".into()])
-        );
-        assert_eq!(
-            decode(r#"{"cniVersion":"1.0.0"}"#),
-            missing("supportedVersions")
-        );
-        assert_eq!(
-            decode(r#"{"cniVersion":"0.3.0","supportedVersions":[]}"#),
-            missing("supportedVersions")
-        );
-        assert_eq!(decode("{}"), missing("cniVersion"));
-        assert_eq!(decode("null"), missing("cniVersion"));
-        assert_eq!(
-            decode(""),
-            Err("decoding version info: unexpected end of JSON input".into())
-        );
-        assert_eq!(
-            decode("[]"),
-            Err("decoding version info: expected an object, got array".into())
-        );
     }
 
     #[test]
     fn prints_a_version_reply() {
         assert_eq!(
-            PluginInfo::to_json(Version::V0_4_0.starting_from()),
+            reply(Version::V0_4_0.starting_from()),
             "{\"cniVersion\":\"1.1.0\",\"supportedVersions\":[\"0.4.0\",\"1.0.0\",\"1.1.0\"]}\n"
         );
-        let reply = PluginInfo::decode(PluginInfo::to_json(Version::ALL).as_bytes()).unwrap();
-        assert_eq!(reply.supported.len(), Version::ALL.len());
     }
 }

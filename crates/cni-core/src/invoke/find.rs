@@ -53,7 +53,7 @@ pub(super) fn split_path(list: &OsStr) -> Vec<PathBuf> {
 }
 
 /// Finds the file of plugin `name`: the first regular file of that name, links
-/// followed. Permissions are not looked at; executing will tell.
+/// followed. Permissions are not checked here.
 ///
 /// The name must be a plain file name: a separator in it would let a
 /// configuration execute anything (CVE-2021-20206). Empty elements of the path,

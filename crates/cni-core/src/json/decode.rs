@@ -2,8 +2,8 @@
 
 use serde::de::value::{BorrowedStrDeserializer, StrDeserializer};
 use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error as _, IntoDeserializer,
-    MapAccess, SeqAccess, VariantAccess, Visitor,
+    DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IntoDeserializer, MapAccess,
+    SeqAccess, Visitor,
 };
 use serde::forward_to_deserialize_any;
 use serde_json::{Map, Value};
@@ -125,12 +125,10 @@ impl<'de> Deserializer<'de> for Decoder<'de> {
         deserialize_i16 visit_i16 i16,
         deserialize_i32 visit_i32 i32,
         deserialize_i64 visit_i64 i64,
-        deserialize_i128 visit_i128 i128,
         deserialize_u8 visit_u8 u8,
         deserialize_u16 visit_u16 u16,
         deserialize_u32 visit_u32 u32,
         deserialize_u64 visit_u64 u64,
-        deserialize_u128 visit_u128 u128,
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -159,10 +157,6 @@ impl<'de> Deserializer<'de> for Decoder<'de> {
     }
 
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        self.deserialize_str(visitor)
-    }
-
-    fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         self.deserialize_str(visitor)
     }
 
@@ -237,18 +231,6 @@ impl<'de> Deserializer<'de> for Decoder<'de> {
     ) -> Result<V::Value, Error> {
         match self.0 {
             Value::String(text) => visitor.visit_enum(BorrowedStrDeserializer::new(text)),
-            Value::Object(object) => {
-                let mut entries = object.iter();
-                match (entries.next(), entries.next()) {
-                    (Some((variant, content)), None) => {
-                        visitor.visit_enum(Variant { variant, content })
-                    }
-                    _ => Err(Error::new(format!(
-                        "expected an object with one key, got {} keys",
-                        object.len()
-                    ))),
-                }
-            }
             _ => Err(self.expected("a string")),
         }
     }
@@ -257,7 +239,7 @@ impl<'de> Deserializer<'de> for Decoder<'de> {
         visitor.visit_unit()
     }
 
-    forward_to_deserialize_any! { bytes byte_buf unit unit_struct identifier }
+    forward_to_deserialize_any! { i128 u128 char bytes byte_buf unit unit_struct identifier }
 }
 
 impl<'de> IntoDeserializer<'de, Error> for Decoder<'de> {
@@ -409,50 +391,5 @@ fn next_value<'de, S: DeserializeSeed<'de>>(
     match entry.take() {
         Some((key, value)) => seed.deserialize(Decoder(value)).map_err(|e| e.in_key(key)),
         None => Err(Error::new("a value was asked for before its key")),
-    }
-}
-
-/// An externally tagged enum: `{"variant": content}`.
-struct Variant<'de> {
-    variant: &'de str,
-    content: &'de Value,
-}
-
-impl<'de> EnumAccess<'de> for Variant<'de> {
-    type Error = Error;
-    type Variant = Self;
-
-    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), Error> {
-        let variant = seed.deserialize(BorrowedStrDeserializer::<Error>::new(self.variant))?;
-        Ok((variant, self))
-    }
-}
-
-impl<'de> VariantAccess<'de> for Variant<'de> {
-    type Error = Error;
-
-    fn unit_variant(self) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Error> {
-        seed.deserialize(Decoder(self.content))
-            .map_err(|e| e.in_key(self.variant))
-    }
-
-    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Error> {
-        Decoder(self.content)
-            .deserialize_tuple(len, visitor)
-            .map_err(|e| e.in_key(self.variant))
-    }
-
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Error> {
-        Decoder(self.content)
-            .deserialize_struct("", fields, visitor)
-            .map_err(|e| e.in_key(self.variant))
     }
 }

@@ -21,10 +21,6 @@
 //! - "The current namespace" is `/proc/thread-self/ns/net`; `/proc/self/ns/net`
 //!   is that of the main thread.
 
-mod persistent;
-
-pub use persistent::{create_persistent, default_dir, delete_persistent};
-
 use crate::errno;
 use crate::quote::quote;
 use nix::errno::Errno;
@@ -216,14 +212,11 @@ impl Netns {
         Ok(f())
     }
 
-    /// Moves the calling thread into this namespace for good.
-    ///
-    /// Meant for threads that exist for this namespace only; everything else
-    /// wants [`Netns::run`].
+    /// Moves the calling thread into this namespace.
     ///
     /// # Errors
     /// When the kernel refuses (no `CAP_SYS_ADMIN` over it; not a network namespace).
-    pub fn enter(&self) -> Result<(), NsError> {
+    fn enter(&self) -> Result<(), NsError> {
         setns(&self.file, CloneFlags::CLONE_NEWNET).map_err(|e| match e {
             Errno::EINVAL => NsError::OtherKind {
                 path: self.path.clone(),

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 /// One request to a plugin: environment and configuration, validated.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// What is asked.
+    /// The verb.
     pub command: Command,
     /// `CNI_CONTAINERID`; empty for GC and STATUS.
     pub container_id: String,
@@ -80,8 +80,8 @@ impl Call {
         (!name.is_empty()).then(|| name.to_owned())
     }
 
-    /// GC: the attachments that are still alive. `None` means that the runtime
-    /// did not say, and then nothing may be collected.
+    /// GC: the attachments that are still valid. `None` means that the runtime did not
+    /// pass a list, and then nothing may be collected.
     ///
     /// # Errors
     /// When the list is not one of `{containerID, ifname}` objects.

@@ -1,42 +1,23 @@
-//! The tests between a well-formed request and the verb.
+//! Checks between a well-formed request and the verb.
 
 use super::{Call, Command};
 use crate::ns::Netns;
 use crate::quote::quote_list;
-use crate::{Code, Error, Version, json, version};
+use crate::{Code, Error, Version, version};
 use serde::Deserialize;
-use serde_json::Value;
 use std::cmp::Ordering;
 
-/// The one key that is looked at before the command is even dispatched.
+/// The key that is read before the command is dispatched.
 #[derive(Deserialize)]
 pub(super) struct Name {
     #[serde(default)]
     pub(super) name: String,
 }
 
-#[derive(Deserialize)]
-struct ConfVersion {
-    #[serde(default, rename = "cniVersion")]
-    cni_version: String,
-}
-
-/// The configuration's `cniVersion`; absent and empty mean 0.1.0.
-pub(super) fn config_version(conf: &Value) -> Result<String, Error> {
-    let decoded: ConfVersion = json::decode(conf).map_err(|e| {
-        let msg = format!("decoding version from network config: {e}");
-        Error::new(Code::DECODING_FAILURE, msg)
-    })?;
-    Ok(match decoded.cni_version.is_empty() {
-        true => Version::V0_1_0.as_str().to_owned(),
-        false => decoded.cni_version,
-    })
-}
-
 /// Whether the verb may be called with a configuration of this version.
 ///
 /// # Errors
-/// Code 1 with the three texts runtimes know; code 6 for a version that is none.
+/// Code 1 with the three texts that runtimes match; code 6 for a malformed version.
 pub(super) fn admit(
     command: Command,
     config_version: &str,
@@ -80,8 +61,8 @@ pub(super) fn admit(
         })
 }
 
-/// Refuses the plugin's own namespace as the container's. A namespace that
-/// cannot be opened is another one, for all that matters here.
+/// Refuses the plugin's own namespace as the container's. A namespace that cannot be
+/// opened is not refused here: the verb reports it.
 pub(super) fn not_own_netns(call: &Call) -> Result<(), Error> {
     if call.netns_override || call.netns.as_os_str().is_empty() {
         return Ok(());

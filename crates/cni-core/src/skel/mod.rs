@@ -43,7 +43,8 @@ mod validate;
 pub use call::Call;
 pub use env::Env;
 pub use process::main;
-pub use validate::{validate_container_id, validate_if_name, validate_network_name};
+pub use validate::validate_if_name;
+use validate::{validate_container_id, validate_network_name};
 
 use crate::{AddResult, Code, Error, Version, json, version};
 use std::io::Read;
@@ -64,32 +65,32 @@ pub trait Plugin {
         Version::ALL
     }
 
-    /// ADD: plug the container in, or fail and leave nothing behind.
+    /// ADD: attach the container to the network, or fail and leave nothing behind.
     fn add(&self, call: &Call) -> anyhow::Result<AddResult>;
 
-    /// DEL: undo ADD from whatever state there is. Gone things are done.
+    /// DEL: undo ADD from any state. What is gone already is no error.
     fn del(&self, call: &Call) -> anyhow::Result<()>;
 
-    /// CHECK: is what ADD made still as it was made?
+    /// CHECK: compare the attachment with what ADD has created.
     fn check(&self, call: &Call) -> anyhow::Result<()>;
 
-    /// GC: remove what belongs to this network and to none of
+    /// GC: remove everything of this network that belongs to none of
     /// [`Call::valid_attachments`].
     fn gc(&self, call: &Call) -> anyhow::Result<()>;
 
-    /// STATUS: could an ADD be served now? [`Code::PLUGIN_NOT_AVAILABLE`] or
-    /// [`Code::LIMITED_CONNECTIVITY`] if not.
+    /// STATUS: succeed if an ADD could be served now. Fail with
+    /// [`Code::PLUGIN_NOT_AVAILABLE`] or [`Code::LIMITED_CONNECTIVITY`] if not.
     fn status(&self, call: &Call) -> anyhow::Result<()>;
 }
 
-/// What a runtime asks of a plugin: `CNI_COMMAND`.
+/// The verb of a call: `CNI_COMMAND`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Plug in.
+    /// Attach a container.
     Add,
-    /// Unplug.
+    /// Detach a container.
     Del,
-    /// Verify.
+    /// Verify an attachment.
     Check,
     /// Collect garbage.
     Gc,
@@ -126,7 +127,7 @@ impl Command {
     }
 }
 
-/// What a run of a plugin wrote and how it exits.
+/// Output and exit code of a run of a plugin.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// For standard output.
@@ -164,10 +165,10 @@ pub fn run(plugin: &dyn Plugin, env: &Env, stdin: impl Read) -> Outcome {
     }
 }
 
-/// Bytes that most configurations fit in, so that few reads do.
+/// Initial size of the input buffer in bytes; most configurations fit.
 const USUAL_CONFIG: usize = 4096;
 
-/// Where a run stands after the tests that come before any verb.
+/// Outcome of the checks that come before any verb.
 enum Step {
     Done(Outcome),
     Verb(Box<Call>),
@@ -183,7 +184,7 @@ fn prepare(plugin: &dyn Plugin, env: &Env, mut stdin: impl Read) -> Result<Step,
     env.validate()?;
     let command = Command::from_name(&env.command.to_string_lossy());
     if command == Some(Command::Version) {
-        let stdout = version::PluginInfo::to_json(plugin.supported_versions());
+        let stdout = version::reply(plugin.supported_versions());
         return Ok(Step::Done(Outcome {
             stdout,
             ..Outcome::default()
@@ -221,7 +222,8 @@ fn prepare(plugin: &dyn Plugin, env: &Env, mut stdin: impl Read) -> Result<Step,
             format!("unknown CNI_COMMAND: {}", env.command.to_string_lossy()),
         )
     })?;
-    let config_version = gates::config_version(&conf)?;
+    let config_version = version::of_document(&conf)
+        .map_err(|e| Error::new(Code::DECODING_FAILURE, e.to_string()))?;
     let version = gates::admit(command, &config_version, plugin.supported_versions())?;
     let call = Call {
         command,
@@ -239,8 +241,8 @@ fn prepare(plugin: &dyn Plugin, env: &Env, mut stdin: impl Read) -> Result<Step,
     Ok(Step::Verb(Box::new(call)))
 }
 
-/// The text on standard error for a run without `CNI_COMMAND`: somebody called
-/// the plugin by hand and wants to know what it is.
+/// The text on standard error for a run without `CNI_COMMAND`, when the plugin was
+/// called by hand.
 fn about(plugin: &dyn Plugin) -> String {
     let versions: Vec<_> = plugin
         .supported_versions()
@@ -260,7 +262,7 @@ pub fn build_version() -> &'static str {
     option_env!("CNI_BUILD_VERSION").unwrap_or("version unknown")
 }
 
-/// Calls the verb and says what goes to standard output.
+/// Calls the verb and returns the text for standard output.
 fn dispatch(plugin: &dyn Plugin, mut call: Call) -> Result<String, Error> {
     let done = |verb: anyhow::Result<()>| match verb {
         Ok(()) => Ok(String::new()),
@@ -268,8 +270,8 @@ fn dispatch(plugin: &dyn Plugin, mut call: Call) -> Result<String, Error> {
     };
     match call.command {
         Command::Add => {
-            // Upstream tests this after the verb, when the host's own interfaces
-            // have been changed already.
+            // Upstream checks this after the verb, when the host's own interfaces have
+            // been changed already.
             gates::not_own_netns(&call)?;
             add(plugin, &call)
         }
@@ -286,7 +288,7 @@ fn dispatch(plugin: &dyn Plugin, mut call: Call) -> Result<String, Error> {
         Command::Check => done(plugin.check(&call)),
         Command::Gc => done(plugin.gc(&call)),
         Command::Status => done(plugin.status(&call)),
-        Command::Version => Ok(version::PluginInfo::to_json(plugin.supported_versions())),
+        Command::Version => Ok(version::reply(plugin.supported_versions())),
     }
 }
 

@@ -16,7 +16,7 @@ fn is_identifier(text: &str) -> bool {
 ///
 /// # Errors
 /// Code 3 when empty, code 4 when it holds characters outside the allowed set.
-pub fn validate_container_id(id: &str) -> Result<(), Error> {
+pub(super) fn validate_container_id(id: &str) -> Result<(), Error> {
     if id.is_empty() {
         return Err(Error::new(Code::UNKNOWN_CONTAINER, "missing containerID"));
     }
@@ -34,7 +34,7 @@ pub fn validate_container_id(id: &str) -> Result<(), Error> {
 ///
 /// # Errors
 /// Code 7 when empty or outside the allowed set of characters.
-pub fn validate_network_name(name: &str) -> Result<(), Error> {
+pub(super) fn validate_network_name(name: &str) -> Result<(), Error> {
     if name.is_empty() {
         return Err(Error::new(
             Code::INVALID_NETWORK_CONFIG,

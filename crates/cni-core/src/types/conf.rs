@@ -21,7 +21,7 @@ pub struct IpamRef {
 /// The configuration keys the specification defines for every plugin (section
 /// "Plugin configuration objects").
 ///
-/// Decode it beside a plugin's own struct from the same document, see
+/// Decode it in addition to a plugin's own struct from the same document, see
 /// [`json::decode`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
@@ -34,13 +34,13 @@ pub struct NetConf {
     /// `type`: the plugin's executable.
     #[serde(rename = "type")]
     pub kind: String,
-    /// What the runtime may pass in `runtimeConfig`; only `true` entries count.
+    /// Capabilities that the runtime may pass in `runtimeConfig`; only `true` entries count.
     pub capabilities: BTreeMap<String, bool>,
     /// The IPAM plugin to delegate to.
     pub ipam: IpamRef,
     /// Name service configuration that goes into the result.
     pub dns: Dns,
-    /// The result so far, not yet looked at; see [`prev_result`](super::prev_result).
+    /// The result of the previous plugin, not validated; see [`Call::prev_result`](crate::Call::prev_result).
     #[serde(rename = "prevResult")]
     pub prev_result: Option<serde_json::Map<String, Value>>,
 }
@@ -56,17 +56,17 @@ pub struct Attachment {
     pub if_name: String,
 }
 
-/// GC: the attachments that are still alive.
+/// GC: the attachments that are still valid.
 ///
-/// `None` means that the runtime did not say: the key is missing. Then nothing is known
-/// to be stale and nothing may be collected. `null` is an empty list, as a runtime
+/// `None` means that the key is missing. Then the valid attachments are unknown and
+/// nothing may be collected. `null` is an empty list, as a runtime
 /// written in Go encodes it. The key of the specification's first 1.1.0 text,
 /// `cni.dev/attachments`, is read when `cni.dev/valid-attachments` is missing.
 ///
 /// # Errors
 /// When the value is no list of `{"containerID": …, "ifname": …}`. An entry without
 /// one of them is refused rather than taken for another attachment.
-pub fn valid_attachments(conf: &Value) -> Result<Option<Vec<Attachment>>, json::Error> {
+pub(crate) fn valid_attachments(conf: &Value) -> Result<Option<Vec<Attachment>>, json::Error> {
     for key in ["cni.dev/valid-attachments", "cni.dev/attachments"] {
         if let Some(list) = json::get(conf, key) {
             return json::decode(list).map(Some).map_err(|e| e.in_key(key));

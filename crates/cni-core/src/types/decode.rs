@@ -24,16 +24,6 @@ impl AddResult {
         decode(version, document, None)
     }
 
-    /// Reads a document in the shape that its own `cniVersion` names; without one it
-    /// is a result of 0.1.0.
-    ///
-    /// # Errors
-    /// [`ResultError::Version`], also for malformed JSON, and as [`AddResult::decode`].
-    pub fn decode_bytes(document: &[u8]) -> Result<AddResult, ResultError> {
-        let document = json::parse(document).map_err(version::bad_config)?;
-        AddResult::decode(&version::of_document(&document)?, &document)
-    }
-
     /// Reads what a plugin printed on ADD. `config_version` is the `cniVersion` of
     /// the configuration it was given, and the version of a result without one.
     ///
@@ -74,7 +64,7 @@ impl AddResult {
 ///
 /// # Errors
 /// [`ResultError::PrevResult`]: `could not parse prevResult: <why>`.
-pub fn prev_result(conf_version: &str, conf: &Value) -> Result<Option<AddResult>, ResultError> {
+pub(crate) fn prev_result(conf_version: &str, conf: &Value) -> Result<Option<AddResult>, ResultError> {
     json::get(conf, "prevResult")
         .map(|document| decode(conf_version, document, Some(conf_version)))
         .transpose()
@@ -159,7 +149,7 @@ impl<I> Default for Result100<I> {
 }
 
 impl<I: Into<Interface>> Result100<I> {
-    /// The document's version, and what it says.
+    /// The document's version and content.
     fn split(self) -> (String, AddResult) {
         let result = AddResult {
             interfaces: self.interfaces.into_iter().map(Into::into).collect(),

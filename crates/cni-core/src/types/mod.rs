@@ -3,7 +3,7 @@
 //! Results of older versions are read up ([`AddResult::decode`]) and written down
 //! ([`AddResult::to_json`]) at the edge; nothing in between knows more than one shape.
 
-pub mod conf;
+mod conf;
 mod decode;
 mod encode;
 mod error;
@@ -12,8 +12,9 @@ mod route;
 #[cfg(test)]
 mod tests;
 
-pub use conf::{Attachment, IpamRef, NetConf, valid_attachments};
-pub use decode::prev_result;
+pub(crate) use conf::valid_attachments;
+pub use conf::{Attachment, IpamRef, NetConf};
+pub(crate) use decode::prev_result;
 pub use error::ResultError;
 
 use crate::Cidr;

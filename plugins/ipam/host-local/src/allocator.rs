@@ -1,4 +1,4 @@
-//! The choice of an address from a range set.
+//! Allocation of addresses from range sets.
 
 use std::net::IpAddr;
 
@@ -21,9 +21,9 @@ const HOLDERS_NAMED: usize = 3;
 /// belong.
 ///
 /// # Errors
-/// As for [`allocate`], and when a requested address found no set to be taken from.
-/// When an earlier set had succeeded, everything of the owner is freed, as upstream
-/// does; else what it held before stays.
+/// As for [`allocate`], and when a requested address belongs to no set.
+/// If an earlier set had succeeded, all addresses of the owner are freed, as upstream
+/// does; else those it held before stay.
 pub(crate) fn allocate_all(
     store: &mut Store,
     owner: &Owner,
@@ -62,7 +62,7 @@ fn undo(store: &mut Store, owner: &Owner, error: anyhow::Error) -> anyhow::Error
     }
 }
 
-/// What ADD would say of the first set that has no free address; `None` when every set
+/// The error of ADD for the first set that has no free address; `None` when every set
 /// has one.
 ///
 /// # Errors
@@ -168,7 +168,7 @@ fn reserve_next(
             }
         }
         // An index may list what somebody removed without taking the lock; before
-        // the range is called exhausted, the directory itself has the last word.
+        // the range is called exhausted, the directory itself is read.
         if !store.drop_vanished()? {
             break;
         }
@@ -185,8 +185,8 @@ fn is_taken(taken: &[Holding], ip: IpAddr) -> bool {
 }
 
 /// `no IP addresses available in range set: 10.1.2.1-10.1.2.254 (253 of 253 addresses
-/// held by 250 containers, e.g. x (3), y (1), z (1))`: upstream's text, then who holds
-/// the most.
+/// held by 250 containers, e.g. x (3), y (1), z (1))`: upstream's text, then the containers
+/// that hold the most.
 fn exhausted(store: &Store, set: &RangeSet, taken: &[Holding]) -> String {
     let mut inside: Vec<&Holding> = taken.iter().filter(|one| set.contains(one.ip)).collect();
     inside.sort_by_key(|one| (one.id_hash, one.ip));

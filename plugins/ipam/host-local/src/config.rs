@@ -1,4 +1,4 @@
-//! What may be asked of the plugin.
+//! Configuration of the plugin.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use serde::de::{Deserialize, Deserializer, Error as _};
 
 use crate::range::{RangeSet, RangeSpec, SubnetText};
 
-/// Where the networks' directories are unless `dataDir` says otherwise.
+/// Default of `dataDir`, which holds the networks' directories.
 const DEFAULT_DATA_DIR: &str = "/var/lib/cni/networks";
 
 /// A validated configuration.
@@ -19,9 +19,9 @@ const DEFAULT_DATA_DIR: &str = "/var/lib/cni/networks";
 pub(crate) struct Config {
     /// One address is allocated from each. Never empty, except for STATUS.
     pub(crate) sets: Vec<RangeSet>,
-    /// The addresses asked for, each once, in the order in which they were given.
+    /// The requested addresses, each once, in the order of the request.
     pub(crate) requested: Vec<IpAddr>,
-    /// Go into the result as they are.
+    /// Copied to the result.
     pub(crate) routes: Vec<Route>,
     /// The file that becomes the result's `dns`.
     pub(crate) resolv_conf: Option<PathBuf>,
@@ -114,7 +114,7 @@ fn directory(data_dir: &str, name: &str) -> PathBuf {
     PathBuf::from(parent).join(name)
 }
 
-/// What was asked for in three places, which all add up.
+/// The requested addresses of all three sources.
 fn requested(sources: [(&str, Vec<Option<RequestedIp>>); 3]) -> anyhow::Result<Vec<IpAddr>> {
     let mut all = Vec::new();
     for (source, ips) in sources {
@@ -157,7 +157,7 @@ fn range_sets(
     Ok(sets)
 }
 
-/// A range set as written; `null` is an empty set, a `null` in it an empty range.
+/// A range set as configured; `null` is an empty set, a `null` in it an empty range.
 type ConfiguredSet = Option<Vec<Option<ConfiguredRange>>>;
 
 #[derive(serde::Deserialize)]
@@ -255,8 +255,8 @@ impl<'de> Deserialize<'de> for Subnet {
     }
 }
 
-/// An address asked for, as address or CIDR, whose prefix length does not matter.
-/// Empty text is none.
+/// A requested address, written as address or CIDR, whose prefix length is ignored.
+/// Empty text means none.
 struct RequestedIp(Option<IpAddr>);
 
 impl RequestedIp {
@@ -278,7 +278,7 @@ impl<'de> Deserialize<'de> for RequestedIp {
     }
 }
 
-/// A requested address that is none. Unlike elsewhere there is no colon in the text.
+/// The error of a malformed requested address. Unlike in other texts of upstream there is no colon.
 #[derive(Debug)]
 struct BadRequest(String);
 

@@ -1,13 +1,14 @@
-//! The index beside the reservation files: which addresses does a container hold?
+//! Index of the reservation files by container ID.
 //!
-//! The files are the truth, and other implementations change them without knowing of
-//! this index. So it is trusted only while the directory is exactly as it was left:
+//! The files are authoritative, and other implementations change them without knowing
+//! of this index. It is trusted only while the directory is unchanged since it was
+//! written:
 //!
 //! - After the last change of a command the directory's modification time is set to a
-//!   marker, two seconds back with the current nanoseconds, and recorded here. Whoever
-//!   creates or removes a file afterwards makes the kernel overwrite the marker with the
+//!   marker, two seconds back with the current nanoseconds, and recorded here. When a
+//!   file is created or removed afterwards, the kernel overwrites the marker with the
 //!   current time, however coarse its clock.
-//! - The change time, which nobody can set, the device and the inode number of the
+//! - The change time, which cannot be set, the device and the inode number of the
 //!   directory are recorded too, so a directory that was restored or replaced is
 //!   recognised.
 //! - While the index is being changed its header is marked dirty, so a killed process
@@ -15,7 +16,7 @@
 //! - Nothing is synced to disk. The header records the boot ID of the kernel that wrote
 //!   it; after a power loss the index is not trusted.
 //!
-//! What it says about a container is verified by reading the files named. A hash table
+//! Its answer for a container is verified by reading the files named. A hash table
 //! with open addressing makes an operation cost a handful of small reads and writes, no
 //! matter how many addresses are held.
 //!
@@ -59,7 +60,7 @@ const MIN_SLOTS: u64 = 128;
 /// More slots than addresses that fit on any disk as files.
 const MAX_SLOTS: u64 = 1 << 32;
 
-/// One reservation as the index knows it.
+/// One reservation as the index records it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Holding {
     /// The address.
@@ -69,7 +70,7 @@ pub(crate) struct Holding {
 }
 
 /// FNV-1a, then the finalizer of MurmurHash3 so that the low bits are usable. Part of
-/// the file format. Never one of the values with a meaning of their own.
+/// the file format. Never one of the reserved values.
 pub(crate) fn hash(id: &str) -> u64 {
     let mut h = fnv(id.as_bytes());
     h = (h ^ (h >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
@@ -129,8 +130,8 @@ pub(crate) fn boot_id() -> io::Result<[u8; 40]> {
 }
 
 impl Index {
-    /// Opens the index of a directory if it may be trusted, and says with `Ok(None)`
-    /// that there is none or that it does not fit.
+    /// Opens the index of a directory if it can be trusted. `None` when there is none or
+    /// it does not match the directory.
     ///
     /// # Errors
     /// When there is one that cannot be read.
@@ -169,7 +170,7 @@ impl Index {
     /// Writes a new index of `holdings`. It is trusted after [`Index::commit`].
     ///
     /// # Errors
-    /// When it cannot be written; what is left behind is not trusted.
+    /// When it cannot be written; a partial index is not trusted.
     pub(crate) fn build(path: &Path, holdings: &[Holding]) -> io::Result<Index> {
         let file = OpenOptions::new()
             .read(true)
@@ -214,7 +215,7 @@ impl Index {
         self.file.write_all_at(&table, HEADER as u64)
     }
 
-    /// How many reservations it lists.
+    /// Number of reservations listed.
     pub(crate) fn len(&self) -> u64 {
         self.live
     }
@@ -234,7 +235,7 @@ impl Index {
         Ok(found)
     }
 
-    /// Everything listed, sorted by address.
+    /// All reservations listed, sorted by address.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -302,7 +303,7 @@ impl Index {
         Ok(())
     }
 
-    /// Declares that index and directory agree now.
+    /// Marks the index as matching the directory.
     ///
     /// # Errors
     /// When the directory's time or the header cannot be written; then the index is
@@ -345,7 +346,7 @@ impl Index {
         header
     }
 
-    /// Where the chain of a hash begins.
+    /// First slot of the chain of a hash.
     fn home(&self, id_hash: u64) -> u64 {
         id_hash & (self.slots - 1)
     }
@@ -382,7 +383,7 @@ impl Index {
     }
 }
 
-/// Never through a link, never waiting for the other end of a pipe.
+/// Links are not followed, and a pipe is not waited for.
 fn flags() -> i32 {
     (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits()
 }
@@ -398,7 +399,7 @@ fn slot(holding: Holding) -> [u8; SLOT] {
     slot
 }
 
-/// The number at a place; 0 behind the end, which no caller asks for.
+/// The number at an offset; 0 beyond the end.
 fn number(bytes: &[u8], at: usize) -> u64 {
     bytes
         .get(at..at + 8)

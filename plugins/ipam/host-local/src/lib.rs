@@ -1,5 +1,5 @@
-//! The `host-local` IPAM plugin: hands out addresses of configured ranges and keeps
-//! account of them in files on the node.
+//! The `host-local` IPAM plugin: allocates addresses from configured ranges and records
+//! them in files on the node.
 //!
 //! See `Documentation/plugins/host-local.md` for the configuration and the files.
 
@@ -49,7 +49,7 @@ impl Plugin for HostLocal {
         })
     }
 
-    /// Frees what the attachment holds, whatever the ranges are now.
+    /// Frees the attachment's addresses, whatever the ranges are now.
     fn del(&self, call: &Call) -> anyhow::Result<()> {
         let directory = config::state_directory(call)?;
         match Store::open_to_release(&directory)? {
@@ -58,8 +58,8 @@ impl Plugin for HostLocal {
         }
     }
 
-    /// Every address of `prevResult` that is of this network must be the attachment's;
-    /// without such an address it must hold any.
+    /// Every address of `prevResult` in a range of this network must be reserved for the
+    /// attachment. If there is none, any address must be.
     fn check(&self, call: &Call) -> anyhow::Result<()> {
         let config = Config::read(call)?;
         let owner = owner(call);
@@ -87,7 +87,7 @@ impl Plugin for HostLocal {
         Ok(())
     }
 
-    /// Frees what no valid attachment holds.
+    /// Frees the addresses that no valid attachment holds.
     fn gc(&self, call: &Call) -> anyhow::Result<()> {
         let Some(valid) = call.valid_attachments()? else {
             return Ok(());
@@ -103,7 +103,7 @@ impl Plugin for HostLocal {
         }
     }
 
-    /// Whether an ADD could be served, found out without a change.
+    /// Whether an ADD could succeed. Changes nothing.
     fn status(&self, call: &Call) -> anyhow::Result<()> {
         let config = Config::read_for_status(call)?;
         let unavailable = |details: String| {
@@ -113,7 +113,7 @@ impl Plugin for HostLocal {
             )
             .with_details(details)
         };
-        // Without ranges the runtime gives them with each ADD.
+        // A configuration without ranges gets them from the runtime, with each ADD.
         let sets = config.sets.len().max(1);
         let way_out = "make room or repair that, or set ipam.dataDir to another directory";
         state_dir::usable(&config.directory, sets)
@@ -132,8 +132,8 @@ fn owner(call: &Call) -> Owner {
     Owner::new(&call.container_id, &call.if_name)
 }
 
-/// Whether a reservation belongs to an attachment that is still alive. One without an
-/// interface name belongs to any of its container; an unreadable one is left alone.
+/// Whether a reservation belongs to a valid attachment. One without an interface name
+/// belongs to any interface of its container. An unreadable one is kept.
 fn is_valid(content: &Content, valid: &BTreeSet<(&str, &str)>) -> bool {
     match content {
         Content::Held {

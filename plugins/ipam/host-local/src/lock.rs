@@ -1,7 +1,7 @@
 //! The lock of a network's directory.
 //!
-//! `flock(2)` and nothing else: it is what other implementations take, so that theirs
-//! and ours exclude each other.
+//! It is `flock(2)`, as in other implementations, so that theirs and ours exclude each
+//! other.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -18,8 +18,8 @@ use crate::reservation::file_error;
 /// Name of the lock file in the network's directory.
 pub(crate) const NAME: &str = "lock";
 
-/// How long to wait for the lock. A command holds it for milliseconds; a crowd of
-/// hundreds is through within seconds. Beyond that its holder is stuck.
+/// How long to wait for the lock. A command holds it for milliseconds, so hundreds of
+/// commands take seconds. Beyond that its holder is stuck.
 pub(crate) const WAIT: Duration = Duration::from_secs(30);
 
 /// Who may hold the lock at the same time.

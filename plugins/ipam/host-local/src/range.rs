@@ -1,4 +1,4 @@
-//! Ranges of addresses and sets of them: what an address may be chosen from.
+//! Ranges of addresses and sets of ranges.
 //!
 //! All arithmetic is on 128-bit numbers, so an IPv6 /64 costs no more than an IPv4
 //! /24 and nothing overflows at the ends of the address space.
@@ -11,15 +11,15 @@ use cni_core::Cidr;
 /// The addresses `start` to `end`, both included, of one subnet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Range {
-    /// The subnet; its prefix length is the one of every address handed out.
+    /// The subnet. Every allocated address has its prefix length.
     subnet: Cidr,
     start: IpAddr,
     end: IpAddr,
-    /// Never handed out by this range; need not lie in the subnet.
+    /// The gateway, which is never allocated; it may lie outside the subnet.
     gateway: IpAddr,
 }
 
-/// A range as configured: everything but the subnet has a default.
+/// A range as configured. All keys but the subnet have defaults.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RangeSpec {
     /// The subnet as text; checked by [`Range::new`].
@@ -33,10 +33,10 @@ pub(crate) struct RangeSpec {
     pub(crate) gateway: Option<IpAddr>,
 }
 
-/// A subnet as it was written.
+/// A subnet as configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SubnetText {
-    /// What it says.
+    /// The subnet.
     pub(crate) cidr: Cidr,
     /// Whether it was written as an IPv4-mapped IPv6 network, which is refused.
     pub(crate) mapped: bool,
@@ -59,7 +59,7 @@ fn refuse<T>(text: String) -> Result<T, RangeError> {
 }
 
 impl Range {
-    /// Checks a configured range and fills in what was left out.
+    /// Validates a configured range and fills in defaults.
     pub(crate) fn new(spec: &RangeSpec) -> Result<Range, RangeError> {
         let Some(SubnetText { cidr, mapped }) = spec.subnet else {
             return refuse("IP <nil> not v4 nor v6".into());
@@ -124,7 +124,7 @@ impl Range {
         Cidr::new(ip, self.subnet.prefix()).unwrap_or_else(|| Cidr::host(ip))
     }
 
-    /// Whether `ip` may be chosen from this range (the gateway counts as inside).
+    /// Whether `ip` lies in this range; the gateway counts as inside.
     pub(crate) fn contains(&self, ip: IpAddr) -> bool {
         ip.is_ipv4() == self.start.is_ipv4() && self.start <= ip && ip <= self.end
     }
@@ -135,7 +135,7 @@ impl Range {
             && other.start <= self.end
     }
 
-    /// How many addresses it can hand out. Saturates at 2^128 - 1.
+    /// Number of addresses that can be allocated. Saturates at 2^128 - 1.
     fn capacity(&self) -> u128 {
         let size = (to_number(self.end) - to_number(self.start)).saturating_add(1);
         size - u128::from(self.contains(self.gateway))
@@ -154,7 +154,7 @@ impl fmt::Display for Range {
 pub(crate) struct RangeSet(Vec<Range>);
 
 impl RangeSet {
-    /// Checks the members of a set and how they go together.
+    /// Validates the ranges of a set and that they fit together.
     pub(crate) fn new(specs: &[RangeSpec]) -> Result<RangeSet, RangeError> {
         let mut ranges: Vec<Range> = Vec::with_capacity(specs.len());
         for spec in specs {
@@ -192,20 +192,20 @@ impl RangeSet {
         self.range_of(ip).is_some()
     }
 
-    /// Whether any range of this set overlaps with one of the other's. What counts
-    /// is start to end: two sets may share a subnet.
+    /// Whether a range of this set overlaps with one of the other's. Only start and end
+    /// are compared: two sets may share a subnet.
     pub(crate) fn overlaps(&self, other: &RangeSet) -> bool {
         self.0.iter().any(|a| other.0.iter().any(|b| a.overlaps(b)))
     }
 
-    /// How many addresses the set can hand out, gateways excluded.
+    /// Number of addresses that can be allocated, gateways excluded.
     pub(crate) fn capacity(&self) -> u128 {
         self.0
             .iter()
             .fold(0, |sum, range| sum.saturating_add(range.capacity()))
     }
 
-    /// All candidates in the order they are to be tried: the address after `last`
+    /// All candidates in the order in which they are tried: the address after `last`
     /// first, then cyclically through all ranges, `last` itself at the end. Without
     /// a `last` of this set: from the first range's start.
     pub(crate) fn walk(&self, last: Option<IpAddr>) -> Walk<'_> {
@@ -240,7 +240,7 @@ pub(crate) struct Walk<'a> {
     /// Index of the range that `current` lies in.
     at: usize,
     current: Option<IpAddr>,
-    /// Where the walk began; coming back to it ends the walk.
+    /// First candidate of the walk, which ends when it comes back to it.
     first: Option<IpAddr>,
 }
 

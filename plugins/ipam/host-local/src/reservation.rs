@@ -1,4 +1,4 @@
-//! What one reservation file says: who holds the address.
+//! Content of a reservation file: the owner of the address.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};

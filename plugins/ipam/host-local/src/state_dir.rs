@@ -1,4 +1,4 @@
-//! The directory that holds a network's state, before there is anything in it.
+//! Creates a network's directory, and tells whether it can be used.
 
 use std::fs::DirBuilder;
 use std::io;
@@ -39,7 +39,7 @@ pub(crate) fn create(path: &Path) -> anyhow::Result<()> {
 }
 
 fn accept_existing(path: &Path, error: io::Error) -> anyhow::Result<()> {
-    // Somebody else was faster, or it is there although its parent is read-only.
+    // Another process created it first, or it exists below a read-only parent.
     if path.is_dir() {
         return Ok(());
     }

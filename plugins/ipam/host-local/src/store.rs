@@ -1,7 +1,7 @@
 //! The reservations of one network on disk.
 //!
-//! One file an address, named like the address, created exclusively and under the
-//! lock: the format that other implementations read and write alongside. See
+//! One file for each address, named like the address, created exclusively and under
+//! the lock. Other implementations read and write the same format. See
 //! `Documentation/plugins/host-local.md` for the files.
 
 use std::fs::{self, File};
@@ -19,25 +19,25 @@ use crate::state_dir;
 pub(crate) use crate::index::Holding;
 pub(crate) use crate::reservation::{Content, Owner};
 
-/// A reservation before it has its name. Neither an address nor, with its two lines,
-/// anything a reader takes for a reservation of a very old release.
+/// Temporary name of a new reservation. It is no address, and its two lines are not the
+/// content of a reservation of a very old release.
 const SPARE: &str = ".reservation";
 
-/// From how many reservations on an index is kept. Reading fewer files costs no more
-/// than keeping one.
+/// Number of reservations from which an index is kept. Reading fewer files costs no
+/// more than keeping an index.
 const INDEX_FROM: u64 = 32;
 
-/// Below how many reservations the index goes. Less than [`INDEX_FROM`], lest it come
-/// and go with every command.
+/// Number of reservations below which the index is removed. Less than [`INDEX_FROM`],
+/// so that it is not built and removed by every command.
 const INDEX_UNTIL: u64 = 16;
 
 mod change;
 
-/// What is known of the directory's content.
+/// Knowledge of the directory's content.
 enum Knowledge {
     /// Nothing yet.
     Nothing,
-    /// An index that agrees with the directory.
+    /// An index that matches the directory.
     Index(Index),
     /// The files were read. Sorted by address.
     Scan(Vec<Holding>),
@@ -64,12 +64,12 @@ pub(crate) struct Store {
     directory: PathBuf,
     knowledge: Knowledge,
     writable: bool,
-    /// Whose spare reservation was written.
+    /// Owner whose spare reservation was written.
     spare: Option<Owner>,
     /// Whether a killed command left a spare reservation behind.
     stray: bool,
-    /// Held until the store goes; declared last, so that it goes last. `None` when
-    /// reading a directory that nobody has locked yet.
+    /// Declared last, so that it is released last. `None` when reading a directory that
+    /// has no lock file yet.
     _lock: Option<File>,
 }
 
@@ -126,7 +126,7 @@ impl Store {
             .map(|file| lock::acquire(file, mode, directory, wait))
             .transpose()?;
         let writable = mode == Mode::Exclusive;
-        // An index that cannot be read is as good as none.
+        // An unreadable index is ignored.
         let knowledge = match Index::open(directory, writable) {
             Ok(Some(index)) => Knowledge::Index(index),
             _ => Knowledge::Nothing,
@@ -166,7 +166,7 @@ impl Store {
     }
 
     /// Reads the files of the addresses listed for an owner's container. `false` when
-    /// one turns out to be of somebody else: then the list is wrong.
+    /// one belongs to another container: then the list is wrong.
     fn verify(&self, owner: &Owner, mut listed: Vec<IpAddr>) -> (Held, bool) {
         listed.sort_unstable();
         let mut held = Held::default();
@@ -186,7 +186,7 @@ impl Store {
         (held, right)
     }
 
-    /// Everything that is reserved, sorted by address.
+    /// All reservations, sorted by address.
     ///
     /// # Errors
     /// When the directory cannot be read.
@@ -200,7 +200,7 @@ impl Store {
         self.scanned().map(<[_]>::to_vec)
     }
 
-    /// Reads the directory unless that has been done.
+    /// Reads the directory once.
     fn scanned(&mut self) -> anyhow::Result<&[Holding]> {
         if !matches!(self.knowledge, Knowledge::Scan(_)) {
             let mut all = Vec::new();
@@ -231,13 +231,13 @@ impl Store {
                 visit(ip, content);
             }
         }
-        // Whoever was killed before it could tidy up also left the directory in a state
-        // that makes the next one read it.
+        // A command killed before it could remove it also left the directory in a state
+        // that makes the next command read it.
         self.stray = self.writable && self.spare.is_none() && self.directory.join(SPARE).exists();
         Ok(())
     }
 
-    /// The addresses that have a file, without a look inside.
+    /// The addresses that have a file, which is not read.
     ///
     /// # Errors
     /// When the directory cannot be read.
@@ -245,8 +245,7 @@ impl Store {
         names(&self.directory)
     }
 
-    /// Forgets what an index lists although it has no file any more. `false` when there
-    /// was no such thing.
+    /// Removes the index entries whose files are gone. `false` when there were none.
     ///
     /// # Errors
     /// When the directory cannot be read.
@@ -267,12 +266,12 @@ impl Store {
         Ok(!dropped.is_empty())
     }
 
-    /// What the file of an address says.
+    /// The content of the file of an address.
     pub(crate) fn content(&self, ip: IpAddr) -> Content {
         Content::read(&self.path(ip)).unwrap_or(Content::Remnant)
     }
 
-    /// The ID of the container that holds an address, if its file tells.
+    /// The ID of the container that holds an address, if its file can be read.
     pub(crate) fn holder_of(&self, ip: IpAddr) -> Option<String> {
         match self.content(ip) {
             Content::Held { id, .. } => Some(id),
@@ -285,7 +284,7 @@ impl Store {
         last_reserved::read(&self.directory, index)
     }
 
-    /// Remembers the address reserved last for the range set at `index`.
+    /// Records the address reserved last for the range set at `index`.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -293,7 +292,7 @@ impl Store {
         last_reserved::write(&self.directory, index, ip)
     }
 
-    /// Records a change of the directory in what is known of it.
+    /// Updates [`Knowledge`] with a change of the directory.
     fn note(
         &mut self,
         in_index: impl FnOnce(&mut Index) -> io::Result<()>,
@@ -304,15 +303,15 @@ impl Store {
             Knowledge::Scan(all) => in_scan(all),
             Knowledge::Index(index) => {
                 if in_index(index).is_err() {
-                    // It is marked as being changed, or the directory has changed under
-                    // it: either way it is not trusted again.
+                    // It is marked as being changed, or the directory has changed: either
+                    // way it is not trusted again.
                     self.knowledge = Knowledge::Nothing;
                 }
             }
         }
     }
 
-    /// Leaves the directory tidy and the index, if it is worth one, in agreement.
+    /// Removes temporary files and writes, keeps or removes the index.
     fn finish(&mut self) -> io::Result<()> {
         if self.stray || self.spare.is_some() {
             fs::remove_file(self.directory.join(SPARE))?;
@@ -334,12 +333,12 @@ impl Store {
 
 #[cfg(test)]
 impl Store {
-    /// Ends as a killed process does: the lock goes, nothing is tidied up.
+    /// Ends as a killed process does: only the lock is released.
     pub(crate) fn crash(mut self) {
         self.writable = false;
     }
 
-    /// Whether an index answers for the directory.
+    /// Whether an index is in use.
     pub(crate) fn is_indexed(&self) -> bool {
         matches!(self.knowledge, Knowledge::Index(_))
     }

@@ -1,4 +1,4 @@
-//! CHECK: are the addresses that ADD would answer with now those of prevResult?
+//! CHECK: compares the configured addresses with those of prevResult.
 
 use crate::config::Config;
 use anyhow::{Context, bail};

@@ -1,4 +1,4 @@
-//! What may be asked of the plugin.
+//! Configuration of the plugin.
 
 use anyhow::{Context, bail};
 use cni_core::args::Args;
@@ -10,14 +10,14 @@ use serde::de::IgnoredAny;
 use std::io::Write;
 use std::net::IpAddr;
 
-/// What ADD answers with.
+/// The result of ADD.
 #[derive(Debug)]
 pub(crate) struct Config {
-    /// The addresses, of whichever source won.
+    /// The addresses, of the source with the highest precedence.
     pub(crate) ips: Vec<IpConfig>,
-    /// Go into the result as they are.
+    /// Copied to the result.
     pub(crate) routes: Vec<Route>,
-    /// Goes into the result as it is.
+    /// Copied to the result.
     pub(crate) dns: Dns,
 }
 
@@ -56,7 +56,7 @@ struct RawArgs {
     cni: Ips,
 }
 
-/// Addresses asked for by the runtime.
+/// Addresses that the runtime requests.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Ips {
@@ -78,8 +78,8 @@ impl Config {
         };
         let appended = appended(args.get("IP").unwrap_or_default())?;
         let gateways = gateways(args.get("GATEWAY").unwrap_or_default())?;
-        // Either of these two replaces all there was, gateways included, and even
-        // addresses that would have been refused.
+        // Each of these two replaces all addresses and gateways before it, even addresses
+        // that would have been refused.
         let mut replaced = None;
         for Ips { ips } in [raw.args.cni, raw.runtime_config] {
             if !ips.is_empty() {
@@ -130,7 +130,7 @@ fn configured(addresses: &[Option<Address>]) -> anyhow::Result<Vec<IpConfig>> {
         .collect()
 }
 
-/// `IP` of `CNI_ARGS`: in addition to what is configured.
+/// `IP` of `CNI_ARGS`, in addition to the configured addresses.
 fn appended(items: &str) -> anyhow::Result<Vec<IpConfig>> {
     list(items)
         .map(|item| {
@@ -152,7 +152,7 @@ fn gateways(items: &str) -> anyhow::Result<Vec<IpAddr>> {
         .collect()
 }
 
-/// The items of a list with commas between; an empty text has none.
+/// The items of a comma-separated list; an empty text has none.
 fn list(items: &str) -> impl Iterator<Item = &str> {
     items.split(',').filter(move |_| !items.is_empty())
 }
@@ -173,8 +173,8 @@ fn ip(refusal: &str, text: &str) -> anyhow::Result<IpConfig> {
     }
 }
 
-/// Gives each address the gateway that lies in its subnet, of several the last. A
-/// gateway that the configuration writes down stays.
+/// Sets the gateway of each address to the one in its subnet, of several the last. A
+/// configured gateway stays.
 fn set_gateways(ips: &mut [IpConfig], gateways: &[IpAddr]) {
     let written: Vec<bool> = ips.iter().map(|ip| ip.gateway.is_some()).collect();
     for gateway in gateways {
@@ -186,7 +186,7 @@ fn set_gateways(ips: &mut [IpConfig], gateways: &[IpAddr]) {
             }
         }
         if !used {
-            // The runtime's log is the only place where this can be said.
+            // A result has no place for warnings.
             let _ = writeln!(
                 std::io::stderr(),
                 "static: gateway {gateway} of CNI_ARGS is not used: no address without a \

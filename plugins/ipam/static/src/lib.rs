@@ -1,8 +1,8 @@
-//! The `static` IPAM plugin: answers with the addresses, routes and name servers that
-//! are written in the configuration or asked for by the runtime.
+//! The `static` IPAM plugin: returns the addresses, routes and name servers of the
+//! configuration or of the runtime.
 //!
-//! It keeps no state, so two containers may be given one address: who writes
-//! addresses down also sees to it that they differ.
+//! It keeps no state, so two containers may get the same address. The administrator has
+//! to keep addresses unique.
 //!
 //! See `Documentation/plugins/static.md` for the configuration.
 
@@ -31,8 +31,7 @@ impl Plugin for Static {
         })
     }
 
-    /// Nothing was allocated, so nothing is released, and no configuration is too
-    /// broken for that.
+    /// Nothing was allocated, so there is nothing to release, whatever the configuration.
     fn del(&self, _: &Call) -> anyhow::Result<()> {
         Ok(())
     }

@@ -1,10 +1,10 @@
-//! What may be asked of the loopback plugin: nothing of its own.
+//! Configuration of the plugin, which has no keys of its own.
 
 use anyhow::Context;
 use cni_core::Call;
 use cni_core::types::NetConf;
 
-/// Tests the form of the keys that every configuration has.
+/// Validates the keys that every configuration has.
 ///
 /// # Errors
 /// When one has the wrong type.

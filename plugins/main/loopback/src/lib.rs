@@ -28,12 +28,12 @@ impl Plugin for Loopback {
         let chained = call.prev_result().context("failed to parse prevResult")?;
         let container = Container::open(call)?;
         let mut undo = Undo::new();
-        // Before anything is changed: a link that goes down again loses its addresses.
+        // Nothing is changed before this: a link that is set down loses its addresses.
         let mut addresses = loopback_addresses(&container.rtnl)?;
         if !is_up(&container.rtnl)? {
             set_up(&container.rtnl, true)?;
             undo.push("set lo down again", || set_up(&container.rtnl, false));
-            // The kernel gives it its own now.
+            // The kernel adds its addresses now.
             addresses = loopback_addresses(&container.rtnl)?;
         }
         undo.disarm();
@@ -55,7 +55,7 @@ impl Plugin for Loopback {
     }
 
     fn gc(&self, _: &Call) -> anyhow::Result<()> {
-        // `lo` goes with its namespace.
+        // `lo` is deleted with its namespace.
         Ok(())
     }
 

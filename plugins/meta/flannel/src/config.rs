@@ -1,4 +1,4 @@
-//! What may be asked of the flannel plugin.
+//! Configuration of the plugin.
 
 use anyhow::{Context, bail};
 use cni_core::{Call, json};
@@ -6,9 +6,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::path::PathBuf;
 
-/// Where the daemon writes what it has leased.
+/// Default of `subnetFile`, which the daemon writes.
 const SUBNET_FILE: &str = "/run/flannel/subnet.env";
-/// Where ADD writes what it has given to the delegate.
+/// Default of `dataDir`, in which ADD records the configuration of the delegate.
 const DATA_DIR: &str = "/var/lib/cni/flannel";
 
 /// The configuration.
@@ -18,17 +18,17 @@ pub struct Config {
     pub subnet_file: PathBuf,
     /// The directory of the state.
     pub data_dir: PathBuf,
-    /// What the delegate's configuration begins with.
+    /// Base of the delegate's configuration.
     pub delegate: Map<String, Value>,
-    /// What its `ipam` begins with.
+    /// Base of its `ipam`.
     pub ipam: Map<String, Value>,
-    /// For the delegate as it is.
+    /// Copied to the delegate's configuration.
     pub runtime_config: Option<Map<String, Value>>,
-    /// For the delegate as it is, unless it has its own.
+    /// Copied to the delegate's configuration unless it has its own.
     pub args: Option<Value>,
 }
 
-/// The keys as they are written.
+/// The keys as written.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Raw {
@@ -44,7 +44,7 @@ impl Config {
     /// Decodes and validates the configuration of `call`.
     ///
     /// # Errors
-    /// When a value has the wrong type, or `delegate` says what is flannel's to say.
+    /// When a value has the wrong type, or `delegate` has a key that flannel sets.
     pub fn load(call: &Call) -> anyhow::Result<Config> {
         let raw: Raw = call.config().context("failed to load netconf")?;
         let config = Config::new(raw);
@@ -69,8 +69,7 @@ impl Config {
         Ok(config)
     }
 
-    /// The same for DEL, which nothing may stand in the way of: what is of the wrong type
-    /// counts as absent.
+    /// The same for DEL, which must not fail: values of the wrong type are ignored.
     pub fn load_for_del(call: &Call) -> Config {
         let text = |key| {
             let value = json::get(&call.conf, key).and_then(Value::as_str);

@@ -1,4 +1,4 @@
-//! The plugin that does the work, and its configuration.
+//! The delegate and its configuration.
 
 #[cfg(test)]
 mod tests;
@@ -9,7 +9,7 @@ use anyhow::{Context, anyhow};
 use cni_core::{Call, Cidr, Command, Route, invoke, json};
 use serde_json::{Map, Value};
 
-/// A plugin and what it is to be given.
+/// A plugin and its configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Delegate {
     /// Its executable.
@@ -18,8 +18,8 @@ pub(crate) struct Delegate {
 }
 
 impl Delegate {
-    /// The one that `config` and the daemon's subnets make. Without subnets it has no
-    /// ranges: enough for what only deletes.
+    /// Generates the delegate from `config` and the daemon's subnets. Without subnets it
+    /// has no ranges, which is enough for DEL and GC.
     ///
     /// # Errors
     /// When `ipam.routes` cannot be extended.
@@ -38,7 +38,7 @@ impl Delegate {
         conf.insert("name".into(), call.name.as_str().into());
         default(&mut conf, "type", "bridge".into());
         if let Some(subnets) = subnets {
-            // One of the two masquerades.
+            // Either the daemon or the delegate masquerades.
             default(&mut conf, "ipMasq", (!subnets.ip_masq).into());
             default(&mut conf, "mtu", subnets.mtu.into());
         }
@@ -56,7 +56,7 @@ impl Delegate {
         Ok(Delegate { kind, conf })
     }
 
-    /// Reads what ADD has written; `None` if it is no configuration.
+    /// Decodes the record of ADD; `None` if it is no configuration.
     pub(crate) fn decode(text: &[u8]) -> Option<Delegate> {
         let Value::Object(conf) = json::parse(text).ok()? else {
             return None;
@@ -73,15 +73,14 @@ impl Delegate {
             .unwrap_or_default()
     }
 
-    /// With the runtime's `prevResult`, and in its version, which may have changed since
-    /// ADD.
+    /// Sets the runtime's `prevResult` and `cniVersion`, which may have changed since ADD.
     pub(crate) fn with_prev_result(mut self, call: &Call) -> Delegate {
         self.take(call, "prevResult");
         self.take(call, "cniVersion");
         self
     }
 
-    /// With the runtime's list of living attachments.
+    /// Sets the runtime's list of valid attachments.
     pub(crate) fn with_attachments(mut self, call: &Call) -> Delegate {
         self.take(call, "cni.dev/valid-attachments");
         self.take(call, "cni.dev/attachments");
@@ -101,7 +100,7 @@ impl Delegate {
         json::to_string(&sorted(self.conf.clone().into()))
     }
 
-    /// Has it carry out `verb`.
+    /// Carries out `verb` by the delegate.
     ///
     /// # Errors
     /// The delegate's own.
@@ -119,15 +118,15 @@ impl Delegate {
     }
 }
 
-/// A member that is there counts, even `null`.
+/// Sets a member unless the object has it, even as `null`.
 fn default(object: &mut Map<String, Value>, key: &str, value: Value) {
     if !object.contains_key(key) {
         object.insert(key.into(), value);
     }
 }
 
-/// `ipam` with the node's subnets as ranges, and routes to the networks of all nodes
-/// behind those that are given.
+/// Returns `ipam` with the node's subnets as ranges, and with routes to the networks of
+/// all nodes after the configured ones.
 fn ipam(
     given: &Map<String, Value>,
     subnets: Option<&SubnetEnv>,
@@ -153,7 +152,7 @@ fn ipam(
     Ok(ipam)
 }
 
-/// The routes that are given, each one being a route.
+/// The configured routes, validated.
 fn routes(ipam: &Map<String, Value>) -> anyhow::Result<Vec<Value>> {
     let parse = "failed to parse ipam.routes";
     match ipam.get("routes") {

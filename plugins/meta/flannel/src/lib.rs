@@ -1,6 +1,6 @@
-//! The flannel plugin: makes the configuration of another plugin, `bridge` unless told
-//! otherwise, from the subnet that the flannel daemon has leased for this node, and
-//! has that one do the work.
+//! The flannel plugin: generates the configuration of another plugin, by default
+//! `bridge`, from the subnet that the flannel daemon has leased for this node, and
+//! delegates to that plugin.
 
 mod config;
 mod delegate;
@@ -26,14 +26,14 @@ impl Plugin for Flannel {
         "flannel"
     }
 
-    /// What the delegate is given is written down before, so that DEL can give it the
-    /// same. It stays if the delegate fails: whether that one has left something behind
-    /// is not known, and DEL is to reach it.
+    /// Records the configuration of the delegate first, so that DEL can use the same. The
+    /// record stays if the delegate fails: it may have left something behind that DEL
+    /// must remove.
     fn add(&self, call: &Call) -> anyhow::Result<AddResult> {
         let config = Config::load(call).context("failed to load flannel netconf file")?;
         let subnets = SubnetEnv::load(&config.subnet_file)?;
         let delegate = Delegate::generate(call, &config, Some(&subnets))?;
-        // Without these two no delegate can do anything, and nothing is to be kept.
+        // Without these two no delegate can do anything, so nothing is recorded.
         has_netns(call)?;
         invoke::find(call, &delegate.kind).context("failed to delegate add")?;
         let state = State::of(call, &config.data_dir);
@@ -41,8 +41,8 @@ impl Plugin for Flannel {
         delegate_add(&delegate.call(call), &delegate.kind).context("failed to delegate add")
     }
 
-    /// By what ADD has written down, and nothing else: the daemon may be gone, and its
-    /// file with it. The state goes when the delegate has succeeded.
+    /// Uses the configuration that ADD has recorded, because the daemon and its file may be
+    /// gone. Removes the record when the delegate has succeeded.
     fn del(&self, call: &Call) -> anyhow::Result<()> {
         let config = Config::load_for_del(call);
         let state = State::of(call, &config.data_dir);
@@ -50,7 +50,7 @@ impl Plugin for Flannel {
             Stored::Nothing => return Ok(()),
             Stored::Delegate(delegate) => delegate,
             Stored::Corrupt => {
-                // Better than to leave all that ADD has made.
+                // A new configuration reaches most of what ADD has created.
                 let subnets = SubnetEnv::load(&config.subnet_file).ok();
                 Delegate::generate(call, &config, subnets.as_ref())
                     .with_context(|| format!("{} cannot be read", state.describe()))?
@@ -78,7 +78,7 @@ impl Plugin for Flannel {
             .context("failed to delegate check")
     }
 
-    /// The delegate first: if it fails, the state is there for another DEL or GC.
+    /// Calls the delegate first: if it fails, the records stay for another DEL or GC.
     fn gc(&self, call: &Call) -> anyhow::Result<()> {
         let Some(valid) = call.valid_attachments()? else {
             return Ok(());
@@ -101,14 +101,14 @@ impl Plugin for Flannel {
     }
 }
 
-/// Refuses what every delegate would.
+/// Refuses a call without a namespace, as every delegate would.
 fn has_netns(call: &Call) -> anyhow::Result<()> {
     let netns = call.open_netns();
     netns.with_context(|| format!("failed to open netns {}", quote(call.sandbox())))?;
     Ok(())
 }
 
-/// STATUS: says that no ADD could succeed, and why.
+/// The error of STATUS when no ADD can succeed.
 fn not_available(why: anyhow::Error) -> anyhow::Error {
     Error::new(Code::PLUGIN_NOT_AVAILABLE, format!("{why:#}")).into()
 }

@@ -1,7 +1,7 @@
 //! The delegate's configuration, kept from ADD to DEL.
 //!
-//! Upstream keeps it in a file by the container's ID. A container with attachments to
-//! two networks has but one of these, so there is a second file by network and
+//! Upstream's file is named by the container's ID. A container with attachments to two
+//! networks has only one such file, so there is a second one named by network and
 //! interface as well. Both hold the same text, and either implementation's DEL finds
 //! what the other has written. Both outlive a reboot, as the leases of the delegate's
 //! IPAM do.
@@ -21,13 +21,13 @@ pub(crate) struct State<'a> {
     dir: &'a Path,
 }
 
-/// What is known of an attachment.
+/// The recorded state of an attachment.
 pub(crate) enum Stored {
-    /// There has been no ADD, or a DEL since.
+    /// No ADD, or a DEL since.
     Nothing,
-    /// There has been an ADD, and what it has written is broken.
+    /// The file of an ADD that cannot be read.
     Corrupt,
-    /// What the delegate was given.
+    /// The configuration that the delegate got.
     Delegate(Delegate),
 }
 
@@ -41,7 +41,7 @@ impl<'a> State<'a> {
         &self.call.container_id
     }
 
-    /// What the names of the files of this container and network begin with.
+    /// Common prefix of the file names of this container and network.
     fn prefix(&self) -> String {
         let Call {
             container_id, name, ..
@@ -78,7 +78,7 @@ impl<'a> State<'a> {
         Ok(match own.as_deref().map(Delegate::decode) {
             Some(Some(delegate)) => Stored::Delegate(delegate),
             Some(None) => Stored::Corrupt,
-            // Of which network it was, nobody can tell.
+            // Its network is unknown.
             None if shared
                 .as_deref()
                 .is_some_and(|text| Delegate::decode(text).is_none()) =>
@@ -116,8 +116,8 @@ impl<'a> State<'a> {
         Ok(())
     }
 
-    /// Removes the attachment's own file, and upstream's if it is of this network, or
-    /// nobody's, and no other interface of the container needs it.
+    /// Removes the attachment's own file. Removes upstream's if it is of this network or
+    /// unreadable, and no other interface of the container needs it.
     ///
     /// # Errors
     /// When the file system refuses.
@@ -142,7 +142,7 @@ impl<'a> State<'a> {
 /// Removes the state of `network`'s attachments that are not among `valid`.
 ///
 /// # Errors
-/// When the file system refuses; the rest is gone through all the same.
+/// When the file system refuses; the other files are removed all the same.
 pub(crate) fn collect(dir: &Path, network: &str, valid: &[Attachment]) -> anyhow::Result<()> {
     let Some(directory) = Directory::open(dir)? else {
         return Ok(());

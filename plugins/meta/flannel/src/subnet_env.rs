@@ -1,4 +1,4 @@
-//! What the flannel daemon has leased for this node: its file `subnet.env`.
+//! Reads `subnet.env`, in which the flannel daemon writes the subnets of this node.
 
 #[cfg(test)]
 mod tests;
@@ -10,18 +10,18 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-/// The networks and the node's part of them, in CIDR notation.
+/// The networks and the node's subnets of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SubnetEnv {
     /// `FLANNEL_NETWORK`: the IPv4 networks of all nodes.
     pub networks: Vec<Cidr>,
-    /// `FLANNEL_SUBNET`: the node's part.
+    /// `FLANNEL_SUBNET`: the node's subnet.
     pub subnet: Option<Cidr>,
     /// `FLANNEL_IPV6_NETWORK`.
     pub ipv6_networks: Vec<Cidr>,
     /// `FLANNEL_IPV6_SUBNET`.
     pub ipv6_subnet: Option<Cidr>,
-    /// `FLANNEL_MTU`, in bytes: what fits the way between the nodes.
+    /// `FLANNEL_MTU`: the MTU between nodes, in bytes.
     pub mtu: u32,
     /// `FLANNEL_IPMASQ`: the daemon masquerades.
     pub ip_masq: bool,
@@ -31,8 +31,8 @@ impl SubnetEnv {
     /// Reads the file.
     ///
     /// # Errors
-    /// Code 11 while the daemon has not written it yet, wholly; else what is wrong with
-    /// it.
+    /// Code 11 while the daemon has not written it, or not all of it; else the malformed
+    /// line.
     pub fn load(path: &Path) -> anyhow::Result<SubnetEnv> {
         let told = |cause: String| {
             format!(
@@ -60,8 +60,8 @@ impl SubnetEnv {
         Ok(subnets)
     }
 
-    /// Reads lines of `KEY=value`, without a look at blanks or quotes; unknown ones are
-    /// none of flannel's. Tells which keys are missing.
+    /// Parses lines of `KEY=value`. Blanks and quotes have no meaning, unknown keys are
+    /// ignored. Also returns the names of missing keys.
     fn parse(text: &str) -> anyhow::Result<(SubnetEnv, Vec<&'static str>)> {
         let mut subnets = SubnetEnv::default();
         let (mut has_mtu, mut has_ip_masq) = (false, false);
@@ -110,7 +110,7 @@ impl SubnetEnv {
         Ok((subnets, missing))
     }
 
-    /// A network is of no use without a subnet of it, nor the other way round.
+    /// Refuses a network without a subnet, and a subnet without a network.
     fn each_family_is_whole(&self) -> anyhow::Result<()> {
         for (network, networks, subnet, is_subnet) in [
             (
@@ -145,7 +145,7 @@ fn network(key: &str, text: &str, is_ipv4: bool) -> anyhow::Result<Cidr> {
     Ok(cidr.masked())
 }
 
-/// Several with commas between, each one once.
+/// A comma-separated list, each item once.
 fn networks(key: &str, text: &str, is_ipv4: bool) -> anyhow::Result<Vec<Cidr>> {
     let mut list = Vec::new();
     for text in text.split(',') {

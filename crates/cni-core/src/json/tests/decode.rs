@@ -43,11 +43,6 @@ enum Mode {
     #[default]
     L2,
     L3,
-    Custom(u8),
-    Other {
-        level: u8,
-    },
-    Pair(u8, u8),
 }
 
 /// Takes its own way, as many plugins' types do.
@@ -227,7 +222,7 @@ fn errors_name_the_key() {
         ),
         (
             json!({"mode": "l4"}),
-            "mode: \"l4\" is none of [\"l2\" \"l3\" \"custom\" \"other\" \"pair\"]",
+            "mode: \"l4\" is none of [\"l2\" \"l3\"]",
         ),
         (json!({"mode": 1}), "mode: expected a string, got number"),
         (
@@ -235,8 +230,8 @@ fn errors_name_the_key() {
             "mode: expected an object with one key, got 0 keys",
         ),
         (
-            json!({"mode": {"custom": "x"}}),
-            "mode.custom: expected an integer, got string",
+            json!({"mode": {"l3": "x"}}),
+            "mode: expected a string, got object",
         ),
         (json!({"link": "down"}), "link: link is down"),
     ];
@@ -247,21 +242,8 @@ fn errors_name_the_key() {
 
 #[test]
 fn knows_enums() {
-    let mode = |value: Value| decode::<Mode>(&value).unwrap();
-    assert_eq!(mode(json!("l3")), Mode::L3);
-    assert_eq!(mode(json!({"custom": 7})), Mode::Custom(7));
-    assert_eq!(
-        mode(json!({"other": {"LEVEL": 7, "x": 1}})),
-        Mode::Other { level: 7 }
-    );
-    assert_eq!(mode(json!({"pair": [1, 2]})), Mode::Pair(1, 2));
-    assert_eq!(
-        error::<Mode>(json!({"pair": [1, 2, 3]})),
-        "pair: expected not more than 2 elements, got 3 elements"
-    );
-    assert!(error::<Mode>(json!({"pair": [1]})).starts_with("pair: expected "));
-    // A variant with content is not named by a plain string.
-    assert!(!error::<Mode>(json!("custom")).is_empty());
+    assert_eq!(decode::<Mode>(&json!("l3")).unwrap(), Mode::L3);
+    assert_eq!(error::<Mode>(json!(["l3"])), "expected a string, got array");
 }
 
 #[test]
@@ -296,8 +278,6 @@ fn knows_tuples_and_newtypes() {
         error::<(u8, u8)>(json!([1, "a"])),
         "[1]: expected an integer, got string"
     );
-    assert_eq!(decode::<char>(&json!("a")).unwrap(), 'a');
-    assert!(error::<char>(json!("ab")).contains("expected a character, got \"ab\""));
     decode::<()>(&json!(null)).unwrap();
     assert!(!error::<()>(json!(1)).is_empty());
 }

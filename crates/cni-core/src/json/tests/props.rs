@@ -87,13 +87,9 @@ struct Everything {
 #[allow(dead_code, reason = "decoded only to see that nothing panics")]
 enum Choice {
     #[serde(rename = "text")]
-    Text(String),
-    #[serde(rename = "list")]
-    List { number: u8 },
-    #[serde(rename = "map")]
-    Map(u8, u8),
+    Text,
     #[serde(rename = "name")]
-    Unit,
+    Name,
 }
 
 proptest! {

@@ -294,33 +294,6 @@ fn indices_and_numbers_keep_their_value() {
 }
 
 #[test]
-fn bytes_name_their_own_version() {
-    let decode = |text: &str| {
-        AddResult::decode_bytes(text.as_bytes())
-            .map(|r| r.ips.len())
-            .map_err(|e| e.to_string())
-    };
-    assert_eq!(
-        decode(r#"{"cniVersion":"1.0.0","ips":[{"address":"10.0.0.1/8"}]}"#),
-        Ok(1)
-    );
-    assert_eq!(decode(r#"{"ip4":{"ip":"10.0.0.1/8"}}"#), Ok(1));
-    assert_eq!(decode("null"), Ok(0));
-    assert_eq!(
-        decode(r#"{"cniVersion":"2.0.0"}"#),
-        Err(r#"unsupported CNI result version "2.0.0""#.into())
-    );
-    assert_eq!(
-        decode("{"),
-        Err("decoding version from network config: unexpected end of JSON input".into())
-    );
-    assert_eq!(
-        decode("[]"),
-        Err("decoding version from network config: expected an object, got array".into())
-    );
-}
-
-#[test]
 fn a_plugins_output_may_be_of_any_version() {
     let decode = |config: &str, text: &str| {
         AddResult::from_plugin_output(config, text.as_bytes())

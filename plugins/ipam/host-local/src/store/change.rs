@@ -1,4 +1,4 @@
-//! The changes of a network's directory: reserving and freeing addresses.
+//! Reserves and frees addresses in a network's directory.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -24,7 +24,7 @@ impl Store {
         }
         let spare = self.directory.join(SPARE);
         loop {
-            // Complete from the first moment on, and never over another's.
+            // The file is complete from the start and never replaces another.
             let error = match fs::hard_link(&spare, &path) {
                 Ok(()) => {
                     // As a second name of the reservation it must not stay.
@@ -132,8 +132,8 @@ impl Store {
         Ok(())
     }
 
-    /// Frees everything that `owner` holds: what is recorded for its interface, or if
-    /// there is no such thing, what a very old release recorded for its container.
+    /// Frees all addresses of `owner`: those recorded for its interface, or if there are
+    /// none, those that a very old release recorded for its container.
     ///
     /// # Errors
     /// When a file cannot be removed; the others are removed all the same.
@@ -147,7 +147,8 @@ impl Store {
         collect_errors(ips.into_iter().map(|ip| self.release(ip, owner.id())))
     }
 
-    /// Frees every address for whose reservation `keep` says no, and what crashes left.
+    /// Frees every address whose reservation `keep` refuses, and removes remnants of
+    /// killed commands.
     ///
     /// # Errors
     /// When the directory cannot be read or a file cannot be removed; the others are
