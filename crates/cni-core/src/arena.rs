@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_the_systems() {
+    fn large_pieces_come_from_the_system() {
         static ARENA: Arena = Arena::new();
         let arena = &ARENA;
         // SAFETY: layouts are those the pieces were taken by.

@@ -139,7 +139,7 @@ fn failures_without_an_error_object() {
 
 /// Success, but no result. Whatever was handed out is given back.
 #[test]
-fn answers_that_are_no_result() {
+fn unreadable_results_are_undone() {
     for (output, text) in [
         (
             "true",

@@ -121,7 +121,7 @@ fn floods_are_cut_off() {
 
 /// A delegate that does not end is killed with its process group.
 #[test]
-fn hangs_end() {
+fn hanging_delegates_are_killed() {
     let grandchild = record("$!", "grandchild");
     for plugin in PLUGINS {
         for ending in [

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_unknown_from_empty() {
+    fn a_missing_list_differs_from_an_empty_one() {
         assert_eq!(valid_attachments(&json!({})), Ok(None));
         for none in [
             json!({"cni.dev/valid-attachments": []}),
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_half_an_attachment() {
+    fn incomplete_attachments_are_refused() {
         let error = |list: Value| {
             valid_attachments(&json!({"cni.dev/valid-attachments": list}))
                 .unwrap_err()

@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_what_is_no_file_for_taken() {
+    fn entries_that_are_no_files_count_as_reserved() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         std::fs::create_dir(at("10.0.0.1")).unwrap();

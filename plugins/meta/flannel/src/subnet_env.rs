@@ -34,25 +34,25 @@ impl SubnetEnv {
     /// Code 11 while the daemon has not written it, or not all of it; else the malformed
     /// line.
     pub fn load(path: &Path) -> anyhow::Result<SubnetEnv> {
-        let told = |cause: String| {
+        let message = |cause: String| {
             format!(
                 "failed to load flannel 'subnet.env' file: {cause}. Check the flannel pod log \
                  for this node."
             )
         };
-        let not_yet = |cause| Error::new(Code::TRY_AGAIN_LATER, told(cause));
+        let not_yet = |cause| Error::new(Code::TRY_AGAIN_LATER, message(cause));
         let text = match fs::read(path) {
             Ok(text) => text,
             Err(e) => {
                 let cause = format!("open {}: {}", path.display(), errno::of(&e));
                 return Err(match e.kind() {
                     io::ErrorKind::NotFound => not_yet(cause).into(),
-                    _ => anyhow!(told(cause)),
+                    _ => anyhow!(message(cause)),
                 });
             }
         };
         let (subnets, missing) = SubnetEnv::parse(&String::from_utf8_lossy(&text))
-            .map_err(|e| anyhow!(told(format!("{}: {e:#}", path.display()))))?;
+            .map_err(|e| anyhow!(message(format!("{}: {e:#}", path.display()))))?;
         if !missing.is_empty() {
             let cause = format!("{} is missing {}", path.display(), missing.join(", "));
             return Err(not_yet(cause).into());

@@ -299,7 +299,7 @@ fn the_deepest_document_decodes() {
 }
 
 #[test]
-fn flattening_goes_around_the_rules() {
+fn flattened_structs_match_keys_exactly() {
     #[derive(Default, PartialEq, Debug, Deserialize)]
     #[serde(default)]
     struct Outer {

@@ -127,7 +127,7 @@ fn refuses_bad_requests() {
 }
 
 #[test]
-fn names_what_is_wrong() {
+fn errors_name_the_key() {
     let range = |range: Value| json!({"ipam": {"ranges": [[{"subnet": "10.0.0.0/24"}], [range]]}});
     for (conf, expected) in [
         (json!({}), "IPAM config missing 'ipam' key"),

@@ -200,7 +200,7 @@ fn is_not_trusted_when_damaged() {
 }
 
 #[test]
-fn is_no_trap() {
+fn directories_pipes_and_links_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(NAME);
     fs::create_dir(&path).unwrap();

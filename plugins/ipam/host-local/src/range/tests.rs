@@ -30,7 +30,7 @@ fn set(texts: &[&str]) -> Result<RangeSet, String> {
 }
 
 #[test]
-fn fills_in_what_was_left_out() {
+fn missing_keys_have_defaults() {
     for (text, expected, gateway, capacity) in [
         ("10.1.2.0/24", "10.1.2.1-10.1.2.254", "10.1.2.1", 253),
         (

@@ -59,7 +59,7 @@ fn reserves_once() {
 }
 
 #[test]
-fn takes_what_a_crash_left_for_free() {
+fn remnants_of_a_crash_are_free() {
     let dir = tempfile::tempdir().unwrap();
     for (name, content) in [
         ("10.0.0.2", &b""[..]),
@@ -209,7 +209,7 @@ fn keeps_an_index_of_many_and_none_of_few() {
 }
 
 #[test]
-fn believes_the_files_when_the_index_is_wrong() {
+fn files_win_over_a_wrong_index() {
     let prepare = || {
         let dir = tempfile::tempdir().unwrap();
         fill(dir.path(), 40);

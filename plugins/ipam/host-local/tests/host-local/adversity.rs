@@ -224,7 +224,7 @@ fn twenty_thousand_addresses_cost_no_more_than_none() {
 
 /// An index that somebody's change has made stale is neither believed nor in the way.
 #[test]
-fn the_index_is_never_believed_against_the_files() {
+fn files_win_over_the_index() {
     let net = Net::of_version("1.0.0", json!({"subnet": "10.1.2.0/24"}));
     for i in 0..40 {
         net.add(&format!("c{i}"));

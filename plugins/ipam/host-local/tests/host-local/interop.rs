@@ -54,7 +54,7 @@ fn files_are_the_same_byte_for_byte() {
 
 /// Far beyond where the index begins, and back to nothing.
 #[test]
-fn they_take_turns() {
+fn implementations_alternate() {
     let net = dual_stack();
     let both = [ours(), peer()];
     for i in 0..90 {

@@ -49,7 +49,7 @@ fn every_version() {
 }
 
 #[test]
-fn what_was_left_out() {
+fn missing_keys_have_defaults() {
     assert_eq!(
         add(&config(json!({}))).expect_ok().json(),
         json!({"cniVersion": "1.0.0"})
@@ -128,7 +128,7 @@ fn arguments_name_gateways() {
 }
 
 #[test]
-fn who_replaces_whom() {
+fn sources_replace_each_other() {
     let mut config = full();
     config["args"] = json!({"cni": {"ips": ["10.20.0.1/24"]}});
     assert_eq!(
@@ -182,7 +182,7 @@ fn configurations_that_go_programs_encode() {
 }
 
 #[test]
-fn addresses_that_are_none() {
+fn malformed_addresses_are_refused() {
     for (address, text) in [
         (json!({"address": "10.10.0.1"}), "10.10.0.1"),
         (json!({"address": "10.10.0.01/24"}), "10.10.0.01/24"),

@@ -10,7 +10,7 @@ fn check(config: &Value) -> Run {
 }
 
 #[test]
-fn what_was_added_passes() {
+fn check_accepts_what_add_returned() {
     for version in ["0.4.0", "1.0.0", "1.1.0"] {
         let mut config = full();
         config["cniVersion"] = version.into();
@@ -20,7 +20,7 @@ fn what_was_added_passes() {
 }
 
 #[test]
-fn with_the_peer() {
+fn upstreams_results_pass() {
     let peer = Plugin::peer("static");
     let config = full();
     let theirs = call(&peer, "ADD", &config).run().expect_ok();

@@ -22,7 +22,7 @@ fn is_up(container: &Container) -> bool {
 }
 
 #[test]
-fn up_and_down_as_often_as_asked() {
+fn add_and_del_can_be_repeated() {
     let host = Host::new();
     let container = host.container("c1");
     // An IPv4 address that it had once stays.
@@ -110,7 +110,7 @@ fn a_foreign_address_is_refused_before_anything_is_changed() {
 }
 
 #[test]
-fn further_loopback_addresses_are_fine() {
+fn further_loopback_addresses_are_accepted() {
     let host = Host::new();
     let container = host.container("c1");
     container.command(&["ip", "addr", "add", "127.1.2.3/8", "dev", "lo"]);
@@ -245,7 +245,7 @@ fn status_and_gc() {
 }
 
 #[test]
-fn beside_the_peer() {
+fn results_equal_upstreams() {
     let host = Host::new();
     let container = host.container("c1");
     let config = json!({"cniVersion": "1.0.0", "name": "lo", "type": "loopback"});

@@ -49,7 +49,7 @@ fn round_trips() {
 }
 
 #[test]
-fn the_result_of_the_one_before_passes_through() {
+fn prev_result_passes_through() {
     let host = Host::new();
     let container = host.container("c1");
     let mut config = config("1.1.0");

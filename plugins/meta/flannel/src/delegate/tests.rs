@@ -71,7 +71,7 @@ fn generated(conf: Value) -> Value {
 }
 
 #[test]
-fn what_is_given_counts() {
+fn configured_keys_win() {
     let conf = generated(json!({
         "cniVersion": "0.3.1",
         "delegate": {
@@ -155,7 +155,7 @@ fn what_is_wrong() {
 }
 
 #[test]
-fn what_is_kept_can_be_read() {
+fn records_can_be_decoded() {
     let text = generate(json!({"cniVersion": "1.0.0"}), &dual_stack()).unwrap();
     let delegate = Delegate::decode(text.as_bytes()).unwrap();
     assert_eq!(

@@ -105,7 +105,7 @@ fn a_daemon_that_is_not_ready() {
 }
 
 #[test]
-fn what_the_daemon_never_writes() {
+fn malformed_subnet_files() {
     let host = host(IPV4);
     for (line, words) in [
         ("FLANNEL_SUBNET", "FLANNEL_SUBNET has no value"),

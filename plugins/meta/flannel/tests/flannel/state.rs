@@ -18,7 +18,7 @@ fn call(verb: &str, container: &Container, if_name: &str, config: &Value) -> tes
 }
 
 #[test]
-fn as_upstream_keeps_it() {
+fn records_have_upstreams_form() {
     let host = host(IPV4);
     let container = host.container("c1");
     flannel().add(&container, &config(json!({}))).expect_ok();
@@ -37,7 +37,7 @@ fn as_upstream_keeps_it() {
 
 /// Upstream has attached the container; all that it has left is its file.
 #[test]
-fn begun_by_upstream() {
+fn records_of_upstream_are_used() {
     let host = host(IPV4);
     let container = host.container("c1");
     let state: Value = serde_json::from_str(UPSTREAM).unwrap();
@@ -55,7 +55,7 @@ fn begun_by_upstream() {
 /// Upstream's DEL has removed its file, and its next ADD has written another: that one
 /// counts, not what is left of ours.
 #[test]
-fn gone_on_with_by_upstream() {
+fn upstream_uses_our_records() {
     let host = host(IPV4);
     let container = host.container("c1");
     flannel().add(&container, &config(json!({}))).expect_ok();
@@ -172,7 +172,7 @@ fn another_directory() {
 
 /// Nothing is attached that could not be detached.
 #[test]
-fn nowhere_to_write() {
+fn an_unwritable_data_dir() {
     let host = host(IPV4);
     let container = host.container("c1");
     fs::create_dir_all(STATE).unwrap();

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use testkit::{Host, Node, VERSIONS, leases};
 
 #[test]
-fn tells_its_versions() {
+fn lists_its_versions() {
     let _host = Host::new();
     let reply = flannel().version().expect_ok().json();
     assert_eq!(
