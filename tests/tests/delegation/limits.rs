@@ -241,7 +241,7 @@ fn background_processes_do_not_hold_the_caller_up() {
     }
 }
 
-/// A killed plugin's delegate does not go on working for nobody.
+/// A delegate does not outlive its killed caller.
 #[test]
 fn delegates_die_with_a_killed_plugin() {
     for plugin in PLUGINS {

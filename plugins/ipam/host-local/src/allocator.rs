@@ -167,8 +167,8 @@ fn reserve_next(
                 return Ok(ip);
             }
         }
-        // An index may list what somebody removed without taking the lock; before
-        // the range is called exhausted, the directory itself is read.
+        // An index may list files that were removed without taking the lock; before the
+        // range is called exhausted, the directory itself is read.
         if !store.drop_vanished()? {
             break;
         }

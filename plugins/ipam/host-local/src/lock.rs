@@ -82,14 +82,15 @@ pub(crate) fn acquire(
         Err(TryLockError::Error(error)) => return Err(file_error("lock", &path, &error)),
         Err(TryLockError::WouldBlock) => {}
     }
-    // flock knows no deadline. Asking again and again would put us behind everybody
-    // who waits in the kernel, so somebody else waits there for us.
+    // flock has no deadline. Polling would put us behind every process that waits in the
+    // kernel, so a thread waits there.
     let (sender, receiver) = mpsc::channel();
     let waiter = std::thread::Builder::new()
         .name("lock".into())
         .spawn(move || {
             let result = lock(&file, mode).map(|()| file);
-            // Nobody receives after the deadline; the file and with it the lock go.
+            // After the deadline there is no receiver: the file is closed and the lock
+            // released.
             let _ = sender.send(result);
         });
     waiter.with_context(|| format!("cannot wait for the lock {}", path.display()))?;

@@ -65,18 +65,18 @@ pub(crate) enum Relation {
     /// Of this container; written by a very old release, which did not record the
     /// interface.
     Legacy,
-    /// Of somebody else.
+    /// Of another container or interface.
     Other,
 }
 
-/// What a reservation file says.
+/// Content of a reservation file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Content {
     /// Empty, or nothing but zero bytes and white space.
     ///
-    /// Every writer creates and writes a reservation under the lock, so whoever sees
-    /// this under the lock sees what a crash or a power loss left: nobody holds the
-    /// address, and it is free. That takes the place of an fsync on every ADD.
+    /// Every writer creates and writes a reservation under the lock. Seen under the lock,
+    /// an empty one is therefore left by a crash or a power loss, and the address is free.
+    /// This saves an fsync for every ADD.
     Remnant,
     /// Held by an attachment.
     Held {
@@ -85,7 +85,7 @@ pub(crate) enum Content {
         /// The interface; `None` in files of very old releases.
         if_name: Option<String>,
     },
-    /// Not a readable file: taken, nobody knows by whom.
+    /// Not a readable file: reserved for an unknown owner.
     Unknown,
 }
 
@@ -93,10 +93,10 @@ impl Content {
     /// Reads a reservation file.
     ///
     /// # Errors
-    /// Only when the file is not there; whatever else cannot be read is
+    /// Only when the file does not exist; anything else that cannot be read is
     /// [`Content::Unknown`].
     pub(crate) fn read(path: &Path) -> io::Result<Content> {
-        // A pipe or a link that somebody put there must not hold us up or lead away.
+        // A pipe must not block, and a link must not be followed.
         let flags = OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW;
         let file = match OpenOptions::new()
             .read(true)

@@ -222,7 +222,7 @@ fn twenty_thousand_addresses_cost_no_more_than_none() {
     panic!("{report}");
 }
 
-/// An index that somebody's change has made stale is neither believed nor in the way.
+/// An index that another's change has made stale is not used.
 #[test]
 fn files_win_over_the_index() {
     let net = Net::of_version("1.0.0", json!({"subnet": "10.1.2.0/24"}));
@@ -313,7 +313,7 @@ fn status_of_a_file_system_without_room() {
                     let error = status.expect_error(50).text();
                     assert!(error.contains("no space left on device"), "{error}");
                     assert!(error.contains("inodes"), "{error}");
-                    // It does not cry wolf either.
+                    // No false alarm either.
                     assert!(fillers > 30, "{fillers}");
                     break;
                 }

@@ -86,7 +86,7 @@ impl Net {
         self.run("DEL", id).expect_ok();
     }
 
-    /// Writes a file into the network's directory, as somebody else would.
+    /// Writes a file into the network's directory, as another program would.
     pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         fs::create_dir_all(self.dir()).expect("network's directory");
         fs::write(self.dir().join(name), content).expect("foreign file");

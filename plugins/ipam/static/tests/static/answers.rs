@@ -140,7 +140,7 @@ fn sources_replace_each_other() {
         ips(add_with("IP=10.30.0.1/24;GATEWAY=10.40.0.9", &config)),
         ["10.40.0.1/24 -", "fd00::1/64 -"]
     );
-    // Addresses that nobody asks for may be anything.
+    // Addresses that are replaced are not validated.
     config["ipam"]["addresses"] = json!([{"address": "filled in by the runtime"}]);
     assert_eq!(ips(add(&config)).len(), 2);
     config["RuntimeConfig"] = json!({"ips": []});
