@@ -14,6 +14,8 @@ use testkit::{Container, Host, Node, needs};
 struct Case {
     chain: Chain,
     prepare: &'static str,
+    /// Number of wrong paths that are tried.
+    paths: usize,
 }
 
 impl Case {
@@ -21,7 +23,11 @@ impl Case {
         let prepare = "[ -e /sys/class/net/up0 ] || ip link add up0 type veth peer name down0
                        ip link set up0 up; ip link set down0 up";
         let chain = Chain(chain);
-        Case { chain, prepare }
+        Case {
+            chain,
+            prepare,
+            paths: usize::MAX,
+        }
     }
 
     fn preparing(self, prepare: &'static str) -> Case {
@@ -55,13 +61,13 @@ impl Case {
         // A device in a namespace ends with it.
         let _ = host.try_command(&["ip", "link", "del", "dev0"]);
         let before = state::of(&host);
-        for path in paths {
+        for path in paths.iter().take(self.paths) {
             let (container, result) = self.attach(&host);
             drop(container);
-            for _ in 0..2 {
-                self.del(&path, &result);
-                state::assert_back(&before, &host);
-            }
+            self.del(path, &result);
+            state::assert_back(&before, &host);
+            self.del(path, &result);
+            before.assert_same(&state::of(&host));
         }
     }
 
@@ -169,9 +175,11 @@ macro_rules! cases {
     )*};
 }
 
+/// A case for which this kernel may lack the feature. Where it runs, processes are slow to start, and the paths
+/// have been tried with the other plugins.
 fn needing(feature: &str, case: Case) -> Case {
     needs(&[feature]);
-    case
+    Case { paths: 1, ..case }
 }
 
 cases! {
