@@ -44,7 +44,7 @@ pub use call::Call;
 pub use env::Env;
 pub use process::main;
 pub use validate::validate_if_name;
-use validate::{validate_container_id, validate_network_name};
+use validate::validate_network_name;
 
 use crate::{AddResult, Code, Error, Version, json, version};
 use std::io::Read;

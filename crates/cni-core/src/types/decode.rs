@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use super::family::Family;
 use super::{AddResult, Dns, Interface, IpConfig, ResultError, Route};
 use crate::cidr::deserialize_optional_ip;
-use crate::{Cidr, Version, json, version};
+use crate::{Cidr, Version, json};
 
 impl AddResult {
     /// Reads a document in the shape of `version`; the empty text means 0.1.0.
@@ -64,7 +64,10 @@ impl AddResult {
 ///
 /// # Errors
 /// [`ResultError::PrevResult`]: `could not parse prevResult: <why>`.
-pub(crate) fn prev_result(conf_version: &str, conf: &Value) -> Result<Option<AddResult>, ResultError> {
+pub(crate) fn prev_result(
+    conf_version: &str,
+    conf: &Value,
+) -> Result<Option<AddResult>, ResultError> {
     json::get(conf, "prevResult")
         .map(|document| decode(conf_version, document, Some(conf_version)))
         .transpose()

@@ -17,7 +17,7 @@ impl AddResult {
     /// # Errors
     /// `cannot convert: no valid IP addresses` below 0.3.0, whose results cannot do
     /// without one.
-    fn to_value(&self, version: Version) -> Result<Value, Error> {
+    pub(super) fn to_value(&self, version: Version) -> Result<Value, Error> {
         let mut object = Map::new();
         object.insert("cniVersion".into(), version.as_str().into());
         match Family::of(version) {
