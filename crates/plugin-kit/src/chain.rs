@@ -1,5 +1,4 @@
-//! What chained plugins share: plugins that work on what the ones before them in the
-//! chain have made.
+//! Helpers of chained plugins, which work on interfaces that earlier plugins created.
 
 use crate::Container;
 use anyhow::{Context, bail};
@@ -9,15 +8,15 @@ use std::io::Write;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long another process may hold the lock of a namespace. Verbs take milliseconds.
+/// How long to wait for the lock of a namespace. Verbs take milliseconds.
 const WAIT: Duration = Duration::from_secs(30);
 
-/// Between two tries to get it.
+/// Interval between attempts to take it.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// Which interfaces of `result` are the container's `CNI_IFNAME`. The host may have
-/// one of the same name; one whose sandbox is written otherwise counts only if there
-/// is no better one.
+/// Returns the numbers of the interfaces of `result` that are the container's
+/// `CNI_IFNAME`. The host may have an interface of the same name; one whose sandbox has
+/// another spelling counts only if no sandbox is equal.
 pub fn own_interfaces(call: &Call, result: &AddResult) -> Vec<usize> {
     let sandbox = call.sandbox();
     let own = |wanted: &dyn Fn(&str) -> bool| -> Vec<usize> {
@@ -33,8 +32,8 @@ pub fn own_interfaces(call: &Call, result: &AddResult) -> Vec<usize> {
     }
 }
 
-/// Keeps other plugins from the container's namespace as long as the file is open, by
-/// `flock(2)` on the file of the namespace, as upstream's sbr does.
+/// Locks the container's namespace against other plugins as long as the returned file is
+/// open, by `flock(2)` on the file of the namespace, as upstream's sbr does.
 ///
 /// # Errors
 /// When the file cannot be opened, or another process does not let go of it.
@@ -62,7 +61,7 @@ pub fn lock(container: &Container) -> anyhow::Result<File> {
     }
 }
 
-/// Says on standard error what is no reason to fail.
+/// Logs a non-fatal warning.
 pub fn note(text: &str) {
     // Nothing better can be done when standard error is closed.
     let _ = writeln!(std::io::stderr(), "{text}");

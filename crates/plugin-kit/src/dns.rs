@@ -1,11 +1,10 @@
-//! The `dns` key of plugins whose own name service configuration goes before the
-//! IPAM plugin's.
+//! The `dns` key of plugins whose name service configuration overrides the IPAM plugin's.
 
 use cni_core::Dns;
 use serde::Deserialize;
 
-/// `dns` with "not given" and "given, but empty" kept apart: an empty list is
-/// something given, and hides what IPAM says.
+/// The `dns` key, with absent and empty members told apart: an empty list overrides what
+/// IPAM returned.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct OwnDns {
@@ -16,8 +15,8 @@ pub struct OwnDns {
 }
 
 impl OwnDns {
-    /// What replaces the IPAM result's name service as a whole; `None` when no
-    /// member was given.
+    /// Returns the configuration that replaces the IPAM result's; `None` if no member is
+    /// given.
     pub fn given(self) -> Option<Dns> {
         let given = self.nameservers.is_some()
             || !self.domain.is_empty()

@@ -6,8 +6,8 @@ use cni_core::invoke::{self, Delegate};
 use cni_core::{AddResult, Call, Code, Command, Error};
 use std::cell::RefCell;
 
-/// IPAM plugins that are known to wait for their configuration before they do
-/// anything, in all their implementations.
+/// IPAM plugins that read their configuration before they do anything, in all their
+/// implementations.
 const WAIT_FOR_CONFIG: &[&str] = &["host-local", "static", "dhcp"];
 
 /// The IPAM plugin a configuration names.
@@ -43,12 +43,11 @@ impl<'a> Ipam<'a> {
         })
     }
 
-    /// Starts the process that is to carry out `verb`, so that it is up by the time
-    /// it is needed. It gets its configuration only when the verb is called, and does
-    /// nothing before; if that never happens it is killed.
+    /// Starts the process for `verb` ahead of time. It gets its configuration only when the
+    /// verb is called, and does nothing before; if that never happens it is killed.
     ///
-    /// Plugins that may not wait are started when they are called. So are those that
-    /// cannot be started: it is the call that tells why.
+    /// Plugins that may not wait are started when they are called, and so are those that
+    /// could not be started: the call reports why.
     pub fn start(&self, verb: Command) {
         if WAIT_FOR_CONFIG.contains(&self.kind.as_str()) {
             let started = invoke::start(self.call, &self.kind, verb);
@@ -84,7 +83,7 @@ impl<'a> Ipam<'a> {
         Ok(result)
     }
 
-    /// Releases.
+    /// Releases the allocation.
     ///
     /// # Errors
     /// The IPAM plugin's own.
@@ -100,7 +99,7 @@ impl<'a> Ipam<'a> {
         invoke::delegate(self.call, &self.kind, Command::Check)
     }
 
-    /// Releases what belongs to no living attachment.
+    /// Releases the allocations of attachments that are not valid.
     ///
     /// # Errors
     /// The IPAM plugin's own.
@@ -108,7 +107,7 @@ impl<'a> Ipam<'a> {
         invoke::delegate(self.call, &self.kind, Command::Gc)
     }
 
-    /// Whether an allocation could be served.
+    /// Checks whether an allocation would succeed.
     ///
     /// # Errors
     /// The IPAM plugin's own.

@@ -1,6 +1,5 @@
-//! What the interface plugins share: delegating to IPAM, applying its result to
-//! an interface, veth pairs, masquerade, sysctls, tests of prevResult, and undoing
-//! a failed ADD.
+//! Shared code of the plugins: delegation to IPAM, addressing of an interface, veth pairs,
+//! masquerade, sysctls, checks of prevResult, and the undo of a failed ADD.
 
 pub mod addressing;
 pub mod chain;

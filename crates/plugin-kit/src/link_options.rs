@@ -1,6 +1,5 @@
-//! What interface plugins offer beyond upstream: more keys for the link they
-//! make, an MTU that follows the network, and interfaces of results with their
-//! MTU.
+//! Link options beyond upstream's: queue and offload keys, an automatic MTU, and the MTU
+//! in results.
 
 use crate::parent;
 use anyhow::bail;
@@ -15,7 +14,7 @@ use std::fmt;
 pub enum Mtu {
     /// Bytes, as written; 0 leaves it to the kernel.
     Bytes(i64),
-    /// What the way out of the host allows.
+    /// The MTU of the default route.
     Auto,
 }
 
@@ -129,7 +128,7 @@ impl Mtu {
     }
 }
 
-/// Keys for the link a plugin makes. 0 is the same as not given.
+/// Options of a new link. 0 is the same as absent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LinkOptions {
@@ -144,7 +143,7 @@ pub struct LinkOptions {
 }
 
 impl LinkOptions {
-    /// Asks for them at the link's birth.
+    /// Adds the options to the request that creates the link.
     pub fn apply(&self, spec: &mut LinkSpec<'_>) {
         let given = |number: u32| (number != 0).then_some(number);
         spec.txqlen = given(self.tx_queue_len);
@@ -154,8 +153,8 @@ impl LinkOptions {
         spec.gro_max_size = given(self.gro_max_size);
     }
 
-    /// Compares a link with them. A kernel for one processor has no number of
-    /// receive queues, so that is not looked at.
+    /// Compares a link with the options. Receive queues are left out: a kernel for one
+    /// processor does not report their number.
     ///
     /// # Errors
     /// At the first that differs; the text names the key.
@@ -177,8 +176,8 @@ impl LinkOptions {
     }
 }
 
-/// `link` as an interface of a result, in `sandbox` (empty for the host). The
-/// MTU is told from specification 1.1.0 on, the first that has a place for it.
+/// Returns `link` as an interface of a result, in `sandbox` (empty for the host). The MTU
+/// is included from specification 1.1.0 on, the first that has a key for it.
 pub fn interface(call: &Call, link: &Link, sandbox: String) -> Interface {
     Interface {
         name: link.name.clone(),

@@ -14,7 +14,7 @@ impl MacAddress {
     /// section 8.4: the two lowest bits of the first octet).
     ///
     /// # Errors
-    /// When the system has no randomness to give.
+    /// When the system has no random numbers.
     pub fn random() -> anyhow::Result<Self> {
         let mut octets = [0; 6];
         rand::rngs::SysRng

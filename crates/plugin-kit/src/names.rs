@@ -6,11 +6,11 @@ use rand::TryRng;
 /// Digits of each of the two hashes of [`attachment_hash`].
 const HASH_DIGITS: usize = 16;
 
-/// A name for the host end of a veth pair, as upstream makes them: `veth` and
+/// Returns a random name for the host end of a veth pair in upstream's form: `veth` and
 /// eight hexadecimal digits.
 ///
 /// # Errors
-/// When the system has no randomness to give.
+/// When the system has no random numbers.
 pub fn random_veth() -> anyhow::Result<String> {
     let number = rand::rngs::SysRng
         .try_next_u32()

@@ -8,13 +8,13 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-/// The file of a parameter. `key` uses slashes, since an interface name in it
+/// Returns the file of a parameter. `key` uses slashes, since an interface name in it
 /// may contain dots: `net/ipv6/conf/eth0.100/accept_ra`.
 fn file(key: &str) -> PathBuf {
     PathBuf::from(format!("/proc/sys/{key}"))
 }
 
-/// The value of `key`, without its final newline.
+/// Returns the value of `key`, without its final newline.
 ///
 /// # Errors
 /// When the parameter does not exist or is not readable.
@@ -26,8 +26,8 @@ pub fn get(key: &str) -> io::Result<String> {
     Ok(value)
 }
 
-/// Makes `key` have `value`. It is written only when it differs: a read-only
-/// `/proc/sys` that already says the right thing is no error.
+/// Sets `key` to `value`. It is written only if it differs: a read-only `/proc/sys` that
+/// has the right value is no error.
 ///
 /// # Errors
 /// When the value differs and cannot be written.
@@ -45,7 +45,7 @@ pub fn ensure(key: &str, value: &str) -> io::Result<()> {
     }
 }
 
-/// Whether the parameter has `value`.
+/// Returns whether the parameter has `value`.
 fn says(mut open: &File, value: &str) -> bool {
     // One byte for the newline, and one to see that there is no more.
     let mut content = vec![0; value.len() + 2];

@@ -4,29 +4,28 @@ use std::io::Write;
 
 type Step<'a> = Box<dyn FnOnce() -> anyhow::Result<()> + 'a>;
 
-/// The steps that would undo what has been done so far.
+/// The undo steps of what has been done so far.
 ///
-/// Every step that changes the world registers its undo right after it
-/// succeeded. Dropping the list runs them in reverse order; [`Undo::disarm`]
-/// keeps the work. An undo that fails is reported on standard error: the error
-/// that made it necessary is the one the runtime must see.
+/// Every change registers its undo right after it succeeded. Dropping the list runs the
+/// steps in reverse order; [`Undo::disarm`] drops them without running. A step that fails
+/// is logged on standard error: the runtime must see the error that made it necessary.
 #[derive(Default)]
 pub struct Undo<'a> {
     steps: Vec<(&'static str, Step<'a>)>,
 }
 
 impl<'a> Undo<'a> {
-    /// Nothing to undo yet.
+    /// Returns an empty list.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Registers how to undo the step just done; `what` names the undo in reports.
+    /// Registers the undo of the step just done; `what` completes "failed to …" in the log.
     pub fn push(&mut self, what: &'static str, step: impl FnOnce() -> anyhow::Result<()> + 'a) {
         self.steps.push((what, Box::new(step)));
     }
 
-    /// The work is complete: nothing will be undone.
+    /// Discards the steps: the ADD has succeeded.
     pub fn disarm(mut self) {
         self.steps.clear();
     }

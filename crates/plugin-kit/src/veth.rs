@@ -7,7 +7,7 @@ use cni_core::quote::quote;
 use rtnl::{Handle, Link, LinkKind, LinkSpec, PeerSpec, Request, Veth};
 use std::os::fd::AsFd;
 
-/// What pair is wanted.
+/// The properties of a new pair.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct VethSpec<'a> {
     /// Name of the container's end.
@@ -16,11 +16,11 @@ pub struct VethSpec<'a> {
     pub mtu: Option<u32>,
     /// Hardware address of the container's end; `None` leaves it to the kernel.
     pub mac: Option<MacAddress>,
-    /// Index of the bridge that the host's end joins.
+    /// Index of the bridge that becomes the master of the host's end.
     pub master: Option<u32>,
 }
 
-/// Both ends, as they were right after their creation.
+/// Both ends, as they were right after creation.
 #[derive(Debug)]
 pub struct VethPair {
     /// The end on the host: up, but without carrier while the other end is down.
@@ -29,10 +29,10 @@ pub struct VethPair {
     pub container: Link,
 }
 
-/// How often a random name may turn out to be taken.
+/// How many random names are tried.
 const NAME_ATTEMPTS: u32 = 10;
 
-/// Refuses a container interface that exists already.
+/// Fails if the container interface exists already.
 ///
 /// # Errors
 /// When it exists, or cannot be looked up.
@@ -48,8 +48,8 @@ pub fn refuse_existing(container: &Container, name: &str) -> anyhow::Result<()> 
     }
 }
 
-/// Creates a pair in one request: the host's end up and in its bridge, the
-/// container's end born in the container under its name.
+/// Creates a pair in one request: the host's end up and in its bridge, the container's
+/// end in the container with its name.
 ///
 /// # Errors
 /// When the kernel refuses. Nothing is left behind then, nor when `undo` runs.
@@ -62,7 +62,7 @@ pub fn create<'a>(
     create_with(host, container, spec, LinkOptions::default(), undo)
 }
 
-/// The same with `keys` applied to both ends.
+/// [`create`] with `keys` applied to both ends.
 ///
 /// # Errors
 /// As for [`create`].
@@ -139,7 +139,7 @@ fn create_pair(
     bail!("failed to find a unique veth name")
 }
 
-/// Deletes the container's interface `name`; one that is gone is done.
+/// Deletes the container's interface `name`; a missing one is no error.
 ///
 /// # Errors
 /// When the kernel refuses.

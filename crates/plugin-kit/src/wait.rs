@@ -1,5 +1,5 @@
-//! Waiting for what the kernel does in the background: links that notice their
-//! carrier, IPv6 addresses that become usable.
+//! Waits for changes that the kernel makes in the background: operational links, usable
+//! IPv6 addresses.
 
 use crate::Container;
 use anyhow::{Context, bail};
@@ -10,22 +10,22 @@ use std::net::IpAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long duplicate address detection may take.
+/// How long to wait for duplicate address detection.
 const DETECTION: Duration = Duration::from_secs(5);
 
-/// How long the kernel is waited for to answer for an address that it has accepted.
-/// It takes microseconds, on a very busy machine seconds.
+/// How long to wait for the kernel to answer for a new address. It takes microseconds, on
+/// a very busy machine seconds.
 const TAKE_UP: Duration = Duration::from_secs(2);
 
-/// Between two looks.
+/// Interval between two dumps.
 const PAUSE: Duration = Duration::from_micros(200);
 
-/// Waits until `link` is operational, at most until `until`, and returns it as it is
-/// then. `subscribe` opens the events in the link's namespace.
+/// Waits until `link` is operational, at most until `until`, and returns its state then.
+/// `subscribe` opens the events in the link's namespace.
 ///
-/// A link that has got a carrier is not used until the kernel has noticed, which may
-/// take a second. Looking makes it notice at once since Linux 6.8; then no event is
-/// waited for.
+/// The kernel processes a new carrier in the background (`linkwatch`), which may take a
+/// second. Since Linux 6.8 reading the link makes it do so at once; then there is no event
+/// to wait for.
 ///
 /// # Errors
 /// When the link does not exist.
@@ -48,13 +48,13 @@ pub fn until_operational(
     Ok(waited.into_inner())
 }
 
-/// Waits until no address of `link` is tentative any more, told by the kernel's
-/// events, at most five seconds, and returns whether that came true. On a link that
-/// is not operational it never does, and that is no error.
+/// Waits for the kernel's events until no address of `link` is tentative, at most five
+/// seconds. Returns whether that happened: on a link that is not operational it never does,
+/// which is no error.
 ///
 /// # Errors
-/// When an address turns out to be taken (`DADFAILED`), or the deadline passes
-/// on an operational link.
+/// When another host has an address (`DADFAILED`), or the deadline passes on an
+/// operational link.
 pub fn until_dad_completes(container: &Container, link: &Link) -> anyhow::Result<bool> {
     let handle = &container.rtnl;
     // Opened in the container: events come from the socket's namespace.
@@ -90,15 +90,14 @@ pub fn until_dad_completes(container: &Container, link: &Link) -> anyhow::Result
     Ok(met)
 }
 
-/// Waits until the kernel answers for the IPv6 ones of `addresses`, which have been
-/// added to some link of `handle`'s namespace, but at most two seconds.
+/// Waits until the kernel answers neighbour solicitations for the IPv6 ones of `addresses`,
+/// which have been added in `handle`'s namespace, at most two seconds.
 ///
-/// Even without duplicate address detection the kernel finishes with an address in
-/// the background: it joins the multicast group that others ask for the address in,
-/// and then makes the local route. A question that comes before is lost, and is not
-/// repeated for a second. No event tells of the route, so this looks again and again.
-/// An address that takes longer is no error, since it is going to work; it is noted
-/// on standard error.
+/// Even without duplicate address detection the kernel completes an address in the
+/// background: it joins the solicited-node multicast group, and then adds the local route.
+/// A solicitation before that is lost, and repeated only after a second. There is no event
+/// for the route, so it is polled. An address that takes longer is no error, since it is
+/// going to work; it is logged on standard error.
 ///
 /// # Errors
 /// When the routes cannot be listed.
@@ -113,7 +112,7 @@ pub fn until_reachable(
         ..RouteFilter::default()
     };
     let until = Instant::now() + TAKE_UP;
-    // Looking takes long enough for the first few times.
+    // The first few dumps take long enough by themselves.
     let mut at_once = 0..4;
     while !missing.is_empty() {
         let local = handle

@@ -10,9 +10,10 @@ mod iptables;
 mod nftables;
 
 use crate::FilterRecord;
+use crate::failures::Failures;
 use crate::join::join;
 use crate::{Container, Undo, ipv6, names};
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use cni_core::quote::quote;
 use cni_core::{Call, Cidr, Code, Error, IpConfig};
 use config::Options;
@@ -459,13 +460,12 @@ fn outcome(
 ) -> anyhow::Result<()> {
     let nftables = match nftables {
         Err(e) if e.is_unsupported() => Ok(()),
-        done => done.with_context(|| failed(what, Backend::Nftables)),
+        done => done,
     };
-    let iptables = iptables.with_context(|| failed(what, Backend::Iptables));
-    match (nftables, iptables) {
-        (Err(e), Err(also)) => Err(anyhow!("{e:#}; {also:#}")),
-        (nftables, iptables) => nftables.and(iptables),
-    }
+    let mut failures = Failures::default();
+    failures.add(nftables.with_context(|| failed(what, Backend::Nftables)));
+    failures.add(iptables.with_context(|| failed(what, Backend::Iptables)));
+    failures.result()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! connected routes survive that; IPv6 addresses, other routes and neighbours do not.
 
 use anyhow::{Context, anyhow, bail};
+use plugin_kit::failures::Failures;
 use plugin_kit::{Container, addressing, sysctl};
 use rtnl::{
     Address, Exclusivity, Family, Handle, Link, LinkChange, NUD_PERMANENT, Neighbour,
@@ -117,15 +118,15 @@ impl InterfaceState {
         if requests.is_empty() {
             return Ok(());
         }
-        let mut outcome = Ok(());
+        let mut failures = Failures::default();
         for (text, reply) in texts.into_iter().zip(container.rtnl.batch(requests)) {
             if let Err(e) = reply
                 && !e.is_exists()
             {
-                outcome = outcome.and(Err(anyhow!(e).context(text)));
+                failures.push(anyhow!(e).context(text));
             }
         }
-        outcome
+        failures.result()
     }
 
     /// Adds the addresses that are missing, and waits until none is tentative: they may be
