@@ -62,6 +62,7 @@ mod service;
 pub mod single_interface;
 mod snapshot;
 
+pub mod table;
 mod user;
 
 pub use common_cases::{

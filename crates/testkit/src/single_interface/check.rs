@@ -1,8 +1,7 @@
 //! CHECK after each single piece of drift fails and names it.
 
-use super::table::cases;
 use super::{Network, Subject};
-use crate::{Container, Node, Run, leases, merge};
+use crate::{Container, Node, Run, leases, merge, table::cases};
 use serde_json::{Value, json};
 use std::fs;
 

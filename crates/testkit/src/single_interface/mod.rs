@@ -2,13 +2,12 @@
 //! macvlan, ipvlan, vlan, dummy.
 //!
 //! A plugin's tests describe it once as a [`Subject`]; each case is a method, which a `#[test]` calls. Cases with
-//! many small variants take them as a table: a text with a line for each, see [`table`](self::table).
+//! many small variants take them as a table: a text with a line for each, see [`table`](crate::table).
 
 mod attach;
 mod check;
 mod del;
 mod refuse;
-mod table;
 mod undo;
 
 pub use attach::printed_result;

@@ -1,8 +1,7 @@
 //! Refusals: bad input, and STATUS.
 
-use super::table::cases;
 use super::{Network, Subject};
-use crate::{Node, ScriptedIpam, leases, merge};
+use crate::{Node, ScriptedIpam, leases, merge, table::cases};
 use serde_json::{Value, json};
 
 impl Subject {

@@ -1,9 +1,8 @@
 //! Record of a device's state on the host, for its return.
 //!
-//! The name is in the link's alias as well, where every release has had it; the rest
-//! cannot be told from the device. So a record that is missing, because another
-//! implementation moved the device or the state was lost, costs no more than the
-//! device's state of up or down.
+//! The name is stored in the link's alias as well, as upstream does. Without a record,
+//! because another implementation moved the device or the state was lost, the device is
+//! left down after its return.
 
 use cni_state::{Error, Owner, Store};
 use serde::{Deserialize, Serialize};
@@ -14,13 +13,13 @@ const STORE: Store = Store::new("host-device");
 /// A device that has been moved to a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
-    /// Its name on the host.
+    /// The name on the host.
     pub(crate) name: String,
-    /// It was up.
+    /// Whether it was up.
     pub(crate) up: bool,
     /// The alias it had.
     pub(crate) alias: String,
-    /// Its hardware address as text; empty when it has none.
+    /// The hardware address as text; empty when it has none.
     pub(crate) mac: String,
     /// The path of the container's namespace.
     pub(crate) netns: PathBuf,
@@ -42,8 +41,8 @@ impl Record {
         record.filter(|record| !record.name.is_empty())
     }
 
-    /// Writes it, in the place of those of other attachments that say that they have
-    /// the device: it is on the host, another implementation brought it back.
+    /// Writes it, and removes the records of other attachments for the device: it is on
+    /// the host, so another implementation has moved it back.
     pub(crate) fn write(&self, owner: &Owner) -> Result<(), Error> {
         for (other, stale) in STORE.all::<Record>() {
             if stale.name == self.name && other != *owner {
@@ -53,7 +52,7 @@ impl Record {
         file(owner).write(self)
     }
 
-    /// Removes the record of an attachment; one that is gone is done.
+    /// Removes the record of an attachment; a missing one is no error.
     pub(crate) fn remove(owner: &Owner) -> anyhow::Result<()> {
         Ok(file(owner).remove()?)
     }

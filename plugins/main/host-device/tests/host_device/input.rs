@@ -2,6 +2,7 @@
 
 use crate::common::{MAC, device, dual, host_with_device, plugin};
 use serde_json::{Value, json};
+use testkit::table::cases;
 use testkit::{ErrorReply, Node};
 
 #[track_caller]
@@ -41,46 +42,20 @@ fn no_device() {
 
 #[test]
 fn missing_devices() {
-    for (selector, words) in [
-        (
-            json!({"device": "dev1"}),
-            "failed to find host device: failed to find \"dev1\": Link not found",
-        ),
-        (
-            json!({"device": null, "hwaddr": "02:00:00:00:00:99"}),
-            "failed to find host device: failed to find physical interface",
-        ),
-        (
-            json!({"device": null, "hwaddr": "02:00"}),
-            "failed to find host device: failed to parse MAC address \"02:00\": address 02:00: invalid MAC address",
-        ),
-        (
-            json!({"device": null, "kernelpath": "/sys/devices/none"}),
-            "failed to find host device: failed to read directory /sys/devices/none/net: \
-             \"open /sys/devices/none/net: no such file or directory\"",
-        ),
-        (
-            json!({"device": null, "kernelpath": "/sys/devices/../class/net/dev0"}),
-            "kernel device path \"/sys/devices/../class/net/dev0\" must be absolute and begin with /sys/devices/",
-        ),
-        (
-            json!({"device": null, "pciBusID": "0000:ff:1f.7"}),
-            "error with host device: ",
-        ),
-        (
-            json!({"device": null, "pciBusID": "../../../class"}),
-            "error with host device: \"../../../class\" is not a PCI address",
-        ),
-        (
-            json!({"runtimeConfig": {"deviceID": "0000:ff:1f.7"}}),
-            "runtime config DeviceID 0000:ff:1f.7 not found or unsupported",
-        ),
-        (
-            json!({"runtimeConfig": {"deviceID": ".."}}),
-            "runtime config DeviceID .. not found or unsupported",
-        ),
-    ] {
-        refused(&device(selector)).mentions(words);
+    for case in cases(
+        r#"
+        {"device": "dev1"} => failed to find host device: failed to find "dev1": Link not found
+        {"device": null, "hwaddr": "02:00:00:00:00:99"} => failed to find host device: failed to find physical interface
+        {"device": null, "hwaddr": "02:00"} => failed to find host device: failed to parse MAC address "02:00": address 02:00: invalid MAC address
+        {"device": null, "kernelpath": "/sys/devices/none"} => failed to find host device: failed to read directory /sys/devices/none/net: "open /sys/devices/none/net: no such file or directory"
+        {"device": null, "kernelpath": "/sys/devices/../class/net/dev0"} => kernel device path "/sys/devices/../class/net/dev0" must be absolute and begin with /sys/devices/
+        {"device": null, "pciBusID": "0000:ff:1f.7"} => error with host device:
+        {"device": null, "pciBusID": "../../../class"} => error with host device: "../../../class" is not a PCI address
+        {"runtimeConfig": {"deviceID": "0000:ff:1f.7"}} => runtime config DeviceID 0000:ff:1f.7 not found or unsupported
+        {"runtimeConfig": {"deviceID": ".."}} => runtime config DeviceID .. not found or unsupported
+        "#,
+    ) {
+        refused(&device(case.extra)).mentions(&case.words);
     }
 }
 

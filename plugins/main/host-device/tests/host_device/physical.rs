@@ -106,7 +106,10 @@ fn its_name_and_state_are_restored() {
             add();
             delete_namespace();
             assert_eq!(returned(&mac), "net1");
+            // An unmounted namespace leaves a plain file.
+            fs::write(NETNS, "").unwrap();
             call("DEL", del).run().expect_ok();
+            fs::remove_file(NETNS).unwrap();
             as_it_was(up);
             call("DEL", del).run().expect_ok();
             as_it_was(up);

@@ -2,6 +2,7 @@
 
 use crate::common::{TAP, added, eth0};
 use serde_json::{Value, json};
+use testkit::table::cases;
 use testkit::{ErrorReply, Host, Node, leases};
 
 #[track_caller]
@@ -44,53 +45,24 @@ fn wrong_types() {
 
 #[test]
 fn wrong_values() {
-    for (extra, code, words) in [
-        (
-            json!({"mtu": -1}),
-            7,
-            "mtu -1 is out of range (68 to 65535)",
-        ),
-        (
-            json!({"mtu": 10}),
-            7,
-            "mtu 10 is out of range (68 to 65535)",
-        ),
-        (
-            json!({"mtu": 65535}),
-            999,
-            "failed to configure tap \"eth0\": ",
-        ),
-        (
-            json!({"mac": "02:00"}),
-            999,
-            "address 02:00: invalid MAC address",
-        ),
-        (
-            json!({"runtimeConfig": {"mac": "01:00:00:00:00:01"}}),
-            999,
-            "address 01:00:00:00:00:01: invalid MAC address",
-        ),
-        (json!({"bridge": "br0/x"}), 7, "invalid bridge name"),
-        (json!({"bridge": "br0"}), 999, "failed to get bridge br0: "),
-        (
-            json!({"bridge": "veth0"}),
-            999,
-            "failed to get bridge veth0: \"veth0\" already exists but is not a bridge",
-        ),
-        (json!({"numQueues": 2}), 2, "does not support \"numQueues\""),
-        (
-            json!({"owner": 4294967295_u32}),
-            999,
-            "failed to create tap: TUNSETOWNER: invalid argument",
-        ),
-        (
-            json!({"group": 4294967295_u32}),
-            999,
-            "failed to create tap: TUNSETGROUP: invalid argument",
-        ),
-    ] {
-        refused(&TAP.layer2(extra.clone()), "", code).mentions(words);
-        refused(&TAP.dual(extra), "", code).mentions(words);
+    for case in cases(
+        r#"
+        {"mtu": -1} => 7: mtu -1 is out of range (68 to 65535)
+        {"mtu": 10} => 7: mtu 10 is out of range (68 to 65535)
+        {"mtu": 65535} => failed to configure tap "eth0":
+        {"mac": "02:00"} => address 02:00: invalid MAC address
+        {"runtimeConfig": {"mac": "01:00:00:00:00:01"}} => address 01:00:00:00:00:01: invalid MAC address
+        {"bridge": "br0/x"} => 7: invalid bridge name
+        {"bridge": "br0"} => failed to get bridge br0:
+        {"bridge": "veth0"} => failed to get bridge veth0: "veth0" already exists but is not a bridge
+        {"numQueues": 2} => 2: does not support "numQueues"
+        {"owner": 4294967295} => failed to create tap: TUNSETOWNER: invalid argument
+        {"group": 4294967295} => failed to create tap: TUNSETGROUP: invalid argument
+        "#,
+    ) {
+        let (code, words) = (case.code, &case.words);
+        refused(&TAP.layer2(case.extra.clone()), "", code).mentions(words);
+        refused(&TAP.dual(case.extra), "", code).mentions(words);
     }
 }
 

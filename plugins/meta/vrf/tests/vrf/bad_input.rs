@@ -3,60 +3,35 @@
 use crate::common::{assert_same, attached, attached_without_vrf, config, state, vrf};
 use serde_json::{Value, json};
 use testkit::Node;
+use testkit::table::cases;
 
 #[test]
 fn values_and_types() {
     let (host, container) = attached_without_vrf();
     let before = state(&host, &container);
-    let valid = "configuration is expected to have a valid vrf name";
-    for (extra, words) in [
-        (json!({"vrfname": ""}), valid),
-        (json!({"vrfname": null}), valid),
-        (json!({"vrfname": "much-too-long-a-name"}), valid),
-        (json!({"vrfname": "a/b"}), valid),
-        (json!({"vrfname": ".."}), valid),
-        (json!({"vrfname": "a b"}), valid),
-        (
-            json!({"vrfname": "eth0"}),
-            "a valid vrf name; eth0 is the interface's name",
-        ),
-        (
-            json!({"vrfname": 7}),
-            "failed to load netconf: vrfname: expected a string, got number",
-        ),
-        (json!({"table": -1}), "table: "),
-        (
-            json!({"table": 4_294_967_296_u64}),
-            "table: 4294967296 is out of range",
-        ),
-        (
-            json!({"table": "5"}),
-            "table: expected an integer, got string",
-        ),
-        (
-            json!({"table": 254}),
-            "invalid table 254: the kernel uses it for routes outside of VRFs",
-        ),
-        (
-            json!({"table": 255}),
-            "invalid table 255: the kernel uses it for local addresses",
-        ),
-        (json!({"table": 253}), "invalid table 253"),
-        (
-            json!({"prevResult": null}),
-            "missing prevResult from earlier plugin",
-        ),
-        (
-            json!({"prevResult": {"cniVersion": "0.2.0"}}),
-            "could not parse prevResult",
-        ),
-        (
-            json!({"vrfname": "lo"}),
-            "cmdAdd failed: Netlink lo is not a VRF",
-        ),
-    ] {
-        let run = vrf().add(&container, &config(extra));
-        run.expect_error(999).mentions(words);
+    for case in cases(
+        r#"
+        {"vrfname": ""} => configuration is expected to have a valid vrf name
+        {"vrfname": null} => configuration is expected to have a valid vrf name
+        {"vrfname": "much-too-long-a-name"} => configuration is expected to have a valid vrf name
+        {"vrfname": "a/b"} => configuration is expected to have a valid vrf name
+        {"vrfname": ".."} => configuration is expected to have a valid vrf name
+        {"vrfname": "a b"} => configuration is expected to have a valid vrf name
+        {"vrfname": "eth0"} => a valid vrf name; eth0 is the interface's name
+        {"vrfname": 7} => failed to load netconf: vrfname: expected a string, got number
+        {"table": -1} => table:
+        {"table": 4294967296} => table: 4294967296 is out of range
+        {"table": "5"} => table: expected an integer, got string
+        {"table": 254} => invalid table 254: the kernel uses it for routes outside of VRFs
+        {"table": 255} => invalid table 255: the kernel uses it for local addresses
+        {"table": 253} => invalid table 253
+        {"prevResult": null} => missing prevResult from earlier plugin
+        {"prevResult": {"cniVersion": "0.2.0"}} => could not parse prevResult
+        {"vrfname": "lo"} => cmdAdd failed: Netlink lo is not a VRF
+        "#,
+    ) {
+        let run = vrf().add(&container, &config(case.extra));
+        run.expect_error(999).mentions(&case.words);
     }
     assert_same(&before, &state(&host, &container));
 }

@@ -1,4 +1,4 @@
-//! Tables of test cases: a line each, `INPUT => EXPECTED`.
+//! Tables of test cases, a line each: `INPUT => EXPECTED`.
 //!
 //! `INPUT` is an object in JSON, keys that are added to a configuration; or commands, separated by `; `; or both. Either
 //! may be missing. `EXPECTED` is a part of the error's message, or of `MESSAGE; DETAILS`; it begins with the error's
@@ -7,15 +7,15 @@
 use serde_json::{Value, json};
 
 /// One line of a table.
-pub(super) struct Case {
+pub struct Case {
     /// Keys to add to the configuration.
-    pub(super) extra: Value,
+    pub extra: Value,
     /// Commands to run.
-    pub(super) commands: Vec<String>,
+    pub commands: Vec<String>,
     /// The error's code.
-    pub(super) code: u64,
+    pub code: u64,
     /// What the error mentions.
-    pub(super) words: String,
+    pub words: String,
 }
 
 /// Parses a table.
@@ -24,7 +24,7 @@ pub(super) struct Case {
 ///
 /// When a line has another form.
 #[track_caller]
-pub(super) fn cases(table: &str) -> Vec<Case> {
+pub fn cases(table: &str) -> Vec<Case> {
     let lines = table.lines().map(str::trim);
     let cases: Vec<Case> = lines.filter(|line| !line.is_empty()).map(case).collect();
     assert!(!cases.is_empty(), "a table without cases");
