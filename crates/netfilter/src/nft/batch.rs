@@ -124,26 +124,27 @@ impl Batch {
             body.text(NFTA_SET_TABLE, set.table.name);
             body.text(NFTA_SET_NAME, set.name);
             body.u32_be(NFTA_SET_ID, number);
-            set.write(body)
+            set.write(body);
+            Ok(())
         })
     }
 
     /// Adds elements. An element that exists with other data is an error (`EEXIST`, in old
     /// kernels `EBUSY`).
-    pub fn add_elements<'e>(
+    pub fn add_elements(
         &mut self,
         set: &Set<'_>,
-        elements: impl IntoIterator<Item = Element<'e>>,
+        elements: impl IntoIterator<Item = Element>,
     ) -> &mut Batch {
         self.elements(NFT_MSG_NEWSETELEM, NLM_F_CREATE, set, elements)
     }
 
-    fn elements<'e>(
+    fn elements(
         &mut self,
         kind: u16,
         flags: u16,
         set: &Set<'_>,
-        elements: impl IntoIterator<Item = Element<'e>>,
+        elements: impl IntoIterator<Item = Element>,
     ) -> &mut Batch {
         let mut list = Builder::default();
         let key_only = kind == NFT_MSG_DELSETELEM;
@@ -160,7 +161,7 @@ impl Batch {
             if list.len() > ELEMENTS_MAX {
                 self.element_message(kind, flags, set, &std::mem::take(&mut list));
             }
-            element.write(set, &mut list);
+            element.write(&mut list);
         }
         if !list.is_empty() {
             self.element_message(kind, flags, set, &list);
@@ -214,10 +215,10 @@ impl Batch {
     }
 
     /// Deletes elements by their keys.
-    pub fn delete_elements<'e>(
+    pub fn delete_elements(
         &mut self,
         set: &Set<'_>,
-        elements: impl IntoIterator<Item = Element<'e>>,
+        elements: impl IntoIterator<Item = Element>,
     ) -> &mut Batch {
         self.elements(NFT_MSG_DELSETELEM, 0, set, elements)
     }

@@ -57,24 +57,16 @@ pub(crate) const NFTA_SET_KEY_TYPE: u16 = 4;
 pub(crate) const NFTA_SET_KEY_LEN: u16 = 5;
 pub(crate) const NFTA_SET_DATA_TYPE: u16 = 6;
 pub(crate) const NFTA_SET_DATA_LEN: u16 = 7;
-pub(crate) const NFTA_SET_DESC: u16 = 9;
 pub(crate) const NFTA_SET_ID: u16 = 10;
 pub(crate) const NFTA_SET_USERDATA: u16 = 13;
-pub(crate) const NFTA_SET_DESC_CONCAT: u16 = 2;
-pub(crate) const NFTA_SET_FIELD_LEN: u16 = 1;
-pub(crate) const NFT_SET_INTERVAL: u32 = 0x4;
 pub(crate) const NFT_SET_MAP: u32 = 0x8;
-pub(crate) const NFT_SET_CONCAT: u32 = 0x80;
 
 pub(crate) const NFTA_SET_ELEM_LIST_TABLE: u16 = 1;
 pub(crate) const NFTA_SET_ELEM_LIST_SET: u16 = 2;
 pub(crate) const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
 pub(crate) const NFTA_SET_ELEM_KEY: u16 = 1;
 pub(crate) const NFTA_SET_ELEM_DATA: u16 = 2;
-pub(crate) const NFTA_SET_ELEM_FLAGS: u16 = 3;
 pub(crate) const NFTA_SET_ELEM_USERDATA: u16 = 6;
-pub(crate) const NFTA_SET_ELEM_KEY_END: u16 = 10;
-pub(crate) const NFT_SET_ELEM_INTERVAL_END: u32 = 0x1;
 
 pub(crate) const NFTA_LIST_ELEM: u16 = 1;
 pub(crate) const NFTA_EXPR_NAME: u16 = 1;
@@ -138,8 +130,6 @@ pub(crate) const NFTA_IMMEDIATE_DATA: u16 = 2;
 pub(crate) const NFTA_LOOKUP_SET: u16 = 1;
 pub(crate) const NFTA_LOOKUP_SREG: u16 = 2;
 pub(crate) const NFTA_LOOKUP_DREG: u16 = 3;
-pub(crate) const NFTA_LOOKUP_FLAGS: u16 = 5;
-pub(crate) const NFT_LOOKUP_F_INV: u32 = 1;
 
 pub(crate) const NFTA_CT_DREG: u16 = 1;
 pub(crate) const NFTA_CT_KEY: u16 = 2;
@@ -180,8 +170,4 @@ pub(crate) const NFTNL_UDATA_CHAIN_COMMENT: u8 = 0;
 pub(crate) const NFTNL_UDATA_RULE_COMMENT: u8 = 0;
 pub(crate) const NFTNL_UDATA_SET_KEYBYTEORDER: u8 = 0;
 pub(crate) const NFTNL_UDATA_SET_DATABYTEORDER: u8 = 1;
-pub(crate) const NFTNL_UDATA_SET_COMMENT: u8 = 7;
 pub(crate) const NFTNL_UDATA_SET_ELEM_COMMENT: u8 = 0;
-pub(crate) const NFTNL_UDATA_SET_ELEM_FLAGS: u8 = 1;
-/// The last range of all, which has no end (`enum nftnl_udata_set_elem_flags`).
-pub(crate) const SET_ELEM_F_INTERVAL_OPEN: u32 = 1;

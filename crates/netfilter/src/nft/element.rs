@@ -1,42 +1,32 @@
 //! Elements of sets and maps.
 
-use std::net::IpAddr;
-
-use rtnl::netlink::{Attributes, Builder};
+use rtnl::netlink::{Attribute, Attributes, Builder};
 
 use super::constants::*;
 use super::expression::verdict_data;
 use super::message::NFGENMSG_LEN;
 use super::set::{Data, Set};
 use super::userdata;
-use super::value::{Prefix, Type, Value, bad_interface, concat};
+use super::value::{Type, Value, bad_interface, concat};
 
 /// The verdict of a verdict map's element.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verdict<'a> {
-    /// `accept`.
-    Accept,
+pub enum Verdict {
     /// `drop`.
     Drop,
     /// `return`.
     Return,
-    /// `jump` to a chain of the same table.
-    Jump(&'a str),
-    /// `goto` a chain of the same table.
-    Goto(&'a str),
 }
 
 /// An element of a set or map.
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct Element<'a> {
+pub struct Element {
     key: Vec<u8>,
     types: Vec<Type>,
-    /// The last key of a range.
-    last: Option<Vec<u8>>,
     data: Vec<u8>,
     data_types: Vec<Type>,
-    verdict: Option<Verdict<'a>>,
+    verdict: Option<Verdict>,
     userdata: Vec<u8>,
     problem: Option<String>,
 }
@@ -45,9 +35,9 @@ fn types(values: &[Value<'_>]) -> Vec<Type> {
     values.iter().map(Value::type_of).collect()
 }
 
-impl<'a> Element<'a> {
+impl Element {
     /// Returns an element with this key.
-    pub fn new(key: &[Value<'_>]) -> Element<'a> {
+    pub fn new(key: &[Value<'_>]) -> Element {
         let problem = key.iter().find_map(|value| match value {
             Value::Interface(name) => bad_interface(name),
             _ => None,
@@ -55,29 +45,12 @@ impl<'a> Element<'a> {
         Element {
             key: concat(key),
             types: types(key),
-            last: None,
             data: Vec::new(),
             data_types: Vec::new(),
             verdict: None,
             userdata: Vec::new(),
             problem,
         }
-    }
-
-    /// Returns the range of a network's addresses, for a set with intervals.
-    pub fn network(network: Prefix) -> Element<'a> {
-        let first = Value::Address(network.address());
-        Element::new(&[first]).to(&[Value::Address(network.last())])
-    }
-
-    /// Makes the key a range, up to and including `last`, for a set with intervals. In a
-    /// concatenation each part has its own range.
-    pub fn to(mut self, last: &[Value<'_>]) -> Self {
-        if types(last) != self.types {
-            self.problem = Some("the ends of a range have different types".to_owned());
-        }
-        self.last = Some(concat(last));
-        self
     }
 
     /// Sets the data, for a map.
@@ -88,7 +61,7 @@ impl<'a> Element<'a> {
     }
 
     /// Sets the verdict, for a verdict map.
-    pub fn verdict(mut self, verdict: Verdict<'a>) -> Self {
+    pub fn verdict(mut self, verdict: Verdict) -> Self {
         self.verdict = Some(verdict);
         self
     }
@@ -136,108 +109,38 @@ impl<'a> Element<'a> {
             Data::Values(types) => self.data_types == types && self.verdict.is_none(),
             Data::Verdict => self.data_types.is_empty() && self.verdict.is_some(),
         };
-        if self.types != set.key || !data {
-            return Some("the element has other types than the set".to_owned());
-        }
-        (self.last.is_some() && !set.intervals)
-            .then(|| "a range in a set without intervals".to_owned())
+        (self.types != set.key || !data)
+            .then(|| "the element has other types than the set".to_owned())
     }
 
-    /// Appends the element, or the two elements that are the ends of a range.
-    pub(crate) fn write(&self, set: &Set<'_>, list: &mut Builder) {
-        let mut userdata = self.userdata.clone();
-        let mut end = None;
-        if set.intervals && !set.is_concat() {
-            // A range up to the greatest key has no end element.
-            end = successor(self.last.as_ref().unwrap_or(&self.key));
-            if end.is_none() {
-                let open = SET_ELEM_F_INTERVAL_OPEN.to_ne_bytes();
-                userdata.extend(userdata::entry(NFTNL_UDATA_SET_ELEM_FLAGS, &open));
-            }
-        }
+    /// Appends the element to a list of elements.
+    pub(crate) fn write(&self, list: &mut Builder) {
         list.nested(NFTA_LIST_ELEM, |element| {
             element.nested(NFTA_SET_ELEM_KEY, |key| {
                 key.raw(NFTA_DATA_VALUE, &self.key);
             });
-            if set.intervals && set.is_concat() {
-                let last = self.last.as_ref().unwrap_or(&self.key);
-                element.nested(NFTA_SET_ELEM_KEY_END, |key| {
-                    key.raw(NFTA_DATA_VALUE, last);
-                });
-            }
             if let Some(verdict) = self.verdict {
-                element.nested(NFTA_SET_ELEM_DATA, |data| verdict.write(data));
+                element.nested(NFTA_SET_ELEM_DATA, |data| {
+                    verdict_data(data, verdict.code(), None);
+                });
             } else if !self.data.is_empty() {
                 element.nested(NFTA_SET_ELEM_DATA, |data| {
                     data.raw(NFTA_DATA_VALUE, &self.data);
                 });
             }
-            if !userdata.is_empty() {
-                element.raw(NFTA_SET_ELEM_USERDATA, &userdata);
+            if !self.userdata.is_empty() {
+                element.raw(NFTA_SET_ELEM_USERDATA, &self.userdata);
             }
         });
-        if let Some(end) = end {
-            list.nested(NFTA_LIST_ELEM, |element| {
-                element.nested(NFTA_SET_ELEM_KEY, |key| key.raw(NFTA_DATA_VALUE, &end));
-                element.u32_be(NFTA_SET_ELEM_FLAGS, NFT_SET_ELEM_INTERVAL_END);
-            });
-        }
     }
 }
 
-impl Verdict<'_> {
-    fn write(self, data: &mut Builder) {
+impl Verdict {
+    fn code(self) -> i32 {
         match self {
-            Verdict::Accept => verdict_data(data, NF_ACCEPT, None),
-            Verdict::Drop => verdict_data(data, NF_DROP, None),
-            Verdict::Return => verdict_data(data, NFT_RETURN, None),
-            Verdict::Jump(chain) => verdict_data(data, NFT_JUMP, Some(chain)),
-            Verdict::Goto(chain) => verdict_data(data, NFT_GOTO, Some(chain)),
+            Verdict::Drop => NF_DROP,
+            Verdict::Return => NFT_RETURN,
         }
-    }
-}
-
-/// Returns the next key in network byte order, `None` after the greatest one.
-fn successor(key: &[u8]) -> Option<Vec<u8>> {
-    let mut next = key.to_vec();
-    for byte in next.iter_mut().rev() {
-        let (sum, carry) = byte.overflowing_add(1);
-        *byte = sum;
-        if !carry {
-            return Some(next);
-        }
-    }
-    None
-}
-
-/// Merges networks of one family that overlap or are adjacent into ranges in ascending
-/// order: a set with intervals refuses overlapping elements.
-#[must_use]
-pub fn merge_networks(networks: &[Prefix]) -> Vec<(IpAddr, IpAddr)> {
-    let mut ranges: Vec<(IpAddr, IpAddr)> = networks
-        .iter()
-        .map(|network| (network.address(), network.last()))
-        .collect();
-    ranges.sort_unstable();
-    let mut merged: Vec<(IpAddr, IpAddr)> = Vec::new();
-    for (first, last) in ranges {
-        match merged.last_mut() {
-            Some((_, end)) if first <= *end || follows(first, *end) => *end = last.max(*end),
-            _ => merged.push((first, last)),
-        }
-    }
-    merged
-}
-
-fn follows(next: IpAddr, previous: IpAddr) -> bool {
-    match (next, previous) {
-        (IpAddr::V4(next), IpAddr::V4(previous)) => {
-            previous.to_bits().checked_add(1) == Some(next.to_bits())
-        }
-        (IpAddr::V6(next), IpAddr::V6(previous)) => {
-            previous.to_bits().checked_add(1) == Some(next.to_bits())
-        }
-        _ => false,
     }
 }
 
@@ -248,14 +151,10 @@ pub struct ElementInfo {
     pub key: Vec<u8>,
     /// The bytes of the data; empty except in a map.
     pub data: Vec<u8>,
-    /// In a verdict map: the chain of a jump or goto.
-    pub chain: Option<String>,
     /// The comment.
     pub comment: Option<String>,
     /// The note, see [`Element::note`].
     pub note: Option<Vec<u8>>,
-    /// The element is the end of a range: the first key after it.
-    pub is_end: bool,
 }
 
 impl ElementInfo {
@@ -263,16 +162,8 @@ impl ElementInfo {
         let mut info = ElementInfo::default();
         for attribute in attributes {
             match attribute.kind {
-                NFTA_SET_ELEM_KEY => {
-                    for inner in attribute.nested().filter(|a| a.kind == NFTA_DATA_VALUE) {
-                        info.key = inner.value.to_vec();
-                    }
-                }
-                NFTA_SET_ELEM_DATA => info.read_data(attribute.nested()),
-                NFTA_SET_ELEM_FLAGS => {
-                    let flags = attribute.u32_be().unwrap_or(0);
-                    info.is_end = flags & NFT_SET_ELEM_INTERVAL_END != 0;
-                }
+                NFTA_SET_ELEM_KEY => info.key = data_value(&attribute),
+                NFTA_SET_ELEM_DATA => info.data = data_value(&attribute),
                 NFTA_SET_ELEM_USERDATA => {
                     info.comment =
                         userdata::find_comment(NFTNL_UDATA_SET_ELEM_COMMENT, attribute.value)
@@ -285,27 +176,11 @@ impl ElementInfo {
         info
     }
 
-    fn read_data(&mut self, attributes: Attributes<'_>) {
-        for attribute in attributes {
-            match attribute.kind {
-                NFTA_DATA_VALUE => self.data = attribute.value.to_vec(),
-                NFTA_DATA_VERDICT => {
-                    let mut verdict = attribute.nested();
-                    self.chain = verdict
-                        .find(|part| part.kind == NFTA_VERDICT_CHAIN)
-                        .map(|part| part.text());
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// Returns an element with this key, for deletion. Not for ranges.
-    pub fn to_element(&self, set: &Set<'_>) -> Element<'static> {
+    /// Returns an element with this key, for deletion.
+    pub fn to_element(&self, set: &Set<'_>) -> Element {
         Element {
             key: self.key.clone(),
             types: set.key.to_vec(),
-            last: None,
             data: Vec::new(),
             data_types: Vec::new(),
             verdict: None,
@@ -313,6 +188,13 @@ impl ElementInfo {
             problem: None,
         }
     }
+}
+
+/// Returns the value of a key or data; empty for a verdict.
+fn data_value(attribute: &Attribute<'_>) -> Vec<u8> {
+    let mut parts = attribute.nested();
+    let value = parts.find(|part| part.kind == NFTA_DATA_VALUE);
+    value.map(|part| part.value.to_vec()).unwrap_or_default()
 }
 
 /// Returns the elements in a message of the kernel.

@@ -109,15 +109,12 @@ pub(crate) fn verdict_data(data: &mut Builder, code: i32, chain: Option<&str>) {
 
 /// Looks a key up in a set. `to` is the register for the data of a map; for a verdict
 /// map the verdict register.
-pub(crate) fn lookup(list: &mut Builder, set: &str, from: u32, to: Option<u32>, inverted: bool) {
+pub(crate) fn lookup(list: &mut Builder, set: &str, from: u32, to: Option<u32>) {
     expression(list, "lookup", |data| {
         data.text(NFTA_LOOKUP_SET, set);
         data.u32_be(NFTA_LOOKUP_SREG, from);
         if let Some(to) = to {
             data.u32_be(NFTA_LOOKUP_DREG, to);
-        }
-        if inverted {
-            data.u32_be(NFTA_LOOKUP_FLAGS, NFT_LOOKUP_F_INV);
         }
     });
 }

@@ -16,14 +16,10 @@ use super::value::{Prefix, Protocol, bad_interface, interface};
 pub struct CtState(u32);
 
 impl CtState {
-    /// `invalid`: belongs to no connection and cannot begin one.
-    pub const INVALID: CtState = CtState(1);
     /// `established`: belongs to a connection with packets in both directions.
     pub const ESTABLISHED: CtState = CtState(2);
     /// `related`: begins a connection that another connection expects.
     pub const RELATED: CtState = CtState(4);
-    /// `new`: begins a connection.
-    pub const NEW: CtState = CtState(8);
 }
 
 impl std::ops::BitOr for CtState {
@@ -40,8 +36,6 @@ impl std::ops::BitOr for CtState {
 pub struct CtStatus(u32);
 
 impl CtStatus {
-    /// Its source address is translated.
-    pub const SNAT: CtStatus = CtStatus(1 << 4);
     /// Its destination address is translated.
     pub const DNAT: CtStatus = CtStatus(1 << 5);
 }
@@ -221,23 +215,18 @@ impl Rule<'_> {
 
     /// `field . field @set`: the fields are an element of a set.
     pub fn in_set(self, fields: &[Field], set: &Set<'_>) -> Self {
-        self.lookup(fields, set, None, false)
+        self.lookup(fields, set, None)
     }
 
     /// `ip saddr & mask . field @set`: as [`Rule::in_set`], with the first field, an
     /// address, masked to its first `len` bits.
     pub fn network_in_set(self, len: u8, fields: &[Field], set: &Set<'_>) -> Self {
-        self.lookup(fields, set, Some(len), false)
+        self.lookup(fields, set, Some(len))
     }
 
-    /// `field . field != @set`.
-    pub fn not_in_set(self, fields: &[Field], set: &Set<'_>) -> Self {
-        self.lookup(fields, set, None, true)
-    }
-
-    fn lookup(mut self, fields: &[Field], set: &Set<'_>, len: Option<u8>, inverted: bool) -> Self {
+    fn lookup(mut self, fields: &[Field], set: &Set<'_>, len: Option<u8>) -> Self {
         self.load_key(fields, set, len);
-        expr::lookup(&mut self.expressions, set.name, NFT_REG_1, None, inverted);
+        expr::lookup(&mut self.expressions, set.name, NFT_REG_1, None);
         self
     }
 

@@ -29,7 +29,7 @@ mod tests;
 
 pub use batch::Batch;
 pub use client::Nft;
-pub use element::{Element, ElementInfo, Verdict, merge_networks};
+pub use element::{Element, ElementInfo, Verdict};
 pub use field::Field;
 pub use info::{ChainInfo, RuleInfo, RuleView};
 pub use matches::{CtState, CtStatus};

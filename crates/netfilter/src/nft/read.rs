@@ -106,15 +106,11 @@ impl Nft {
     }
 
     /// Returns the element with the key of `element`, `None` if it or the set does not
-    /// exist. In a set with intervals: the range that contains the key.
+    /// exist.
     ///
     /// # Errors
     /// The kernel's refusal.
-    pub fn element(
-        &self,
-        set: &Set<'_>,
-        element: &Element<'_>,
-    ) -> Result<Option<ElementInfo>, Error> {
+    pub fn element(&self, set: &Set<'_>, element: &Element) -> Result<Option<ElementInfo>, Error> {
         let key = element.key_bytes();
         let body = body(set.table.family, |body| {
             body.text(NFTA_SET_ELEM_LIST_TABLE, set.table.name);

@@ -19,8 +19,6 @@ pub struct Set<'a> {
     /// The types of an element's key.
     pub key: &'a [Type],
     pub(crate) data: Data<'a>,
-    pub(crate) intervals: bool,
-    comment: Option<&'a str>,
 }
 
 /// What an element maps its key to.
@@ -40,8 +38,6 @@ impl<'a> Table<'a> {
             name,
             key,
             data: Data::None,
-            intervals: false,
-            comment: None,
         }
     }
 
@@ -63,20 +59,6 @@ impl<'a> Table<'a> {
 }
 
 impl<'a> Set<'a> {
-    /// Adds `flags interval`: keys may be ranges.
-    #[must_use]
-    pub const fn with_intervals(mut self) -> Set<'a> {
-        self.intervals = true;
-        self
-    }
-
-    /// Adds a comment, which the set gets when it is created.
-    #[must_use]
-    pub const fn with_comment(mut self, comment: &'a str) -> Set<'a> {
-        self.comment = Some(comment);
-        self
-    }
-
     pub(crate) fn data_types(&self) -> &'a [Type] {
         match self.data {
             Data::Values(types) => types,
@@ -84,25 +66,10 @@ impl<'a> Set<'a> {
         }
     }
 
-    pub(crate) fn is_concat(&self) -> bool {
-        self.key.len() > 1
-    }
-
     /// Writes the attributes that create the set, except its ID in the batch.
-    pub(crate) fn write(&self, body: &mut Builder) -> Result<(), String> {
-        let mut flags = 0;
-        if self.intervals {
-            flags |= NFT_SET_INTERVAL;
-        }
-        // Kernels before 5.6 do not know the flag, which matters only with intervals.
-        if self.is_concat() && self.intervals {
-            flags |= NFT_SET_CONCAT;
-        }
+    pub(crate) fn write(&self, body: &mut Builder) {
         if self.data != Data::None {
-            flags |= NFT_SET_MAP;
-        }
-        if flags != 0 {
-            body.u32_be(NFTA_SET_FLAGS, flags);
+            body.u32_be(NFTA_SET_FLAGS, NFT_SET_MAP);
         }
         body.u32_be(NFTA_SET_KEY_TYPE, type_number(self.key));
         body.u32_be(NFTA_SET_KEY_LEN, key_len(self.key));
@@ -114,17 +81,6 @@ impl<'a> Set<'a> {
             }
             Data::Verdict => body.u32_be(NFTA_SET_DATA_TYPE, NFT_DATA_VERDICT),
         }
-        if self.is_concat() && self.intervals {
-            body.nested(NFTA_SET_DESC, |desc| {
-                desc.nested(NFTA_SET_DESC_CONCAT, |fields| {
-                    for kind in self.key {
-                        fields.nested(NFTA_LIST_ELEM, |field| {
-                            field.u32_be(NFTA_SET_FIELD_LEN, key_len(&[*kind]));
-                        });
-                    }
-                });
-            });
-        }
         let mut data = userdata::entry(NFTNL_UDATA_SET_KEYBYTEORDER, &byte_order(self.key));
         if let Data::Values(types) = self.data {
             data.extend(userdata::entry(
@@ -132,11 +88,7 @@ impl<'a> Set<'a> {
                 &byte_order(types),
             ));
         }
-        if let Some(comment) = self.comment {
-            data.extend(userdata::comment(NFTNL_UDATA_SET_COMMENT, comment)?);
-        }
         body.raw(NFTA_SET_USERDATA, &data);
-        Ok(())
     }
 }
 

@@ -17,8 +17,6 @@ pub struct NatFlags(u32);
 impl NatFlags {
     /// The kernel's default: the original port if it is free.
     pub const NONE: NatFlags = NatFlags(0);
-    /// `random`: a hash of the addresses with a random offset.
-    pub const RANDOM: NatFlags = NatFlags(1 << 2);
     /// `fully-random`: a random port.
     pub const FULLY_RANDOM: NatFlags = NatFlags(1 << 4);
 }
@@ -65,7 +63,7 @@ impl Rule<'_> {
     pub fn vmap(mut self, fields: &[Field], map: &Set<'_>) -> Self {
         self.load_key(fields, map, None);
         let to = Some(NFT_REG_VERDICT);
-        expr::lookup(&mut self.expressions, map.name, NFT_REG_1, to, false);
+        expr::lookup(&mut self.expressions, map.name, NFT_REG_1, to);
         self
     }
 
@@ -116,7 +114,7 @@ impl Rule<'_> {
         };
         self.load_key(fields, map, None);
         let list = &mut self.expressions;
-        expr::lookup(list, map.name, NFT_REG_1, Some(NFT_REG_1), false);
+        expr::lookup(list, map.name, NFT_REG_1, Some(NFT_REG_1));
         expr::nat(list, NFT_NAT_DNAT, family, NFT_REG_1, port, 0);
         self
     }

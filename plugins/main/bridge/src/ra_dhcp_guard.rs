@@ -166,7 +166,7 @@ impl Guards {
     }
 }
 
-fn element(port: &str) -> Element<'static> {
+fn element(port: &str) -> Element {
     Element::new(&[Value::Interface(port)])
 }
 
@@ -233,7 +233,7 @@ fn delete_elements(nft: &Nft, is_stale: impl Fn(&str) -> bool) -> Result<(), net
                 Err(e) if e.is_not_found() => continue,
                 found => found?,
             };
-            let stale: Vec<Element<'_>> = elements
+            let stale: Vec<Element> = elements
                 .iter()
                 .filter(|element| element.comment.as_deref().is_some_and(&is_stale))
                 .map(|element| element.to_element(&set))

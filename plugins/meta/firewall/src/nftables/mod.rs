@@ -100,7 +100,7 @@ fn delete_all(batch: &mut Batch, present: &[RuleInfo], rule: &Rule<'_>) {
 }
 
 /// Adds an element in place of the one that is `found`, which may be a former owner's.
-fn put(batch: &mut Batch, set: &Set<'_>, found: Option<ElementInfo>, element: Element<'_>) {
+fn put(batch: &mut Batch, set: &Set<'_>, found: Option<ElementInfo>, element: Element) {
     if let Some(found) = found {
         batch.delete_elements(set, [found.to_element(set)]);
     }

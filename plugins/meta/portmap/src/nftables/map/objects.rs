@@ -36,7 +36,7 @@ pub(super) struct Objects {
 /// An element and the name of its set: sets of networks are created as needed.
 pub(super) struct Entry {
     pub(super) set: String,
-    pub(super) element: Element<'static>,
+    pub(super) element: Element,
     pub(super) what: String,
 }
 
@@ -252,7 +252,7 @@ impl Objects {
         &self,
         nft: &Nft,
         wanted: &dyn Fn(&ElementInfo) -> bool,
-    ) -> Result<Vec<(String, Element<'static>)>, Error> {
+    ) -> Result<Vec<(String, Element)>, Error> {
         let mut names: Vec<String> = [
             self.by_address.name,
             self.by_port.name,
@@ -280,7 +280,7 @@ impl Objects {
         Ok(found)
     }
 
-    pub(super) fn delete(&self, batch: &mut Batch, entries: Vec<(String, Element<'static>)>) {
+    pub(super) fn delete(&self, batch: &mut Batch, entries: Vec<(String, Element)>) {
         for (name, element) in entries {
             batch.delete_elements(&self.set(&name), [element]);
         }
