@@ -11,9 +11,9 @@ use rtnl::netlink::{
     Attribute, Attributes, Builder, Connection, Messages, NLM_F_ACK, NLM_F_REQUEST, write_message,
 };
 
-use crate::error::{Culprit, Error, Kind};
+use crate::error::{Culprit, Error};
+use crate::nfnetlink::{NETLINK_NETFILTER, NFGENMSG_LEN, NFPROTO_IPV4, NFPROTO_IPV6, header};
 
-const NETLINK_NETFILTER: isize = 12;
 const NFNL_SUBSYS_CTNETLINK: u16 = 1;
 const IPCTNL_MSG_CT_GET: u16 = NFNL_SUBSYS_CTNETLINK << 8 | 1;
 const IPCTNL_MSG_CT_DELETE: u16 = NFNL_SUBSYS_CTNETLINK << 8 | 2;
@@ -35,9 +35,6 @@ const CTA_FILTER_ORIG_FLAGS: u16 = 1;
 /// `CTA_FILTER_FLAG(CTA_PROTO_NUM)`, `(CTA_PROTO_DST_PORT)` (`nf_internals.h`).
 const FILTER_PROTOCOL: u32 = 1 << 3;
 const FILTER_DST_PORT: u32 = 1 << 5;
-
-/// `sizeof(struct nfgenmsg)`.
-const NFGENMSG_LEN: usize = 4;
 
 /// Deletions per datagram: their answers fit the socket's receive buffer.
 const AT_ONCE: usize = 64;
@@ -118,9 +115,9 @@ pub fn delete_if(filters: &[Filter], to: impl Fn(IpAddr) -> bool) -> Result<usiz
     Ok(count)
 }
 
-/// `NFPROTO_*`.
+/// Returns `NFPROTO_IPV4` or `NFPROTO_IPV6`.
 fn family(ipv6: bool) -> u8 {
-    if ipv6 { 10 } else { 2 }
+    if ipv6 { NFPROTO_IPV6 } else { NFPROTO_IPV4 }
 }
 
 fn delete_family(
@@ -158,7 +155,7 @@ fn list(
     in_kernel: bool,
 ) -> Result<Vec<Flow>, Error> {
     const WHAT: &str = "list connections";
-    let mut body = Builder::with_raw_header(&[family(ipv6), 0, 0, 0]);
+    let mut body = Builder::with_raw_header(&header(family(ipv6), 0));
     if in_kernel {
         write_common(&mut body, filters);
     }
@@ -207,7 +204,7 @@ fn delete_flows(connection: &Connection, ipv6: bool, flows: &[Flow]) -> Result<u
     let mut datagram = Vec::new();
     let mut pending = Vec::new();
     for flow in flows {
-        let mut body = Builder::with_raw_header(&[family(ipv6), 0, 0, 0]);
+        let mut body = Builder::with_raw_header(&header(family(ipv6), 0));
         for (kind, value) in &flow.identity {
             body.raw(*kind, value);
         }
@@ -243,14 +240,7 @@ fn delete_flows(connection: &Connection, ipv6: bool, flows: &[Flow]) -> Result<u
     }
     match failure {
         None => Ok(deleted),
-        Some((errno, text)) => Err(Error::new(
-            Kind::Kernel {
-                errno,
-                text,
-                culprit: Culprit::Unknown,
-            },
-            WHAT,
-        )),
+        Some((errno, text)) => Err(Error::kernel(errno, text, Culprit::Unknown, WHAT)),
     }
 }
 

@@ -121,6 +121,7 @@ mod deferred_close;
 mod error;
 pub mod firewalld;
 pub mod iptables;
+mod nfnetlink;
 pub mod nft;
 mod process;
 

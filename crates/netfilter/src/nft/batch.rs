@@ -7,11 +7,12 @@ use rtnl::netlink::{
 
 use super::constants::*;
 use super::element::Element;
-use super::message::{describe, header};
+use super::message::describe;
 use super::object::{Chain, Family, Table};
 use super::rule::Rule;
 use super::set::Set;
 use super::userdata;
+use crate::nfnetlink::header;
 
 /// Bytes of elements per message: the length of the attribute around them is 16 bits.
 const ELEMENTS_MAX: usize = 32 * 1024;

@@ -12,10 +12,11 @@ use super::answers::Answers;
 use super::batch::Batch;
 use super::constants::*;
 use super::info::RuleInfo;
-use super::message::{NFGENMSG_LEN, describe, header};
+use super::message::describe;
 use super::object::{Family, Table};
 use crate::deferred_close::defer_close;
 use crate::error::{Culprit, Error, Kind};
+use crate::nfnetlink::{NFGENMSG_LEN, header};
 
 /// How long reads and changes are retried while other processes change rules.
 const RETRY_TIME: Duration = Duration::from_secs(30);

@@ -2,7 +2,7 @@
 //! `linux/netfilter/nf_tables.h` and `nfnetlink.h`; those of comments are
 //! libnftnl's (`udata.h`), which `nft` reads.
 
-pub(crate) const NETLINK_NETFILTER: isize = 12;
+pub(crate) use crate::nfnetlink::{NETLINK_NETFILTER, NFPROTO_IPV4, NFPROTO_IPV6};
 
 pub(crate) const NFNL_SUBSYS_NFTABLES: u16 = 10;
 pub(crate) const NFNL_MSG_BATCH_BEGIN: u16 = 16;
@@ -157,9 +157,6 @@ pub(crate) const NFT_NAT_DNAT: u32 = 1;
 /// `nf_nat.h`: there is an address to choose.
 pub(crate) const NF_NAT_RANGE_MAP_IPS: u32 = 1;
 pub(crate) const NFTA_MASQ_FLAGS: u16 = 1;
-
-pub(crate) const NFPROTO_IPV4: u8 = 2;
-pub(crate) const NFPROTO_IPV6: u8 = 10;
 
 /// `if_ether.h`.
 pub(crate) const ETH_P_IP: u16 = 0x0800;

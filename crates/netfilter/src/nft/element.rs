@@ -4,10 +4,10 @@ use rtnl::netlink::{Attribute, Attributes, Builder};
 
 use super::constants::*;
 use super::expression::verdict_data;
-use super::message::NFGENMSG_LEN;
 use super::set::{Data, Set};
 use super::userdata;
 use super::value::{Type, Value, bad_interface, concat};
+use crate::nfnetlink::NFGENMSG_LEN;
 
 /// The verdict of a verdict map's element.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -3,11 +3,11 @@
 use rtnl::netlink::{Attribute, Attributes};
 
 use super::constants::*;
-use super::message::NFGENMSG_LEN;
 use super::object::{Base, ChainType, Hook, Policy};
 use super::rule::Rule;
 use super::userdata::{find_comment, find_note};
 use super::value::octets;
+use crate::nfnetlink::NFGENMSG_LEN;
 
 /// A rule as the kernel reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]

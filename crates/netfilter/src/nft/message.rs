@@ -1,21 +1,14 @@
-//! Parts that all requests have: the header, and their description in errors.
+//! Descriptions of requests, for errors.
 
 use rtnl::netlink::Attributes;
 
 use super::constants::*;
 use super::object::Family;
 use super::userdata;
+use crate::nfnetlink::NFGENMSG_LEN;
 
 /// `sizeof(struct nlmsghdr)`.
 pub(crate) const HEADER_LEN: usize = 16;
-/// `sizeof(struct nfgenmsg)`.
-pub(crate) const NFGENMSG_LEN: usize = 4;
-
-/// Returns a `struct nfgenmsg`.
-pub(crate) fn header(family: u8, resource: u16) -> [u8; NFGENMSG_LEN] {
-    let [high, low] = resource.to_be_bytes();
-    [family, 0, high, low]
-}
 
 /// Describes a request for error messages.
 pub(crate) fn describe(kind: u16, body: &[u8]) -> String {

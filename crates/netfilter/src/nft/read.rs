@@ -6,10 +6,10 @@ use super::client::Nft;
 use super::constants::*;
 use super::element::{Element, ElementInfo, decode_elements};
 use super::info::{ChainInfo, RuleInfo, RuleView};
-use super::message::header;
 use super::object::{Chain, Family, Table};
 use super::set::Set;
 use crate::error::Error;
+use crate::nfnetlink::header;
 
 /// Reading. A missing object is `None` or an empty list, not an error, where possible.
 impl Nft {

@@ -5,8 +5,9 @@ use rtnl::netlink::{Attributes, Builder, Messages};
 
 use super::constants::*;
 use super::element::decode_elements;
-use super::message::{describe, header};
+use super::message::describe;
 use super::*;
+use crate::nfnetlink::header;
 
 const TABLE: Table<'_> = Table::new(Family::Inet, "t");
 const CHAIN: Chain<'_> = TABLE.chain("c");
