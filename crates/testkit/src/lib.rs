@@ -70,7 +70,9 @@ pub use common_cases::{
     leases, merge, state, wire,
 };
 pub use host::{Container, Host};
-pub use needs::{DEFER, Deferred, KERNEL, UML, has, needs, patience, physical_device};
+pub use needs::{
+    DEFER, Deferred, FEATURES_FILE, KERNEL, UML, has, needs, patience, physical_device,
+};
 pub use node::{Node, reach};
 pub use packets::{Listener, filters, legacy_iptables, outside};
 pub use plugin::{Invocation, PEER_DIR, Plugin, bin_dir, peer_dir};

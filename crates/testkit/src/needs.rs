@@ -16,6 +16,10 @@ use serde_json::{Value, json};
 /// Names the file that tests which need another kernel are to be written to, a [`Deferred`] a line.
 pub const DEFER: &str = "CNI_TEST_DEFER";
 
+/// Names a file in which the tests of one run on one kernel share what they have found out about it, a line for each
+/// feature: its name, a tab, and why the kernel lacks it (nothing if it has it).
+pub const FEATURES_FILE: &str = "CNI_TEST_FEATURES";
+
 /// Says on what kind of kernel the tests run; [`UML`] is the only value with a meaning.
 pub const KERNEL: &str = "CNI_TEST_KERNEL";
 
@@ -75,7 +79,8 @@ const FEATURES: &[(&str, &[&str])] = &[
 ///
 /// Returns where the kernel has it all. Where it has not, the test ends here: under `cargo xtask test`, which
 /// names a file in [`DEFER`], it is noted there and neither passes nor fails, but is run again on another
-/// kernel. Whether a feature is there is asked once a process, in a network namespace made for the purpose.
+/// kernel. A feature is probed in a network namespace made for the purpose, once a process, or once a run where
+/// [`FEATURES_FILE`] is set.
 ///
 /// # Panics
 ///
@@ -162,6 +167,9 @@ fn lacks(feature: &str) -> Option<String> {
     static KNOWN: Mutex<BTreeMap<String, Option<String>>> = Mutex::new(BTreeMap::new());
     // Nothing can panic while it is held but on an unknown feature, of which it then holds nothing.
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if known.is_empty() {
+        known.extend(read_features());
+    }
     if let Some(answer) = known.get(feature) {
         return answer.clone();
     }
@@ -175,8 +183,43 @@ fn lacks(feature: &str) -> Option<String> {
         };
         try_out(commands)
     };
+    share_feature(feature, answer.as_deref());
     known.insert(feature.to_owned(), answer.clone());
     answer
+}
+
+/// The features that tests before this one have probed, see [`FEATURES_FILE`].
+fn read_features() -> Vec<(String, Option<String>)> {
+    let text = env::var_os(FEATURES_FILE).and_then(|file| fs::read_to_string(file).ok());
+    let text = text.unwrap_or_default();
+    // A line without its end is being written.
+    let lines = text
+        .split_inclusive('\n')
+        .filter(|line| line.ends_with('\n'));
+    lines
+        .filter_map(|line| line.trim_end_matches('\n').split_once('\t'))
+        .map(|(feature, why)| {
+            (
+                feature.to_owned(),
+                (!why.is_empty()).then(|| why.to_owned()),
+            )
+        })
+        .collect()
+}
+
+fn share_feature(feature: &str, why: Option<&str>) {
+    let line = format!(
+        "{feature}\t{}\n",
+        why.unwrap_or_default().replace('\n', " ")
+    );
+    // A test that cannot write it down costs others the time of another probe, no more.
+    let _ = env::var_os(FEATURES_FILE).map(|file| append(Path::new(&file), &line));
+}
+
+/// Adds a line to a file, which several processes may do at once.
+fn append(file: &Path, line: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().create(true).append(true).open(file)?;
+    file.write_all(line.as_bytes())
 }
 
 /// What went wrong with the first of `commands` that did, run one after the other in a new network namespace.
@@ -272,10 +315,8 @@ impl Deferred {
         format!("{line}\n")
     }
 
-    /// Adds it to a file, which several processes may do at once.
     fn append(&self, file: &Path) -> io::Result<()> {
-        let mut file = OpenOptions::new().create(true).append(true).open(file)?;
-        file.write_all(self.to_line().as_bytes())
+        append(file, &self.to_line())
     }
 
     /// All that stand in a file's text.

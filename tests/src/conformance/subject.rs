@@ -213,6 +213,16 @@ impl Rig {
     pub fn new(subject: Subject) -> Rig {
         let features: Vec<&str> = subject.needs.iter().map(String::as_str).collect();
         testkit::needs(&features);
+        Rig::on_any_kernel(subject)
+    }
+
+    /// The same for rules by which nothing is attached, and which need no feature of the kernel therefore.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such binary, or the host cannot be made.
+    #[track_caller]
+    pub fn on_any_kernel(subject: Subject) -> Rig {
         let plugin = Plugin::new(&subject.plugin);
         let host = Host::new();
         for program in &subject.before {

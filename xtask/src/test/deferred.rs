@@ -17,7 +17,7 @@ use anyhow::{Context, Result, anyhow};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use serde_json::json;
-use testkit::{DEFER, Deferred, KERNEL, UML};
+use testkit::{DEFER, Deferred, FEATURES_FILE, KERNEL, UML};
 
 use super::results::Results;
 use crate::project;
@@ -232,6 +232,7 @@ fn process(test: &Deferred, output: &Path, deferred: &Path) -> io::Result<Option
         .env("NEXTEST_BINARY_ID", &test.binary)
         .env("NEXTEST_EXECUTION_MODE", "process-per-test")
         .env(DEFER, deferred)
+        .env(FEATURES_FILE, "/tmp/features")
         .stdin(Stdio::null())
         .stdout(output.try_clone()?)
         .stderr(output)

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, anyhow, bail};
-use testkit::{DEFER, Deferred};
+use testkit::{DEFER, Deferred, FEATURES_FILE};
 
 use crate::commands::{self, Output};
 use crate::machine::{self, Need};
@@ -113,8 +113,15 @@ impl List {
         let name = format!("deferred-tests-{}", std::process::id());
         let list = List(project::target().join(name));
         // Empty also where a process of the same number left one.
-        fs::write(&list.0, "").with_context(|| list.0.display().to_string())?;
+        for file in [&list.0, &list.features()] {
+            fs::write(file, "").with_context(|| file.display().to_string())?;
+        }
         Ok(list)
+    }
+
+    /// The file in which tests share what the kernel has.
+    fn features(&self) -> PathBuf {
+        self.0.with_extension("features")
     }
 
     /// The tests in it, sorted by name, each once.
@@ -131,6 +138,7 @@ impl List {
         let mut command = commands::cargo(&project::root(), arguments);
         command.env("CNI_TEST_BIN_DIR", project::target().join("debug"));
         command.env(DEFER, &self.0);
+        command.env(FEATURES_FILE, self.features());
         command
     }
 }
@@ -139,5 +147,6 @@ impl Drop for List {
     fn drop(&mut self) {
         // Should it stay, cargo clean removes it.
         let _ = fs::remove_file(&self.0);
+        let _ = fs::remove_file(self.features());
     }
 }
