@@ -1,4 +1,7 @@
-//! `cargo xtask tidy`: the layout of plugins, the direction of dependencies, and the length of files.
+//! `cargo xtask tidy`: the layout of plugins, the direction of dependencies, the length of files and functions, unused
+//! public functions, and names.
+
+mod sources;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,6 +10,7 @@ use anyhow::{Result, bail};
 
 use crate::project::{self, Package};
 use crate::{new_plugin, no_arguments};
+use sources::Source;
 
 /// The longest Rust file, in lines.
 const LONGEST: usize = 500;
@@ -41,6 +45,12 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         rust_files(&project::root().join(dir), &mut sources);
     }
     faults.extend(sources.iter().filter_map(|path| length(path)));
+    let source = |path: &PathBuf| Source {
+        path: project::shown(path),
+        text: read(path),
+    };
+    let texts: Vec<Source> = sources.iter().map(source).collect();
+    faults.extend(sources::faults(&texts));
     if !faults.is_empty() {
         bail!("{} faults\n{}", faults.len(), faults.join("\n"));
     }
