@@ -76,7 +76,7 @@ pub fn veths(node: &impl Node) -> Vec<String> {
 ///
 /// When it takes longer than five seconds.
 #[track_caller]
-pub fn settle(node: &impl Node) {
+pub fn wait_for_addresses(node: &impl Node) {
     let end = Instant::now() + Duration::from_secs(5);
     while !node
         .command(&["ip", "-6", "addr", "show", "tentative", "scope", "global"])

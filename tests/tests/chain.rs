@@ -401,10 +401,9 @@ fn either_way_round_with_the_peer() {
         let container = host.container("c1");
         let before = state::of(&host).without("/run/cni/");
         let result = chain.add(adder, &container);
-        state::settle(&host);
-        for run in chain.check(other, &container, &result) {
-            answer::silent(run);
-        }
+        state::wait_for_addresses(&host);
+        let checks = chain.check(other, &container, &result).into_iter();
+        checks.for_each(|run| drop(answer::silent(run)));
         chain.del(other, "c1", Some(&container), Some(&result));
         // Where the rules were, which is compared with what is there before it is used.
         before.assert_same(&state::of(&host).without("/run/cni/"));

@@ -84,7 +84,7 @@ fn exchange(adder: Side, remover: Side, subnets: &[&str]) {
     let container = host.container("first");
     let config = networks::bridged("1.0.0", subnets);
     adder.run("bridge", "ADD", &container, &config).expect_ok();
-    state::settle(&host);
+    state::wait_for_addresses(&host);
     adder.run("bridge", "DEL", &container, &config).expect_ok();
     for version in ["0.2.0", "0.3.1", "0.4.0", "1.0.0"] {
         let container = host.container("c1");
@@ -138,7 +138,7 @@ fn the_namespace_is_gone() {
         let config = networks::bridged("1.0.0", DUAL);
         let container = host.container("first");
         adder.run("bridge", "ADD", &container, &config).expect_ok();
-        state::settle(&host);
+        state::wait_for_addresses(&host);
         adder.run("bridge", "DEL", &container, &config).expect_ok();
         drop(container);
         let before = state::of(&host);

@@ -156,7 +156,7 @@ impl Error {
 
     /// Returns whether the object to be deleted is still referenced (`EBUSY`).
     #[must_use]
-    pub fn is_busy(&self) -> bool {
+    pub(crate) fn is_busy(&self) -> bool {
         self.errno() == Some(libc::EBUSY)
     }
 

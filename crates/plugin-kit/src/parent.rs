@@ -133,7 +133,7 @@ fn first_hop(route: &Route) -> Option<u32> {
 ///
 /// # Errors
 /// When the routes cannot be listed.
-pub fn path_mtu(handle: &Handle, link: &Link) -> anyhow::Result<u32> {
+pub(crate) fn path_mtu(handle: &Handle, link: &Link) -> anyhow::Result<u32> {
     let routes = default_routes(handle, None)?;
     let told = routes.iter().filter(|route| route.uses_link(link.index));
     Ok(told.filter_map(|route| route.mtu).fold(link.mtu, u32::min))

@@ -55,7 +55,7 @@ pub fn until_operational(
 /// # Errors
 /// When another host has an address (`DADFAILED`), or the deadline passes on an
 /// operational link.
-pub fn until_dad_completes(container: &Container, link: &Link) -> anyhow::Result<bool> {
+pub(crate) fn until_dad_completes(container: &Container, link: &Link) -> anyhow::Result<bool> {
     let handle = &container.rtnl;
     // Opened in the container: events come from the socket's namespace.
     let mut events = container.run(Handle::subscribe_addresses)??;

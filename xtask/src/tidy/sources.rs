@@ -29,7 +29,6 @@ const LONG_FUNCTIONS: &[(&str, &str, &str)] = &[
 const NAMES: &[(&str, &str)] = &[
     ("parting", "deferred_close or gone"),
     ("leave", "deferred_close or gone"),
-    ("Held", "a noun of the field"),
     ("extras", "link_options"),
     ("beside", "join"),
     ("Doomed", "DeletePlan"),
@@ -165,40 +164,49 @@ fn replaced_names(source: &Source) -> Vec<String> {
     faults
 }
 
-/// Public functions and constants of crates that nothing outside their own package names.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric() && c != '_')
+        .filter(|word| !word.is_empty())
+}
+
+/// Public functions and constants of crates that nothing outside their own package names. The package's integration
+/// tests may name what its own sources use as well.
 fn unused_functions(sources: &[Source]) -> Vec<String> {
     let mut users: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for source in sources {
-        let words = source
-            .text
-            .split(|c: char| !c.is_alphanumeric() && c != '_');
-        for word in words.filter(|word| !word.is_empty()) {
+        for word in words(&source.text) {
             users.entry(word).or_default().insert(source.package());
         }
     }
+    let is_used = |package: &str, name: &str| {
+        let own = sources.iter().filter(|source| source.package() == package);
+        let (tests, code): (Vec<_>, Vec<_>) = own.partition(|source| source.is_test());
+        let count = |sources: &[&Source]| -> usize {
+            let names = |source: &&Source| words(&source.text).filter(|word| *word == name).count();
+            sources.iter().map(names).sum()
+        };
+        let elsewhere = users
+            .get(name)
+            .is_some_and(|users| users.iter().any(|user| *user != package));
+        // The definition is one.
+        elsewhere || count(&tests) > 0 && count(&code) > 1
+    };
+    let is_checked = |source: &&Source| {
+        let has_other_users = FOR_OTHERS
+            .iter()
+            .any(|(package, _)| *package == source.package());
+        source.path.starts_with("crates/") && !source.is_test() && !has_other_users
+    };
     let mut faults = Vec::new();
-    for source in sources
-        .iter()
-        .filter(|source| source.path.starts_with("crates/") && !source.is_test())
-        .filter(|source| {
-            FOR_OTHERS
-                .iter()
-                .all(|(package, _)| *package != source.package())
-        })
-    {
+    for source in sources.iter().filter(is_checked) {
         for (number, line) in source.lines().enumerate() {
-            let Some((keyword, name)) =
-                item(line).filter(|_| line.trim_start().starts_with("pub "))
-            else {
-                continue;
-            };
-            let others = users
-                .get(name)
-                .is_some_and(|users| users.iter().any(|user| *user != source.package()));
-            if matches!(keyword, "fn" | "const" | "static") && !others {
+            if let Some(("fn" | "const" | "static", name)) = item(line)
+                && line.trim_start().starts_with("pub ")
+                && !is_used(source.package(), name)
+            {
+                let (path, package) = (&source.path, source.package());
                 faults.push(format!(
-                    "{}:{}: nothing outside {package} uses {name}",
-                    source.path,
+                    "{path}:{}: nothing outside {package} uses {name}",
                     number + 1
                 ));
             }

@@ -64,7 +64,7 @@ impl<'a> RuleView<'a> {
 
     /// Returns an owned copy.
     #[must_use]
-    pub fn to_info(&self) -> RuleInfo {
+    pub(crate) fn to_info(self) -> RuleInfo {
         let chain = self
             .chain
             .into_iter()

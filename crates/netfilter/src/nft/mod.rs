@@ -38,5 +38,5 @@ pub use rule::Rule;
 pub use script::{NftCommand, is_statement_part};
 pub use set::Set;
 pub use statements::NatFlags;
-pub use userdata::{COMMENT_MAX, NOTE_MAX};
+pub use userdata::COMMENT_MAX;
 pub use value::{Prefix, Protocol, Type, Value};

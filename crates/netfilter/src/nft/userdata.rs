@@ -7,7 +7,7 @@ pub const COMMENT_MAX: usize = 128;
 
 /// The longest note in bytes: it fits beside a comment of maximal length
 /// (`NFT_USERDATA_MAXLEN`, 256).
-pub const NOTE_MAX: usize = 120;
+pub(crate) const NOTE_MAX: usize = 120;
 
 /// The type of our own entry. `nft` ignores unknown types; its own are numbered from 0.
 const NOTE: u8 = 0xc1;

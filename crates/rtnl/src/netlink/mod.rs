@@ -17,7 +17,7 @@ pub use crate::error::Error;
 #[cfg(feature = "fault-injection")]
 pub use crate::fault::strike as injected_fault;
 pub use crate::wire::constants::{
-    NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_ECHO, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST,
+    NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_ECHO, NLM_F_REQUEST,
 };
 pub use crate::wire::{Attribute, Attributes, Builder, Message, Messages, Outcome};
 pub use message::write as write_message;

@@ -109,7 +109,12 @@ impl Builder {
     }
 
     /// Appends a nested attribute whose value starts with a fixed header.
-    pub fn nested_after(&mut self, kind: u16, header: &[u8], fill: impl FnOnce(&mut Builder)) {
+    pub(crate) fn nested_after(
+        &mut self,
+        kind: u16,
+        header: &[u8],
+        fill: impl FnOnce(&mut Builder),
+    ) {
         let start = self.open(kind | NESTED);
         self.bytes.extend_from_slice(header);
         fill(self);

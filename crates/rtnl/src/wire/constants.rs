@@ -13,9 +13,9 @@ pub const NLM_F_ACK: u16 = 0x4;
 pub const NLM_F_ECHO: u16 = 0x8;
 pub(crate) const NLM_F_DUMP_INTR: u16 = 0x10;
 /// `netlink.h`: replaces an existing object.
-pub const NLM_F_REPLACE: u16 = 0x100;
+pub(crate) const NLM_F_REPLACE: u16 = 0x100;
 /// `netlink.h`: fails if the object exists (`EEXIST`).
-pub const NLM_F_EXCL: u16 = 0x200;
+pub(crate) const NLM_F_EXCL: u16 = 0x200;
 /// `netlink.h`: creates the object if it does not exist.
 pub const NLM_F_CREATE: u16 = 0x400;
 /// `netlink.h`: adds to the end of the list.

@@ -69,7 +69,7 @@ struct CniArgs {
 /// The only key that DEL and GC need.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Place {
+struct DataDir {
     data_dir: String,
 }
 
@@ -142,8 +142,8 @@ impl Config {
 /// # Errors
 /// When `dataDir` is not a string.
 pub(crate) fn data_dir(call: &Call) -> anyhow::Result<PathBuf> {
-    let place: Place = call.config().context("failed to load netconf")?;
-    Ok(match place.data_dir.as_str() {
+    let config: DataDir = call.config().context("failed to load netconf")?;
+    Ok(match config.data_dir.as_str() {
         "" => DATA_DIR.into(),
         given => given.into(),
     })

@@ -53,7 +53,7 @@ fn advertisement_passes(from: &Container, there: &Container) -> bool {
     before != after
 }
 
-fn settle(container: &Container) {
+fn wait_for_addresses(container: &Container) {
     // A link-local address, which advertisements come from, takes its time.
     crate::common::wait_until("a link-local address", || {
         let list = container.command(&["ip", "-6", "addr", "show", "dev", "eth0", "scope", "link"]);
@@ -68,7 +68,7 @@ fn routers_and_servers_in_containers_are_not_heard() {
     for (ra, dhcp) in [(false, false), (true, false), (false, true), (true, true)] {
         let name = format!("c{ra}{dhcp}");
         let (container, _) = attached(&host, &name, json!({"raGuard": ra, "dhcpGuard": dhcp}));
-        settle(&container);
+        wait_for_addresses(&container);
         container.ping("10.1.0.2");
         container.ping("fd00:1::2");
         assert_eq!(advertisement_passes(&container, &victim), !ra, "{name}");
