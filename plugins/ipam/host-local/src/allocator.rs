@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use anyhow::{Context as _, anyhow, bail};
-use cni_core::IpConfig;
+use cni_core::{Code, Error, IpConfig};
 
 use crate::config::Config;
 use crate::range::RangeSet;
@@ -37,7 +37,7 @@ pub(crate) fn allocate_all(
         match allocate(store, owner, index, set, fitting) {
             Ok(ip) => ips.push(ip),
             Err(error) => {
-                let error = error.context(format!("failed to allocate for range {index}"));
+                let error = in_range(index, error);
                 return Err(if ips.is_empty() {
                     error
                 } else {
@@ -54,11 +54,36 @@ pub(crate) fn allocate_all(
     Ok(ips)
 }
 
+/// Names the range set in the message of an error, whose details stay.
+fn in_range(index: usize, error: anyhow::Error) -> anyhow::Error {
+    let context = format!("failed to allocate for range {index}");
+    match error.downcast::<Error>() {
+        Ok(error) => Error {
+            msg: format!("{context}: {}", error.msg),
+            ..error
+        }
+        .into(),
+        Err(error) => error.context(context),
+    }
+}
+
 /// Frees everything of the owner after `error`.
 fn undo(store: &mut Store, owner: &Owner, error: anyhow::Error) -> anyhow::Error {
     match store.release_all(owner) {
         Ok(()) => error,
-        Err(undo) => anyhow!("{error:#} (and not all was undone: {undo:#})"),
+        Err(undo) => {
+            let Error { code, msg, details } = Error::from_chain(&error);
+            let text = format!("not all was undone: {undo:#}");
+            let parts = [details, text];
+            let parts = parts
+                .iter()
+                .map(String::as_str)
+                .filter(|part| !part.is_empty());
+            let details: Vec<&str> = parts.collect();
+            Error::new(code, msg)
+                .with_details(details.join("; "))
+                .into()
+        }
     }
 }
 
@@ -80,7 +105,7 @@ pub(crate) fn first_exhausted(
     for set in sets.iter().filter(crowded) {
         let taken = store.holdings()?;
         if set.walk(None).all(|(ip, _)| is_taken(&taken, ip)) {
-            return Ok(Some(exhausted(store, set, &taken)));
+            return Ok(Some(exhausted(store, set, &taken).to_string()));
         }
     }
     Ok(None)
@@ -174,7 +199,7 @@ fn reserve_next(
         }
         taken = store.holdings()?;
     }
-    bail!(exhausted(store, set, &taken))
+    Err(exhausted(store, set, &taken).into())
 }
 
 /// Whether an address is among `taken`, which is sorted by address.
@@ -184,10 +209,9 @@ fn is_taken(taken: &[Holding], ip: IpAddr) -> bool {
         .is_ok()
 }
 
-/// `no IP addresses available in range set: 10.1.2.1-10.1.2.254 (253 of 253 addresses
-/// held by 250 containers, e.g. x (3), y (1), z (1))`: upstream's text, then the containers
-/// that hold the most.
-fn exhausted(store: &Store, set: &RangeSet, taken: &[Holding]) -> String {
+/// The error of a set without a free address. The details name the containers that hold
+/// the most: `253 of 253 addresses are held by 250 containers, e.g. x (3), y (1), z (1)`.
+fn exhausted(store: &Store, set: &RangeSet, taken: &[Holding]) -> Error {
     let mut inside: Vec<&Holding> = taken.iter().filter(|one| set.contains(one.ip)).collect();
     inside.sort_by_key(|one| (one.id_hash, one.ip));
     let mut containers: Vec<&[&Holding]> = inside.chunk_by(|a, b| a.id_hash == b.id_hash).collect();
@@ -198,7 +222,7 @@ fn exhausted(store: &Store, set: &RangeSet, taken: &[Holding]) -> String {
         )
     });
     let mut text = format!(
-        "no IP addresses available in range set: {set} ({} of {} addresses held by {} container{}",
+        "{} of {} addresses are held by {} container{}",
         inside.len(),
         set.capacity(),
         containers.len(),
@@ -211,8 +235,8 @@ fn exhausted(store: &Store, set: &RangeSet, taken: &[Holding]) -> String {
             separator = ", ";
         }
     }
-    text.push(')');
-    text
+    let msg = format!("no IP addresses available in range set: {set}");
+    Error::new(Code::INTERNAL, msg).with_details(text)
 }
 
 #[cfg(test)]

@@ -77,7 +77,9 @@ impl Plugin for HostLocal {
         for ip in ours {
             let content = store.content(ip);
             if owner.relation(&content) == Relation::Other {
-                bail!("{}: {ip} is {content}", lost());
+                let details = format!("{ip} is {content}");
+                let error = Error::new(Code::INTERNAL, lost()).with_details(details);
+                return Err(error.into());
             }
             checked = true;
         }

@@ -76,7 +76,7 @@ fn takes_one_address_from_each_set() {
     assert_eq!(
         add(&config, "b"),
         "failed to allocate for range 0: no IP addresses available in range set: \
-         10.0.0.1-10.0.0.2 (1 of 1 addresses held by 1 container, e.g. a (1))"
+         10.0.0.1-10.0.0.2; 1 of 1 addresses are held by 1 container, e.g. a (1)"
     );
 }
 
@@ -165,7 +165,7 @@ fn names_the_greatest_holders() {
     assert_eq!(
         add(&config, "a"),
         "failed to allocate for range 0: no IP addresses available in range set: \
-         10.0.0.1-10.0.0.6 (5 of 5 addresses held by 4 containers, e.g. x (2), y (1), z (1))"
+         10.0.0.1-10.0.0.6; 5 of 5 addresses are held by 4 containers, e.g. x (2), y (1), z (1)"
     );
 }
 
@@ -182,7 +182,7 @@ fn status_knows_full_sets() {
     add(&config, "a");
     let text = full().unwrap();
     assert!(
-        text.contains("10.0.0.1-10.0.0.2 (1 of 1 addresses held by 1 container"),
+        text.contains("10.0.0.1-10.0.0.2; 1 of 1 addresses are held by 1 container"),
         "{text}"
     );
     // Free again: by a crash that left an empty file.
@@ -202,7 +202,9 @@ fn finds_the_last_free_address_of_a_crowd() {
     }
     for _ in 0..3 {
         assert_eq!(add(&config, "a"), "10.0.7.208/20");
-        assert!(add(&config, "b").contains("(4093 of 4093 addresses held by 4093 containers, "));
+        assert!(
+            add(&config, "b").contains("; 4093 of 4093 addresses are held by 4093 containers, ")
+        );
         del(&config, "a");
     }
     // One that vanished behind the index's back is found as well.

@@ -85,8 +85,8 @@ fn addresses_come_round_robin() {
     assert_eq!(net.add("f"), ["10.1.2.2"]);
     assert_eq!(
         net.add_error("g"),
-        "failed to allocate for range 0: no IP addresses available in range set: 10.1.2.1-10.1.2.6 \
-         (5 of 5 addresses held by 5 containers, e.g. f (1), b (1), c (1))"
+        "failed to allocate for range 0: no IP addresses available in range set: 10.1.2.1-10.1.2.6; \
+         5 of 5 addresses are held by 5 containers, e.g. f (1), b (1), c (1)"
     );
     // The last reserved one is tried last, not skipped.
     net.del("f");
@@ -232,7 +232,7 @@ fn check_compares_every_address() {
     let text = check(&prev, "b").expect_error(999).text();
     assert_eq!(
         text,
-        "host-local: Failed to find address added by container b: 10.1.2.2 is held by a eth0"
+        "host-local: Failed to find address added by container b; 10.1.2.2 is held by a eth0"
     );
     // Addresses of others in the chain do not matter.
     let mut other = prev.clone();
@@ -243,7 +243,7 @@ fn check_compares_every_address() {
     let text = check(&prev, "a").expect_error(999).text();
     assert_eq!(
         text,
-        "host-local: Failed to find address added by container a: 2001:db8:1::2 is not reserved"
+        "host-local: Failed to find address added by container a; 2001:db8:1::2 is not reserved"
     );
     // What a very old release recorded counts.
     net.write("2001:db8:1::2", "a\n");
@@ -295,7 +295,7 @@ fn status_tells_whether_an_add_would_succeed() {
     net.add("a");
     status(&net)
         .expect_error(50)
-        .mentions("no IP addresses available in range set: 10.1.2.1-10.1.2.2 (1 of 1 addresses held by 1 container, e.g. a (1))");
+        .mentions("no IP addresses available in range set: 10.1.2.1-10.1.2.2; 1 of 1 addresses are held by 1 container, e.g. a (1)");
     net.del("a");
     status(&net).expect_ok();
     // The ranges come with each ADD.

@@ -47,19 +47,19 @@ fn each_difference_is_named() {
     let changes: [(Change, &str); 5] = [
         (
             |ips| drop(ips.as_array_mut().unwrap().remove(0)),
-            "static: Failed to match addr 10.10.0.1/24 on interface eth0: prevResult does not have it",
+            "static: Failed to match addr 10.10.0.1/24 on interface eth0; prevResult does not have it",
         ),
         (
             |ips| ips[0]["address"] = "10.10.0.1/16".into(),
-            "static: Failed to match addr 10.10.0.1/24 on interface eth0: in prevResult its prefix length is 16",
+            "static: Failed to match addr 10.10.0.1/24 on interface eth0; in prevResult its prefix length is 16",
         ),
         (
             |ips| ips[0]["gateway"] = "10.10.0.253".into(),
-            "static: Failed to match addr 10.10.0.1/24 on interface eth0: in prevResult its gateway is 10.10.0.253, not 10.10.0.254",
+            "static: Failed to match addr 10.10.0.1/24 on interface eth0; in prevResult its gateway is 10.10.0.253, not 10.10.0.254",
         ),
         (
             |ips| drop(ips[1].as_object_mut().unwrap().remove("gateway")),
-            "static: Failed to match addr 3ffe:ffff:0:1ff::1/64 on interface eth0: in prevResult it lacks its gateway 3ffe:ffff::1",
+            "static: Failed to match addr 3ffe:ffff:0:1ff::1/64 on interface eth0; in prevResult it lacks its gateway 3ffe:ffff::1",
         ),
         (
             |ips| *ips = json!([]),
