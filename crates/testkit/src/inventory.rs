@@ -225,13 +225,16 @@ impl Links {
     fn route(&self, message: &[u8]) -> Option<String> {
         /// `RTM_F_CLONED`: a cached route.
         const CLONED: u32 = 0x200;
-        const RT_TABLE_LOCAL: u8 = 255;
         let flags = u32_at(message, 8);
         let protocol = named(PROTOCOLS, message[5]);
         let destination = find(&message[12..], 1).and_then(ip);
-        // The kernel adds an IPv6 address to the local table some time after the link is up.
-        let follows_address =
-            message[0] == AF_INET6 && message[4] == RT_TABLE_LOCAL && protocol == "kernel";
+        // In the local table, or in that of a VRF: the kernel adds these some time after the link is up.
+        let follows_address = message[0] == AF_INET6
+            && protocol == "kernel"
+            && matches!(
+                named(TYPES, message[7]).as_ref(),
+                "local" | "anycast" | "multicast"
+            );
         if flags & CLONED != 0 || follows_address || destination.is_some_and(is_link_local) {
             return None;
         }
