@@ -71,7 +71,7 @@ impl<'a> Teardown<'a> {
 
     fn delete_everywhere(&self) -> anyhow::Result<()> {
         let mut failures = Failures::default();
-        let (has_rules, has_map) = tables_in_use()?;
+        let (has_rules, has_map) = failures.add(tables_in_use()).unwrap_or_default();
         if has_rules {
             failures.add(rules::delete(self.owner, &self.addresses(), &[]));
         }
@@ -96,19 +96,19 @@ fn tables_in_use() -> anyhow::Result<(bool, bool)> {
 
 /// GC: removes everything of a network's attachments that are not among the valid ones.
 pub(crate) fn collect(network: &str, valid: &[ValidAttachment]) -> anyhow::Result<()> {
-    let valid_owners = state::owners(network, valid);
+    let valid = state::owners(network, valid);
     let mut failures = Failures::default();
-    let (has_rules, has_map) = tables_in_use()?;
+    let (has_rules, has_map) = failures.add(tables_in_use()).unwrap_or_default();
     if has_rules {
-        let recorded = recorded_in_rules(network, &valid_owners);
-        failures.add(rules::collect(network, &valid_owners, &recorded));
+        let recorded = recorded_in_rules(network, &valid);
+        failures.add(rules::collect(network, &valid, &recorded));
     }
     if has_map {
-        failures.add(map::collect(network, &valid_owners));
+        failures.add(map::collect(network, &valid));
     }
-    failures.add(iptables::collect(network, valid));
+    failures.add(iptables::collect(network, &valid));
     failures.result()?;
-    Ok(STORE.collect(network, &valid_owners)?)
+    Ok(STORE.collect(network, &valid)?)
 }
 
 /// Returns the attachments that are not valid whose rules may be in the tables of rules.

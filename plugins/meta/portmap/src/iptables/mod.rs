@@ -11,7 +11,6 @@ use crate::config::Config;
 use crate::mapping::Mapping;
 use anyhow::Context;
 use cni_core::Cidr;
-use cni_core::types::Attachment as ValidAttachment;
 use cni_state::Owner;
 use netfilter::iptables::{self, Change, Family, Iptables, Saved, Table};
 use plugin_kit::chain::note;
@@ -158,10 +157,10 @@ pub(crate) fn delete(
 
 /// Deletes the chains of a network's containers that are not valid. The comments of the
 /// rules that jump to a chain name its container.
-pub(crate) fn collect(network: &str, valid: &[ValidAttachment]) -> anyhow::Result<()> {
+pub(crate) fn collect(network: &str, valid: &[Owner]) -> anyhow::Result<()> {
     let valid: Vec<String> = valid
         .iter()
-        .map(|attachment| chain_of(network, &attachment.container_id))
+        .map(|owner| chain_of(network, &owner.container_id))
         .collect();
     let prefix = comment_of_network(network);
     let mut failures = Failures::default();
