@@ -74,7 +74,6 @@ fn kinds_of_links() {
         info(LinkKind::Bridge(Bridge {
             vlan_filtering: Some(true),
             vlan_default_pvid: Some(0),
-            stp: Some(false),
             ageing_time: Some(5),
         })),
         (
@@ -82,7 +81,6 @@ fn kinds_of_links() {
             Some(InfoData::Bridge(vec![
                 InfoBridge::VlanFiltering(true),
                 InfoBridge::VlanDefaultPvid(0),
-                InfoBridge::StpState(BridgeStpState::Disabled),
                 InfoBridge::AgeingTime(5),
             ]))
         )
@@ -216,7 +214,6 @@ fn bridge_ports() {
     let change = PortChange {
         hairpin: Some(true),
         isolated: Some(false),
-        ..PortChange::default()
     };
     let (_, message) = decode(&Request::set_bridge_port(3, &change));
     let RouteNetlinkMessage::SetLink(message) = message else {

@@ -121,7 +121,7 @@ pub struct Rule {
     pub protocol: u8,
     /// Whether the rule has other selectors than the two networks, such as marks, links,
     /// ports or users, or is inverted.
-    pub selects_more: bool,
+    selects_more: bool,
 }
 
 impl Rule {

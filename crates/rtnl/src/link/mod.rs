@@ -31,8 +31,6 @@ pub struct Link {
     pub index: u32,
     /// Name.
     pub name: String,
-    /// Alternative names (`ip link property add altname`).
-    pub alt_names: Vec<String>,
     /// `IFF_*` flags.
     pub flags: u32,
     /// Link layer type, `ARPHRD_*` of if_arp.h: 1 is Ethernet, 772 loopback.
@@ -173,7 +171,6 @@ impl Link {
                 IFLA_NUM_RX_QUEUES => link.num_rx_queues = attribute.u32().unwrap_or(0),
                 IFLA_GSO_MAX_SIZE => link.gso_max_size = attribute.u32().unwrap_or(0),
                 IFLA_GRO_MAX_SIZE => link.gro_max_size = attribute.u32().unwrap_or(0),
-                IFLA_PROP_LIST => link.alt_names = alt_names(attribute.nested()),
                 IFLA_LINKINFO => link.decode_info(attribute.nested()),
                 _ => {}
             }
@@ -201,13 +198,6 @@ impl Link {
             self.port = port_data.map(PortInfo::decode);
         }
     }
-}
-
-fn alt_names(properties: Attributes<'_>) -> Vec<String> {
-    properties
-        .filter(|property| property.kind == IFLA_ALT_IFNAME)
-        .map(|property| property.text())
-        .collect()
 }
 
 /// A hardware address as lower-case hexadecimal bytes with colons between.

@@ -7,9 +7,6 @@ use crate::request::Request;
 use crate::wire::*;
 
 const IFLA_BRPORT_MODE: u16 = 4;
-const IFLA_BRPORT_GUARD: u16 = 5;
-const IFLA_BRPORT_LEARNING: u16 = 8;
-const IFLA_BRPORT_UNICAST_FLOOD: u16 = 9;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
 
 /// State of a link as a bridge port.
@@ -20,12 +17,6 @@ pub struct PortInfo {
     /// Whether frames to other isolated ports are dropped; `None` from kernels before
     /// 4.18.
     pub isolated: Option<bool>,
-    /// Whether source addresses are learned.
-    pub learning: bool,
-    /// Whether frames to unknown unicast addresses are flooded to the port.
-    pub unicast_flood: bool,
-    /// Whether a received BPDU disables the port.
-    pub bpdu_guard: bool,
 }
 
 /// Changes to a bridge port, by [`Request::set_bridge_port`]; `None` leaves an
@@ -37,12 +28,6 @@ pub struct PortChange {
     /// Whether frames to other isolated ports are dropped; ignored by kernels before
     /// 4.18.
     pub isolated: Option<bool>,
-    /// Whether source addresses are learned.
-    pub learning: Option<bool>,
-    /// Whether frames to unknown unicast addresses are flooded to the port.
-    pub unicast_flood: Option<bool>,
-    /// Whether a received BPDU disables the port.
-    pub bpdu_guard: Option<bool>,
 }
 
 impl PortInfo {
@@ -53,9 +38,6 @@ impl PortInfo {
             match attribute.kind {
                 IFLA_BRPORT_MODE => port.hairpin = value,
                 IFLA_BRPORT_ISOLATED => port.isolated = Some(value),
-                IFLA_BRPORT_LEARNING => port.learning = value,
-                IFLA_BRPORT_UNICAST_FLOOD => port.unicast_flood = value,
-                IFLA_BRPORT_GUARD => port.bpdu_guard = value,
                 _ => {}
             }
         }
@@ -75,9 +57,6 @@ impl<'fd> Request<'fd> {
             for (kind, value) in [
                 (IFLA_BRPORT_MODE, change.hairpin),
                 (IFLA_BRPORT_ISOLATED, change.isolated),
-                (IFLA_BRPORT_LEARNING, change.learning),
-                (IFLA_BRPORT_UNICAST_FLOOD, change.unicast_flood),
-                (IFLA_BRPORT_GUARD, change.bpdu_guard),
             ] {
                 if let Some(value) = value {
                     port.u8(kind, value.into());

@@ -157,18 +157,6 @@ impl Backup {
         changes: &[Change],
         dependants: Values,
     ) -> Backup {
-        fn pick<T: PartialEq + Copy>(
-            kept: Option<T>,
-            set: Option<T>,
-            present: Option<T>,
-            wanted: Option<T>,
-        ) -> Option<T> {
-            match wanted {
-                Some(_) if kept.is_none() => present,
-                Some(_) if set.is_some() && set != present => present,
-                _ => kept,
-            }
-        }
         let (kept, set) = (&self.link, &self.set);
         let link = Attributes {
             mac: pick(kept.mac, set.mac, present.mac, wanted.mac),
@@ -189,7 +177,13 @@ impl Backup {
             allmulti: wanted.allmulti.or(set.allmulti),
             txqlen: wanted.txqlen.or(set.txqlen),
         };
-        let mut sysctls = self.sysctls;
+        let mut backup = Backup { link, set, ..self };
+        backup.add_sysctls(changes, dependants);
+        backup
+    }
+
+    fn add_sysctls(&mut self, changes: &[Change], dependants: Values) {
+        let sysctls = &mut self.sysctls;
         for change in changes {
             let Some(was) = &change.was else { continue };
             let value = change.value.clone();
@@ -213,12 +207,6 @@ impl Backup {
                     set: None,
                 });
             }
-        }
-        Backup {
-            link,
-            set,
-            sysctls,
-            ..self
         }
     }
 
@@ -268,6 +256,21 @@ impl Backup {
         }
         text.push_str("\n}");
         text
+    }
+}
+
+/// The original value of an attribute: `present` if it was not recorded before or was
+/// changed since, else `kept`.
+fn pick<T: PartialEq + Copy>(
+    kept: Option<T>,
+    set: Option<T>,
+    present: Option<T>,
+    wanted: Option<T>,
+) -> Option<T> {
+    match wanted {
+        Some(_) if kept.is_none() => present,
+        Some(_) if set.is_some() && set != present => present,
+        _ => kept,
     }
 }
 

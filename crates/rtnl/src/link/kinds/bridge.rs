@@ -4,7 +4,6 @@ use crate::wire::{Attributes, Builder};
 
 pub(super) const KIND: &str = "bridge";
 const IFLA_BR_AGEING_TIME: u16 = 4;
-const IFLA_BR_STP_STATE: u16 = 5;
 const IFLA_BR_VLAN_FILTERING: u16 = 7;
 const IFLA_BR_VLAN_DEFAULT_PVID: u16 = 39;
 
@@ -15,8 +14,6 @@ pub struct Bridge {
     pub vlan_filtering: Option<bool>,
     /// The VLAN new ports belong to, untagged; 0 is none, the default 1.
     pub vlan_default_pvid: Option<u16>,
-    /// Whether the spanning tree protocol runs; the default is no.
-    pub stp: Option<bool>,
     /// Ageing time of learned addresses, in hundredths of a second.
     pub ageing_time: Option<u32>,
 }
@@ -29,7 +26,6 @@ impl Bridge {
         if let Some(pvid) = self.vlan_default_pvid {
             data.u16(IFLA_BR_VLAN_DEFAULT_PVID, pvid);
         }
-        data.opt_u32(IFLA_BR_STP_STATE, self.stp.map(u32::from));
         data.opt_u32(IFLA_BR_AGEING_TIME, self.ageing_time);
     }
 }
