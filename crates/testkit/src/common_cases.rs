@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use crate::host::{Container, Host};
 use crate::node::Node;
-use crate::plugin::{Invocation, Plugin, bin_dir};
+use crate::plugin::{Plugin, bin_dir};
+use crate::run::Invocation;
 use crate::snapshot::Snapshot;
 
 /// `base` with the keys of `extra` added or replaced; a key that is `null` in `extra` is removed.

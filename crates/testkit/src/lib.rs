@@ -75,9 +75,9 @@ pub use needs::{
 };
 pub use node::{Node, reach};
 pub use packets::{Listener, filters, legacy_iptables, outside};
-pub use plugin::{Invocation, PEER_DIR, Plugin, bin_dir, peer_dir};
+pub use plugin::{PEER_DIR, Plugin, bin_dir, peer_dir};
 pub use readdress::reused_addresses_are_reachable;
-pub use run::{ErrorReply, Run, Running, run_all};
+pub use run::{ErrorReply, Invocation, Run, Running, run_all};
 pub use service::Service;
 pub use snapshot::Snapshot;
 pub use user::{become_root, is_root};

@@ -1,15 +1,12 @@
 //! Plugin binaries and how to call them.
 
-use std::collections::BTreeMap;
 use std::env;
-use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::run::{Run, Running};
-use crate::{Container, patience, run};
+use crate::Container;
+use crate::run::{Invocation, Run};
 
 /// Where Debian's `containernetworking-plugins` (upstream v1.1.1) puts its binaries.
 pub const PEER_DIR: &str = "/usr/lib/cni";
@@ -110,19 +107,13 @@ impl Plugin {
     /// A call of any verb (`""` for none), to be completed and run. Environment so far: `CNI_COMMAND`,
     /// `CNI_PATH` (the plugin's directory) and `PATH`; nothing else is inherited.
     pub fn command(&self, verb: &str) -> Invocation {
-        let mut env = BTreeMap::new();
-        env.insert(
-            "PATH".into(),
-            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into(),
-        );
-        env.insert("CNI_COMMAND".into(), verb.into());
-        env.insert("CNI_PATH".into(), self.path.clone().into());
-        Invocation {
-            program: self.program.clone(),
-            env,
-            stdin: Vec::new(),
-            deadline: Duration::from_secs(30) * patience(),
-        }
+        Invocation::new(&self.program)
+            .env(
+                "PATH",
+                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            )
+            .env("CNI_COMMAND", verb)
+            .env("CNI_PATH", &self.path)
     }
 
     /// Runs ADD of `eth0` in the container.
@@ -170,100 +161,5 @@ impl Plugin {
         self.command("VERSION")
             .stdin(r#"{"cniVersion":"1.1.0"}"#)
             .run()
-    }
-}
-
-/// One call of a plugin, built step by step.
-#[derive(Clone, Debug)]
-pub struct Invocation {
-    pub(crate) program: PathBuf,
-    pub(crate) env: BTreeMap<OsString, OsString>,
-    pub(crate) stdin: Vec<u8>,
-    pub(crate) deadline: Duration,
-}
-
-impl Invocation {
-    /// Sets `CNI_CONTAINERID`, `CNI_NETNS`, and `CNI_IFNAME` to `eth0` unless it is set already.
-    pub fn container(mut self, container: &Container) -> Self {
-        self.env
-            .entry("CNI_IFNAME".into())
-            .or_insert_with(|| "eth0".into());
-        self.env("CNI_CONTAINERID", container.id())
-            .env("CNI_NETNS", container.netns())
-    }
-
-    /// Sets `CNI_CONTAINERID`.
-    pub fn id(self, id: &str) -> Self {
-        self.env("CNI_CONTAINERID", id)
-    }
-
-    /// Sets `CNI_NETNS`.
-    pub fn netns(self, path: impl AsRef<OsStr>) -> Self {
-        self.env("CNI_NETNS", path)
-    }
-
-    /// Sets `CNI_IFNAME`.
-    pub fn ifname(self, name: &str) -> Self {
-        self.env("CNI_IFNAME", name)
-    }
-
-    /// Sets `CNI_ARGS`, for example `IgnoreUnknown=1;IP=10.0.0.9`.
-    pub fn args(self, args: &str) -> Self {
-        self.env("CNI_ARGS", args)
-    }
-
-    /// Sets `CNI_PATH`, the directories where delegates are looked for, colon-separated.
-    pub fn path(self, path: impl AsRef<OsStr>) -> Self {
-        self.env("CNI_PATH", path)
-    }
-
-    /// Sets any environment variable.
-    pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.env.insert(key.as_ref().into(), value.as_ref().into());
-        self
-    }
-
-    /// Removes an environment variable.
-    pub fn without_env(mut self, key: impl AsRef<OsStr>) -> Self {
-        self.env.remove(key.as_ref());
-        self
-    }
-
-    /// The configuration on standard input.
-    pub fn config(mut self, config: &Value) -> Self {
-        self.stdin = config.to_string().into_bytes();
-        self
-    }
-
-    /// Any bytes on standard input, for what is not a configuration.
-    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
-        self.stdin = bytes.into();
-        self
-    }
-
-    /// How long the plugin may take until it is killed and the test fails; 30 seconds unless told, [`patience`] times that.
-    pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline;
-        self
-    }
-
-    /// Starts the plugin without waiting for it.
-    ///
-    /// # Panics
-    ///
-    /// When it cannot be started.
-    #[track_caller]
-    pub fn start(self) -> Running {
-        run::start(self)
-    }
-
-    /// Runs the plugin to its end.
-    ///
-    /// # Panics
-    ///
-    /// When it cannot be started or misses its deadline; a failing plugin is an ordinary [`Run`].
-    #[track_caller]
-    pub fn run(self) -> Run {
-        self.start().wait()
     }
 }

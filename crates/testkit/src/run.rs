@@ -1,9 +1,12 @@
-//! Running processes and what came of them.
+//! Calls of plugins: what is run, while it runs, and its result.
 
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,10 +15,115 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::plugin::Invocation;
+use crate::{Container, patience};
 
 /// Standard input up to this size fits into a fresh pipe whole (pipe(7)).
 const PIPE_CAPACITY: usize = 65536;
+
+/// One call of a plugin, built step by step.
+#[derive(Clone, Debug)]
+pub struct Invocation {
+    program: PathBuf,
+    env: BTreeMap<OsString, OsString>,
+    stdin: Vec<u8>,
+    deadline: Duration,
+}
+
+impl Invocation {
+    /// A call without environment and input.
+    pub(crate) fn new(program: &Path) -> Invocation {
+        Invocation {
+            program: program.to_path_buf(),
+            env: BTreeMap::new(),
+            stdin: Vec::new(),
+            deadline: Duration::from_secs(30) * patience(),
+        }
+    }
+
+    /// Sets `CNI_CONTAINERID`, `CNI_NETNS`, and `CNI_IFNAME` to `eth0` unless it is set already.
+    pub fn container(mut self, container: &Container) -> Self {
+        self.env
+            .entry("CNI_IFNAME".into())
+            .or_insert_with(|| "eth0".into());
+        self.env("CNI_CONTAINERID", container.id())
+            .env("CNI_NETNS", container.netns())
+    }
+
+    /// Sets `CNI_CONTAINERID`.
+    pub fn id(self, id: &str) -> Self {
+        self.env("CNI_CONTAINERID", id)
+    }
+
+    /// Sets `CNI_NETNS`.
+    pub fn netns(self, path: impl AsRef<OsStr>) -> Self {
+        self.env("CNI_NETNS", path)
+    }
+
+    /// Sets `CNI_IFNAME`.
+    pub fn ifname(self, name: &str) -> Self {
+        self.env("CNI_IFNAME", name)
+    }
+
+    /// Sets `CNI_ARGS`, for example `IgnoreUnknown=1;IP=10.0.0.9`.
+    pub fn args(self, args: &str) -> Self {
+        self.env("CNI_ARGS", args)
+    }
+
+    /// Sets `CNI_PATH`, the directories where delegates are looked for, colon-separated.
+    pub fn path(self, path: impl AsRef<OsStr>) -> Self {
+        self.env("CNI_PATH", path)
+    }
+
+    /// Sets any environment variable.
+    pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.env.insert(key.as_ref().into(), value.as_ref().into());
+        self
+    }
+
+    /// Removes an environment variable.
+    pub fn without_env(mut self, key: impl AsRef<OsStr>) -> Self {
+        self.env.remove(key.as_ref());
+        self
+    }
+
+    /// The configuration on standard input.
+    pub fn config(mut self, config: &Value) -> Self {
+        self.stdin = config.to_string().into_bytes();
+        self
+    }
+
+    /// Any bytes on standard input, for what is not a configuration.
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.stdin = bytes.into();
+        self
+    }
+
+    /// How long the plugin may take until it is killed and the test fails; 30 seconds unless told, [`patience`] times that.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Starts the plugin without waiting for it.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be started.
+    #[track_caller]
+    pub fn start(self) -> Running {
+        start(self)
+    }
+
+    /// Runs the plugin to its end.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be started or misses its deadline; a failing plugin is an ordinary [`Run`].
+    #[track_caller]
+    pub fn run(self) -> Run {
+        self.start().wait()
+    }
+}
 
 /// A plugin that has been started. Dropping it kills it.
 #[derive(Debug)]
@@ -55,7 +163,7 @@ pub struct ErrorReply {
 }
 
 #[track_caller]
-pub(crate) fn start(call: Invocation) -> Running {
+fn start(call: Invocation) -> Running {
     // Files, not pipes: no reader threads, and a daemon left behind cannot hold the test up.
     let stdout = tempfile::tempfile().expect("temporary file for stdout");
     let stderr = tempfile::tempfile().expect("temporary file for stderr");
