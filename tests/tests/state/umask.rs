@@ -142,11 +142,9 @@ fn files_of_interface_plugins_are_private() {
 #[test]
 fn files_of_further_interface_plugins_are_private() {
     needs(&["vlan", "ipvlan", "dummy", "vrf"]);
-    for bits in ["0", "077"] {
-        let host = Host::new();
-        let bin = binaries(&host, bits);
-        for plugins in further_interfaces(&host) {
-            verbs(&host, &plugins, bits, &bin);
-        }
+    let host = Host::new();
+    let bin = binaries(&host, "0");
+    for plugins in further_interfaces(&host) {
+        verbs(&host, &plugins, "0", &bin);
     }
 }
