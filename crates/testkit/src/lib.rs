@@ -67,7 +67,7 @@ mod user;
 
 pub use common_cases::{
     SCRIPTED, ScriptedIpam, VERSIONS, dual_stack, examples, examples_work, fail_each_request,
-    leases, merge, state, wire,
+    fail_each_request_of_first, leases, merge, state, wire,
 };
 pub use host::{Container, Host};
 pub use needs::{

@@ -8,6 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 use testkit::{Container, Host, Invocation, Node, Plugin, Run, Snapshot, bin_dir};
 
+pub(crate) use testkit::state;
+
 /// The network `net` on bridge `cni0` with an IPv4 and an IPv6 range of host-local,
 /// with the keys of `extra` added or replaced.
 pub(crate) fn dual(extra: Value) -> Value {
@@ -88,18 +90,9 @@ pub(crate) fn ipam_calls(host: &Host, name: &str) -> Vec<String> {
     log.lines().map(String::from).collect()
 }
 
-/// The addresses host-local has handed out.
+/// The addresses that host-local has handed out.
 pub(crate) fn leases() -> Vec<String> {
-    let files = fs::read_dir("/var/lib/cni/networks/net")
-        .into_iter()
-        .flatten()
-        .flatten();
-    let mut leases: Vec<String> = files
-        .map(|file| file.file_name().to_string_lossy().replace('_', ":"))
-        .filter(|name| name.parse::<std::net::IpAddr>().is_ok())
-        .collect();
-    leases.sort();
-    leases
+    testkit::leases("net")
 }
 
 /// The name of the host's end: the interface of a result that is neither the bridge
@@ -148,12 +141,6 @@ pub(crate) fn used_host(config: &Value) -> Host {
     bridge().del(&container, config).expect_ok();
     host.command(&["ip", "link", "del", "cni0"]);
     host
-}
-
-/// The part of a snapshot that a failed ADD must leave alone: all but the memory of
-/// where the last allocation was.
-pub(crate) fn state(host: &Host) -> Snapshot {
-    host.snapshot().without("last_reserved_ip")
 }
 
 /// Gives a link an address, and waits until the kernel is through with it.

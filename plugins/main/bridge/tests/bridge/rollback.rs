@@ -1,49 +1,21 @@
 //! A failing ADD leaves host and container exactly as they were, wherever it fails.
 
 use crate::common::{
-    add, assert_restored, bridge, call, dual, give_address, ipam_calls, ipv4, layer2, leases,
-    script_ipam, script_result, state, used_host,
+    add, assert_restored, bridge, call, dual, give_address, ipam_calls, ipv4, layer2, script_ipam,
+    script_result, state, used_host,
 };
 use serde_json::{Value, json};
-use std::fs;
-use testkit::{Host, Node};
+use testkit::{Host, Node, fail_each_request_of_first};
 
-/// Makes each request to the kernel fail in turn.
-///
-/// `prepare` makes the bridge that ADD finds, if it is to find one.
+/// Makes each request to the kernel fail in turn, on a host that `prepare` gives a bridge if there is to be one.
 #[track_caller]
 pub(crate) fn fails_without_a_trace(config: &Value, prepare: impl Fn(&Host)) {
     let host = used_host(&dual(json!({})));
     prepare(&host);
     let container = host.container("c1");
-    let before = state(&host);
-    let count_file = host.dir().join("count");
-    for number in 1.. {
-        let run = call(&host, "ADD")
-            .container(&container)
-            .config(config)
-            .env("RTNL_FAIL_AT", number.to_string())
-            .env("RTNL_COUNT", &count_file)
-            .run();
-        let count: u32 = fs::read_to_string(&count_file)
-            .expect("the binary counts its requests: build it with cargo test or nextest")
-            .parse()
-            .unwrap();
-        if run.is_ok() {
-            // That many requests it does not make.
-            assert!(
-                count < number && number > 3,
-                "{count} requests, {number} failed\n{}",
-                run.report()
-            );
-            return;
-        }
-        let report = run.report();
-        run.expect_error(999).mentions("input/output error");
-        let what = format!("request {number} failed: {report}");
-        assert_restored(&host, &before, &what);
-        assert_eq!(leases(), [""; 0]);
-    }
+    fail_each_request_of_first(&host, || {
+        call(&host, "ADD").container(&container).config(config)
+    });
 }
 
 fn everything() -> Value {

@@ -22,6 +22,8 @@ impl Attached {
         if testkit::Node::link(&host, "cni0.100").is_some() {
             let port = attribute(&host, "cni0.100", "/link");
             names.push(("PORT", port.as_str().unwrap().to_owned()));
+            let mac = attribute(&host, "cni0.100", "/address");
+            names.push(("MAC", mac.as_str().unwrap().to_owned()));
         }
         Attached {
             host,
@@ -47,103 +49,152 @@ impl Attached {
     }
 }
 
+/// Commands that change something, the words that CHECK has for it, and the commands that restore it: the drifts
+/// share a host.
+type Drift<'a> = (&'a [&'a str], &'a str, &'a [&'a str]);
+
+#[track_caller]
+fn each_is_reported(keys: Value, drifts: &[Drift]) {
+    let attached = Attached::new(keys);
+    for (commands, words, restore) in drifts {
+        attached.after(commands, words);
+        for command in *restore {
+            run_on(&attached.host, &attached.named(command));
+        }
+        if !restore.is_empty() {
+            let check = bridge().check(&attached.container, &attached.run.with_prev());
+            check.expect_ok();
+        }
+    }
+}
+
 #[test]
 fn of_the_containers_port() {
     needs(&["bridge-vlan-filtering"]);
     let keys = json!({"vlan": 100, "vlanTrunk": [{"minID": 200, "maxID": 202}]});
-    let drifts: &[(&[&str], &str)] = &[
+    let native = "bridge vlan add dev VETH vid 100 pvid untagged";
+    let drifts: &[Drift] = &[
         (
             &["bridge vlan del dev VETH vid 100"],
             "Interface VETH has no native vlan, configured is 100",
+            &[native],
         ),
         (
             &["bridge vlan add dev VETH vid 101 pvid untagged"],
             "Interface VETH has the native vlan 101, configured is 100",
+            &["bridge vlan del dev VETH vid 101", native],
         ),
         (
             &["bridge vlan add dev VETH vid 1 pvid untagged"],
             "Interface VETH has the native vlan 1, configured is 100",
+            &["bridge vlan del dev VETH vid 1", native],
         ),
         (
             &["bridge vlan add dev VETH vid 100 untagged"],
             "Interface VETH has no native vlan, configured is 100",
+            &[native],
         ),
         (
             &["bridge vlan add dev VETH vid 100 pvid"],
             "Interface VETH has the native vlan 100 tagged",
+            &[native],
         ),
         (
             &["bridge vlan del dev VETH vid 201"],
             "Interface VETH is not in vlan 201 of its trunk",
+            &["bridge vlan add dev VETH vid 201"],
         ),
         (
             &["bridge vlan add dev VETH vid 202 untagged"],
             "Interface VETH has vlan 202 of its trunk untagged",
+            &["bridge vlan add dev VETH vid 202"],
         ),
         (
             &["bridge vlan add dev VETH vid 203"],
             "Interface VETH is in vlan 203, which is not configured",
+            &["bridge vlan del dev VETH vid 203"],
         ),
         (
             &["ip link set cni0 type bridge vlan_filtering 0"],
             "Bridge interface cni0 does not filter by vlan",
+            &["ip link set cni0 type bridge vlan_filtering 1"],
         ),
     ];
-    for (commands, words) in drifts {
-        Attached::new(keys.clone()).after(commands, words);
-    }
+    each_is_reported(keys, drifts);
 }
 
 #[test]
 fn of_the_gateway() {
     needs(&["bridge-vlan-filtering"]);
-    let drifts: &[(&[&str], &str)] = &[
+    let native = "bridge vlan add dev PORT vid 100 pvid untagged";
+    let ipv4 = "ip addr add 10.1.0.1/24 dev cni0.100";
+    let ipv6 = "ip addr add fd00:1::1/64 dev cni0.100 nodad";
+    let drifts: &[Drift] = &[
         (
             &["ip addr del 10.1.0.1/24 dev cni0.100"],
             "gateway address 10.1.0.1/24 is not on vlan interface cni0.100",
+            &[ipv4],
         ),
         (
             &["ip addr del fd00:1::1/64 dev cni0.100"],
             "gateway address fd00:1::1/64 is not on vlan interface cni0.100",
-        ),
-        (&["ip link set cni0.100 down"], "Interface cni0.100 is down"),
-        (&["ip link set PORT down"], "Interface PORT is down"),
-        (
-            &["ip link del cni0.100"],
-            "Interface name cni0.100 not found",
+            &[ipv6],
         ),
         (
-            &["ip link set cni0.100 address 02:00:00:00:00:99"],
-            "Interface cni0.100 Mac ",
+            &[
+                "ip addr del 10.1.0.1/24 dev cni0.100",
+                "ip addr add 10.1.0.1/24 dev cni0",
+            ],
+            "gateway address 10.1.0.1/24 is not on vlan interface cni0.100",
+            &["ip addr del 10.1.0.1/24 dev cni0", ipv4],
+        ),
+        // Its IPv6 addresses go when it goes down.
+        (
+            &["ip link set cni0.100 down"],
+            "Interface cni0.100 is down",
+            &["ip link set cni0.100 up", ipv6],
         ),
         (
-            &["ip link set PORT nomaster"],
-            "Interface cni0.100 does not lead to bridge cni0: PORT is not its port",
+            &["ip link set PORT down"],
+            "Interface PORT is down",
+            &["ip link set PORT up"],
         ),
         (
             &["bridge vlan del dev PORT vid 100"],
             "Interface PORT has no native vlan, configured is 100",
+            &[native],
         ),
         (
             &["bridge vlan add dev PORT vid 7 pvid untagged"],
             "Interface PORT has the native vlan 7, configured is 100",
+            &["bridge vlan del dev PORT vid 7", native],
         ),
         (
             &["bridge vlan add dev PORT vid 7"],
             "Interface PORT is in vlan 7, which is not configured",
+            &["bridge vlan del dev PORT vid 7"],
         ),
         (
+            &["ip link set PORT nomaster"],
+            "Interface cni0.100 does not lead to bridge cni0: PORT is not its port",
             &[
-                "ip addr flush dev cni0.100",
-                "ip addr add 10.1.0.1/24 dev cni0",
+                "ip link set PORT master cni0",
+                "bridge vlan del dev PORT vid 1",
+                native,
             ],
-            "gateway address 10.1.0.1/24 is not on vlan interface cni0.100",
+        ),
+        (
+            &["ip link set cni0.100 address 02:00:00:00:00:99"],
+            "Interface cni0.100 Mac ",
+            &["ip link set cni0.100 address MAC"],
+        ),
+        (
+            &["ip link del cni0.100"],
+            "Interface name cni0.100 not found",
+            &[],
         ),
     ];
-    for (commands, words) in drifts {
-        let attached = Attached::new(json!({"vlan": 100, "isGateway": true}));
-        attached.after(commands, words);
-    }
+    each_is_reported(json!({"vlan": 100, "isGateway": true}), drifts);
 }
 
 #[test]
