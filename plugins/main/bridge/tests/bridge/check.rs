@@ -314,8 +314,8 @@ fn what_prev_result_says() {
         "could not parse prevResult: ",
     );
     attached.with(
-        &changed(&|prev| prev["interfaces"][2]["sandbox"] = json!("/var/run/netns/c1")),
-        "Sandbox in prevResult /var/run/netns/c1 doesn't match configured netns: /run/netns/c1",
+        &changed(&|prev| prev["interfaces"][2]["sandbox"] = json!("/run/netns/c2")),
+        "Sandbox in prevResult /run/netns/c2 doesn't match configured netns: /run/netns/c1",
     );
     attached.with(
         &changed(&|prev| prev["interfaces"][2]["name"] = json!("eth1")),

@@ -392,11 +392,6 @@ fn what_cannot_be_is_refused() {
             7,
             "ipMasq.snatIP :: is not a valid source address",
         ),
-        (
-            json!({"ipMasq": true, "name": "n".repeat(250)}),
-            7,
-            "network name and container ID are too long for a rule of iptables",
-        ),
     ] {
         let run = bridge().add(&container, &dual(extra));
         run.expect_error(code).mentions(words);
