@@ -1,6 +1,6 @@
 //! DEL from any state that a crash may leave, and GC.
 
-use crate::common::{add, attached, config, del, ip, rules, sbr, state, table};
+use crate::common::{add, assert_same, attached, config, del, ip, rules, sbr, state, table};
 use serde_json::{Value, json};
 use std::fs;
 use testkit::{Container, Host, Node, merge};
@@ -174,4 +174,18 @@ fn status() {
         .expect_error(999)
         .mentions("invalid table 0");
     before.assert_same(&host.snapshot());
+}
+
+/// The name of the record is bounded.
+#[test]
+fn long_network_names_and_container_ids() {
+    let (host, container) = attached();
+    let before = state(&host, &container);
+    let id = "c".repeat(300);
+    let config = config(json!({"name": "n".repeat(200)}));
+    for verb in ["ADD", "CHECK", "DEL", "DEL"] {
+        let call = sbr().command(verb).container(&container).id(&id);
+        call.ifname("net1").config(&config).run().expect_ok();
+    }
+    assert_same(&before, &state(&host, &container));
 }
