@@ -190,7 +190,7 @@ fn values_that_make_no_sense() {
             7,
             &["mtu", "99999999999"],
         ),
-        ("bridge", json!({"mtu": 70_000}), 999, &[]),
+        ("bridge", json!({"mtu": 70_000}), 7, &[]),
         ("bridge", json!({"mtu": 20}), 999, &[]),
         (
             "bridge",
