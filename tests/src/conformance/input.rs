@@ -1,4 +1,4 @@
-//! Standard input: what is no configuration, and what must not matter in one.
+//! Standard input: texts that are not a configuration, and keys that must not matter in one.
 
 use serde_json::{Value, json};
 

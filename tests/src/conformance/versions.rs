@@ -1,4 +1,4 @@
-//! Versions: which are spoken, and from which on a verb exists.
+//! Versions of the specification: which the plugin supports, and the first that has a verb.
 
 use serde_json::{Value, json};
 
