@@ -1,5 +1,4 @@
-//! Both variants of iptables: how often they are run, what goes wrong, many at
-//! once.
+//! Both variants of iptables: number of processes, errors, concurrency.
 #![allow(clippy::unwrap_used)]
 
 mod variants;
@@ -12,7 +11,7 @@ use testkit::namespace::feed;
 use variants::{BOTH, CHAIN, COMMENT, VARIANTS, Variant, each, ip, masquerade, portmap};
 
 #[test]
-fn words_of_a_user_are_taken_and_asked_for() {
+fn user_arguments_are_passed_to_iptables() {
     each(&[Family::V4], |variant| {
         let rule = |address: &str| {
             Rule::new()

@@ -1,5 +1,4 @@
-//! Sets, maps and their elements, made by `nft` and by us: the kernel holds the
-//! same.
+//! Sets, maps and their elements are the same in the kernel as those that `nft` adds.
 #![allow(clippy::unwrap_used)]
 
 use std::net::{IpAddr, SocketAddr};
@@ -18,7 +17,6 @@ fn socket(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
-/// What the kernel holds of each set when `nft` made it and when we did.
 #[test]
 fn sets_are_made_as_nft_makes_them() {
     let element = |values: &[Value<'_>]| Element::new(values);

@@ -81,7 +81,7 @@ fn rules_are_found_by_handle_and_by_comment() {
 }
 
 #[test]
-fn what_is_missing_is_no_error_to_read() {
+fn a_missing_object_is_not_an_error_of_a_read() {
     in_namespace(|| {
         let client = Nft::open().unwrap();
         assert!(!client.has_table(&TABLE).unwrap());
@@ -253,7 +253,7 @@ fn scripts_of_nft() {
     });
 }
 
-/// Runs itself again as somebody without privileges.
+/// Runs itself again as an unprivileged user.
 #[test]
 fn without_permission_it_is_said() {
     const NAME: &str = "without_permission_it_is_said";
@@ -272,7 +272,7 @@ fn without_permission_it_is_said() {
         }
         return;
     }
-    // A place that nobody may read, too.
+    // In a directory that every user can read.
     let dir = std::env::temp_dir().join(format!("netfilter-{}", std::process::id()));
     std::fs::create_dir(&dir).unwrap();
     let program = dir.join("test");
@@ -348,7 +348,7 @@ const NONE: Chain<'_> = TABLE.chain("none");
 /// Two writers that read, then replace what they read, beside a process that
 /// rewrites rules of its own all the time: no update is lost.
 #[test]
-fn transactions_beside_others() {
+fn concurrent_transactions_lose_no_update() {
     const EACH: u32 = 100;
     in_namespace(|| {
         client();

@@ -183,7 +183,7 @@ mod tests {
             "{garbage}"
         );
         assert!(begin.elapsed() < Duration::from_secs(10));
-        // Nobody listens any more.
+        // A socket without a listener.
         fs::remove_file(SOCKET).unwrap();
         drop(UnixListener::bind(SOCKET).unwrap());
         assert!(find().unwrap().is_none());

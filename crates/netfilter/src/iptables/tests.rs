@@ -83,7 +83,7 @@ fn the_order_of_matches_does_not_count() {
 }
 
 #[test]
-fn what_is_so_already_is_left() {
+fn nothing_is_done_for_rules_that_exist() {
     let again = Change::new(Table::Nat)
         .chain("CNI-x")
         .insert("POSTROUTING", entry())
@@ -148,7 +148,7 @@ fn a_chain_goes_when_nothing_leads_to_it() {
 }
 
 #[test]
-fn wishes_are_fulfilled_one_after_the_other() {
+fn operations_are_applied_in_order() {
     let change = Change::new(Table::Nat)
         .delete("POSTROUTING", entry())
         .insert("POSTROUTING", entry())
