@@ -19,12 +19,6 @@ impl Record {
         Record { store, owner }
     }
 
-    /// Returns the attachment that it belongs to.
-    #[must_use]
-    pub fn owner(&self) -> &Owner {
-        &self.owner
-    }
-
     /// Returns what it holds; `None` if there is none that can be read.
     #[must_use]
     pub fn read<T: DeserializeOwned>(&self) -> Option<T> {
