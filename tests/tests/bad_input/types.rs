@@ -191,7 +191,7 @@ fn values_that_make_no_sense() {
             &["mtu", "99999999999"],
         ),
         ("bridge", json!({"mtu": 70_000}), 7, &[]),
-        ("bridge", json!({"mtu": 20}), 999, &[]),
+        ("bridge", json!({"mtu": 20}), 7, &["68 to 65535"]),
         (
             "bridge",
             json!({"args": {"cni": {"mac": "zz"}}}),

@@ -75,7 +75,7 @@ impl Element {
         self
     }
 
-    /// Sets a note for our own use, at most [`NOTE_MAX`](super::NOTE_MAX) bytes. The
+    /// Sets a note for our own use, at most 120 bytes. The
     /// kernel keeps it with the element; `nft` does not show it.
     pub fn note(mut self, bytes: &[u8]) -> Self {
         match userdata::note(bytes) {

@@ -128,7 +128,7 @@ impl Rule<'_> {
         self
     }
 
-    /// A note for our own use, at most [`NOTE_MAX`](super::NOTE_MAX) bytes. The kernel
+    /// A note for our own use, at most 120 bytes. The kernel
     /// keeps it with the rule; `nft` does not show it.
     pub fn note(mut self, bytes: &[u8]) -> Self {
         match userdata::note(bytes) {
