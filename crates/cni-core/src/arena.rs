@@ -1,12 +1,11 @@
-//! The memory of a process that lives for a millisecond.
+//! A bump allocator for processes that run for a millisecond.
 //!
-//! A plugin allocates a few hundred small pieces and exits. A general allocator
-//! asks the kernel for memory dozens of times on the way, which takes longer than
-//! all the work done in it. [`Arena`] hands out pieces of a zeroed part of the
-//! program itself (`.bss`), one after the other, at the cost of an addition; pages
-//! that are never touched cost nothing. What does not fit comes from the system's
-//! allocator, so that there is no limit, and long-lived programs lose no more than
-//! the arena.
+//! A plugin allocates a few hundred small blocks and exits. The system's allocator asks
+//! the kernel for memory dozens of times meanwhile, which takes longer than the work done
+//! in that memory. [`Arena`] allocates consecutive blocks of a zeroed section of the
+//! program (`.bss`), which takes one addition each; pages that are never touched use no
+//! memory. Blocks that do not fit come from the system's allocator, so there is no limit,
+//! and a long-running program wastes at most the size of the arena.
 //!
 //! ```
 //! #[global_allocator]
@@ -21,27 +20,27 @@ use std::sync::atomic::{
     Ordering::{AcqRel, Acquire},
 };
 
-/// Bytes of the arena: several times what an ADD of a dual-stack network takes.
+/// Size in bytes: several times what an ADD of a dual-stack network allocates.
 const SIZE: usize = 512 * 1024;
 
-/// The least alignment, as every C library's: there is code that takes bytes it has
-/// allocated for a structure of the kernel's.
+/// Minimum alignment, as in C libraries: some code allocates bytes and casts them to a
+/// structure of the kernel.
 const ALIGN: usize = align_of::<usize>();
 
 #[repr(align(4096))]
 struct Memory(#[expect(dead_code, reason = "reached through pointers only")] [u8; SIZE]);
 
-/// An allocator for `#[global_allocator]`, see the module.
+/// Bump allocator for `#[global_allocator]`, see the module.
 pub struct Arena {
-    /// Offset of the first byte that is free; all after it are.
+    /// Offset of the first free byte; all bytes after it are free.
     next: AtomicUsize,
-    /// Offset from which on no byte was ever handed out, so that all are zero.
-    fresh: AtomicUsize,
+    /// Offset of the first byte that was never allocated; it and all after it are zero.
+    high_water: AtomicUsize,
     memory: UnsafeCell<Memory>,
 }
 
-// SAFETY: the memory is only reached through pieces handed out by moving `next`
-// atomically, so that no two overlap.
+// SAFETY: the memory is only accessed through blocks, which are allocated by moving
+// `next` atomically, so no two overlap.
 unsafe impl Sync for Arena {}
 
 impl Default for Arena {
@@ -51,11 +50,11 @@ impl Default for Arena {
 }
 
 impl Arena {
-    /// An arena of which nothing is taken.
+    /// Returns an empty arena.
     pub const fn new() -> Self {
         Arena {
             next: AtomicUsize::new(0),
-            fresh: AtomicUsize::new(0),
+            high_water: AtomicUsize::new(0),
             memory: UnsafeCell::new(Memory([0; SIZE])),
         }
     }
@@ -64,12 +63,12 @@ impl Arena {
         self.memory.get().cast()
     }
 
-    /// Takes a piece; `None` when it does not fit. Also returned: whether no byte of
-    /// it was ever used.
-    fn take(&self, layout: Layout) -> Option<(*mut u8, bool)> {
+    /// Allocates a block, and returns it and whether it was never allocated before, and is
+    /// therefore zero. `None` if it does not fit.
+    fn bump(&self, layout: Layout) -> Option<(*mut u8, bool)> {
         let mut next = self.next.load(Acquire);
         loop {
-            // The start is aligned to a page, so offsets align as addresses do up to that.
+            // The start is page-aligned, so up to a page aligned offsets are aligned addresses.
             let offset = next.checked_next_multiple_of(layout.align().max(ALIGN))?;
             let end = offset.checked_add(layout.size())?;
             if end > SIZE || layout.align() > align_of::<Memory>() {
@@ -77,81 +76,84 @@ impl Arena {
             }
             match self.next.compare_exchange_weak(next, end, AcqRel, Acquire) {
                 Ok(_) => {
-                    let is_fresh = self.fresh.fetch_max(end, AcqRel) <= offset;
+                    let is_untouched = self.high_water.fetch_max(end, AcqRel) <= offset;
                     // SAFETY: offset <= end <= SIZE, so the result is inside the memory
                     // or one past it.
-                    return Some((unsafe { self.start().add(offset) }, is_fresh));
+                    return Some((unsafe { self.start().add(offset) }, is_untouched));
                 }
                 Err(now) => next = now,
             }
         }
     }
 
-    /// The offset of a piece that came from here; `None` for the system's.
-    fn offset_of(&self, piece: *mut u8) -> Option<usize> {
-        let offset = piece.addr().checked_sub(self.start().addr())?;
+    /// Returns the offset of a block of the arena; `None` for a block of the system's
+    /// allocator.
+    fn offset_of(&self, block: *mut u8) -> Option<usize> {
+        let offset = block.addr().checked_sub(self.start().addr())?;
         (offset < SIZE).then_some(offset)
     }
 
-    /// Moves the end of the last piece taken; false when another came after it.
-    fn move_end(&self, from: usize, to: usize) -> bool {
+    /// Moves the end of the last block. Returns `false` if another block follows it, or the
+    /// new end is beyond the arena.
+    fn resize_last(&self, from: usize, to: usize) -> bool {
         if to > SIZE {
             return false;
         }
-        // First, so that whoever takes these bytes after the next line knows.
-        self.fresh.fetch_max(to, AcqRel);
+        // Before the exchange, so that a thread that allocates these bytes after it sees
+        // that they may not be zero.
+        self.high_water.fetch_max(to, AcqRel);
         self.next
             .compare_exchange(from, to, AcqRel, Acquire)
             .is_ok()
     }
 }
 
-// SAFETY: a piece is as large and as aligned as asked for and overlaps no other that
-// is in use: `next` moves up by the piece's own size, and moves back only over the
-// last piece, by whoever gives that one up.
+// SAFETY: a block has the requested size and alignment and overlaps no other block in
+// use: `next` moves up by the size of the block, and back only over the last block when
+// that is deallocated.
 unsafe impl GlobalAlloc for Arena {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        match self.take(layout) {
-            Some((piece, _)) => piece,
-            // SAFETY: the caller's promises are handed on.
+        match self.bump(layout) {
+            Some((block, _)) => block,
+            // SAFETY: the caller upholds the same contract.
             None => unsafe { System.alloc(layout) },
         }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        match self.take(layout) {
-            Some((piece, true)) => piece,
-            Some((piece, false)) => {
-                // SAFETY: the piece is `layout.size()` bytes that nobody else uses.
-                unsafe { piece.write_bytes(0, layout.size()) };
-                piece
+        match self.bump(layout) {
+            Some((block, true)) => block,
+            Some((block, false)) => {
+                // SAFETY: the block has `layout.size()` bytes and no other user.
+                unsafe { block.write_bytes(0, layout.size()) };
+                block
             }
-            // SAFETY: the caller's promises are handed on.
+            // SAFETY: the caller upholds the same contract.
             None => unsafe { System.alloc_zeroed(layout) },
         }
     }
 
-    unsafe fn dealloc(&self, piece: *mut u8, layout: Layout) {
-        match self.offset_of(piece) {
-            // Given up for good unless it was the last.
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        match self.offset_of(block) {
+            // Only the last block can be reused.
             Some(offset) => {
-                self.move_end(offset + layout.size(), offset);
+                self.resize_last(offset + layout.size(), offset);
             }
-            // SAFETY: not from here, so from the system's allocator by this layout.
-            None => unsafe { System.dealloc(piece, layout) },
+            // SAFETY: not of the arena, so of the system's allocator with this layout.
+            None => unsafe { System.dealloc(block, layout) },
         }
     }
 
-    unsafe fn realloc(&self, piece: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        let Some(offset) = self.offset_of(piece) else {
-            // SAFETY: not from here, so from the system's allocator by this layout.
-            return unsafe { System.realloc(piece, layout, size) };
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        let Some(offset) = self.offset_of(block) else {
+            // SAFETY: not of the arena, so of the system's allocator with this layout.
+            return unsafe { System.realloc(block, layout, size) };
         };
-        if self.move_end(offset + layout.size(), offset + size) {
-            return piece;
+        if self.resize_last(offset + layout.size(), offset + size) {
+            return block;
         }
         if size <= layout.size() {
-            return piece;
+            return block;
         }
         // SAFETY: `realloc` promises that this size is valid with this alignment.
         let larger = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
@@ -159,7 +161,7 @@ unsafe impl GlobalAlloc for Arena {
         let copy = unsafe { self.alloc(larger) };
         if !copy.is_null() {
             // SAFETY: both are at least `layout.size()` bytes and do not overlap.
-            unsafe { copy.copy_from_nonoverlapping(piece, layout.size()) };
+            unsafe { copy.copy_from_nonoverlapping(block, layout.size()) };
         }
         copy
     }
@@ -174,18 +176,18 @@ mod tests {
         Layout::from_size_align(size, align).unwrap()
     }
 
-    fn is_zero(piece: *mut u8, size: usize) -> bool {
-        // SAFETY: callers pass pieces of this size.
-        unsafe { std::slice::from_raw_parts(piece, size) }
+    fn is_zero(block: *mut u8, size: usize) -> bool {
+        // SAFETY: callers pass blocks of this size.
+        unsafe { std::slice::from_raw_parts(block, size) }
             .iter()
             .all(|byte| *byte == 0)
     }
 
     #[test]
-    fn pieces_are_aligned_and_the_last_comes_back() {
+    fn blocks_are_aligned_and_the_last_is_reused() {
         static ARENA: Arena = Arena::new();
         let arena = &ARENA;
-        // SAFETY: layouts are those the pieces were taken by.
+        // SAFETY: layouts are those of the allocations.
         unsafe {
             let one = arena.alloc(layout(3, 1));
             let two = arena.alloc(layout(64, 64));
@@ -193,7 +195,7 @@ mod tests {
             assert!(two.addr() >= one.addr() + 3);
             arena.dealloc(two, layout(64, 64));
             assert_eq!(arena.alloc(layout(64, 64)), two);
-            // Not the last: given up, and not handed out again.
+            // Any other block is not reused.
             arena.dealloc(one, layout(3, 1));
             assert!(arena.alloc(layout(1, 1)).addr() > two.addr());
         }
@@ -203,12 +205,12 @@ mod tests {
     fn growing_keeps_the_content() {
         static ARENA: Arena = Arena::new();
         let arena = &ARENA;
-        // SAFETY: layouts are those the pieces were taken by, writes stay within them.
+        // SAFETY: layouts are those of the allocations, and writes stay within the blocks.
         unsafe {
-            let piece = arena.alloc(layout(8, 1));
-            piece.write_bytes(7, 8);
-            let grown = arena.realloc(piece, layout(8, 1), 100);
-            assert_eq!(grown, piece, "the last piece grows in place");
+            let block = arena.alloc(layout(8, 1));
+            block.write_bytes(7, 8);
+            let grown = arena.realloc(block, layout(8, 1), 100);
+            assert_eq!(grown, block, "the last block grows in place");
             arena.alloc(layout(1, 1));
             let moved = arena.realloc(grown, layout(100, 1), 200);
             assert_ne!(moved, grown);
@@ -220,18 +222,18 @@ mod tests {
     }
 
     #[test]
-    fn zeroed_means_zeroed() {
+    fn reused_memory_is_zeroed() {
         static ARENA: Arena = Arena::new();
         let arena = &ARENA;
-        // SAFETY: layouts are those the pieces were taken by, writes stay within them.
+        // SAFETY: layouts are those of the allocations, and writes stay within the blocks.
         unsafe {
             let dirty = arena.alloc(layout(100, 1));
             dirty.write_bytes(0xff, 100);
             arena.dealloc(dirty, layout(100, 1));
-            let piece = arena.alloc_zeroed(layout(50, 1));
-            assert_eq!(piece, dirty);
-            assert!(is_zero(piece, 50));
-            let grown = arena.realloc(piece, layout(50, 1), 300);
+            let block = arena.alloc_zeroed(layout(50, 1));
+            assert_eq!(block, dirty);
+            assert!(is_zero(block, 50));
+            let grown = arena.realloc(block, layout(50, 1), 300);
             grown.write_bytes(0xff, 300);
             arena.realloc(grown, layout(300, 1), 10);
             let again = arena.alloc_zeroed(layout(400, 1));
@@ -240,17 +242,17 @@ mod tests {
     }
 
     #[test]
-    fn large_pieces_come_from_the_system() {
+    fn blocks_that_do_not_fit_come_from_the_system() {
         static ARENA: Arena = Arena::new();
         let arena = &ARENA;
-        // SAFETY: layouts are those the pieces were taken by.
+        // SAFETY: layouts are those of the allocations.
         unsafe {
             let large = layout(SIZE + 1, 8);
-            let piece = arena.alloc_zeroed(large);
-            assert_eq!(arena.offset_of(piece), None);
-            assert!(is_zero(piece, SIZE + 1));
-            let piece = arena.realloc(piece, large, 2 * SIZE);
-            arena.dealloc(piece, layout(2 * SIZE, 8));
+            let block = arena.alloc_zeroed(large);
+            assert_eq!(arena.offset_of(block), None);
+            assert!(is_zero(block, SIZE + 1));
+            let block = arena.realloc(block, large, 2 * SIZE);
+            arena.dealloc(block, layout(2 * SIZE, 8));
             let whole = arena.alloc(layout(SIZE, 1));
             assert_eq!(arena.offset_of(whole), Some(0));
             let next = arena.alloc(layout(1, 1));
@@ -260,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_do_not_share_pieces() {
+    fn threads_do_not_share_blocks() {
         static ARENA: Arena = Arena::new();
         let arena = &ARENA;
         thread::scope(|scope| {
@@ -270,11 +272,11 @@ mod tests {
                         let size = layout(40, 8);
                         // SAFETY: as above.
                         unsafe {
-                            let piece = arena.alloc(size);
-                            piece.write_bytes(number, 40);
+                            let block = arena.alloc(size);
+                            block.write_bytes(number, 40);
                             thread::yield_now();
-                            assert_eq!(std::slice::from_raw_parts(piece, 40), [number; 40]);
-                            arena.dealloc(piece, size);
+                            assert_eq!(std::slice::from_raw_parts(block, 40), [number; 40]);
+                            arena.dealloc(block, size);
                         }
                     }
                 });

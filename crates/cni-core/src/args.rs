@@ -1,14 +1,14 @@
-//! `CNI_ARGS`.
+//! Parser of `CNI_ARGS`.
 
 use std::ffi::OsStr;
 use std::fmt;
 
 use crate::quote::{quote, quote_list};
 
-/// The pairs of `CNI_ARGS` that a plugin asked for.
+/// The pairs of `CNI_ARGS` whose keys a plugin knows.
 ///
-/// Kubernetes runtimes send `IgnoreUnknown=1` and several `K8S_POD_*` pairs; other
-/// runtimes rely on an unknown pair being refused.
+/// Kubernetes runtimes pass `IgnoreUnknown=1` and several `K8S_POD_*` pairs. Without
+/// `IgnoreUnknown` an unknown key is an error, on which other runtimes rely.
 ///
 /// ```
 /// use cni_core::args::Args;
@@ -27,18 +27,17 @@ pub struct Args {
 }
 
 impl Args {
-    /// Reads `K=V;K2=V2`. Keys match case-sensitively; of duplicates the last
-    /// counts; values may be empty. `IgnoreUnknown` is always known.
+    /// Parses `K=V;K2=V2`. Keys are case-sensitive, of duplicates the last one wins, and
+    /// values may be empty. `IgnoreUnknown` is always known.
     ///
     /// # Errors
-    /// A piece without exactly one `=` (a trailing `;` makes an empty piece), an
-    /// `IgnoreUnknown` that is no truth value, and keys that are neither in `known`
-    /// nor ignored.
+    /// For a pair without exactly one `=` (a trailing `;` makes an empty pair), an
+    /// `IgnoreUnknown` that is not a boolean, and unknown keys that are not ignored.
     pub fn parse(text: impl AsRef<OsStr>, known: &[&str]) -> Result<Args, ArgsError> {
         parse(text.as_ref().as_encoded_bytes(), known)
     }
 
-    /// The value of a known key; `None` when it was not given.
+    /// Returns the value of a known key; `None` if it was not given.
     pub fn get(&self, key: &str) -> Option<&str> {
         self.pairs
             .iter()
@@ -47,10 +46,10 @@ impl Args {
             .map(|(_, value)| value.as_str())
     }
 
-    /// The value of a known key, converted by `convert`; `None` when not given.
+    /// Returns the value of a known key, converted by `convert`; `None` if it was not given.
     ///
     /// # Errors
-    /// `ARGS: error parsing value of pair "<K=V>": <what convert said>`.
+    /// `ARGS: error parsing value of pair "<K=V>": <error of convert>`.
     pub fn get_with<T, E: fmt::Display>(
         &self,
         key: &str,
@@ -64,7 +63,7 @@ impl Args {
     }
 }
 
-/// On bytes: an environment variable need not be UTF-8.
+/// Parses bytes, since an environment variable need not be UTF-8.
 fn parse(text: &[u8], known: &[&str]) -> Result<Args, ArgsError> {
     let mut args = Args::default();
     if text.is_empty() {
@@ -73,17 +72,17 @@ fn parse(text: &[u8], known: &[&str]) -> Result<Args, ArgsError> {
     let lossy = |bytes| String::from_utf8_lossy(bytes).into_owned();
     let mut ignore_unknown = false;
     let mut unknown = Vec::new();
-    for piece in text.split(|byte| *byte == b';') {
-        let mut halves = piece.split(|byte| *byte == b'=');
-        let (Some(key), Some(value), None) = (halves.next(), halves.next(), halves.next()) else {
-            return Err(ArgsError(format!("ARGS: invalid pair {}", quote(piece))));
+    for pair in text.split(|byte| *byte == b';') {
+        let mut parts = pair.split(|byte| *byte == b'=');
+        let (Some(key), Some(value), None) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(ArgsError(format!("ARGS: invalid pair {}", quote(pair))));
         };
         if key == b"IgnoreUnknown" {
-            ignore_unknown = parse_bool(&lossy(value)).map_err(|e| bad_value(piece, &e))?;
+            ignore_unknown = parse_bool(&lossy(value)).map_err(|e| bad_value(pair, &e))?;
         } else if known.iter().any(|known| known.as_bytes() == key) {
             args.pairs.push((lossy(key), lossy(value)));
         } else {
-            unknown.push(piece);
+            unknown.push(pair);
         }
     }
     if unknown.is_empty() || ignore_unknown {
@@ -112,7 +111,7 @@ fn bad_value(pair: &[u8], detail: &dyn fmt::Display) -> ArgsError {
     ))
 }
 
-/// `CNI_ARGS` that cannot be used.
+/// Invalid `CNI_ARGS`, or a value that cannot be converted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArgsError(String);
 
@@ -130,14 +129,14 @@ mod tests {
 
     type Pairs = Vec<(String, String)>;
 
-    fn texts(text: &str) -> Result<Pairs, String> {
+    fn parse_pairs(text: &str) -> Result<Pairs, String> {
         Args::parse(text, &["MAC", "IP"])
             .map(|args| args.pairs)
             .map_err(|e| e.to_string())
     }
 
     #[test]
-    fn follows_the_rule_table() {
+    fn pairs_are_parsed_as_by_upstream() {
         let pair = |k: &str, v: &str| (k.to_owned(), v.to_owned());
         let table: Vec<(&str, Result<Pairs, &str>)> = vec![
             ("", Ok(vec![])),
@@ -173,22 +172,22 @@ mod tests {
                 Err("ARGS: error parsing value of pair \"IgnoreUnknown=\": \
                      boolean unmarshal error: invalid input "),
             ),
-            // The first bad piece counts, even behind an unknown key.
+            // A malformed pair is reported even after an unknown key.
             ("A=b;MAC", Err(r#"ARGS: invalid pair "MAC""#)),
         ];
         for (text, expected) in table {
-            assert_eq!(texts(text), expected.map_err(str::to_owned), "{text}");
+            assert_eq!(parse_pairs(text), expected.map_err(str::to_owned), "{text}");
         }
     }
 
     #[test]
-    fn the_last_duplicate_counts() {
+    fn the_last_of_duplicate_keys_wins() {
         let args = Args::parse("MAC=a;MAC=b", &["MAC"]).unwrap();
         assert_eq!(args.get("MAC"), Some("b"));
     }
 
     #[test]
-    fn converts_values() {
+    fn values_are_converted() {
         let args = Args::parse("IP=x", &["IP", "MAC"]).unwrap();
         let error = args
             .get_with("IP", crate::cidr::parse_ip)
@@ -203,7 +202,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn quotes_bytes_that_are_not_text() {
+    fn invalid_utf8_is_quoted() {
         use std::os::unix::ffi::OsStrExt as _;
         let error = Args::parse(OsStr::from_bytes(b"\xff"), &[])
             .unwrap_err()

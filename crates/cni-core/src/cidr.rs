@@ -1,8 +1,8 @@
-//! An IP address with its prefix length, host bits kept.
+//! IP addresses, and CIDR addresses with their host bits.
 //!
-//! Everything here is strict: what a node's configuration says must mean the same
-//! to every implementation that reads it. A bare address, a netmask instead of a
-//! prefix length, an octet with leading zeros and a zone are all refused.
+//! Parsing is strict, so that a configuration means the same to every implementation: an
+//! address without prefix length, a netmask, octets with leading zeros and zones are
+//! refused.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -12,10 +12,10 @@ use ipnetwork::IpNetwork;
 use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// An IP address with its prefix length; the host bits stay as written.
+/// An IP address with its prefix length. Host bits are kept.
 ///
-/// An IPv4-mapped IPv6 address is an IPv4 address everywhere in CNI, so it becomes
-/// one here, and its prefix length loses the 96 bits of the mapping.
+/// As everywhere in CNI, an IPv4-mapped IPv6 address becomes an IPv4 address, with a
+/// prefix length that is 96 bits shorter.
 ///
 /// ```
 /// use cni_core::Cidr;
@@ -34,8 +34,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct Cidr(IpNetwork);
 
 impl Cidr {
-    /// `addr` with a prefix length of `prefix` bits; `None` when the address
-    /// family has fewer bits than that.
+    /// Returns `addr` with a prefix length of `prefix` bits; `None` if that is longer than
+    /// the addresses of the family.
     pub fn new(addr: IpAddr, prefix: u8) -> Option<Cidr> {
         let network = IpNetwork::new(addr, prefix).ok()?;
         let network = match canonical(addr) {
@@ -47,55 +47,54 @@ impl Cidr {
         Some(Cidr(network))
     }
 
-    /// The address alone: prefix length 32 or 128.
+    /// Returns `addr` with the full prefix length, 32 or 128.
     pub fn host(addr: IpAddr) -> Cidr {
         Cidr(IpNetwork::from(canonical(addr)))
     }
 
-    /// The address, host bits included.
+    /// Returns the address with its host bits.
     pub fn addr(&self) -> IpAddr {
         self.0.ip()
     }
 
-    /// The prefix length in bits, 0 to 32 or 0 to 128.
+    /// Returns the prefix length in bits, 0 to 32 or 0 to 128.
     pub fn prefix(&self) -> u8 {
         self.0.prefix()
     }
 
-    /// The address with the host bits cleared.
+    /// Returns the address of the network: the host bits are zero.
     pub fn network(&self) -> IpAddr {
         self.0.network()
     }
 
-    /// The same network with the host bits cleared.
+    /// Returns the network: address with zero host bits, and prefix length.
     #[must_use]
     pub fn masked(&self) -> Cidr {
-        // A network's own address always takes the network's prefix length.
+        // Never an error: the prefix length is valid for the family.
         Cidr(IpNetwork::new(self.0.network(), self.0.prefix()).unwrap_or(self.0))
     }
 
-    /// The last address of the network: the broadcast address of an IPv4 subnet.
+    /// Returns the last address of the network, which is the broadcast address in IPv4.
     pub fn broadcast(&self) -> IpAddr {
         self.0.broadcast()
     }
 
-    /// Whether `addr` lies in the network. Never across address families, except
-    /// that a mapped address counts as IPv4.
+    /// Returns whether `addr` lies in the network. An IPv4-mapped address counts as IPv4.
     pub fn contains(&self, addr: IpAddr) -> bool {
         self.0.contains(canonical(addr))
     }
 
-    /// Whether this is IPv4 (mapped addresses included); otherwise it is IPv6.
+    /// Returns whether this is IPv4; otherwise it is IPv6.
     pub fn is_ipv4(&self) -> bool {
         self.0.is_ipv4()
     }
 
-    /// Whether this is a default destination, `0.0.0.0/0` or `::/0`.
+    /// Returns whether this is the destination of a default route, `0.0.0.0/0` or `::/0`.
     pub fn is_default(&self) -> bool {
         self.prefix() == 0 && self.addr().is_unspecified()
     }
 
-    /// The netmask as hexadecimal digits, `ffffff00` for a /24.
+    /// Returns the netmask in hexadecimal, `ffffff00` for an IPv4 /24.
     pub fn mask_hex(&self) -> String {
         match self.0.mask() {
             IpAddr::V4(mask) => format!("{:08x}", mask.to_bits()),
@@ -110,7 +109,7 @@ impl fmt::Display for Cidr {
     }
 }
 
-/// A text that is not an address with a prefix length.
+/// The error of a text that is not an address with a prefix length.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseCidrError(String);
 
@@ -125,8 +124,8 @@ impl std::error::Error for ParseCidrError {}
 impl FromStr for Cidr {
     type Err = ParseCidrError;
 
-    /// Reads `<address>/<prefix length>`. The prefix length may have leading
-    /// zeros, as upstream's parser allows; the address's octets may not.
+    /// Parses `<address>/<prefix length>`. As in upstream, the prefix length may have
+    /// leading zeros, and the octets of the address may not.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         parse_cidr(text).ok_or_else(|| ParseCidrError(text.to_owned()))
     }
@@ -134,10 +133,9 @@ impl FromStr for Cidr {
 
 fn parse_cidr(text: &str) -> Option<Cidr> {
     let (addr, prefix) = text.split_once('/')?;
-    // The standard library's parsers refuse leading zeros, zones and shortened
-    // IPv4 forms, which is what the strict contract asks for.
+    // The standard library refuses leading zeros, zones and short forms of IPv4.
     let addr: IpAddr = addr.parse().ok()?;
-    // A sign is legal for the integer parser, but not in a prefix length.
+    // The integer parser would accept a sign.
     if prefix.is_empty() || !prefix.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
@@ -150,7 +148,7 @@ fn parse_cidr(text: &str) -> Option<Cidr> {
     Cidr::new(addr, prefix)
 }
 
-/// A text that is not an IP address.
+/// The error of a text that is not an IP address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseIpError(String);
 
@@ -162,8 +160,8 @@ impl fmt::Display for ParseIpError {
 
 impl std::error::Error for ParseIpError {}
 
-/// Reads an address as strictly as [`Cidr`] does: no leading zeros, no zone; a
-/// mapped address becomes IPv4.
+/// Parses an address as strictly as [`Cidr`]: without leading zeros or a zone. An
+/// IPv4-mapped address becomes IPv4.
 ///
 /// # Errors
 /// `invalid IP address: <text>`.
@@ -173,9 +171,8 @@ pub fn parse_ip(text: &str) -> Result<IpAddr, ParseIpError> {
         .map_err(|_| ParseIpError(text.to_owned()))
 }
 
-/// The address as CNI prints it: an IPv4-mapped IPv6 address is the IPv4 address.
-///
-/// Other IPv6 addresses that embed IPv4 (`::1.2.3.4`) are left alone.
+/// Returns the IPv4 address of an IPv4-mapped IPv6 address, and any other address as it
+/// is, also one that embeds an IPv4 address in another way (`::1.2.3.4`).
 pub fn canonical(ip: IpAddr) -> IpAddr {
     ip.to_canonical()
 }
@@ -218,11 +215,12 @@ impl Visitor<'_> for CidrVisitor {
     }
 }
 
-/// For `#[serde(deserialize_with = "…")]` on an optional address: `""` is none.
+/// Deserializes an optional address, for `#[serde(deserialize_with = "…")]`. An empty
+/// string is `None`.
 ///
 /// # Errors
-/// `invalid IP address: <text>`, or the deserializer's own error for a value that
-/// is no string.
+/// `invalid IP address: <text>`, or the deserializer's error for a value that is not a
+/// string.
 pub fn deserialize_optional_ip<'de, D>(deserializer: D) -> Result<Option<IpAddr>, D::Error>
 where
     D: Deserializer<'de>,
@@ -237,7 +235,7 @@ where
 mod tests {
     use super::*;
 
-    /// Texts and what Go's `net.ParseCIDR` makes of them; `None` is refused.
+    /// Texts and the results of Go's `net.ParseCIDR`; `None` is an error.
     const CIDRS: &[(&str, Option<&str>)] = &[
         ("10.1.2.3/16", Some("10.1.2.3/16")),
         ("10.1.2.3/016", Some("10.1.2.3/16")),
@@ -291,7 +289,7 @@ mod tests {
     ];
 
     #[test]
-    fn parses_what_go_parses() {
+    fn parses_the_same_cidrs_as_go() {
         for (text, expected) in CIDRS {
             let got = text.parse::<Cidr>();
             match expected {
@@ -334,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_its_network() {
+    fn network_broadcast_and_mask() {
         let c: Cidr = "10.1.2.3/20".parse().unwrap();
         assert_eq!(c.network().to_string(), "10.1.0.0");
         assert_eq!(c.masked().to_string(), "10.1.0.0/20");
@@ -351,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_the_default_destination() {
+    fn default_destinations() {
         for (text, expected) in [
             ("0.0.0.0/0", true),
             ("::/0", true),
@@ -367,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn is_built_from_parts() {
+    fn mapped_addresses_become_ipv4() {
         let v4: IpAddr = "1.2.3.4".parse().unwrap();
         let mapped: IpAddr = "::ffff:1.2.3.4".parse().unwrap();
         assert_eq!(Cidr::new(v4, 33), None);
@@ -378,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn is_a_json_string() {
+    fn is_serialized_as_a_json_string() {
         let c: Cidr = serde_json::from_str("\"10.1.2.3/16\"").unwrap();
         assert_eq!(serde_json::to_string(&c).unwrap(), "\"10.1.2.3/16\"");
         let error = serde_json::from_str::<Cidr>("\"x\"")

@@ -1,4 +1,4 @@
-//! The error object of the specification.
+//! The error object of the CNI specification.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use std::fmt;
 pub struct Code(pub u32);
 
 impl Code {
-    /// No usable error object came from a plugin; never emitted by plugins.
+    /// A plugin failed without a usable error object. Plugins never return it.
     pub const UNKNOWN: Code = Code(0);
     /// The configuration's `cniVersion` is not supported by the plugin.
     pub const INCOMPATIBLE_VERSION: Code = Code(1);
@@ -21,12 +21,12 @@ impl Code {
     pub const INVALID_ENVIRONMENT: Code = Code(4);
     /// Reading standard input or writing standard output failed.
     pub const IO_FAILURE: Code = Code(5);
-    /// The configuration is not what the decoder expects.
+    /// The configuration cannot be decoded.
     pub const DECODING_FAILURE: Code = Code(6);
     /// The network configuration is invalid.
     pub const INVALID_NETWORK_CONFIG: Code = Code(7);
-    /// `CNI_NETNS` names the plugin's own namespace. Not in the specification's
-    /// table, but emitted by every plugin built on the reference library.
+    /// `CNI_NETNS` is the plugin's own namespace. Not in the specification's table, but
+    /// returned by every plugin that uses the reference library.
     pub const INVALID_NETNS: Code = Code(8);
     /// A transient condition; the runtime should try again later.
     pub const TRY_AGAIN_LATER: Code = Code(11);
@@ -35,7 +35,7 @@ impl Code {
     /// STATUS: the plugin cannot serve ADD, and existing containers may have
     /// limited connectivity.
     pub const LIMITED_CONNECTIVITY: Code = Code(51);
-    /// Any failure inside a plugin that has no code of its own.
+    /// Any other failure of a plugin.
     pub const INTERNAL: Code = Code(999);
 }
 
@@ -51,7 +51,7 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error without details.
+    /// Returns an error without details.
     pub fn new(code: Code, msg: impl Into<String>) -> Self {
         Error {
             code,
@@ -60,17 +60,16 @@ impl Error {
         }
     }
 
-    /// The same error with `details` set.
+    /// Sets the details.
     #[must_use]
     pub fn with_details(mut self, details: impl Into<String>) -> Self {
         self.details = details.into();
         self
     }
 
-    /// The error object for the failure of a verb: a CNI error anywhere in the
-    /// chain is emitted alone, without the text wrapped around it (a delegate's
-    /// code must reach the runtime); everything else is [`Code::INTERNAL`] with
-    /// the whole chain as text.
+    /// Returns the error object for the failure of a verb. A CNI error anywhere in the
+    /// chain is returned without the added context, so that a delegate's code reaches the
+    /// runtime. Any other error becomes [`Code::INTERNAL`] with the whole chain as text.
     pub fn from_chain(error: &anyhow::Error) -> Self {
         match error
             .chain()
@@ -81,8 +80,8 @@ impl Error {
         }
     }
 
-    /// The document a plugin prints: four-space indent, no final newline, no
-    /// `cniVersion`, exactly as the reference library prints it.
+    /// Returns the document that a plugin prints, in the form of the reference library:
+    /// four spaces of indentation, no final newline, no `cniVersion`.
     pub fn to_json(&self) -> String {
         let mut object = serde_json::Map::new();
         object.insert("code".into(), self.code.0.into());

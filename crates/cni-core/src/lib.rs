@@ -1,10 +1,9 @@
-//! What a CNI plugin is made of: the specification's types, the entry point,
-//! the invocation of other plugins, and network namespaces.
+//! Framework of CNI plugins: the specification's types, the entry point, delegation to
+//! other plugins, and network namespaces.
 //!
-//! A plugin is a value that implements [`skel::Plugin`]; a process is one way to
-//! run it. [`skel::main`] parses environment and standard input into one
-//! [`skel::Call`], the verb returns a `Result`, and the entry point turns that
-//! into the bytes and the exit code the specification asks for.
+//! A plugin implements [`skel::Plugin`]. [`skel::main`] parses environment and standard
+//! input into one [`skel::Call`] and runs the verb, whose `Result` becomes the output and
+//! the exit code that the specification defines.
 
 mod arena;
 pub mod args;

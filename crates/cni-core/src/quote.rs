@@ -1,14 +1,14 @@
-//! Go's `%q`.
+//! Quoting of strings as by Go's `%q`.
 //!
-//! Upstream's error texts quote what they name in this form, and programs match
-//! on them; Rust's `{:?}` writes other escapes (`\u{7f}`, `\'`, `\0`).
+//! Upstream's error messages quote names this way, and programs match them. Rust's `{:?}`
+//! has other escapes (`\u{7f}`, `\'`, `\0`).
 
 use std::fmt::Write as _;
 
-/// The text in double quotes, escaped as Go escapes it.
+/// Returns the text in double quotes, with the escapes of Go.
 ///
-/// Printable characters stand as they are, the rest as `\n`, `\x01`, `\u0085` or
-/// `\U000e0001`, bytes that are not UTF-8 as `\xff`.
+/// Printable characters are kept. Others become `\n`, `\x01`, `\u0085` or `\U000e0001`,
+/// and bytes that are not UTF-8 `\xff`.
 ///
 /// ```
 /// use cni_core::quote::quote;
@@ -35,7 +35,7 @@ fn quote_bytes(text: &[u8]) -> String {
     out
 }
 
-/// Several texts as Go prints a list of strings with `%q`: `["a" "b"]`.
+/// Returns a list of texts as Go prints it with `%q`: `["a" "b"]`.
 pub(crate) fn quote_list<I>(texts: I) -> String
 where
     I: IntoIterator,
@@ -82,10 +82,10 @@ fn push_escaped(out: &mut String, c: char) {
     }
 }
 
-/// Whether a character outside ASCII is printable, by the standard library's table.
+/// Returns whether a character outside ASCII is printable.
 ///
-/// Behind another character, because the table's only public door escapes a
-/// combining mark at the start of a text, and Go prints it.
+/// The standard library's table is accessible only through `escape_debug`. That escapes a
+/// combining mark at the start of a text, which Go does not, so a letter precedes it.
 fn is_printable(c: char) -> bool {
     let mut buffer = [b'a'; 5];
     let len = 1 + c.encode_utf8(&mut buffer[1..]).len();
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quotes_as_go_does() {
+    fn texts_are_quoted_as_by_go() {
         let table: &[(&[u8], &str)] = &[
             (b"", r#""""#),
             (b"plain text", r#""plain text""#),
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn quotes_lists() {
+    fn lists_are_quoted_as_by_go() {
         assert_eq!(quote_list::<[&str; 0]>([]), "[]");
         assert_eq!(quote_list(["a"]), r#"["a"]"#);
         assert_eq!(quote_list(["", "b c"]), r#"["" "b c"]"#);

@@ -10,10 +10,10 @@ use serde_json::Value;
 use crate::json;
 use crate::quote::quote;
 
-/// A version of the specification that this crate knows.
+/// A known version of the specification.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 pub enum Version {
-    /// 0.1.0: ADD and DEL. What a configuration without `cniVersion` means.
+    /// 0.1.0: ADD and DEL. The version of a configuration without `cniVersion`.
     V0_1_0,
     /// 0.2.0: VERSION.
     V0_2_0,
@@ -44,7 +44,7 @@ impl Version {
     /// The newest version.
     pub const CURRENT: Version = Version::V1_1_0;
 
-    /// The text that stands in `cniVersion`.
+    /// Returns the value of `cniVersion`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Version::V0_1_0 => "0.1.0",
@@ -57,8 +57,8 @@ impl Version {
         }
     }
 
-    /// The version a `cniVersion` names. Texts are compared as they are, so `1.1`
-    /// is not 1.1.0; the empty text means 0.1.0.
+    /// Returns the version of a `cniVersion`. Texts are compared literally, so `1.1` is not
+    /// 1.1.0. An empty text means 0.1.0.
     pub fn from_text(text: &str) -> Option<Version> {
         if text.is_empty() {
             return Some(Version::V0_1_0);
@@ -69,7 +69,7 @@ impl Version {
             .find(|version| version.as_str() == text)
     }
 
-    /// This version and all newer ones, for a plugin that needs a minimum.
+    /// Returns this version and all newer ones, for a plugin that needs a minimum version.
     pub fn starting_from(self) -> &'static [Version] {
         // ALL is in the order of the discriminants.
         Version::ALL.get(self as usize..).unwrap_or_default()
@@ -82,7 +82,7 @@ impl fmt::Display for Version {
     }
 }
 
-/// A version text whose parts are not numbers.
+/// The error of a malformed version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseError(String);
 
@@ -94,14 +94,14 @@ impl fmt::Display for ParseError {
 
 impl std::error::Error for ParseError {}
 
-/// Major, minor and micro part of a version, known to this crate or not.
+/// Returns the major, minor and micro number of any version, also an unknown one.
 ///
-/// Missing parts are 0, the empty text is 0.1.0, and signs are legal (`0.-42.0`).
+/// Missing parts are 0, an empty text is 0.1.0, and signs are allowed (`0.-42.0`).
 ///
 /// # Errors
 /// `invalid version "<v>": too many parts`, or `failed to convert major version
 /// part "<p>": strconv.Atoi: parsing "<p>": invalid syntax` (also `minor`, `micro`):
-/// upstream's texts, which reach the user as a CNI error.
+/// upstream's texts, which become the text of a CNI error.
 pub(crate) fn parse(text: &str) -> Result<(i64, i64, i64), ParseError> {
     if text.is_empty() {
         return Ok((0, 1, 0));
@@ -131,21 +131,20 @@ pub(crate) fn parse(text: &str) -> Result<(i64, i64, i64), ParseError> {
     Ok((part("major")?, part("minor")?, part("micro")?))
 }
 
-/// Compares two versions by their numbers, `1.1` being equal to `1.1.0`.
+/// Compares two versions by their numbers: `1.1` equals `1.1.0`.
 ///
 /// # Errors
-/// As [`parse`], for the first text that is none.
+/// As [`parse`], for the first malformed version.
 pub(crate) fn compare(a: &str, b: &str) -> Result<Ordering, ParseError> {
     Ok(parse(a)?.cmp(&parse(b)?))
 }
 
-/// The `cniVersion` of a configuration or result; `0.1.0` when absent or empty.
-///
-/// The key matches in any case, and the text need not be a version this crate knows.
+/// Returns the `cniVersion` of a configuration or result, which may be unknown; `0.1.0` if
+/// it is absent or empty.
 ///
 /// # Errors
-/// `decoding version from network config: <detail>` when the document is no
-/// object or its `cniVersion` no string.
+/// `decoding version from network config: <detail>` if the document is not an object or
+/// its `cniVersion` not a string.
 pub(crate) fn of_document(document: &Value) -> Result<String, ParseError> {
     #[derive(Deserialize)]
     struct Versioned {
@@ -167,8 +166,8 @@ pub(crate) fn of_document(document: &Value) -> Result<String, ParseError> {
     })
 }
 
-/// The reply a plugin prints: one compact line with its newline. Its
-/// `cniVersion` is always the newest, whatever was asked for.
+/// Returns the output of VERSION: one compact line with a newline. Its `cniVersion` is
+/// always the newest.
 pub(crate) fn reply(supported: &[Version]) -> String {
     let mut object = serde_json::Map::new();
     object.insert("cniVersion".into(), Version::CURRENT.as_str().into());
@@ -188,7 +187,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn names_versions() {
+    fn version_texts_round_trip() {
         for version in Version::ALL {
             assert_eq!(Version::from_text(version.as_str()), Some(*version));
             assert_eq!(version.to_string(), version.as_str());
@@ -201,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_from_a_minimum() {
+    fn starting_from_lists_the_newer_versions() {
         assert_eq!(Version::V0_1_0.starting_from(), Version::ALL);
         assert_eq!(
             Version::V1_0_0.starting_from(),
@@ -256,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_a_documents_version() {
+    fn version_of_a_document() {
         let of = |v: Value| of_document(&v).map_err(|e| e.to_string());
         assert_eq!(of(json!({})), Ok("0.1.0".into()));
         assert_eq!(of(json!(null)), Ok("0.1.0".into()));

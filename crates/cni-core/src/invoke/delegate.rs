@@ -1,7 +1,7 @@
 //! Delegating a verb to another plugin (specification, section "Delegation").
 //!
-//! The delegate gets the caller's whole environment and its standard input byte
-//! for byte; only `CNI_COMMAND` is the verb's.
+//! The delegate receives the caller's environment, with `CNI_COMMAND` set to the verb, and
+//! its standard input byte for byte.
 
 use super::exec::{self, Failure};
 use super::failure::first_line;
@@ -13,14 +13,14 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Time for a verb of a delegate.
+/// Timeout of a verb of a delegate.
 const TIME: Duration = Duration::from_secs(90);
 
-/// Time for a verb of `dhcp`: its longest exchange with a server (`resendtimeout`,
+/// Timeout of a verb of `dhcp`: its longest exchange with a server (`resendtimeout`,
 /// 208 s) and 10 s for everything else.
 const DHCP_TIME: Duration = Duration::from_secs(218);
 
-/// Time to undo the ADD of a delegate that was killed.
+/// Timeout of the DEL after an ADD that was killed.
 const UNDO_TIME: Duration = Duration::from_secs(10);
 
 /// Finds the executable of the plugin `delegate` in the call's `CNI_PATH`.
@@ -31,25 +31,25 @@ pub fn find(call: &Call, delegate: &str) -> Result<PathBuf, FindError> {
     find_in_path(delegate, &split_path(&call.path))
 }
 
-/// Carries out `verb` by the plugin `delegate`. For ADD, which has a result, use
+/// Runs `verb` of the plugin `delegate`. For ADD, which has a result, use
 /// [`delegate_add`].
 ///
 /// # Errors
-/// When it is not found or fails.
+/// When the plugin is not found or fails.
 pub fn delegate(call: &Call, delegate: &str, verb: Command) -> anyhow::Result<()> {
     start(call, delegate, verb)?.finish()
 }
 
-/// Carries out ADD by the plugin `delegate`, see [`Delegate::add`].
+/// Runs ADD of the plugin `delegate`, see [`Delegate::add`].
 ///
 /// # Errors
-/// When it is not found or fails, or its result cannot be read.
+/// When the plugin is not found or fails, or its result cannot be decoded.
 pub fn delegate_add(call: &Call, delegate: &str) -> anyhow::Result<AddResult> {
     start(call, delegate, Command::Add)?.add()
 }
 
-/// A delegate that has been started for one verb and waits for its configuration,
-/// without which it cannot do anything. Dropped, it is killed.
+/// A delegate that has been started for one verb and waits for its configuration, before
+/// which it changes nothing. It is killed when dropped.
 #[derive(Debug)]
 pub struct Delegate<'a> {
     call: &'a Call,
@@ -59,12 +59,12 @@ pub struct Delegate<'a> {
 }
 
 impl Delegate<'_> {
-    /// Has it carry out its verb.
+    /// Passes the configuration and waits for the verb to finish.
     ///
     /// # Errors
-    /// Its own error object, with its code and message; the details name it. An error
-    /// in upstream's words if it dies without one. When it writes more than 8 MiB or
-    /// does not finish in time (90 s, `dhcp` 218 s), it is killed.
+    /// The delegate's error object, with its name added to the details; an error in
+    /// upstream's words if it ends without one. It is killed if it writes more than 8 MiB
+    /// or does not finish in time (90 s, `dhcp` 218 s).
     pub fn finish(self) -> anyhow::Result<()> {
         let name = self.name();
         match exec::finish(self.running, &self.call.stdin, time(self.call, &self.kind)) {
@@ -73,12 +73,12 @@ impl Delegate<'_> {
         }
     }
 
-    /// Has it carry out ADD, and returns its result.
+    /// Passes the configuration, waits for ADD to finish, and returns its result.
     ///
     /// # Errors
-    /// As [`Delegate::finish`], and when it succeeds without printing a result. If what
-    /// it has done is unknown, because it was killed or its result cannot be read, its
-    /// DEL is called.
+    /// As [`Delegate::finish`], and when it succeeds without printing a result. If it was
+    /// killed or its result cannot be decoded, what it has done is unknown, and its DEL is
+    /// called.
     pub fn add(self) -> anyhow::Result<AddResult> {
         let (call, kind, name) = (self.call, self.kind.clone(), self.name());
         let version = call.version.as_str();
@@ -105,20 +105,20 @@ impl Delegate<'_> {
         })
     }
 
-    /// How error texts name it.
+    /// Returns the name of the delegate for error texts.
     fn name(&self) -> String {
         format!("{} ({})", self.kind, self.path.display())
     }
 }
 
-/// Starts the plugin `delegate` for `verb`, ahead of the moment it is needed.
+/// Starts the plugin `delegate` for `verb`, before its result is needed.
 ///
 /// # Errors
-/// When it is not found or cannot be executed.
+/// When the plugin is not found or cannot be executed.
 pub fn start<'a>(call: &'a Call, delegate: &str, verb: Command) -> anyhow::Result<Delegate<'a>> {
     let path = find(call, delegate)?;
     let netns_override = if call.netns_override { "1" } else { "" };
-    // A call need not come from the process's environment, so all of it is set.
+    // The call may differ from the process's environment, so all variables are set.
     let env: [(&str, &OsStr); 7] = [
         ("CNI_COMMAND", verb.name().as_ref()),
         ("CNI_CONTAINERID", call.container_id.as_ref()),
@@ -136,8 +136,8 @@ pub fn start<'a>(call: &'a Call, delegate: &str, verb: Command) -> anyhow::Resul
     })
 }
 
-/// Time that the plugin `kind` may take. An interface plugin, which waits for its own
-/// IPAM plugin, has time to undo what it did if that one is killed.
+/// Returns the timeout of the plugin `kind`. An interface plugin waits for its own IPAM
+/// plugin, and has time to undo its changes if that is killed.
 fn time(call: &Call, kind: &str) -> Duration {
     let alone = |kind: &str| match kind {
         "dhcp" => DHCP_TIME,
@@ -149,7 +149,7 @@ fn time(call: &Call, kind: &str) -> Duration {
     }
 }
 
-/// Tests with debug binaries need not wait 90 s.
+/// Returns the timeout that a test set, in debug builds only.
 fn test_time() -> Option<Duration> {
     if !cfg!(debug_assertions) {
         return None;

@@ -1,4 +1,4 @@
-//! Executing one plugin.
+//! Executes one plugin.
 
 use super::failure::{self, first_line};
 use crate::{Code, Error, errno};
@@ -10,22 +10,21 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-/// How often a busy file ("text file busy": the plugin is just being installed) is
-/// tried, one second apart.
+/// Attempts to execute a file that is busy (`ETXTBSY`: the plugin is being installed), one
+/// second apart.
 const BUSY_ATTEMPTS: u32 = 6;
 
 /// The failure of a plugin that was executed.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) error: Error,
-    /// It ended without reporting a failure itself, so what it had done by then is
-    /// unknown.
+    /// It was killed before it reported a failure, so what it has done is unknown.
     pub(super) was_killed: bool,
 }
 
-/// Starts a plugin. It waits for its configuration.
+/// Starts a plugin, which then waits for its configuration.
 ///
-/// `env` is set on top of this process's environment.
+/// `env` is added to this process's environment.
 ///
 /// # Errors
 /// When it cannot be executed, in upstream's words.
@@ -48,12 +47,12 @@ pub(super) fn start(path: &Path, env: &[(&str, &OsStr)]) -> Result<Running, Erro
     }
 }
 
-/// Gives a plugin its configuration, waits for its end, for at most `time`, and
-/// returns what it printed. Its standard error goes to ours.
+/// Passes the configuration to a plugin, waits at most `time` until it ends, and returns
+/// its output. Its standard error is copied to this process's.
 ///
 /// # Errors
-/// When it exits with another code than 0, decoded as upstream does, or is killed
-/// because it reached a limit.
+/// When the exit code is not 0, decoded as by upstream, or when it is killed because it
+/// exceeded a limit.
 pub(super) fn finish(running: Running, stdin: &[u8], time: Duration) -> Result<Vec<u8>, Failure> {
     let output = running.finish(stdin, time).map_err(|e| Failure {
         error: failed(format!("talking to it: {}", errno::of(&e))),
@@ -75,7 +74,7 @@ pub(super) fn finish(running: Running, stdin: &[u8], time: Duration) -> Result<V
             return Err(killed(reason, &output));
         }
     };
-    // The message is the runtime's to lose.
+    // Nothing better can be done when standard error is closed.
     let _ = io::stderr().write_all(&output.stderr);
     if status.success() {
         return Ok(output.stdout);

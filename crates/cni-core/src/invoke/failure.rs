@@ -1,14 +1,14 @@
-//! Decodes the failure of a plugin.
+//! Decodes the error of a failed plugin.
 
 use crate::quote::quote;
 use crate::{Code, Error, json};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
-/// Bytes of a plugin's output that an error text may show.
+/// Most bytes of a plugin's output in an error text.
 const SHOWN: usize = 1024;
 
-/// How a process ended, in upstream's words.
+/// Returns a description of how a process ended, in upstream's words.
 pub(super) fn exit_text(status: ExitStatus) -> String {
     match status.signal() {
         Some(signal) => {
@@ -46,8 +46,8 @@ fn signal_name(signal: i32) -> String {
     name.into()
 }
 
-/// The error of a plugin that did not exit with 0: the error object that it printed,
-/// else an error in upstream's words from its output and `exec_error`.
+/// Returns the error of a plugin whose exit code was not 0: the error object that it
+/// printed, or an error in upstream's words made of its output and `exec_error`.
 pub(super) fn decode(stdout: &[u8], stderr: &[u8], exec_error: &str) -> Error {
     let synthesised = |msg: String| Error::new(Code::UNKNOWN, msg);
     if stdout.is_empty() {
@@ -57,7 +57,7 @@ pub(super) fn decode(stdout: &[u8], stderr: &[u8], exec_error: &str) -> Error {
         });
     }
     match decode_object(stdout) {
-        // "{}" says nothing: better than an empty message.
+        // "{}" would be an error with an empty message.
         Ok(error) if error.code == Code::UNKNOWN && error.msg.is_empty() => synthesised(format!(
             "netplugin failed with no error message: {exec_error}"
         )),
@@ -69,7 +69,7 @@ pub(super) fn decode(stdout: &[u8], stderr: &[u8], exec_error: &str) -> Error {
     }
 }
 
-/// The beginning of an output, quoted, with its length if that is not all.
+/// Returns the beginning of an output, quoted, with the total length if it is cut.
 fn shown(output: &[u8]) -> String {
     match output.get(..SHOWN) {
         Some(start) if output.len() > SHOWN => {
@@ -79,7 +79,7 @@ fn shown(output: &[u8]) -> String {
     }
 }
 
-/// The first line of an output that is not blank, quoted.
+/// Returns the first non-blank line of an output, quoted.
 pub(super) fn first_line(output: &[u8]) -> Option<String> {
     let mut lines = output.split(|byte| *byte == b'\n');
     let line = lines.find(|line| !line.trim_ascii().is_empty())?;
@@ -98,7 +98,7 @@ fn decode_object(stdout: &[u8]) -> Result<Error, json::Error> {
     }
     let mut document = json::parse(stdout)?;
     if document.is_null() {
-        // "null" is an object without keys, as upstream has it.
+        // As in upstream, "null" is an object without keys.
         document = serde_json::Map::new().into();
     }
     let Object { code, msg, details } = json::decode(&document)?;

@@ -1,11 +1,11 @@
-//! Finding a plugin by its type.
+//! Finds a plugin by its type.
 
 use crate::quote::quote;
 use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Why no plugin was found. The texts are part of the protocol.
+/// Why no plugin was found. Programs match the texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FindError {
     /// The type is empty.
@@ -44,7 +44,7 @@ impl fmt::Display for FindError {
 
 impl std::error::Error for FindError {}
 
-/// Splits `CNI_PATH`; the empty string is the empty list.
+/// Splits `CNI_PATH`; an empty string is an empty list.
 pub(super) fn split_path(list: &OsStr) -> Vec<PathBuf> {
     match list.is_empty() {
         true => Vec::new(),
@@ -52,12 +52,12 @@ pub(super) fn split_path(list: &OsStr) -> Vec<PathBuf> {
     }
 }
 
-/// Finds the file of plugin `name`: the first regular file of that name, links
-/// followed. Permissions are not checked here.
+/// Finds the executable of plugin `name`: the first regular file of that name. Symbolic
+/// links are followed, permissions are not checked.
 ///
-/// The name must be a plain file name: a separator in it would let a
-/// configuration execute anything (CVE-2021-20206). Empty elements of the path,
-/// which would mean the current directory, are passed over.
+/// The name must be a plain file name: with a separator in it, a configuration could
+/// execute any file (CVE-2021-20206). Empty elements of the path, which stand for the
+/// current directory, are skipped.
 ///
 /// # Errors
 /// See [`FindError`].
@@ -65,7 +65,7 @@ pub(super) fn find_in_path(name: &str, paths: &[PathBuf]) -> Result<PathBuf, Fin
     if name.is_empty() {
         return Err(FindError::NoName);
     }
-    // A zero byte cannot be part of a file name either.
+    // A file name cannot contain a zero byte either.
     if name.contains(['/', '\0']) || (cfg!(windows) && name.contains('\\')) {
         return Err(FindError::InvalidName(name.into()));
     }

@@ -1,5 +1,4 @@
-//! Runs other plugins: finds them, delegates a verb to them, and decodes their
-//! failures.
+//! Finds other plugins, delegates verbs to them, and decodes their errors.
 
 mod delegate;
 mod exec;

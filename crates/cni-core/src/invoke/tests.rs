@@ -1,4 +1,4 @@
-//! Shell scripts as plugins.
+//! Tests with shell scripts as plugins.
 
 use super::exec::{self, Failure};
 use super::find::{find_in_path, split_path};
@@ -15,7 +15,7 @@ const LONG: Duration = Duration::from_secs(60);
 /// Writes an executable script `name` into `dir`.
 fn script(dir: &Path, name: &str, body: &str) -> PathBuf {
     let path = dir.join(name);
-    // Written elsewhere and moved, so that no parallel fork holds it open for writing.
+    // Renamed after writing, so that no concurrent fork has it open for writing.
     let scratch = dir.join(format!("{name}.new"));
     std::fs::write(&scratch, format!("#!/bin/sh\n{body}\n")).unwrap();
     std::fs::set_permissions(&scratch, PermissionsExt::from_mode(0o755)).unwrap();
@@ -92,7 +92,7 @@ fn output_is_returned_and_input_delivered() {
         run("cat", b"{\"name\":\"x\"}").unwrap(),
         b"{\"name\":\"x\"}"
     );
-    // Zero exit is success whatever was printed.
+    // Exit code 0 is success, whatever the output.
     assert_eq!(run("echo '{\"code\":7}'", b"").unwrap(), b"{\"code\":7}\n");
 }
 
@@ -115,7 +115,7 @@ fn failures_are_decoded_as_runtimes_expect() {
             r#"netplugin failed but error parsing its diagnostic message "nonsense": "#
         )
     );
-    // Well-formed but empty: say more than nothing.
+    // An object without code and message.
     for empty in ["echo '{}'; exit 1", "echo null; exit 1"] {
         assert_eq!(
             msg(empty),
@@ -211,7 +211,7 @@ mod delegate {
     }
 
     #[test]
-    fn gets_the_verb_the_environment_and_the_same_bytes() {
+    fn receives_verb_environment_and_the_unchanged_configuration() {
         let dir = tempfile::tempdir().unwrap();
         let seen = dir.path().join("seen");
         let body = format!(
@@ -221,7 +221,7 @@ mod delegate {
         );
         script(dir.path(), "ipam", &body);
         let call = call(dir.path());
-        // No version in the output: the configuration's.
+        // The output has no version, so that of the configuration applies.
         let result = delegate_add(&call, "ipam").unwrap();
         assert_eq!(result.ips[0].address.to_string(), "10.0.0.2/24");
         let expect = |verb: &str| {
@@ -243,7 +243,7 @@ mod delegate {
     }
 
     #[test]
-    fn errors_keep_their_code_and_silence_is_no_result() {
+    fn errors_keep_their_code_and_empty_output_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         script(
             dir.path(),
@@ -271,7 +271,7 @@ mod delegate {
     }
 
     #[test]
-    fn one_that_is_started_ahead_waits_for_its_configuration() {
+    fn a_delegate_started_ahead_waits_for_its_configuration() {
         let dir = tempfile::tempdir().unwrap();
         let (did, is_up) = (dir.path().join("did"), dir.path().join("pid"));
         let text = format!(

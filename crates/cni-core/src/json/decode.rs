@@ -1,4 +1,4 @@
-//! The adapter between serde and upstream's decoding rules.
+//! serde deserializer with upstream's decoding rules.
 
 use serde::de::value::{BorrowedStrDeserializer, StrDeserializer};
 use serde::de::{
@@ -12,20 +12,19 @@ use super::{Error, kind, same_key};
 
 /// Decodes a document into `T` by the rules of upstream's decoder.
 ///
-/// - The keys of structs match in any case; of several the last in the document
-///   counts. Unknown keys are ignored. Of two fields that differ only in case, a key is
-///   the one's that it equals, else the first one's.
+/// - Keys of structs match in any case; of several the last in the document wins. Unknown
+///   keys are ignored. If two fields differ only in case, a key belongs to the field that
+///   it equals, else to the first of them.
 /// - A struct's key with the value `null` is absent: `#[serde(default)]` applies, an
-///   `Option` is `None`. A `null` in a list or as a whole document is an error unless
-///   the target takes it (`Option`, [`Value`]).
-/// - Integers are integers: `1500.0` and `1e3` are refused.
-/// - Maps, and everything inside a [`Value`], are taken as they are.
+///   `Option` is `None`. A `null` in a list or as the whole document is an error unless
+///   the target accepts it (`Option`, [`Value`]).
+/// - `1500.0` and `1e3` are not integers.
+/// - Maps and the content of a [`Value`] are not changed.
 ///
-/// Two of serde's attributes work around this decoder, because they collect the
-/// members in serde's own buffer first: below `#[serde(flatten)]` and
-/// `#[serde(untagged)]` keys match exactly and `null` is not absent. Decode the same
-/// document twice instead of flattening, and take a [`Value`] instead of an untagged
-/// struct.
+/// These rules do not apply below `#[serde(flatten)]` and `#[serde(untagged)]`, since serde
+/// first collects the members in a buffer of its own: there keys match exactly, and `null`
+/// is not absent. Decode the same document twice instead of flattening, and use a [`Value`]
+/// instead of an untagged struct.
 ///
 /// ```
 /// #[derive(serde::Deserialize)]
@@ -57,8 +56,8 @@ use super::{Error, kind, same_key};
 /// ```
 ///
 /// # Errors
-/// What was expected and what was found, behind the path of the key; the text of an
-/// error that a field's own `Deserialize` made is kept.
+/// The path of the key, then what was expected and what was found, or the error of the
+/// field's own `Deserialize`.
 pub fn decode<T: DeserializeOwned>(value: &Value) -> Result<T, Error> {
     T::deserialize(Decoder(value))
 }
@@ -72,7 +71,7 @@ impl Decoder<'_> {
         Error::new(format!("expected {what}, got {}", kind(self.0)))
     }
 
-    /// The whole number, in whichever of the two forms holds it.
+    /// Returns an integer of the range of `i64` or `u64`.
     fn integer(self) -> Result<i128, Error> {
         let Value::Number(number) = self.0 else {
             return Err(self.expected("an integer"));
@@ -265,7 +264,7 @@ fn visit_list<'de, V: Visitor<'de>>(list: &'de [Value], visitor: V) -> Result<V:
     }
 }
 
-/// "Not more than so many", for a list that has elements left over.
+/// The expectation of an error about a list with too many elements.
 struct Shorter(usize);
 
 impl serde::de::Expected for Shorter {
@@ -311,7 +310,7 @@ fn visit_object<'de, V: Visitor<'de>>(
     })
 }
 
-/// All members as they are, for maps.
+/// Access to all members of an object, for maps.
 struct Members<'de> {
     members: serde_json::map::Iter<'de>,
     entry: Option<(&'de str, &'de Value)>,
@@ -342,7 +341,7 @@ impl<'de> MapAccess<'de> for Members<'de> {
     }
 }
 
-/// The members that a struct's fields ask for, under the fields' names.
+/// Access to the members that match the fields of a struct, under the fields' names.
 struct Fields<'de> {
     object: &'de Map<String, Value>,
     all: &'static [&'static str],
@@ -376,7 +375,7 @@ impl<'de> MapAccess<'de> for Fields<'de> {
     }
 }
 
-/// Whether a key is that of `field`, one of the fields `all` of a struct.
+/// Returns whether a key belongs to `field`, one of the fields `all` of a struct.
 fn is_key_of(key: &str, field: &str, all: &[&str]) -> bool {
     key == field
         || same_key(key, field)

@@ -1,30 +1,30 @@
-//! The writer.
+//! Encoder of JSON documents.
 //!
-//! Its output is byte-identical to the reference library's for the same members in
-//! the same order: programs compare whole documents.
+//! For the same members in the same order the output is byte-identical to that of the
+//! reference library, since programs compare whole documents.
 
 use std::fmt::Write as _;
 
 use serde_json::{Number, Value};
 
-/// The document with four spaces of indentation and no final newline.
+/// Returns the document with four spaces of indentation and no final newline.
 ///
-/// `<`, `>`, `&`, U+2028 and U+2029 are escaped, empty objects and arrays are
-/// `{}` and `[]`, members keep their order.
+/// `<`, `>`, `&`, U+2028 and U+2029 are escaped, empty objects and arrays are `{}` and
+/// `[]`, and members keep their order.
 pub fn to_string_pretty(value: &Value) -> String {
     let mut out = String::with_capacity(1024);
     write_value(&mut out, value, Some(0));
     out
 }
 
-/// The document without white space, otherwise as [`to_string_pretty`].
+/// Returns the document without white space, otherwise like [`to_string_pretty`].
 pub fn to_string(value: &Value) -> String {
     let mut out = String::with_capacity(256);
     write_value(&mut out, value, None);
     out
 }
 
-/// `depth` is the current indentation, `None` for the compact form.
+/// Writes a value. `depth` is the level of indentation; `None` selects the compact form.
 fn write_value(out: &mut String, value: &Value, depth: Option<usize>) {
     match value {
         Value::Null => out.push_str("null"),
@@ -78,8 +78,8 @@ fn write_line_break(out: &mut String, depth: Option<usize>) {
     }
 }
 
-/// Integers stay exact. Other numbers are written as Go writes a float64: in full
-/// between 1e-6 and 1e21, with an exponent beyond.
+/// Writes a number: integers exactly, others as Go writes a float64, without an exponent
+/// from 1e-6 to 1e21 and with one outside that range.
 fn write_number(out: &mut String, number: &Number) {
     // Writing to a String cannot fail.
     let _ = match number.as_f64() {
@@ -127,7 +127,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn indents_by_four() {
+    fn indentation_is_four_spaces() {
         let value = json!({"b": [1, {"c": []}], "a": {}, "d": null});
         assert_eq!(
             to_string_pretty(&value),
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn escapes_as_go_does() {
+    fn strings_are_escaped_as_by_go() {
         let text =
             "<a href=\"x\">&\\/\u{2028}\u{2029}\u{8}\u{c}\n\r\t\u{0}\u{1f}\u{7f}\u{e9}\u{1f600}";
         assert_eq!(
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn writes_numbers_as_go_does() {
+    fn numbers_are_written_as_by_go() {
         let table = [
             (json!(1500), "1500"),
             (json!(-1), "-1"),

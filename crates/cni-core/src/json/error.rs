@@ -1,19 +1,20 @@
-//! Why a document could not be read.
+//! Errors of parsing and decoding JSON.
 
 use std::fmt::{self, Write as _};
 
 use serde::de::{self, Expected, Unexpected};
 
-/// A document that is malformed, or not what the decoder expects.
+/// The error of a malformed document, or of a value that the decoder does not expect.
 ///
-/// The text leads with the path of the key that is wrong:
+/// The text begins with the path of the key:
 /// `ipam.ranges[0][1].subnet: expected a string, got number`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error(Box<Inner>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Inner {
-    /// From the innermost to the outermost step, as they are found on the way out.
+    /// Keys and indices from the innermost to the outermost, the order in which the decoder
+    /// returns.
     path: Vec<Step>,
     text: String,
 }
@@ -45,8 +46,8 @@ impl Error {
         self
     }
 
-    /// The path of the offending key, such as `ipam.ranges[0].subnet`; empty when
-    /// the document as a whole is at fault.
+    /// Returns the path of the invalid key, such as `ipam.ranges[0].subnet`; empty if the
+    /// error concerns the whole document.
     pub fn path(&self) -> String {
         let mut path = String::new();
         for step in self.0.path.iter().rev() {

@@ -1,10 +1,8 @@
-//! JSON as upstream's decoder and encoder treat it.
+//! JSON by the rules of upstream's decoder and encoder.
 //!
-//! Configurations are written for a decoder that is more forgiving than serde's
-//! defaults: keys match in any case, `null` is as good as absent. [`decode`] brings
-//! these rules to every `#[derive(Deserialize)]` struct, so no plugin needs to know
-//! them. Use it instead of `serde_json::from_*` for everything that comes from
-//! outside.
+//! Go's decoder is more lenient than serde: keys match in any case, and `null` counts as
+//! absent. [`decode`] applies these rules to every `#[derive(Deserialize)]` struct. Use it
+//! instead of `serde_json::from_*` for all input.
 
 mod decode;
 mod encode;
@@ -20,9 +18,9 @@ pub use parse::parse;
 
 use serde_json::Value;
 
-/// The member of an object whose key matches `key` in any case; the last one wins.
+/// Returns the member of an object whose key matches `key` in any case; the last one wins.
 ///
-/// `null` counts as absent, and a `value` that is no object has no members.
+/// `null` counts as absent. A `value` that is not an object has no members.
 ///
 /// ```
 /// let conf = cni_core::json::parse(br#"{"Type": "ptp", "ipam": null}"#)?;
@@ -39,21 +37,21 @@ pub fn get<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
         .map(|(_, v)| v)
 }
 
-/// Whether an object has a member whose key matches `key` in any case, even if it is
-/// `null`.
+/// Returns whether an object has a member whose key matches `key` in any case, even if it
+/// is `null`.
 #[must_use]
 pub fn has_key(value: &Value, key: &str) -> bool {
     let object = value.as_object();
     object.is_some_and(|members| members.keys().any(|k| same_key(k, key)))
 }
 
-/// Whether two keys are the same but for case.
+/// Returns whether two keys differ at most in case.
 fn same_key(a: &str, b: &str) -> bool {
     if a.is_ascii() && b.is_ascii() {
         return a.eq_ignore_ascii_case(b);
     }
-    // Upstream's decoder folds by Unicode's simple folding, by which the long s and
-    // the Kelvin sign are an s and a k.
+    // Go's decoder uses Unicode simple case folding, in which the long s equals s and the
+    // Kelvin sign equals k.
     let fold = |c: char| match c {
         '\u{17f}' => 's',
         '\u{212a}' => 'k',
@@ -62,7 +60,7 @@ fn same_key(a: &str, b: &str) -> bool {
     a.chars().map(fold).eq(b.chars().map(fold))
 }
 
-/// What a value is, for messages.
+/// Returns the type of a value, for messages.
 pub(crate) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",

@@ -1,4 +1,4 @@
-//! The reader: bytes to a [`Value`].
+//! Parser of JSON documents, with the error messages of Go's decoder.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,15 +9,15 @@ use serde_json::{Map, Value};
 
 use super::Error;
 
-/// Reads one document. Only white space may follow it.
+/// Parses one document, which only white space may follow.
 ///
-/// Bytes that are not UTF-8 become U+FFFD. Of several equal keys the last one
-/// stays, at its own place. Nesting is limited to 127 levels, so that no document
-/// can exhaust the stack of whoever walks through it.
+/// Bytes that are not UTF-8 become U+FFFD. Of several equal keys the last one is kept, at
+/// its own position. Nesting is limited to 127 levels, so that a document cannot exhaust
+/// the stack of a function that recurses into it.
 ///
 /// # Errors
 /// `unexpected end of JSON input`, `invalid character 'x' looking for beginning of
-/// value` and the like: the wording users of the reference plugins know.
+/// value` and so on, in the words of Go's decoder.
 pub fn parse(bytes: &[u8]) -> Result<Value, Error> {
     let text = decode_utf8(bytes);
     match serde_json::from_str::<Document>(&text) {
@@ -26,7 +26,7 @@ pub fn parse(bytes: &[u8]) -> Result<Value, Error> {
     }
 }
 
-/// One U+FFFD for each byte that is not UTF-8.
+/// Replaces each byte that is not UTF-8 by U+FFFD.
 fn decode_utf8(bytes: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = std::str::from_utf8(bytes) {
         return Cow::Borrowed(text);
@@ -39,7 +39,7 @@ fn decode_utf8(bytes: &[u8]) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-/// The parser's error in the words of Go's decoder, where it has some.
+/// Returns the parser's error in the words of Go's decoder, if it has an equivalent.
 #[cold]
 fn reword(text: &str, error: &serde_json::Error) -> Error {
     if error.classify() == Category::Eof {
@@ -61,14 +61,14 @@ fn reword(text: &str, error: &serde_json::Error) -> Error {
         "trailing comma" if c == Some('}') => "looking for beginning of object key string",
         "trailing comma" => "looking for beginning of value",
         "invalid number" => "in numeric literal",
-        // Behind four bad digits of a \\u escape the parser names the last one.
+        // For a \u escape with invalid digits the parser reports the position of the last one.
         "invalid escape" if before.is_some_and(|text| text.ends_with('\\')) => {
             "in string escape code"
         }
         "control character (\\u0000-\\u001F) found while parsing a string" => "in string literal",
         "expected ident" => "in literal",
-        // What is left is no matter of one character: a number out of range, half
-        // of a surrogate pair.
+        // The others do not concern a single character: a number out of range, half of a
+        // surrogate pair.
         other => return Error::new(format!("invalid JSON: {other}")),
     };
     match c {
@@ -77,13 +77,12 @@ fn reword(text: &str, error: &serde_json::Error) -> Error {
     }
 }
 
-/// The character at fault, with what stands before it in its line. `line` counts
-/// from 1, `column` counts bytes from 1.
+/// Returns the text before the invalid character in its line, and the character. `line`
+/// counts from 1, `column` counts bytes from 1.
 fn offending_character(text: &str, line: usize, column: usize) -> Option<(&str, char)> {
     let line = text.split('\n').nth(line.checked_sub(1)?)?;
     match column.checked_sub(1) {
-        // The parser names the place before a line's first byte when the line
-        // break itself is at fault.
+        // Column 0: the invalid character is the line break before this line.
         None => Some(("", '\n')),
         Some(at) => {
             let (before, rest) = line.split_at_checked(at)?;
@@ -92,7 +91,7 @@ fn offending_character(text: &str, line: usize, column: usize) -> Option<(&str, 
     }
 }
 
-/// A character in single quotes, as Go's decoder names it.
+/// Returns a character in single quotes, as in the messages of Go's decoder.
 fn quote_char(c: char) -> String {
     match c {
         '\'' => r"'\''".to_owned(),
@@ -104,9 +103,9 @@ fn quote_char(c: char) -> String {
     }
 }
 
-/// A [`Value`], except that the last of equal keys also takes the last place:
-/// `serde_json`'s own leaves it where the first one stood, and then the wrong one of
-/// `name`, `Name`, `name` would win.
+/// A [`Value`] in which the last of several equal keys keeps its own position. With
+/// `serde_json`'s deserializer it would take the position of the first, and of `name`,
+/// `Name`, `name` the second would win.
 struct Document(Value);
 
 impl<'de> Deserialize<'de> for Document {
@@ -163,7 +162,7 @@ impl<'de> Visitor<'de> for DocumentVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
         while let Some((key, Document(member))) = map.next_entry::<String, Document>()? {
-            // Shifting is only needed for an equal key, so this costs one look-up.
+            // Entries are moved only if the key exists already.
             object.shift_remove(&key);
             object.insert(key, member);
         }
@@ -194,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn names_errors_as_go_does() {
+    fn error_texts_are_those_of_go() {
         let table = [
             ("", "unexpected end of JSON input"),
             ("  ", "unexpected end of JSON input"),
@@ -277,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_equal_key_takes_the_last_place() {
+    fn the_last_of_equal_keys_keeps_its_position() {
         let value = parse(br#"{"a":1,"A":2,"a":3}"#).unwrap();
         assert_eq!(value.to_string(), r#"{"A":2,"a":3}"#);
     }

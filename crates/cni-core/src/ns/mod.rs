@@ -2,24 +2,21 @@
 //!
 //! # Threads
 //!
-//! A network namespace belongs to a *thread*, not to a process: `setns(2)` moves
-//! the calling thread alone. A thread spawned, or a process started, while a
-//! thread is inside a namespace begins its life there; threads that existed
-//! before stay where they are. A netlink socket belongs for ever to the
-//! namespace that was current when it was opened, and so do the files under
-//! `/proc/sys/net` at the moment they are looked up.
+//! A network namespace is a property of a *thread*, not of a process: `setns(2)` changes
+//! only that of the calling thread. Threads and processes that it starts inherit it;
+//! existing threads are not affected. A netlink socket stays in the namespace in which it
+//! was opened, and a path under `/proc/sys/net` is resolved in the current one.
 //!
-//! [`Netns::run`] enters on the calling thread, runs the closure, and comes
-//! back. Rust never moves running code to another thread, so inside the closure
-//! everything synchronous happens in the namespace. Three things to keep in mind:
+//! [`Netns::run`] enters the namespace on the calling thread, runs the closure, and
+//! returns to the previous namespace. All synchronous code in the closure runs in the
+//! namespace. Note:
 //!
-//! - Do not poll an async executor in the closure: a task that is moved to
-//!   another thread would leave the namespace, and the next one would find
-//!   itself in it.
-//! - A socket opened in the closure may be carried out of it and keeps talking
-//!   to the namespace. That is the cheap way to work in two namespaces at once.
-//! - "The current namespace" is `/proc/thread-self/ns/net`; `/proc/self/ns/net`
-//!   is that of the main thread.
+//! - Do not poll an async executor in the closure: a task that continues on another thread
+//!   would leave the namespace, and another task could run in it.
+//! - A socket that is opened in the closure can be used outside of it and stays in the
+//!   namespace. This is the cheapest way to work in two namespaces at once.
+//! - The current namespace is `/proc/thread-self/ns/net`; `/proc/self/ns/net` is that of
+//!   the main thread.
 
 use crate::errno;
 use crate::quote::quote;
@@ -39,39 +36,38 @@ const NSFS_MAGIC: u64 = 0x6e73_6673;
 
 /// Why a network namespace could not be opened or entered.
 ///
-/// The kinds matter: DEL goes on without a namespace that is gone ([`NsError::is_gone`]),
-/// and only then.
+/// DEL ignores the error of a namespace that is gone ([`NsError::is_gone`]), and no other.
 #[derive(Debug)]
 pub enum NsError {
     /// The path does not exist (`ENOENT`, nothing else).
     NotExist {
-        /// The path asked for.
+        /// The path.
         path: PathBuf,
     },
-    /// The path exists and is no namespace.
+    /// The path exists and is not a namespace.
     NotNamespace {
-        /// The path asked for.
+        /// The path.
         path: PathBuf,
-        /// The file system's magic number found there.
+        /// Magic number of the file system at the path.
         magic: u64,
     },
     /// The path is a namespace of another kind.
     OtherKind {
-        /// The path asked for.
+        /// The path.
         path: PathBuf,
     },
     /// Any other failure.
     Other {
-        /// What was tried, and on which path.
+        /// Operation and path.
         what: String,
-        /// What the system answered.
+        /// Error of the system call.
         source: io::Error,
     },
 }
 
 impl NsError {
-    /// Whether no network namespace is at the path: nothing, or something else, such as
-    /// the empty file that remains when a namespace is unmounted.
+    /// Returns whether there is no network namespace at the path: it does not exist, or it
+    /// is something else, such as the empty file that remains of an unmounted namespace.
     pub fn is_gone(&self) -> bool {
         match self {
             NsError::NotExist { .. } | NsError::NotNamespace { .. } | NsError::OtherKind { .. } => {
@@ -121,7 +117,7 @@ fn quoted(path: &Path) -> String {
     quote(path.as_os_str().as_bytes())
 }
 
-/// An open network namespace. It lives at least as long as this handle.
+/// An open network namespace. It exists at least as long as this handle.
 #[derive(Debug)]
 pub struct Netns {
     file: File,
@@ -129,17 +125,17 @@ pub struct Netns {
 }
 
 impl Netns {
-    /// Opens the namespace at `path`, after making sure that it is one.
+    /// Opens the namespace at `path`.
     ///
     /// # Errors
-    /// [`NsError::NotExist`] when nothing is at `path`, [`NsError::NotNamespace`]
-    /// when something else is. A namespace of another kind shows when it is entered.
+    /// [`NsError::NotExist`] if `path` does not exist, [`NsError::NotNamespace`] if it is
+    /// not a namespace. A namespace of another kind is detected when it is entered.
     pub fn open(path: &Path) -> Result<Netns, NsError> {
         let stat = statfs(path).map_err(|e| match e {
             Errno::ENOENT => NsError::NotExist { path: path.into() },
             _ => NsError::other(format!("failed to Statfs {}", quoted(path)), e),
         })?;
-        // The field's width and sign differ by architecture; the magic numbers fit 32 bits.
+        // Size and sign of the field depend on the architecture; magic numbers have 32 bits.
         let magic = (stat.filesystem_type().0 as u64) & 0xffff_ffff;
         if magic != NSFS_MAGIC {
             return Err(NsError::NotNamespace {
@@ -159,24 +155,24 @@ impl Netns {
         })
     }
 
-    /// The calling thread's namespace.
+    /// Opens the calling thread's namespace.
     ///
     /// # Errors
-    /// When `/proc` is not mounted, chiefly.
+    /// When `/proc` is not mounted.
     pub fn current() -> Result<Netns, NsError> {
-        // Nothing else can be there, so the file system is not asked.
+        // This is always a namespace, so the file system is not checked.
         Netns::open_file(Path::new("/proc/thread-self/ns/net"))
     }
 
-    /// The path it was opened by.
+    /// Returns the path by which it was opened.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether both handles mean the same namespace (device and inode are equal).
+    /// Returns whether both handles refer to the same namespace (equal device and inode).
     ///
     /// # Errors
-    /// When a handle cannot be examined.
+    /// When `fstat(2)` fails.
     pub fn is_same(&self, other: &Netns) -> Result<bool, NsError> {
         let identity = |ns: &Netns| {
             ns.file
@@ -187,28 +183,27 @@ impl Netns {
         Ok(identity(self)? == identity(other)?)
     }
 
-    /// Runs `f` inside this namespace on the calling thread and comes back.
+    /// Runs `f` in this namespace on the calling thread, and returns to the previous
+    /// namespace, also if `f` panics. Calls may be nested.
     ///
-    /// Coming back happens also when `f` panics. Should the kernel refuse the way
-    /// back, the process is aborted: going on would configure the wrong host.
-    /// Calls may nest.
+    /// If the thread cannot return, the process is aborted: to continue would change the
+    /// wrong namespace.
     ///
     /// # Errors
-    /// When the namespace cannot be entered; `f` has not run then.
+    /// When the namespace cannot be entered. `f` is not called then.
     pub fn run<T>(&self, f: impl FnOnce() -> T) -> Result<T, NsError> {
         let home = Netns::current()
             .map_err(|e| NsError::other("failed to open current namespace", io::Error::other(e)))?;
         self.run_from(&home, f)
     }
 
-    /// The same for a caller that holds its own namespace open already, and saves
-    /// opening it again.
+    /// Like [`Netns::run`], for a caller that already has its own namespace open as `home`.
     ///
     /// # Errors
     /// As [`Netns::run`].
     pub fn run_from<T>(&self, home: &Netns, f: impl FnOnce() -> T) -> Result<T, NsError> {
         self.enter()?;
-        let _way_back = WayBack(home);
+        let _guard = ReturnGuard(home);
         Ok(f())
     }
 
@@ -232,10 +227,10 @@ impl AsFd for Netns {
     }
 }
 
-/// Returns the thread to its namespace when dropped.
-struct WayBack<'a>(&'a Netns);
+/// Guard that returns the thread to its previous namespace when dropped.
+struct ReturnGuard<'a>(&'a Netns);
 
-impl Drop for WayBack<'_> {
+impl Drop for ReturnGuard<'_> {
     fn drop(&mut self) {
         if let Err(e) = self.0.enter() {
             eprintln!("cannot return to the host's network namespace, giving up: {e}");
@@ -253,8 +248,8 @@ mod tests {
         ns.file.metadata().unwrap().ino()
     }
 
-    /// A namespace of its own: the handle keeps it alive after its thread is gone.
-    fn fresh() -> Netns {
+    /// Creates a namespace, which the handle keeps alive after its thread has ended.
+    fn new_netns() -> Netns {
         thread::spawn(|| {
             nix::sched::unshare(CloneFlags::CLONE_NEWNET).expect("these tests need root");
             Netns::current().unwrap()
@@ -264,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_of_failure_are_kept_apart() {
+    fn failures_are_distinguished() {
         let missing = Netns::open(Path::new("/nonexistent/netns")).unwrap_err();
         assert_eq!(
             missing.to_string(),
@@ -295,8 +290,8 @@ mod tests {
     }
 
     #[test]
-    fn run_enters_and_comes_back_nested_too() {
-        let (a, b) = (fresh(), fresh());
+    fn run_returns_to_the_previous_namespace_even_nested() {
+        let (a, b) = (new_netns(), new_netns());
         let home = inode(&Netns::current().unwrap());
         let here = || inode(&Netns::current().unwrap());
         let seen = a
@@ -313,8 +308,8 @@ mod tests {
     }
 
     #[test]
-    fn run_comes_back_from_a_panic() {
-        let ns = fresh();
+    fn run_returns_to_the_previous_namespace_after_a_panic() {
+        let ns = new_netns();
         let home = inode(&Netns::current().unwrap());
         let panicked = std::panic::catch_unwind(|| ns.run(|| panic!("inside")));
         assert!(panicked.is_err());
@@ -323,7 +318,7 @@ mod tests {
 
     #[test]
     fn many_threads_share_one_handle() {
-        let ns = fresh();
+        let ns = new_netns();
         let expected = inode(&ns);
         thread::scope(|scope| {
             for _ in 0..50 {

@@ -24,11 +24,11 @@ pub struct Call {
     pub if_name: String,
     /// `CNI_ARGS`, see [`Call::parse_args`].
     pub args: OsString,
-    /// `CNI_PATH`: where other plugins are found.
+    /// `CNI_PATH`: the directories of other plugins.
     pub path: OsString,
-    /// Whether `CNI_NETNS_OVERRIDE` is in force.
+    /// Whether `CNI_NETNS_OVERRIDE` is set.
     pub netns_override: bool,
-    /// Standard input, byte for byte: what a delegate receives.
+    /// Standard input, unchanged, as a delegate receives it.
     pub stdin: Vec<u8>,
     /// Standard input, parsed.
     pub conf: Value,
@@ -48,11 +48,12 @@ impl Call {
         json::decode(&self.conf)
     }
 
-    /// The result of the plugin before this one in the chain, or the final
-    /// result on CHECK and DEL.
+    /// Returns the result of the previous plugin of the chain, or for CHECK and DEL the
+    /// final result of the chain.
     ///
     /// # Errors
-    /// When it is malformed or of another family of versions than the configuration.
+    /// When it is malformed, or its version belongs to another family than that of the
+    /// configuration.
     pub fn prev_result(&self) -> Result<Option<AddResult>, ResultError> {
         types::prev_result(self.version.as_str(), &self.conf)
     }
@@ -73,24 +74,24 @@ impl Call {
         Args::parse(&self.args, known)
     }
 
-    /// The type of the IPAM plugin, if the configuration names one.
+    /// Returns the type of the IPAM plugin, if the configuration has one.
     pub fn ipam_type(&self) -> Option<String> {
         let ipam = json::get(&self.conf, "ipam")?;
         let name = json::get(ipam, "type")?.as_str()?;
         (!name.is_empty()).then(|| name.to_owned())
     }
 
-    /// GC: the attachments that are still valid. `None` means that the runtime did not
-    /// pass a list, and then nothing may be collected.
+    /// Returns the attachments that are still valid, for GC. `None` means that the runtime
+    /// passed no list, and nothing may be collected.
     ///
     /// # Errors
-    /// When the list is not one of `{containerID, ifname}` objects.
+    /// When the value is not a list of `{containerID, ifname}` objects.
     pub fn valid_attachments(&self) -> Result<Option<Vec<Attachment>>, json::Error> {
         types::valid_attachments(&self.conf)
     }
 
-    /// Whether the `sandbox` of a result is the container's namespace: the same path, or
-    /// another path to it.
+    /// Returns whether the `sandbox` of a result is the container's namespace: the same
+    /// path, or another path of the same namespace.
     pub fn is_sandbox(&self, sandbox: &str) -> bool {
         let identity = |path: &Path| path.metadata().map(|m| (m.dev(), m.ino())).ok();
         let sandbox = Path::new(sandbox);
@@ -98,7 +99,7 @@ impl Call {
             || identity(sandbox).is_some_and(|sandbox| Some(sandbox) == identity(&self.netns))
     }
 
-    /// `CNI_NETNS` as a result's `sandbox`.
+    /// Returns `CNI_NETNS` as the `sandbox` of a result.
     pub fn sandbox(&self) -> String {
         self.netns.to_string_lossy().into_owned()
     }

@@ -1,12 +1,12 @@
-//! The environment protocol.
+//! The environment variables of the protocol.
 
 use super::validate::{validate_container_id, validate_if_name};
 use crate::{Code, Error};
 use std::ffi::OsString;
 
-/// The `CNI_*` variables of one call. An empty variable equals an unset one.
+/// The `CNI_*` variables of one call. An empty variable counts as unset.
 ///
-/// Values are kept as bytes: an environment need not be UTF-8.
+/// Values are bytes, since an environment need not be UTF-8.
 #[derive(Clone, Debug, Default)]
 pub struct Env {
     /// `CNI_COMMAND`
@@ -26,7 +26,7 @@ pub struct Env {
 }
 
 impl Env {
-    /// What the process was given.
+    /// Returns the variables of this process.
     pub fn from_process() -> Env {
         let var = |name| std::env::var_os(name).unwrap_or_default();
         Env {
@@ -40,16 +40,17 @@ impl Env {
         }
     }
 
-    /// Whether `CNI_NETNS_OVERRIDE` allows the plugin's own namespace as target.
+    /// Returns whether `CNI_NETNS_OVERRIDE` allows the plugin's own namespace as
+    /// `CNI_NETNS`.
     pub(super) fn netns_override(&self) -> bool {
         let value = self.netns_override.to_string_lossy();
         value == "1" || value.eq_ignore_ascii_case("true")
     }
 
-    /// Checks presence and form of what the command needs.
+    /// Validates the variables that the command needs.
     ///
-    /// A malformed value is reported at once, in the order of the variables, and
-    /// hides the list of missing ones.
+    /// The first malformed value, in the order of the variables, is reported instead of the
+    /// list of missing ones.
     pub(super) fn validate(&self) -> Result<(), Error> {
         let command = self.command.to_string_lossy();
         let of_attachment = matches!(&*command, "ADD" | "DEL" | "CHECK");
@@ -67,7 +68,7 @@ impl Env {
             match (self.if_name.is_empty(), self.if_name.to_str()) {
                 (true, _) => missing.push("CNI_IFNAME"),
                 (false, Some(name)) => validate_if_name(name)?,
-                // The kernel would take it, but a result could not name it.
+                // The kernel would accept it, but a result could not contain it.
                 (false, None) => {
                     return Err(Error::new(
                         Code::INVALID_ENVIRONMENT,

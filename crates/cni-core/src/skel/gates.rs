@@ -1,4 +1,4 @@
-//! Checks between a well-formed request and the verb.
+//! Checks of a well-formed request before the verb is called.
 
 use super::{Call, Command};
 use crate::ns::Netns;
@@ -7,17 +7,18 @@ use crate::{Code, Error, Version, version};
 use serde::Deserialize;
 use std::cmp::Ordering;
 
-/// The key that is read before the command is dispatched.
+/// The configuration key that is decoded before the command is dispatched.
 #[derive(Deserialize)]
 pub(super) struct Name {
     #[serde(default)]
     pub(super) name: String,
 }
 
-/// Whether the verb may be called with a configuration of this version.
+/// Checks that the verb may be called with a configuration of this version, and returns
+/// the version.
 ///
 /// # Errors
-/// Code 1 with the three texts that runtimes match; code 6 for a malformed version.
+/// Code 1 with one of three texts that runtimes match; code 6 for a malformed version.
 pub(super) fn admit(
     command: Command,
     config_version: &str,
@@ -61,8 +62,11 @@ pub(super) fn admit(
         })
 }
 
-/// Refuses the plugin's own namespace as the container's. A namespace that cannot be
-/// opened is not refused here: the verb reports it.
+/// Refuses the plugin's own namespace as that of the container. A namespace that cannot be
+/// opened is not refused, since the verb reports it.
+///
+/// # Errors
+/// Code 8.
 pub(super) fn not_own_netns(call: &Call) -> Result<(), Error> {
     if call.netns_override || call.netns.as_os_str().is_empty() {
         return Ok(());

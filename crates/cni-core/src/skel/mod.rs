@@ -1,5 +1,5 @@
-//! The entry point of a plugin: environment and standard input in, one document
-//! and an exit code out (specification, section "CNI operations").
+//! Entry point of a plugin: reads environment and standard input, runs the verb, and
+//! returns one document and an exit code (specification, section "CNI operations").
 //!
 //! ```no_run
 //! use cni_core::{AddResult, Call, Plugin, skel};
@@ -50,36 +50,35 @@ use crate::{AddResult, Code, Error, Version, json, version};
 use std::io::Read;
 use std::path::PathBuf;
 
-/// A plugin: one type with five verbs.
+/// A plugin with its five verbs.
 ///
-/// A verb must not read the process's environment or standard input; everything
-/// it needs is in the [`Call`]. A [`crate::Error`] anywhere in the chain of the
-/// error it returns reaches the runtime as it is, any other error with code 999
-/// and the whole chain as its text.
+/// A verb must not read the process's environment or standard input, but the [`Call`]. If
+/// the chain of its error contains a [`crate::Error`], the runtime receives that; any other
+/// error is reported with code 999 and the whole chain as its text.
 pub trait Plugin {
-    /// The name of the plugin and of its binary.
+    /// Returns the name of the plugin and of its binary.
     fn name(&self) -> &'static str;
 
-    /// The specification versions it speaks.
+    /// Returns the supported versions of the specification.
     fn supported_versions(&self) -> &'static [Version] {
         Version::ALL
     }
 
-    /// ADD: attach the container to the network, or fail and leave nothing behind.
+    /// ADD: attaches the container to the network. A failed ADD leaves nothing behind.
     fn add(&self, call: &Call) -> anyhow::Result<AddResult>;
 
-    /// DEL: undo ADD from any state. What is gone already is no error.
+    /// DEL: undoes ADD, also one that was interrupted. A missing resource is not an error.
     fn del(&self, call: &Call) -> anyhow::Result<()>;
 
-    /// CHECK: compare the attachment with what ADD has created.
+    /// CHECK: compares the attachment with what ADD has created.
     fn check(&self, call: &Call) -> anyhow::Result<()>;
 
-    /// GC: remove everything of this network that belongs to none of
+    /// GC: removes the resources of all attachments of the network that are not among
     /// [`Call::valid_attachments`].
     fn gc(&self, call: &Call) -> anyhow::Result<()>;
 
-    /// STATUS: succeed if an ADD could be served now. Fail with
-    /// [`Code::PLUGIN_NOT_AVAILABLE`] or [`Code::LIMITED_CONNECTIVITY`] if not.
+    /// STATUS: succeeds if the plugin can serve an ADD; otherwise fails with
+    /// [`Code::PLUGIN_NOT_AVAILABLE`] or [`Code::LIMITED_CONNECTIVITY`].
     fn status(&self, call: &Call) -> anyhow::Result<()>;
 }
 
@@ -101,7 +100,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// The value of `CNI_COMMAND`; names are case-sensitive.
+    /// Returns the verb with this `CNI_COMMAND`, which is case-sensitive.
     pub fn from_name(name: &str) -> Option<Command> {
         Some(match name {
             "ADD" => Command::Add,
@@ -114,7 +113,7 @@ impl Command {
         })
     }
 
-    /// The value of `CNI_COMMAND`.
+    /// Returns the value of `CNI_COMMAND`.
     pub fn name(self) -> &'static str {
         match self {
             Command::Add => "ADD",
@@ -127,7 +126,7 @@ impl Command {
     }
 }
 
-/// Output and exit code of a run of a plugin.
+/// Output and exit code of a call of a plugin.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// For standard output.
@@ -148,9 +147,8 @@ impl Outcome {
     }
 }
 
-/// Runs one call of `plugin` without touching the process: the environment is
-/// `env`, the configuration is read from `stdin`, and what would be printed is
-/// returned.
+/// Runs one call of `plugin` with the environment `env` and the configuration from
+/// `stdin`, and returns the output. Uses no globals of the process.
 pub fn run(plugin: &dyn Plugin, env: &Env, stdin: impl Read) -> Outcome {
     match prepare(plugin, env, stdin) {
         Ok(Step::Done(outcome)) => outcome,
@@ -205,7 +203,7 @@ fn prepare(plugin: &dyn Plugin, env: &Env, mut stdin: impl Read) -> Result<Step,
     };
     let mut conf = json::parse(&bytes).map_err(undecodable)?;
     if conf.is_null() {
-        // "null" is a configuration without keys, as upstream has it.
+        // As in upstream, "null" is a configuration without keys.
         conf = serde_json::Map::new().into();
     }
     let name: gates::Name = json::decode(&conf).map_err(undecodable)?;
@@ -241,8 +239,8 @@ fn prepare(plugin: &dyn Plugin, env: &Env, mut stdin: impl Read) -> Result<Step,
     Ok(Step::Verb(Box::new(call)))
 }
 
-/// The text on standard error for a run without `CNI_COMMAND`, when the plugin was
-/// called by hand.
+/// Returns the text for standard error when the plugin is run by hand, without
+/// `CNI_COMMAND`.
 fn about(plugin: &dyn Plugin) -> String {
     let versions: Vec<_> = plugin
         .supported_versions()
@@ -257,7 +255,7 @@ fn about(plugin: &dyn Plugin) -> String {
     )
 }
 
-/// The version this build calls itself: `CNI_BUILD_VERSION` at compile time.
+/// Returns the version of this build, `CNI_BUILD_VERSION` at compile time.
 pub fn build_version() -> &'static str {
     option_env!("CNI_BUILD_VERSION").unwrap_or("version unknown")
 }
@@ -270,15 +268,14 @@ fn dispatch(plugin: &dyn Plugin, mut call: Call) -> Result<String, Error> {
     };
     match call.command {
         Command::Add => {
-            // Upstream checks this after the verb, when the host's own interfaces have
-            // been changed already.
+            // Upstream checks this after the verb, which by then has changed the host's own
+            // interfaces.
             gates::not_own_netns(&call)?;
             add(plugin, &call)
         }
         Command::Del => {
-            // Cleaning up must not be skipped, but the host's interfaces must not
-            // be mistaken for the container's: the verb sees a container whose
-            // namespace is gone.
+            // DEL must clean up, but must not take the host's interfaces for those of the
+            // container, so it is called as if the namespace were gone.
             let identity = gates::not_own_netns(&call);
             if identity.is_err() {
                 call.netns = PathBuf::new();
@@ -292,9 +289,8 @@ fn dispatch(plugin: &dyn Plugin, mut call: Call) -> Result<String, Error> {
     }
 }
 
-/// ADD, whose result may turn out not to be expressible in the version asked
-/// for (0.2.0 and older have no result without addresses): the attachment is
-/// undone then.
+/// Runs ADD and encodes its result. If the configured version cannot express the result
+/// (those of 0.2.0 and older need an address), the attachment is deleted.
 fn add(plugin: &dyn Plugin, call: &Call) -> Result<String, Error> {
     let result = plugin.add(call).map_err(|e| Error::from_chain(&e))?;
     result.to_json(call.version).map_err(|error| {

@@ -1,4 +1,4 @@
-//! Running as a process: the only place that touches process globals.
+//! Runs a plugin as a process. No other module uses globals of the process.
 
 use super::{Env, Outcome, Plugin, run};
 use crate::{Code, Error};
@@ -6,18 +6,19 @@ use nix::sys::stat::{Mode, umask};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// What a plugin's `fn main` returns.
+/// Runs a plugin with environment and standard input of the process, and returns its exit
+/// code. To be called by the plugin's `fn main`.
 ///
-/// A panic prints a CNI error object and exits with 1, so that a runtime sees
-/// what happened in place of "no error message".
+/// A panic prints a CNI error object and exits with 1, so that the runtime reports the
+/// cause and not "no error message".
 pub fn main(plugin: &dyn Plugin) -> ExitCode {
-    // Runtimes have any: BuildKit's is 0. Files of other implementations' forms have
-    // modes that depend on it.
+    // The umask of the runtime may be anything; BuildKit's is 0. The mode of files in
+    // upstream's format depends on it.
     umask(Mode::S_IWGRP | Mode::S_IWOTH);
     let name = plugin.name();
     std::panic::set_hook(Box::new(move |info| {
         let error = panic_error(name, &info.to_string());
-        // Nowhere to report a failure of these to.
+        // A failure of these cannot be reported.
         let _ = io::stdout().write_all(error.to_json().as_bytes());
         let _ = io::stdout().flush();
         let _ = writeln!(io::stderr(), "{}; {}", error.msg, error.details);
@@ -39,7 +40,7 @@ fn panic_error(plugin: &str, what: &str) -> Error {
 }
 
 fn write(outcome: &Outcome) -> ExitCode {
-    // Standard error is for people; a runtime that closed it loses nothing else.
+    // Standard error is informational; it may be closed.
     let _ = io::stderr().write_all(outcome.stderr.as_bytes());
     let mut stdout = io::stdout();
     let written = stdout

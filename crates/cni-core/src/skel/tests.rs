@@ -1,11 +1,11 @@
-//! The entry point's order of tests, gates and output, without a process. The
-//! same again through real binaries is in the conformance tests.
+//! Tests of the entry point without a process: order of checks, versions, output. The
+//! conformance tests do the same with the built binaries.
 
 use super::*;
 use crate::{IpConfig, error::Code};
 use std::cell::RefCell;
 
-/// Notes which verbs were called; fails on demand.
+/// A plugin that records the verbs called, and fails on demand.
 #[derive(Default)]
 struct Fake {
     called: RefCell<Vec<String>>,
@@ -15,7 +15,7 @@ struct Fake {
 }
 
 impl Fake {
-    fn note(&self, verb: &str, call: &Call) -> anyhow::Result<()> {
+    fn record(&self, verb: &str, call: &Call) -> anyhow::Result<()> {
         self.called
             .borrow_mut()
             .push(format!("{verb} {}", call.netns.display()));
@@ -34,7 +34,7 @@ impl Plugin for Fake {
         self.versions.unwrap_or(Version::ALL)
     }
     fn add(&self, call: &Call) -> anyhow::Result<AddResult> {
-        self.note("ADD", call)?;
+        self.record("ADD", call)?;
         let mut result = AddResult::default();
         if self.addresses {
             let address = "10.0.0.2/24".parse()?;
@@ -47,16 +47,16 @@ impl Plugin for Fake {
         Ok(result)
     }
     fn del(&self, call: &Call) -> anyhow::Result<()> {
-        self.note("DEL", call)
+        self.record("DEL", call)
     }
     fn check(&self, call: &Call) -> anyhow::Result<()> {
-        self.note("CHECK", call)
+        self.record("CHECK", call)
     }
     fn gc(&self, call: &Call) -> anyhow::Result<()> {
-        self.note("GC", call)
+        self.record("GC", call)
     }
     fn status(&self, call: &Call) -> anyhow::Result<()> {
-        self.note("STATUS", call)
+        self.record("STATUS", call)
     }
 }
 
@@ -93,7 +93,7 @@ fn msg(env: &Env, stdin: &str) -> (u32, String) {
 }
 
 #[test]
-fn without_a_command_it_says_what_it_is() {
+fn without_a_command_name_and_versions_are_printed() {
     let outcome = run(&Fake::default(), &Env::default(), "".as_bytes());
     assert_eq!((outcome.exit, outcome.stdout.as_str()), (0, ""));
     let expected = format!(
@@ -105,7 +105,7 @@ fn without_a_command_it_says_what_it_is() {
 }
 
 #[test]
-fn version_needs_nothing_and_reads_nothing() {
+fn version_ignores_environment_and_input() {
     struct Unreadable;
     impl Read for Unreadable {
         fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
@@ -125,7 +125,7 @@ fn version_needs_nothing_and_reads_nothing() {
 }
 
 #[test]
-fn environment_is_tested_in_order() {
+fn environment_is_checked_in_order() {
     let empty = |command: &str| Env {
         command: command.into(),
         ..Env::default()
@@ -139,7 +139,8 @@ fn environment_is_tested_in_order() {
         let path = "required env variables [CNI_PATH] missing";
         assert_eq!(msg(&empty(verb), CONF), (4, path.into()));
     }
-    // A malformed value hides the missing ones, ID before name, both before stdin.
+    // A malformed value is reported before missing ones: first the container ID, then the
+    // interface name, then standard input.
     let bad_id = Env {
         container_id: "a/b".into(),
         if_name: "x y".into(),
@@ -190,7 +191,7 @@ fn environment_is_tested_in_order() {
 }
 
 #[test]
-fn configuration_is_tested_before_the_command_is_known() {
+fn configuration_is_checked_before_the_command() {
     for command in ["ADD", "NONSENSE", "add"] {
         let env = env(command);
         assert_eq!(msg(&env, r#"{"cniVersion""#).0, 6);
@@ -219,7 +220,7 @@ fn configuration_is_tested_before_the_command_is_known() {
         msg(&env("add"), CONF),
         (4, "unknown CNI_COMMAND: add".into())
     );
-    // Keys in any case.
+    // Keys match in any case.
     let fake = Fake::default();
     run(
         &fake,
@@ -230,7 +231,7 @@ fn configuration_is_tested_before_the_command_is_known() {
 }
 
 #[test]
-fn versions_pass_three_gates() {
+fn versions_are_checked_for_each_verb() {
     let conf = |version: &str| format!(r#"{{"cniVersion":"{version}","name":"net"}}"#);
     assert_eq!(
         error(&Fake::default(), &env("ADD"), &conf("1.2.0")),
@@ -242,7 +243,7 @@ fn versions_pass_three_gates() {
                 .into()
         )
     );
-    // Numerically equal is not equal.
+    // Versions that are numerically equal but differ as text are not equal.
     assert_eq!(msg(&env("ADD"), &conf("1.1")).0, 1);
     let text = |t: &str| (1, t.to_owned());
     assert_eq!(
@@ -281,7 +282,7 @@ fn versions_pass_three_gates() {
 }
 
 #[test]
-fn errors_come_out_typed_or_as_999() {
+fn cni_errors_keep_their_code_and_others_have_999() {
     fn typed() -> anyhow::Error {
         let inner = Error::new(Code::TRY_AGAIN_LATER, "later").with_details("soon");
         anyhow::Error::new(inner)
@@ -316,7 +317,7 @@ fn the_plugins_own_namespace_is_refused_before_add() {
         netns: "/proc/self/ns/net".into(),
         ..env("ADD")
     };
-    // The main thread's namespace is this thread's as long as no test moves it.
+    // The main thread has the same namespace as this thread, since no test changes it.
     let text = "plugin's netns and netns from CNI_NETNS should not be the same";
     assert_eq!(msg(&own, CONF), (8, text.into()));
     let fake = Fake {
@@ -330,7 +331,7 @@ fn the_plugins_own_namespace_is_refused_before_add() {
         };
         assert_eq!(run(&fake, &own, CONF.as_bytes()).exit, 0);
     }
-    // DEL cleans up, but is not shown the host's own namespace.
+    // DEL is called, but without the host's own namespace.
     let fake = Fake::default();
     let own = Env {
         command: "DEL".into(),

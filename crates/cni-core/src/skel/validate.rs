@@ -1,9 +1,9 @@
-//! Which identifiers are acceptable (specification, section "Parameters").
+//! Validation of identifiers (specification, section "Parameters").
 
 use crate::{Code, Error};
 
-/// `^[a-zA-Z0-9][a-zA-Z0-9_.\-]*$`: what may become part of file names,
-/// chain names and comments.
+/// Returns whether `text` matches `^[a-zA-Z0-9][a-zA-Z0-9_.\-]*$`, so that it can be part
+/// of the names of files and chains and of comments.
 fn is_identifier(text: &str) -> bool {
     let mut bytes = text.bytes();
     bytes
@@ -12,10 +12,10 @@ fn is_identifier(text: &str) -> bool {
         && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
 }
 
-/// Checks a container ID.
+/// Validates a container ID.
 ///
 /// # Errors
-/// Code 3 when empty, code 4 when it holds characters outside the allowed set.
+/// Code 3 if it is empty, code 4 if it has other than the allowed characters.
 pub(super) fn validate_container_id(id: &str) -> Result<(), Error> {
     if id.is_empty() {
         return Err(Error::new(Code::UNKNOWN_CONTAINER, "missing containerID"));
@@ -30,10 +30,10 @@ pub(super) fn validate_container_id(id: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Checks a network name.
+/// Validates a network name.
 ///
 /// # Errors
-/// Code 7 when empty or outside the allowed set of characters.
+/// Code 7 if it is empty or has other than the allowed characters.
 pub(super) fn validate_network_name(name: &str) -> Result<(), Error> {
     if name.is_empty() {
         return Err(Error::new(
@@ -51,7 +51,7 @@ pub(super) fn validate_network_name(name: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Checks an interface name by the kernel's rules (`dev_valid_name`).
+/// Validates an interface name by the kernel's rules (`dev_valid_name`).
 ///
 /// # Errors
 /// Code 4.

@@ -21,12 +21,12 @@ pub struct IpamRef {
 /// The configuration keys the specification defines for every plugin (section
 /// "Plugin configuration objects").
 ///
-/// Decode it in addition to a plugin's own struct from the same document, see
+/// To be decoded from the same document in addition to a plugin's own struct, see
 /// [`json::decode`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct NetConf {
-    /// The version the runtime and the plugin speak; empty means 0.1.0.
+    /// Version of the specification; empty means 0.1.0.
     #[serde(rename = "cniVersion")]
     pub cni_version: String,
     /// The network's name.
@@ -38,7 +38,7 @@ pub struct NetConf {
     pub capabilities: BTreeMap<String, bool>,
     /// The IPAM plugin to delegate to.
     pub ipam: IpamRef,
-    /// Name service configuration that goes into the result.
+    /// DNS configuration for the result.
     pub dns: Dns,
     /// The result of the previous plugin, not validated; see [`Call::prev_result`](crate::Call::prev_result).
     #[serde(rename = "prevResult")]
@@ -48,24 +48,24 @@ pub struct NetConf {
 /// One attachment of a network: a container and its interface.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
 pub struct Attachment {
-    /// `CNI_CONTAINERID` of the ADD that made it.
+    /// `CNI_CONTAINERID` of its ADD.
     #[serde(rename = "containerID")]
     pub container_id: String,
-    /// `CNI_IFNAME` of the ADD that made it.
+    /// `CNI_IFNAME` of its ADD.
     #[serde(rename = "ifname")]
     pub if_name: String,
 }
 
-/// GC: the attachments that are still valid.
+/// Returns the attachments that are still valid, for GC.
 ///
-/// `None` means that the key is missing. Then the valid attachments are unknown and
-/// nothing may be collected. `null` is an empty list, as a runtime
-/// written in Go encodes it. The key of the specification's first 1.1.0 text,
-/// `cni.dev/attachments`, is read when `cni.dev/valid-attachments` is missing.
+/// `None` means that the key is missing: the valid attachments are unknown, and nothing may
+/// be collected. `null` is an empty list, as encoded by a runtime written in Go. The key of
+/// the first text of specification 1.1.0, `cni.dev/attachments`, is read if
+/// `cni.dev/valid-attachments` is missing.
 ///
 /// # Errors
-/// When the value is no list of `{"containerID": …, "ifname": …}`. An entry without
-/// one of them is refused rather than taken for another attachment.
+/// When the value is not a list of `{"containerID": …, "ifname": …}`. An entry without
+/// one of the two is refused, since it could stand for another attachment.
 pub(crate) fn valid_attachments(conf: &Value) -> Result<Option<Vec<Attachment>>, json::Error> {
     for key in ["cni.dev/valid-attachments", "cni.dev/attachments"] {
         if let Some(list) = json::get(conf, key) {
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn names_wrong_types() {
+    fn errors_name_the_key() {
         let error = |v| json::decode::<NetConf>(&v).unwrap_err().to_string();
         assert_eq!(
             error(json!({"IPAM": []})),

@@ -1,4 +1,4 @@
-//! Results read up from every version of the specification.
+//! Decodes results of every version of the specification.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -10,24 +10,22 @@ use crate::cidr::deserialize_optional_ip;
 use crate::{Cidr, Version, json};
 
 impl AddResult {
-    /// Reads a document in the shape of `version`; the empty text means 0.1.0.
+    /// Decodes a document in the format of `version`; an empty one means 0.1.0.
     ///
     /// The document's own `cniVersion` must be of the same family (0.1.0 and 0.2.0;
-    /// 0.3.0 to 0.4.0; 1.0.0 and newer) but need not be equal. Only the oldest family
-    /// takes a document without one. Keys match in any case. Unlike upstream, a `null`
+    /// 0.3.0 to 0.4.0; 1.0.0 and newer) but need not be equal. Only in the oldest family it
+    /// may be missing. Keys match in any case. Unlike upstream, a `null`
     /// in a list and an address or route without its `address` or `dst` are refused.
     ///
     /// # Errors
     /// [`ResultError::UnsupportedVersion`], [`ResultError::Decode`] and
-    /// [`ResultError::WrongFamily`], tested in this order.
+    /// [`ResultError::WrongFamily`], checked in this order.
     pub fn decode(version: &str, document: &Value) -> Result<AddResult, ResultError> {
         decode(version, document, None)
     }
 
-    /// Reads what a plugin printed on ADD. `config_version` is the `cniVersion` of
-    /// the configuration it was given, and the version of a result without one.
-    ///
-    /// A plugin may answer in any version.
+    /// Decodes the output of a plugin's ADD, which may be of any version. `config_version`
+    /// is the `cniVersion` of its configuration, which applies to a result without one.
     ///
     /// # Errors
     /// [`ResultError::RawResult`] for anything but a JSON object (`null` counts as an
@@ -47,7 +45,7 @@ impl AddResult {
         let version = match object.get("cniVersion") {
             Some(Value::String(version)) if !version.is_empty() => version.clone(),
             _ => {
-                // At the end of the object it beats a key in another case.
+                // As the last member it overrides the same key in another case.
                 object.shift_remove("cniVersion");
                 object.insert("cniVersion".into(), config_version.into());
                 config_version.to_owned()
@@ -57,10 +55,10 @@ impl AddResult {
     }
 }
 
-/// The `prevResult` of a configuration; `None` when it has none.
+/// Returns the `prevResult` of a configuration; `None` if it has none.
 ///
-/// It must be of the family of `conf_version`, the configuration's `cniVersion`,
-/// which is also the version of a `prevResult` without one.
+/// Its version must belong to the family of `conf_version`, the configuration's
+/// `cniVersion`, which also applies to a `prevResult` without a version.
 ///
 /// # Errors
 /// [`ResultError::PrevResult`]: `could not parse prevResult: <why>`.
@@ -74,7 +72,7 @@ pub(crate) fn prev_result(
         .map_err(|error| ResultError::PrevResult(Box::new(error)))
 }
 
-/// `default` stands in for a missing or empty `cniVersion` of the document.
+/// Decodes a document. `default` replaces a missing or empty `cniVersion`.
 fn decode(
     version: &str,
     document: &Value,
@@ -115,7 +113,7 @@ fn decode(
     }
 }
 
-/// `null` as a whole document has no members.
+/// Decodes an object; a document that is `null` counts as an empty one.
 fn decode_object<T: Default + serde::de::DeserializeOwned>(
     document: &Value,
 ) -> Result<T, json::Error> {
@@ -126,8 +124,8 @@ fn decode_object<T: Default + serde::de::DeserializeOwned>(
     }
 }
 
-/// A result of 0.3.0 and newer. The `version` of the addresses of 0.3.0 to 0.4.0
-/// says nothing that the address does not say.
+/// A result of 0.3.0 and newer. The key `version` that addresses have from 0.3.0 to 0.4.0
+/// is ignored, since the address determines the family.
 #[derive(Deserialize)]
 #[serde(default)]
 struct Result100<I> {
@@ -152,7 +150,7 @@ impl<I> Default for Result100<I> {
 }
 
 impl<I: Into<Interface>> Result100<I> {
-    /// The document's version and content.
+    /// Returns the document's version and its content.
     fn split(self) -> (String, AddResult) {
         let result = AddResult {
             interfaces: self.interfaces.into_iter().map(Into::into).collect(),
@@ -164,7 +162,7 @@ impl<I: Into<Interface>> Result100<I> {
     }
 }
 
-/// An interface below 1.0.0: further keys are unknown ones.
+/// An interface before 1.0.0, which has fewer keys.
 #[derive(Deserialize)]
 #[serde(default)]
 #[derive(Default)]

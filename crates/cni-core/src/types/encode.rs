@@ -1,4 +1,4 @@
-//! Results written down in every version of the specification.
+//! Encodes results in every version of the specification.
 
 use serde_json::{Map, Value};
 
@@ -7,16 +7,15 @@ use super::{AddResult, Dns, Interface, IpConfig, Route};
 use crate::{Code, Error, Version, json};
 
 impl AddResult {
-    /// The result as a document of `version`, members in upstream's order.
+    /// Returns the result as a document of `version`, with members in upstream's order.
     ///
-    /// Older versions lose what they have no place for: below 1.0.0 an interface's
-    /// `mtu`, `socketPath` and `pciID`; below 0.3.0 also the interfaces, all but the
-    /// first address of each IP family, the routes of a family without an address,
-    /// and of a route everything but `dst` and `gw`.
+    /// Older versions cannot express everything. Before 1.0.0, an interface has no `mtu`,
+    /// `socketPath` and `pciID`. Before 0.3.0, there are also no interfaces, only the first
+    /// address of each IP family, no routes of a family without an address, and of a route
+    /// only `dst` and `gw`.
     ///
     /// # Errors
-    /// `cannot convert: no valid IP addresses` below 0.3.0, whose results cannot do
-    /// without one.
+    /// `cannot convert: no valid IP addresses` before 0.3.0, whose results need one.
     pub(super) fn to_value(&self, version: Version) -> Result<Value, Error> {
         let mut object = Map::new();
         object.insert("cniVersion".into(), version.as_str().into());
@@ -28,7 +27,7 @@ impl AddResult {
         Ok(object.into())
     }
 
-    /// The document that ADD prints: [`AddResult::to_value`] with four spaces of
+    /// Returns the document that ADD prints: [`AddResult::to_value`] with four spaces of
     /// indentation and no final newline.
     ///
     /// # Errors
@@ -96,8 +95,8 @@ impl AddResult {
         object.insert("dns".into(), dns_040(&self.dns).into());
     }
 
-    /// Every object of this family is in alphabetical order: upstream prints it
-    /// from a sorted map.
+    /// Adds the members from 1.0.0 on. All objects are in alphabetical order, since upstream
+    /// prints them from a sorted map.
     fn put_100(&self, object: &mut Map<String, Value>) {
         if !self.dns.is_empty() {
             object.insert("dns".into(), dns_100(&self.dns).into());
@@ -210,14 +209,14 @@ fn put_texts(object: &mut Map<String, Value>, key: &str, texts: &[String]) {
     }
 }
 
-/// 0 means unset and is left out.
+/// Adds a number unless it is 0, which means unset.
 fn put_number(object: &mut Map<String, Value>, key: &str, number: i64) {
     if number != 0 {
         object.insert(key.into(), number.into());
     }
 }
 
-/// 0 is a value of its own and stays.
+/// Adds a number if it is set; 0 is a valid value.
 fn put_option(object: &mut Map<String, Value>, key: &str, number: Option<i64>) {
     if let Some(number) = number {
         object.insert(key.into(), number.into());

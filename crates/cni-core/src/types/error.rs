@@ -1,4 +1,4 @@
-//! Why a result could not be read.
+//! Errors of decoding a result.
 
 use std::fmt;
 
@@ -6,25 +6,25 @@ use crate::json;
 use crate::quote::quote;
 use crate::version::ParseError;
 
-/// A result that is malformed or of a version that does not fit.
+/// The error of a result that is malformed or of the wrong version.
 ///
-/// The texts are upstream's; they reach users and are matched on.
+/// The texts are upstream's, which programs match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ResultError {
-    /// No result of this version is known.
+    /// The version is unknown.
     UnsupportedVersion(String),
-    /// The document's `cniVersion` has another shape than the one asked for.
+    /// The document's `cniVersion` belongs to another family than the expected version.
     WrongFamily {
-        /// The versions whose results have the shape that was asked for.
+        /// The versions of the expected family.
         supported: &'static [&'static str],
-        /// The document's own version.
+        /// The document's version.
         got: String,
     },
-    /// The document's `cniVersion` cannot be read.
+    /// The document's `cniVersion` is malformed.
     Version(ParseError),
-    /// The document is no such result; the text names the key.
+    /// The document cannot be decoded; the text names the key.
     Decode(json::Error),
-    /// What a plugin printed is no JSON object.
+    /// The output of a plugin is not a JSON object.
     RawResult(json::Error),
     /// The `prevResult` of a configuration cannot be used.
     PrevResult(Box<ResultError>),
@@ -50,7 +50,7 @@ impl fmt::Display for ResultError {
     }
 }
 
-/// The whole story is in the text, so there is no `source` to repeat it.
+/// The text includes the cause, so `source` returns `None`.
 impl std::error::Error for ResultError {}
 
 impl From<json::Error> for ResultError {

@@ -1,8 +1,8 @@
-//! The families of result shapes.
+//! Families of versions whose results have the same format.
 
 use crate::Version;
 
-/// Versions of the specification whose results have one shape.
+/// Versions of the specification whose results have the same format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Family {
     /// 0.1.0 and 0.2.0: one address of each IP family.
@@ -22,8 +22,8 @@ impl Family {
         }
     }
 
-    /// The `cniVersion` texts a document of this family may carry. Only the oldest
-    /// family knows documents without a version.
+    /// Returns the values of `cniVersion` in documents of this family. Only in the oldest
+    /// one it may be missing.
     pub(super) const fn texts(self) -> &'static [&'static str] {
         match self {
             Family::V020 => &["", "0.1.0", "0.2.0"],

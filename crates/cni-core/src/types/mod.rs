@@ -1,7 +1,8 @@
-//! The specification's types, in the newest version only.
+//! The types of the specification, in its newest version.
 //!
-//! Results of older versions are read up ([`AddResult::decode`]) and written down
-//! ([`AddResult::to_json`]) at the edge; nothing in between knows more than one shape.
+//! Results are converted from older versions when they are decoded
+//! ([`AddResult::decode`]) and to older ones when they are encoded
+//! ([`AddResult::to_json`]). All other code knows a single format.
 
 mod conf;
 mod decode;
@@ -22,16 +23,16 @@ use crate::cidr::deserialize_optional_ip;
 use serde::Deserialize;
 use std::net::IpAddr;
 
-/// The result of ADD in the shape of the newest specification version.
+/// The result of ADD in the format of the newest version of the specification.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AddResult {
-    /// Interfaces the chain made or moved.
+    /// Interfaces that the chain created or moved.
     pub interfaces: Vec<Interface>,
-    /// Addresses assigned.
+    /// Addresses of the container.
     pub ips: Vec<IpConfig>,
     /// Routes of the container.
     pub routes: Vec<Route>,
-    /// Name service configuration.
+    /// DNS configuration.
     pub dns: Dns,
 }
 
@@ -45,12 +46,12 @@ pub struct Interface {
     pub mac: String,
     /// MTU in bytes; 0 when unknown.
     pub mtu: i64,
-    /// Path of the namespace it lives in (`CNI_NETNS`); empty on the host.
+    /// Path of its namespace (`CNI_NETNS`); empty on the host.
     pub sandbox: String,
-    /// Path of a socket that serves the interface (vhost-user); empty when none.
+    /// Path of the interface's socket (vhost-user); empty if there is none.
     #[serde(rename = "socketPath")]
     pub socket_path: String,
-    /// PCI address of the device; empty when none.
+    /// PCI address of the device; empty if there is none.
     #[serde(rename = "pciID")]
     pub pci_id: String,
 }
@@ -58,7 +59,7 @@ pub struct Interface {
 /// One address of a result.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct IpConfig {
-    /// Index into [`AddResult::interfaces`]. -1 occurs in the wild.
+    /// Index into [`AddResult::interfaces`]. Some plugins write -1.
     #[serde(default)]
     pub interface: Option<i64>,
     /// The address with its prefix length.
@@ -93,7 +94,7 @@ pub struct Route {
     pub scope: Option<i64>,
 }
 
-/// Name service configuration.
+/// DNS configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Dns {
@@ -108,7 +109,7 @@ pub struct Dns {
 }
 
 impl IpConfig {
-    /// An address that is not tied to an interface yet and has no gateway.
+    /// Returns an address without interface index and gateway.
     pub fn new(address: Cidr) -> Self {
         IpConfig {
             interface: None,
@@ -119,7 +120,7 @@ impl IpConfig {
 }
 
 impl Route {
-    /// A route to `dst` with nothing else set.
+    /// Returns a route to `dst` without other attributes.
     pub fn to(dst: Cidr) -> Self {
         Route {
             dst,
@@ -134,7 +135,7 @@ impl Route {
 }
 
 impl Dns {
-    /// Whether nothing at all is set.
+    /// Returns whether nothing is set.
     pub fn is_empty(&self) -> bool {
         self.nameservers.is_empty()
             && self.domain.is_empty()

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::Route;
 
-/// The form upstream's messages print: `{Dst:{IP:1.2.3.0 Mask:ffffff00} GW:1.2.3.1
+/// The form of upstream's messages: `{Dst:{IP:1.2.3.0 Mask:ffffff00} GW:1.2.3.1
 /// MTU:0 AdvMSS:0 Priority:0 Table:<nil> Scope:<nil>}`.
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn prints_as_go_does() {
+    fn routes_are_printed_as_by_go() {
         let route = Route {
             dst: "1.2.3.0/24".parse().unwrap(),
             gw: Some("1.2.3.1".parse().unwrap()),

@@ -1,4 +1,4 @@
-//! The rules of the decoder.
+//! Tests of the decoding rules.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -45,7 +45,7 @@ enum Mode {
     L3,
 }
 
-/// Takes its own way, as many plugins' types do.
+/// A type with a conversion of its own, as in many plugins.
 #[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(try_from = "String")]
 struct Link(String);
@@ -74,14 +74,14 @@ fn error<T: DeserializeOwned>(value: Value) -> String {
 }
 
 #[test]
-fn keys_match_in_any_case_and_the_last_counts() {
+fn keys_match_in_any_case_and_the_last_wins() {
     assert_eq!(conf(r#"{"NAME": "a", "isgateway": true}"#).name, "a");
     assert!(conf(r#"{"ISGATEWAY": true}"#).is_gateway);
     assert_eq!(conf(r#"{"name": "a", "Name": "b"}"#).name, "b");
     assert_eq!(conf(r#"{"Name": "b", "name": "a"}"#).name, "a");
     assert_eq!(conf(r#"{"name": "a", "NAME": "b", "name": "c"}"#).name, "c");
     assert_eq!(conf(r#"{"name": "a", "NAME": null}"#).name, "a");
-    // A value that does not count is not looked at.
+    // The value of an overridden key is not decoded.
     assert_eq!(conf(r#"{"name": 1, "NAME": "b"}"#).name, "b");
     assert_eq!(conf(r#"{"Ipam": {"TYPE": "x"}}"#).ipam.kind, "x");
     assert_eq!(
@@ -237,13 +237,13 @@ fn errors_name_the_key() {
 }
 
 #[test]
-fn knows_enums() {
+fn enums_are_strings() {
     assert_eq!(decode::<Mode>(&json!("l3")).unwrap(), Mode::L3);
     assert_eq!(error::<Mode>(json!(["l3"])), "expected a string, got array");
 }
 
 #[test]
-fn knows_untagged_enums() {
+fn untagged_enums_are_decoded() {
     #[derive(Debug, PartialEq, Deserialize)]
     #[serde(untagged)]
     enum OneOrMany {
@@ -262,7 +262,7 @@ fn knows_untagged_enums() {
 }
 
 #[test]
-fn knows_tuples_and_newtypes() {
+fn tuples_and_newtypes_are_decoded() {
     #[derive(Debug, PartialEq, Deserialize)]
     struct Id(u32);
     assert_eq!(decode::<Vec<Id>>(&json!([1])).unwrap(), [Id(1)]);
@@ -307,7 +307,7 @@ fn flattened_structs_match_keys_exactly() {
     struct Inner {
         name: String,
     }
-    // As the documentation warns; should serde learn better, drop the warning.
+    // Documented in `decode`. If a release of serde changes this, change the documentation.
     assert_eq!(
         decode::<Outer>(&json!({"NAME": "a"})).unwrap(),
         Outer::default()

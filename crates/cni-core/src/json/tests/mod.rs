@@ -1,4 +1,4 @@
-//! Reading and writing JSON.
+//! Tests of decoding and look-up.
 
 mod decode;
 pub(crate) mod props;
@@ -7,7 +7,7 @@ use super::*;
 use serde_json::json;
 
 #[test]
-fn gets_in_any_case() {
+fn get_ignores_case() {
     let value = json!({"Name": 1, "name": 2, "NAME": null, "x": null});
     assert_eq!(get(&value, "nAmE"), Some(&json!(2)));
     assert_eq!(get(&value, "x"), None);

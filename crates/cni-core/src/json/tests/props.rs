@@ -1,4 +1,4 @@
-//! What holds for every input.
+//! Property tests of parser, encoder and decoder.
 
 use std::collections::BTreeMap;
 
@@ -9,15 +9,15 @@ use serde_json::{Map, Value};
 
 use crate::json::{decode, get, parse, to_string, to_string_pretty};
 
-/// Any JSON value, with keys that a decoder may know.
+/// Returns any JSON value, with keys that a decoder may know.
 pub(crate) fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
         any::<u64>().prop_map(Value::from),
-        // Few digits: the parser is exact to the last bit only without its feature
-        // for floats, which no configuration needs.
+        // Few digits: without the feature `float_roundtrip`, which no configuration needs,
+        // the parser may be wrong in the last bit.
         (any::<i16>(), -8..30i32).prop_map(|(m, e)| Value::from(f64::from(m) * 2f64.powi(e))),
         any::<String>().prop_map(Value::from),
         "[0-9a-f:.]{0,12}(/[0-9]{1,3})?".prop_map(Value::from),
@@ -31,7 +31,7 @@ pub(crate) fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// A key of the types below or of results, in any case, or another one.
+/// Returns a key of the types below or of results, in any case, or another key.
 fn any_key() -> impl Strategy<Value = String> {
     const KNOWN: &[&str] = &[
         "cniVersion",
@@ -107,8 +107,8 @@ proptest! {
 
     #[test]
     fn parses_what_it_prints(value in any_json()) {
-        // Go's text for a number drops the fraction of a whole one; everything else
-        // comes back as it was.
+        // Go writes a float without a fraction like an integer, so the first round trip may
+        // change the type of a number.
         let compact = to_string(&value);
         let read = parse(compact.as_bytes()).expect("own output is JSON");
         prop_assert_eq!(to_string(&read), compact);
@@ -136,7 +136,7 @@ proptest! {
     }
 
     #[test]
-    fn case_of_keys_is_no_matter(text in any::<String>(), number: i32, upper: bool) {
+    fn case_of_keys_is_ignored(text in any::<String>(), number: i32, upper: bool) {
         let key = |key: &str| if upper { key.to_uppercase() } else { key.to_owned() };
         let mut object = Map::new();
         object.insert(key("text"), text.as_str().into());
@@ -146,7 +146,7 @@ proptest! {
     }
 
     #[test]
-    fn keys_fold_the_same_both_ways(members in btree_map(any_key(), 0..9i32, 0..9), key in any_key()) {
+    fn get_ignores_the_case_of_any_key(members in btree_map(any_key(), 0..9i32, 0..9), key in any_key()) {
         let object = Value::Object(members.into_iter().map(|(k, v)| (k, v.into())).collect());
         prop_assert_eq!(get(&object, &key), get(&object, &key.to_ascii_uppercase()));
     }

@@ -1,4 +1,4 @@
-//! Reading documents of every version.
+//! Tests of decoding documents of every version.
 
 use serde_json::json;
 
@@ -21,7 +21,7 @@ fn the_newest_family_loses_nothing() {
 }
 
 #[test]
-fn the_middle_family_knows_less_of_interfaces() {
+fn the_middle_family_has_fewer_interface_keys() {
     let mut expected = full();
     expected.interfaces[1] = Interface {
         mtu: 0,
@@ -36,7 +36,7 @@ fn the_middle_family_knows_less_of_interfaces() {
             Ok(&expected)
         );
     }
-    // Below 1.0.0 these keys mean nothing, whatever their type.
+    // Before 1.0.0 these keys are unknown, and their types do not matter.
     let document = json!({"cniVersion": "0.4.0", "interfaces": [{"name": "a", "mtu": "big"}]});
     let result = AddResult::decode("0.4.0", &document).unwrap();
     assert_eq!(result.interfaces[0].mtu, 0);
@@ -144,7 +144,7 @@ fn unknown_versions_are_refused() {
         error("1.1", r#"{"cniVersion":"1.1"}"#),
         r#"unsupported CNI result version "1.1""#
     );
-    // Even when the document is worse.
+    // The version is checked before the document.
     assert_eq!(error("x", "[]"), r#"unsupported CNI result version "x""#);
 }
 
@@ -162,7 +162,7 @@ fn keys_match_in_any_case_and_null_is_absent() {
 }
 
 #[test]
-fn bad_members_are_named() {
+fn errors_name_the_key() {
     let table = [
         ("1.1.0", r#"[]"#, "expected an object, got array"),
         (
@@ -303,7 +303,7 @@ fn a_plugins_output_may_be_of_any_version() {
     let new = r#"{"cniVersion":"1.0.0","ips":[{"address":"10.0.0.1/8"}]}"#;
     assert_eq!(decode("0.2.0", new), Ok(1));
     assert_eq!(decode("unknown", new), Ok(1));
-    // Without a usable version of its own it has the configuration's.
+    // Without a valid version of its own, that of the configuration applies.
     for version in [
         "",
         r#""cniVersion":"","#,
@@ -314,7 +314,7 @@ fn a_plugins_output_may_be_of_any_version() {
         assert_eq!(decode("0.4.0", &text), Ok(1), "{text}");
         assert_eq!(decode("0.2.0", &text), Ok(0), "{text}");
     }
-    // The key in another case does not choose the version, and does not count.
+    // A key in another case is ignored.
     assert_eq!(decode("0.4.0", r#"{"CNIVERSION":"1.0.0"}"#), Ok(0));
     assert_eq!(decode("0.4.0", "null"), Ok(0));
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Exact documents.
+//! Tests of encoded documents, byte for byte.
 
 use super::full;
 use crate::types::{AddResult, Interface, IpConfig, Route};

@@ -1,4 +1,4 @@
-//! Results in every version of the specification.
+//! Tests of results in every version of the specification.
 
 mod decode;
 mod encode;
@@ -12,7 +12,7 @@ fn parse(text: &str) -> Value {
     crate::json::parse(text.as_bytes()).unwrap()
 }
 
-/// A result that uses every field there is.
+/// Returns a result with every field set.
 fn full() -> AddResult {
     AddResult {
         interfaces: vec![

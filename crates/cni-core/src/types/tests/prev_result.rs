@@ -1,4 +1,4 @@
-//! `prevResult`.
+//! Tests of `prevResult`.
 
 use super::parse;
 use crate::types::{AddResult, prev_result};
@@ -10,7 +10,7 @@ fn ips(version: &str, conf: &str) -> Result<Option<usize>, String> {
 }
 
 #[test]
-fn follows_the_rule_table() {
+fn prev_result_has_the_family_of_the_configuration() {
     let ip = r#""ips":[{"address":"10.0.0.1/8"}]"#;
     let family = |supported: &str, got: &str| {
         Err(format!(
@@ -32,7 +32,7 @@ fn follows_the_rule_table() {
             format!(r#"{{"PREVRESULT":{{{ip}}}}}"#),
             Ok(Some(1)),
         ),
-        // Any version of the family will do.
+        // Any version of the family is accepted.
         (
             "1.1.0",
             format!(r#"{{"prevResult":{{"cniVersion":"1.0.0",{ip}}}}}"#),

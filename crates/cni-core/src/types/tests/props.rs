@@ -1,4 +1,4 @@
-//! What holds for every result and every input.
+//! Property tests of results.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -91,7 +91,7 @@ prop_compose! {
     }
 }
 
-/// What is left of a result after `version` has written it down.
+/// Returns a result without what `version` cannot express.
 fn reduced(result: &AddResult, version: Version) -> AddResult {
     let mut result = result.clone();
     if version < Version::V1_0_0 {
@@ -135,7 +135,7 @@ fn any_version() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn every_version_reads_what_it_writes(result in result()) {
+    fn results_round_trip_in_every_version(result in result()) {
         for version in Version::ALL.iter().copied() {
             let written = result.to_json(version);
             if version < Version::V0_3_0 && result.ips.is_empty() {
@@ -167,7 +167,7 @@ proptest! {
     }
 
     #[test]
-    fn what_was_read_can_be_written(value in any_json(), version in any_version()) {
+    fn decoded_results_can_be_encoded(value in any_json(), version in any_version()) {
         if let Ok(result) = AddResult::decode(&version, &value) {
             for version in Version::V0_3_0.starting_from() {
                 prop_assert!(result.to_json(*version).is_ok());
@@ -184,7 +184,7 @@ proptest! {
     }
 
     #[test]
-    fn addresses_read_what_they_print(cidr in cidr()) {
+    fn addresses_round_trip(cidr in cidr()) {
         prop_assert_eq!(cidr.to_string().parse::<Cidr>(), Ok(cidr));
     }
 
