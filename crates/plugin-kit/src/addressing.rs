@@ -19,12 +19,13 @@ const SCOPE_LINK: i64 = 253;
 /// linux/ipv6.h), in bytes.
 const IPV6_MIN_MTU: u32 = 1280;
 
-/// Applies the addresses of `result` that belong to its interface number
-/// `interface`, brings the link up, and adds the routes.
+/// Adds the addresses of `result` with the interface index `interface`, brings the link up,
+/// and adds the routes.
 ///
-/// Addresses come first: the kernel announces them when the link comes up. Routes come last:
-/// they need a link that is up. Without duplicate address detection all of it is one batch.
-/// On return the kernel answers for all addresses, if the link is operational.
+/// Addresses are added first, since the kernel announces them when the link comes up. Routes
+/// are added last, since they need a link that is up. Without duplicate address detection
+/// all requests are one batch. On return all addresses are reachable if the link is
+/// operational.
 ///
 /// # Errors
 /// At the first request that the kernel refuses; the caller then deletes the link.
@@ -46,7 +47,7 @@ pub fn apply(
     if ips.iter().any(|ip| !ip.address.is_ipv4()) {
         container.run(|| enable_ipv6(&link.name))??;
     }
-    let unsettled = || format!("failed to settle addresses for {}", quote(&link.name));
+    let not_settled = || format!("failed to settle addresses for {}", quote(&link.name));
     let mut plan = Plan::default();
     for ip in &ips {
         let mut spec = AddressSpec::new(ip.address.addr(), ip.address.prefix());
@@ -71,12 +72,12 @@ pub fn apply(
     let mut usable = true;
     if detect_duplicates && ips.iter().any(|ip| !ip.address.is_ipv4()) {
         plan.run(&container.rtnl)?;
-        usable = wait::until_dad_completes(container, link).with_context(unsettled)?;
+        usable = wait::until_dad_completes(container, link).with_context(not_settled)?;
         plan = Plan::default();
     }
     for route in &result.routes {
         let spec = route_spec(route, &ips, link.index)?;
-        plan.add_or_present(
+        plan.add_unless_present(
             refused(&spec, &link.name),
             Request::add_route(&spec, Exclusivity::Shared),
         );
@@ -84,15 +85,15 @@ pub fn apply(
     plan.run(&container.rtnl)?;
     if usable {
         let addresses = ips.iter().map(|ip| ip.address.addr());
-        wait::until_reachable(&container.rtnl, addresses).with_context(unsettled)?;
+        wait::until_reachable(&container.rtnl, addresses).with_context(not_settled)?;
     }
     Ok(())
 }
 
-/// Refuses an IPv6 address where the kernel has no IPv6.
+/// Refuses an IPv6 address if the kernel has no IPv6.
 ///
 /// # Errors
-/// With the cause and the way out.
+/// For an IPv6 address without IPv6; the details name the remedy.
 pub(crate) fn require_ipv6(address: Cidr) -> Result<(), Error> {
     // Absent with the kernel parameter `ipv6.disable=1`, or without CONFIG_IPV6.
     if address.is_ipv4() || Path::new("/proc/sys/net/ipv6").exists() {
@@ -105,11 +106,11 @@ pub(crate) fn require_ipv6(address: Cidr) -> Result<(), Error> {
     ))
 }
 
-/// Refuses an IPv6 address on a link whose MTU is too small: there the kernel disables
+/// Refuses an IPv6 address on a link whose MTU is too small, on which the kernel disables
 /// IPv6.
 ///
 /// # Errors
-/// With the cause and the way out.
+/// For an IPv6 address if the MTU is below 1280; the details name the remedy.
 pub fn require_ipv6_mtu(address: Cidr, link: &Link) -> Result<(), Error> {
     if address.is_ipv4() || link.mtu >= IPV6_MIN_MTU {
         return Ok(());
@@ -124,8 +125,8 @@ pub fn require_ipv6_mtu(address: Cidr, link: &Link) -> Result<(), Error> {
     ))
 }
 
-/// Returns what restores `address` on a link that had it, without duplicate address
-/// detection.
+/// Returns the request that restores `address` on a link that had it before, without
+/// duplicate address detection.
 pub fn again(address: &Address) -> AddressSpec {
     let mut spec = AddressSpec::new(address.addr, address.prefix);
     spec.peer = address.peer.filter(|peer| *peer != address.addr);
@@ -139,8 +140,8 @@ pub fn again(address: &Address) -> AddressSpec {
     spec
 }
 
-/// Returns the text that reports a refused route: upstream's, with the next hop that was
-/// used, which need not be in the configuration.
+/// Returns the error text of a refused route, in upstream's words, with the next hop that
+/// was used, which may be an implicit one.
 fn refused(route: &RouteSpec, link: &str) -> String {
     let dst = Cidr::new(route.dst, route.prefix).map(|cidr| cidr.mask_hex());
     let gateway = route.gateway.map(|gateway| gateway.to_string());
@@ -162,8 +163,8 @@ fn refused(route: &RouteSpec, link: &str) -> String {
     )
 }
 
-/// Returns the addresses of `result` for its interface number `interface`. One without an
-/// interface index is skipped, as by upstream.
+/// Returns the addresses of `result` with the interface index `interface`. Addresses
+/// without an index are skipped, as in upstream.
 fn ips_of<'r>(
     result: &'r AddResult,
     interface: usize,
@@ -238,7 +239,7 @@ pub(crate) fn route_spec(route: &Route, ips: &[&IpConfig], oif: u32) -> anyhow::
     if route.priority > 0 {
         spec.priority = Some(number("priority", route.priority)?);
     }
-    // Table 0 is the kernel's "unspecified", which it takes for main.
+    // Table 0 is `RT_TABLE_UNSPEC`, which the kernel replaces by main.
     if let Some(table) = route.table.filter(|table| *table != 0) {
         spec.table = number("table", table)?;
     }
@@ -262,7 +263,8 @@ fn gateway_of_family(ips: &[&IpConfig], ipv4: bool) -> Option<IpAddr> {
         .find_map(|ip| ip.gateway)
 }
 
-/// Requests of one batch, each with the text that reports its failure.
+/// Requests of one batch, each with the text of its error and whether the object may exist
+/// already.
 #[derive(Default)]
 struct Plan {
     texts: Vec<(String, bool)>,
@@ -275,8 +277,8 @@ impl Plan {
         self.requests.push(request);
     }
 
-    /// The same for an object that may exist already, exactly as requested.
-    fn add_or_present(&mut self, text: String, request: Request<'static>) {
+    /// Adds a request for an object that may already exist exactly as requested.
+    fn add_unless_present(&mut self, text: String, request: Request<'static>) {
         self.texts.push((text, true));
         self.requests.push(request);
     }
@@ -313,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn next_hops() {
+    fn next_hop_of_a_route() {
         let ips = [
             ip("10.0.0.2/24", None, None),
             ip("10.0.1.2/24", Some("10.0.1.1"), None),
@@ -354,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn attributes() {
+    fn attributes_of_a_route() {
         let all = Route {
             mtu: 1400,
             advmss: 1300,
@@ -445,9 +447,9 @@ mod tests {
             ips,
             ..AddResult::default()
         };
-        let nobodys = ip("10.0.0.2/24", None, None);
+        let without_index = ip("10.0.0.2/24", None, None);
         let ours = ip("10.0.0.3/24", None, Some(2));
-        let result_of_two = result(vec![nobodys, ours.clone()]);
+        let result_of_two = result(vec![without_index, ours.clone()]);
         assert_eq!(ips_of(&result_of_two, 2, "eth0").unwrap(), [&ours]);
         for other in [0, 3, -1, i64::MAX] {
             let result = result(vec![ip("10.0.0.3/24", None, Some(other))]);

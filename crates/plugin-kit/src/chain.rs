@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 /// How long to wait for the lock of a namespace. Verbs take milliseconds.
 const WAIT: Duration = Duration::from_secs(30);
 
-/// Interval between attempts to take it.
+/// Interval between attempts to take the lock.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// Returns the numbers of the interfaces of `result` that are the container's
-/// `CNI_IFNAME`. The host may have an interface of the same name; one whose sandbox has
-/// another spelling counts only if no sandbox is equal.
+/// Returns the indices of the interfaces of `result` that are the container's `CNI_IFNAME`,
+/// and not interfaces of the same name on the host. If no sandbox equals `CNI_NETNS`, any
+/// sandbox counts, since the namespace may have several paths.
 pub fn own_interfaces(call: &Call, result: &AddResult) -> Vec<usize> {
     let sandbox = call.sandbox();
     let own = |wanted: &dyn Fn(&str) -> bool| -> Vec<usize> {
@@ -36,11 +36,11 @@ pub fn own_interfaces(call: &Call, result: &AddResult) -> Vec<usize> {
 /// open, by `flock(2)` on the file of the namespace, as upstream's sbr does.
 ///
 /// # Errors
-/// When the file cannot be opened, or another process does not let go of it.
+/// When the file cannot be opened, or another process keeps the lock.
 pub fn lock(container: &Container) -> anyhow::Result<File> {
     let path = container.netns.path();
     let until = Instant::now() + WAIT;
-    // Never created: a namespace that is gone is not to come back as an empty file.
+    // Do not create the file if the namespace is gone.
     let file = File::open(path)
         .map_err(|e| anyhow::anyhow!("{}", errno::of(&e)))
         .with_context(|| format!("failed to open {}", path.display()))?;

@@ -7,16 +7,16 @@ use cni_core::{AddResult, Call, Interface, IpConfig};
 use rtnl::{Family, Link, RouteFilter};
 use std::net::IpAddr;
 
-/// Returns the result that CHECK compares with.
+/// Returns the prevResult of CHECK.
 ///
 /// # Errors
-/// When the runtime did not pass one, or it is malformed.
+/// When it is missing or malformed.
 pub fn required_prev_result(call: &Call) -> anyhow::Result<AddResult> {
     call.prev_result()?.context("Required prevResult missing")
 }
 
-/// The container's interface in `result`: named `CNI_IFNAME`, in the sandbox
-/// `CNI_NETNS`. Its number in the list comes with it.
+/// Returns index and record of the container's interface in `result`: that named
+/// `CNI_IFNAME` in the sandbox `CNI_NETNS`.
 ///
 /// # Errors
 /// When there is none; the text says whether name or sandbox differ.
@@ -45,7 +45,7 @@ pub fn container_interface<'r>(
     }
 }
 
-/// Compares the MAC address that a result recorded, if it did.
+/// Compares the MAC address of a link with the recorded one, if there is one.
 ///
 /// # Errors
 /// When they differ.
@@ -61,20 +61,20 @@ pub fn mac(recorded: &Interface, link: &Link) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether upstream created the veth pair with this host end: all its releases ask for
-/// a transmit queue of length 0 there, which this project's plugins never do. CHECK
-/// compares only what upstream sets on such a pair.
+/// Returns whether upstream created the veth pair with this host end. All its releases set
+/// a transmit queue length of 0 there, which this project's plugins never do. On such a
+/// pair CHECK compares only what upstream sets.
 #[must_use]
 pub fn is_pair_of_upstream(host_end: &Link) -> bool {
     host_end.txqlen == 0
 }
 
-/// Compares addresses and routes of the container's interface `link`, which is
-/// number `interface` of `result`. Addresses of other interfaces of a chain are
-/// left to the plugins that made them.
+/// Compares addresses and routes of the container's interface `link` with `result`, in
+/// which it has the index `interface`. Addresses of other interfaces are checked by the
+/// plugins that created them.
 ///
 /// # Errors
-/// At the first one that is missing or different; the text names it.
+/// The first missing or different address or route.
 pub fn addresses_and_routes(
     container: &Container,
     link: &Link,
@@ -117,8 +117,9 @@ fn addresses(container: &Container, link: &Link, ips: &[&IpConfig]) -> anyhow::R
     Ok(())
 }
 
-/// Requires the route to the address's own network, which the kernel adds with the address,
-/// in any table: plugins for policy routing move it. A single address has none.
+/// Checks the route to the network of an address, which the kernel adds with the address.
+/// It may be in any table, since plugins for policy routing move it. An address with full
+/// prefix length has none.
 fn connected_route(container: &Container, link: &Link, ip: &IpConfig) -> anyhow::Result<()> {
     let network = ip.address.network();
     if ip.address.broadcast() == network {
@@ -130,7 +131,7 @@ fn connected_route(container: &Container, link: &Link, ip: &IpConfig) -> anyhow:
         dst: Some((network, ip.address.prefix())),
         oif: Some(link.index),
     };
-    let of_whom = || {
+    let description = || {
         let gateway = ip
             .gateway
             .map_or("<nil>".into(), |gateway| gateway.to_string());
@@ -139,12 +140,12 @@ fn connected_route(container: &Container, link: &Link, ip: &IpConfig) -> anyhow:
     let present = container
         .rtnl
         .routes(&filter)
-        .map_err(|e| anyhow!("Error {e} trying to find {}", of_whom()))?;
+        .map_err(|e| anyhow!("Error {e} trying to find {}", description()))?;
     if present.is_empty() {
         let network = ip.address.masked();
         bail!(
             "Failed to find {}: there is no route to {network}",
-            of_whom()
+            description()
         );
     }
     Ok(())
@@ -179,7 +180,7 @@ fn routes(
             continue;
         }
         if route.table.is_none_or(|table| table == 0) {
-            // A later plugin of the chain, for policy routing, may have moved it.
+            // A later plugin of the chain may have moved it for policy routing.
             let anywhere = list(&RouteFilter {
                 table: None,
                 oif: Some(link.index),
@@ -202,9 +203,9 @@ fn routes(
     Ok(())
 }
 
-/// How a route of the kernel differs from the wanted one; empty when it does not.
-/// Unless ADD `sets_metrics`, the route may lack MTU and advertised MSS: upstream's ADD
-/// repeats them in its result without setting them.
+/// Returns how a route of the kernel differs from the wanted one; an empty text if it does
+/// not. Unless ADD `sets_metrics`, the route may lack MTU and advertised MSS, which
+/// upstream's ADD copies to its result without setting them.
 fn difference(present: &rtnl::Route, wanted: &rtnl::RouteSpec, sets_metrics: bool) -> String {
     let same_hop = |gateway: Option<IpAddr>, oif: Option<u32>| {
         gateway == wanted.gateway && (wanted.oif.is_none() || oif == wanted.oif)
@@ -261,7 +262,7 @@ mod tests {
         }
     }
 
-    /// Which of these interfaces (name, sandbox) is the container's.
+    /// Returns the index of the container's interface among these (name, sandbox).
     fn chosen(interfaces: &[(&str, &str)]) -> Result<usize, String> {
         let interfaces: Vec<_> = interfaces
             .iter()
@@ -297,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_previous_result_there_is_nothing_to_compare() {
+    fn a_missing_or_malformed_prev_result_is_an_error() {
         let error = required_prev_result(&call(json!(null)))
             .unwrap_err()
             .to_string();
@@ -329,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn differences_of_routes() {
+    fn differences_of_routes_are_described() {
         let mut wanted = rtnl::RouteSpec::new(IpAddr::from([10, 9, 0, 0]), 16);
         wanted.oif = Some(7);
         wanted.gateway = Some(IpAddr::from([10, 0, 0, 1]));

@@ -1,10 +1,10 @@
-//! The `dns` key of plugins whose name service configuration overrides the IPAM plugin's.
+//! The `dns` key of plugins whose DNS configuration overrides that of the IPAM plugin.
 
 use cni_core::Dns;
 use serde::Deserialize;
 
-/// The `dns` key, with absent and empty members told apart: an empty list overrides what
-/// IPAM returned.
+/// The `dns` key. An empty list, unlike an absent one, overrides the DNS configuration of
+/// the IPAM plugin.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct OwnDns {
@@ -15,8 +15,8 @@ pub struct OwnDns {
 }
 
 impl OwnDns {
-    /// Returns the configuration that replaces the IPAM result's; `None` if no member is
-    /// given.
+    /// Returns the configuration that replaces that of the IPAM result; `None` if no member
+    /// is set.
     pub fn given(self) -> Option<Dns> {
         let given = self.nameservers.is_some()
             || !self.domain.is_empty()

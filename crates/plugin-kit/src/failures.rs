@@ -1,13 +1,13 @@
-//! Errors of steps each of which is tried even if others fail.
+//! Errors of steps that are all tried, even if some fail.
 
 use anyhow::anyhow;
 
-/// The errors so far.
+/// The errors of the failed steps.
 #[derive(Debug, Default)]
 pub struct Failures(Vec<anyhow::Error>);
 
 impl Failures {
-    /// Keeps the error of a step, if it failed; returns its value if it did not.
+    /// Returns the value of a step that succeeded, or records its error.
     pub fn add<T>(&mut self, outcome: Result<T, impl Into<anyhow::Error>>) -> Option<T> {
         match outcome {
             Ok(value) => Some(value),
@@ -18,16 +18,15 @@ impl Failures {
         }
     }
 
-    /// Keeps an error.
+    /// Records an error.
     pub fn push(&mut self, error: impl Into<anyhow::Error>) {
         self.0.push(error.into());
     }
 
-    /// Returns the outcome of all steps: an only error as it is, with its code; several
-    /// in one text.
+    /// Returns the outcome of all steps.
     ///
     /// # Errors
-    /// If there was any.
+    /// A single error unchanged, with its code; several joined into one text.
     pub fn result(mut self) -> anyhow::Result<()> {
         match self.0.len() {
             0 => Ok(()),

@@ -1,8 +1,8 @@
 //! Record of an attachment's rules in the packet filters, for its DEL.
 //!
-//! The kernel does not find a rule by its owner: without a record all rules of a chain
-//! have to be listed. A record is never needed, and what it says is verified before it
-//! is believed: it may be lost, and another program may have changed the rules.
+//! The kernel cannot find rules by their owner, so without a record all rules of a chain
+//! have to be listed. DEL works without a record, too, and verifies what it contains: it
+//! may be lost, and another program may have changed the rules.
 
 use crate::state::{self, owner};
 use cni_core::{Call, types::Attachment};
@@ -11,10 +11,10 @@ use std::collections::BTreeMap;
 
 const STORE: Store = Store::new("filters");
 
-/// The words recorded about each topic.
+/// The words recorded for each topic.
 type Topics = BTreeMap<String, Vec<String>>;
 
-/// What is recorded about the rules of one attachment.
+/// Record of the rules of one attachment.
 #[derive(Debug)]
 pub struct FilterRecord {
     record: Record,
@@ -22,7 +22,7 @@ pub struct FilterRecord {
 }
 
 impl FilterRecord {
-    /// Returns the record of the attachment that `call` is about.
+    /// Returns the record of the attachment of `call`.
     #[must_use]
     pub fn of(call: &Call) -> FilterRecord {
         FilterRecord::read(Record::new(STORE, owner(call)))
@@ -43,22 +43,21 @@ impl FilterRecord {
             .collect()
     }
 
-    /// Returns whether anything is recorded, if only that an ADD has begun.
+    /// Returns whether there is a record, even if only of an ADD that has begun.
     #[must_use]
     pub fn exists(&self) -> bool {
         self.topics.is_some()
     }
 
-    /// Returns what is recorded about `topic`; `None` also if the work was begun and
-    /// not completed.
+    /// Returns the words recorded for `topic`; `None` also if its rules were not completed.
     #[must_use]
     pub fn get(&self, topic: &str) -> Option<Vec<&str>> {
         let words = self.topics.as_ref()?.get(topic)?;
         Some(words.iter().map(String::as_str).collect())
     }
 
-    /// Records that rules are about to be made: whoever finds this and nothing else
-    /// looks for all there may be.
+    /// Records that rules are about to be created. If nothing else is recorded, DEL looks
+    /// for all possible rules.
     pub fn begin(&mut self) {
         if !self.exists() {
             self.topics = Some(Topics::new());
@@ -66,21 +65,21 @@ impl FilterRecord {
         }
     }
 
-    /// Records `words` about `topic`.
+    /// Records `words` for `topic`.
     pub fn set(&mut self, topic: &str, words: &[String]) {
         let topics = self.topics.get_or_insert_default();
         topics.insert(topic.to_owned(), words.to_vec());
         self.write();
     }
 
-    /// A file system that takes no records is no reason to fail: all works without.
+    /// Writes the record. A failure is only logged, since DEL works without it.
     fn write(&self) {
         if let Err(error) = self.record.write(&self.topics) {
             log::warn!("going on without a record of the rules: {error}");
         }
     }
 
-    /// Removes the record: the rules are gone.
+    /// Removes the record, after the rules have been deleted.
     pub fn remove(&mut self) {
         if self.topics.take().is_some()
             && let Err(error) = self.record.remove()

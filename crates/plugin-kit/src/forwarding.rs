@@ -1,4 +1,4 @@
-//! IP forwarding.
+//! IP forwarding of the host.
 
 use crate::sysctl;
 use anyhow::Context;
@@ -7,11 +7,11 @@ use cni_core::IpConfig;
 const IPV4: &str = "net/ipv4/ip_forward";
 const IPV6: &str = "net/ipv6/conf/all/forwarding";
 
-/// Enables forwarding for the address families that occur in `ips`. It is never disabled
-/// again, since something else may rely on it.
+/// Enables forwarding for the address families of `ips`. DEL does not disable it, since
+/// other programs may need it.
 ///
 /// # Errors
-/// When it is off and cannot be enabled.
+/// When it is disabled and cannot be enabled.
 pub fn enable(ips: &[IpConfig]) -> anyhow::Result<()> {
     for (wanted, key) in [
         (ips.iter().any(|ip| ip.address.is_ipv4()), IPV4),

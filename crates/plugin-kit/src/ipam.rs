@@ -1,4 +1,4 @@
-//! The IPAM plugin that an interface plugin delegates to.
+//! Delegation to the IPAM plugin.
 
 use crate::{Undo, addressing};
 use anyhow::bail;
@@ -6,24 +6,24 @@ use cni_core::invoke::{self, Delegate};
 use cni_core::{AddResult, Call, Code, Command, Error};
 use std::cell::RefCell;
 
-/// IPAM plugins that read their configuration before they do anything, in all their
-/// implementations.
+/// IPAM plugins of which every implementation reads its configuration before it does
+/// anything else.
 const WAIT_FOR_CONFIG: &[&str] = &["host-local", "static", "dhcp"];
 
-/// The IPAM plugin a configuration names.
+/// The IPAM plugin of a configuration.
 ///
-/// Its errors are passed on as they are, so that its codes reach the runtime.
+/// Its errors are returned unchanged, so that its error codes reach the runtime.
 #[derive(Debug)]
 pub struct Ipam<'a> {
     call: &'a Call,
     kind: String,
-    /// Started ahead for this verb.
+    /// A process started ahead of time, and its verb.
     ready: RefCell<Option<(Command, Delegate<'a>)>>,
 }
 
 impl<'a> Ipam<'a> {
-    /// The IPAM plugin of `ipam.type`; `None` when the configuration has none,
-    /// which makes it a layer 2 attachment.
+    /// Returns the IPAM plugin `ipam.type`; `None` if the configuration has none, which
+    /// makes it a layer 2 attachment.
     pub fn of(call: &'a Call) -> Option<Self> {
         call.ipam_type().map(|kind| Ipam {
             call,
@@ -32,7 +32,7 @@ impl<'a> Ipam<'a> {
         })
     }
 
-    /// The IPAM plugin of a network that cannot do without one.
+    /// Returns the IPAM plugin of a network that needs one.
     ///
     /// # Errors
     /// When the configuration has none.
@@ -43,11 +43,11 @@ impl<'a> Ipam<'a> {
         })
     }
 
-    /// Starts the process for `verb` ahead of time. It gets its configuration only when the
-    /// verb is called, and does nothing before; if that never happens it is killed.
+    /// Starts the plugin for `verb` ahead of time. It waits for its configuration until the
+    /// verb is called, and is killed if that never happens.
     ///
-    /// Plugins that may not wait are started when they are called, and so are those that
-    /// could not be started: the call reports why.
+    /// A plugin that might not wait is started only by the call. If the start fails, the
+    /// call starts it again and reports the error.
     pub fn start(&self, verb: Command) {
         if WAIT_FOR_CONFIG.contains(&self.kind.as_str()) {
             let started = invoke::start(self.call, &self.kind, verb);
@@ -62,15 +62,15 @@ impl<'a> Ipam<'a> {
         }
     }
 
-    /// Allocates, and registers the release with `undo`. The result has at least one
-    /// address, and none of a family that the kernel lacks.
+    /// Allocates addresses, and registers their release with `undo`. The result has at least
+    /// one address, and none of a family that the kernel lacks.
     ///
-    /// A failed allocation is not followed by a release: it may have failed because a
-    /// running attachment of the same name holds the address, which a release would free.
+    /// A failed allocation is not released: it may have failed because the attachment exists
+    /// already and holds the address, which a release would free.
     ///
     /// # Errors
-    /// The IPAM plugin's own, see [`Delegate::add`], or a result that cannot be used, which
-    /// is released.
+    /// The IPAM plugin's own, see [`Delegate::add`], or an unusable result. `undo` releases
+    /// that.
     pub fn add<'u>(&'u self, undo: &mut Undo<'u>) -> anyhow::Result<AddResult> {
         let result = self.delegate(Command::Add)?.add()?;
         undo.push("release the addresses", || self.del());
@@ -83,7 +83,7 @@ impl<'a> Ipam<'a> {
         Ok(result)
     }
 
-    /// Releases the allocation.
+    /// Releases the addresses.
     ///
     /// # Errors
     /// The IPAM plugin's own.
@@ -91,7 +91,7 @@ impl<'a> Ipam<'a> {
         self.delegate(Command::Del)?.finish()
     }
 
-    /// Checks the allocation.
+    /// Checks that the addresses are still allocated.
     ///
     /// # Errors
     /// The IPAM plugin's own.
@@ -99,7 +99,7 @@ impl<'a> Ipam<'a> {
         invoke::delegate(self.call, &self.kind, Command::Check)
     }
 
-    /// Releases the allocations of attachments that are not valid.
+    /// Releases the addresses of attachments that are no longer valid.
     ///
     /// # Errors
     /// The IPAM plugin's own.

@@ -1,13 +1,13 @@
-//! Whether a network uses IPv6.
+//! Detection of IPv6 addresses in a configuration.
 
 use cni_core::json;
 use serde_json::Value;
 
-/// Keys of a configuration that have the addresses of containers.
+/// Keys of a configuration with addresses of containers.
 const ADDRESS_KEYS: [&str; 3] = ["ipam", "runtimeConfig", "prevResult"];
 
-/// Returns whether a configuration has an IPv6 address or network for containers: in
-/// `ipam`, `runtimeConfig` or `prevResult`.
+/// Returns whether a configuration has an IPv6 address or network in `ipam`,
+/// `runtimeConfig` or `prevResult`.
 #[must_use]
 pub fn is_configured(conf: &Value) -> bool {
     ADDRESS_KEYS

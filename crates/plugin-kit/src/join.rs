@@ -1,15 +1,15 @@
-//! Two steps at once, where both mostly wait for the kernel.
+//! Runs two steps concurrently, of which both mostly wait for the kernel.
 
 use std::thread;
 
-/// Runs `aside` in a thread of its own, which shares the network namespace, while
-/// `main` runs on the calling thread, and returns both results.
-pub fn join<A: Send, M>(aside: impl FnOnce() -> A + Send, main: impl FnOnce() -> M) -> (A, M) {
+/// Runs `other` in a new thread, which is in the same network namespace, and `main` on the
+/// calling thread, and returns both results.
+pub fn join<A: Send, M>(other: impl FnOnce() -> A + Send, main: impl FnOnce() -> M) -> (A, M) {
     thread::scope(|scope| {
-        let running = scope.spawn(aside);
+        let running = scope.spawn(other);
         let main = main();
         match running.join() {
-            Ok(aside) => (aside, main),
+            Ok(other) => (other, main),
             Err(panic) => std::panic::resume_unwind(panic),
         }
     })

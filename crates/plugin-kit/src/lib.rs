@@ -41,17 +41,17 @@ use std::os::unix::ffi::OsStrExt;
 pub struct Container {
     /// The namespace.
     pub netns: Netns,
-    /// A socket that lives in it, usable from outside.
+    /// A netlink socket in it, which can be used from any namespace.
     pub rtnl: Handle,
     /// The plugin's own namespace.
     home: Netns,
 }
 
 impl Container {
-    /// Opens the namespace that `call` names.
+    /// Opens the namespace of `call`.
     ///
     /// # Errors
-    /// When there is none at `CNI_NETNS`; the text says what is there instead.
+    /// When `CNI_NETNS` is not a network namespace, with the reason.
     pub fn open(call: &Call) -> anyhow::Result<Self> {
         let opened = call.open_netns().map_err(anyhow::Error::from);
         opened
@@ -59,8 +59,8 @@ impl Container {
             .with_context(|| failed_to_open(call))
     }
 
-    /// The same for DEL: `None` if no namespace was given, or none is there any more, see
-    /// [`NsError::is_gone`].
+    /// Opens the namespace of `call` for DEL: `None` if `CNI_NETNS` is empty or the namespace
+    /// is gone, see [`NsError::is_gone`].
     ///
     /// # Errors
     /// When there is a namespace at `CNI_NETNS` that cannot be opened.
@@ -75,27 +75,27 @@ impl Container {
         }
     }
 
-    /// Enters `netns`, for a socket in it, and comes back.
+    /// Opens a netlink socket in `netns`.
     ///
     /// # Errors
-    /// When it cannot be entered, or the kernel gives no socket.
+    /// When it cannot be entered, or the socket cannot be opened.
     pub fn of(netns: Netns) -> anyhow::Result<Self> {
         let home = Netns::current()?;
         let rtnl = netns.run_from(&home, Handle::open)??;
         Ok(Container { netns, rtnl, home })
     }
 
-    /// Runs `f` in the container's namespace on the calling thread and comes back
-    /// to the plugin's own, see [`Netns::run`].
+    /// Runs `f` in the container's namespace on the calling thread, and returns to the
+    /// plugin's own, see [`Netns::run`].
     ///
     /// # Errors
-    /// When the namespace cannot be entered; `f` has not run then.
+    /// When the namespace cannot be entered. `f` is not called then.
     pub fn run<T>(&self, f: impl FnOnce() -> T) -> Result<T, NsError> {
         self.netns.run_from(&self.home, f)
     }
 }
 
-/// An error with upstream's message, which programs compare, and details of our own.
+/// Returns an error with upstream's message, which programs match, and further details.
 pub fn detailed(msg: impl Into<String>, details: impl Into<String>) -> anyhow::Error {
     let error = Error::new(Code::INTERNAL, msg);
     error.with_details(details).into()
@@ -108,12 +108,11 @@ fn failed_to_open(call: &Call) -> String {
     )
 }
 
-/// Refuses an attachment without addresses whose result the asked version
-/// could not express, before anything is changed: results of 0.2.0 and older
-/// have nothing but addresses.
+/// Refuses an attachment without addresses if the configured version cannot express its
+/// result, before anything is changed: results of 0.2.0 and older need an address.
 ///
 /// # Errors
-/// With the text the conversion would have failed with.
+/// The error of encoding the result.
 pub fn refuse_inexpressible(call: &Call, has_ipam: bool) -> Result<(), Error> {
     if has_ipam || call.version >= Version::V0_3_0 {
         return Ok(());

@@ -1,5 +1,5 @@
-//! Link options beyond upstream's: queue and offload keys, an automatic MTU, and the MTU
-//! in results.
+//! Link options that upstream does not have: queue and offload settings, an automatic MTU,
+//! and the MTU in results.
 
 use crate::parent;
 use anyhow::bail;
@@ -12,7 +12,7 @@ use std::fmt;
 /// The key `mtu`: a number, or `"auto"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mtu {
-    /// Bytes, as written; 0 leaves it to the kernel.
+    /// Bytes, as configured; 0 selects the kernel's default.
     Bytes(i64),
     /// The MTU of the default route.
     Auto,
@@ -61,7 +61,7 @@ impl Mtu {
     /// `ETH_MAX_MTU` of linux/if_ether.h.
     const RANGE: std::ops::RangeInclusive<i64> = 68..=65535;
 
-    /// The same, with a negative number taken as not given.
+    /// Returns the MTU, with a negative number replaced by 0.
     #[must_use]
     pub fn non_negative(self) -> Mtu {
         match self {
@@ -70,10 +70,10 @@ impl Mtu {
         }
     }
 
-    /// The same, unless it is a number that no interface can have as its MTU.
+    /// Returns the MTU if it is in the range of Ethernet interfaces.
     ///
     /// # Errors
-    /// Code 7, with the number and the range.
+    /// Code 7 if it is not, with the range.
     pub fn in_range(self) -> Result<Mtu, CniError> {
         match self {
             Mtu::Bytes(bytes) if bytes != 0 && !Mtu::RANGE.contains(&bytes) => {
@@ -85,11 +85,11 @@ impl Mtu {
         }
     }
 
-    /// The MTU in bytes of a new link on `master`; `None` leaves it to the kernel,
-    /// which copies the master's. `handle` sees the master.
+    /// Returns the MTU in bytes of a new link on `master`; with `None` the kernel copies
+    /// that of the master. `handle` is a socket in the master's namespace.
     ///
     /// # Errors
-    /// For a number that is negative or beyond what the master carries.
+    /// For a number that is negative or exceeds the master's MTU.
     pub fn on(self, handle: &Handle, master: &Link) -> anyhow::Result<Option<u32>> {
         match self {
             Mtu::Bytes(0) => Ok(None),
@@ -104,9 +104,10 @@ impl Mtu {
         }
     }
 
-    /// Compares the MTU of the container's interface with the one configured. What
-    /// a result has recorded counts more: a plugin behind in the chain may have
-    /// changed it. One left to the kernel follows the master's, and is any.
+    /// Compares the MTU of the container's interface with the recorded one, or with the
+    /// configured one if none is recorded. The recorded one takes precedence, since a later
+    /// plugin of the chain may have changed it. Without a configured MTU any is accepted,
+    /// since it follows that of the master.
     ///
     /// # Errors
     /// When they differ.
@@ -128,7 +129,7 @@ impl Mtu {
     }
 }
 
-/// Options of a new link. 0 is the same as absent.
+/// Options of a new link. 0 stands for an absent key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LinkOptions {
@@ -143,7 +144,7 @@ pub struct LinkOptions {
 }
 
 impl LinkOptions {
-    /// Adds the options to the request that creates the link.
+    /// Adds the options to the specification of a new link.
     pub fn apply(&self, spec: &mut LinkSpec<'_>) {
         let given = |number: u32| (number != 0).then_some(number);
         spec.txqlen = given(self.tx_queue_len);
@@ -153,11 +154,11 @@ impl LinkOptions {
         spec.gro_max_size = given(self.gro_max_size);
     }
 
-    /// Compares a link with the options. Receive queues are left out: a kernel for one
-    /// processor does not report their number.
+    /// Compares a link with the options, except for the number of receive queues, which a
+    /// kernel without SMP does not report.
     ///
     /// # Errors
-    /// At the first that differs; the text names the key.
+    /// The first option that differs, with its key.
     pub fn check(&self, link: &Link) -> anyhow::Result<()> {
         for (key, wanted, present) in [
             ("txQueueLen", self.tx_queue_len, link.txqlen),
@@ -227,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn mtu_checks_what_was_recorded() {
+    fn the_recorded_mtu_takes_precedence() {
         let link = |mtu| Link {
             name: "eth0".into(),
             mtu,

@@ -1,20 +1,20 @@
-//! Hardware addresses of Ethernet interfaces.
+//! MAC addresses of Ethernet interfaces.
 
 use cni_core::{Code, Error};
 use rand::TryRng;
 use std::fmt;
 use std::str::FromStr;
 
-/// A 48-bit hardware address.
+/// A 48-bit MAC address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MacAddress(pub [u8; 6]);
 
 impl MacAddress {
-    /// A random address, unicast and marked as locally administered (IEEE 802,
-    /// section 8.4: the two lowest bits of the first octet).
+    /// Returns a random unicast, locally administered address (IEEE 802, section 8.4: the
+    /// two lowest bits of the first octet).
     ///
     /// # Errors
-    /// When the system has no random numbers.
+    /// When the system's random number generator fails.
     pub fn random() -> anyhow::Result<Self> {
         let mut octets = [0; 6];
         rand::rngs::SysRng
@@ -28,9 +28,11 @@ impl MacAddress {
 impl FromStr for MacAddress {
     type Err = Error;
 
-    /// Accepts `aa:bb:cc:dd:ee:ff`, `aa-bb-cc-dd-ee-ff`, `aabb.ccdd.eeff` and
-    /// `aabbccddeeff`. An interface cannot have a multicast or all-zero address, so these
-    /// are refused.
+    /// Parses `aa:bb:cc:dd:ee:ff`, `aa-bb-cc-dd-ee-ff`, `aabb.ccdd.eeff` or `aabbccddeeff`.
+    ///
+    /// # Errors
+    /// For a malformed address, and for a multicast or all-zero one, which an interface
+    /// cannot have.
     fn from_str(text: &str) -> Result<Self, Error> {
         let invalid = |details: &str| {
             let msg = format!("address {text}: invalid MAC address");
@@ -83,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn four_notations() {
+    fn four_notations_are_accepted() {
         for text in [
             "c2:B0:57:49:47:f1",
             "c2-b0-57-49-47-f1",
@@ -113,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn random_ones_are_valid_for_an_interface() {
+    fn random_addresses_are_valid() {
         let random: Vec<_> = (0..64).map(|_| MacAddress::random().unwrap()).collect();
         for mac in &random {
             assert_eq!(mac.to_string().parse::<MacAddress>().unwrap(), *mac);

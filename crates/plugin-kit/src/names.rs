@@ -1,4 +1,4 @@
-//! Generated names: of interfaces, chains and comments.
+//! Generated names of interfaces, chains and comments.
 
 use cni_state::sha512;
 use rand::TryRng;
@@ -10,7 +10,7 @@ const HASH_DIGITS: usize = 16;
 /// eight hexadecimal digits.
 ///
 /// # Errors
-/// When the system has no random numbers.
+/// When the system's random number generator fails.
 pub fn random_veth() -> anyhow::Result<String> {
     let number = rand::rngs::SysRng
         .try_next_u32()
@@ -18,9 +18,8 @@ pub fn random_veth() -> anyhow::Result<String> {
     Ok(format!("veth{number:08x}"))
 }
 
-/// Returns a name of `length` bytes for something that belongs to an attachment:
-/// `prefix`, and as many digits as fit of the SHA-512 of network and container ID.
-/// Upstream finds what it created by the same names.
+/// Returns a name of `length` bytes for a resource of an attachment: `prefix`, and as many
+/// digits as fit of the SHA-512 of network and container ID. Upstream uses the same names.
 #[must_use]
 pub fn of_attachment(prefix: &str, network: &str, container_id: &str, length: usize) -> String {
     let digits = length.saturating_sub(prefix.len());
@@ -30,9 +29,9 @@ pub fn of_attachment(prefix: &str, network: &str, container_id: &str, length: us
     )
 }
 
-/// Returns an interface name that begins like `stem` and ends in `suffix`: both in full
-/// where they fit, else a shortened `stem` and six digits of its SHA-512 between them.
-/// Stems that begin alike get different names all but certainly (24 bits).
+/// Returns an interface name made of `stem` and `suffix`. If that is too long, `stem` is
+/// shortened and followed by six digits of its SHA-512, so that stems with the same
+/// beginning almost certainly (24 bits) get different names.
 #[must_use]
 pub fn interface(stem: &str, suffix: &str) -> String {
     const DIGITS: usize = 6;
@@ -48,14 +47,14 @@ pub fn interface(stem: &str, suffix: &str) -> String {
     format!("{}{}{suffix}", &stem[..kept], sha512(stem, DIGITS))
 }
 
-/// Returns what [`attachment_hash`] begins with for every attachment of `network`.
+/// Returns the beginning of [`attachment_hash`] of all attachments of `network`.
 #[must_use]
 pub fn network_prefix(network: &str) -> String {
     format!("{}-", sha512(network, HASH_DIGITS))
 }
 
-/// Returns the identity of an attachment in the comments of upstream's nftables rules:
-/// a hash of the network, a dash, and a hash of interface and container.
+/// Returns the hash that identifies an attachment in the comments of upstream's nftables
+/// rules: a hash of the network, a dash, and a hash of interface and container.
 #[must_use]
 pub fn attachment_hash(network: &str, container_id: &str, if_name: &str) -> String {
     let attachment = format!("{if_name}:{container_id}");
@@ -78,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn attachments_have_the_names_upstream_gives_them() {
+    fn attachment_names_are_those_of_upstream() {
         for (prefix, network, id, name) in [
             ("CNI-", "test", "1234", "CNI-2bbe0c48b91a7d1b8a6753a8"),
             (
@@ -99,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn attachments_have_the_hashes_upstream_gives_them() {
+    fn attachment_hashes_are_those_of_upstream() {
         assert_eq!(
             attachment_hash("unit-test", "one", "eth0"),
             "6fd94d501e58f0aa-287fc69eff0574a2"

@@ -1,4 +1,4 @@
-//! Masters of links: lookup, MTU, and the namespace they are in.
+//! The master of a macvlan, ipvlan or vlan: its namespace, look-up, and MTU.
 
 use crate::{Container, detailed};
 use anyhow::{Context, bail};
@@ -8,7 +8,7 @@ use rtnl::{Family, Handle, Link, RT_TABLE_MAIN, RTN_UNICAST, Route, RouteFilter}
 /// `RTNH_F_DEAD` of linux/rtnetlink.h: the next hop's link is down.
 const RTNH_F_DEAD: u8 = 1;
 
-/// The namespace of the master, from which the link is created: the host's, or with
+/// The network namespace of the master, in which the link is created: the host's, or with
 /// `linkInContainer` the container's.
 pub struct Side<'c> {
     host: Option<Handle>,
@@ -16,11 +16,11 @@ pub struct Side<'c> {
 }
 
 impl<'c> Side<'c> {
-    /// The container's side if `in_container`, else the host's: the namespace of
-    /// the calling thread.
+    /// Returns the container's namespace if `in_container` is set, else the host's, which is
+    /// that of the calling thread.
     ///
     /// # Errors
-    /// When no socket can be opened on the host.
+    /// When no netlink socket can be opened on the host.
     pub fn open(container: &'c Container, in_container: bool) -> anyhow::Result<Self> {
         let host = match in_container {
             true => None,
@@ -29,30 +29,31 @@ impl<'c> Side<'c> {
         Ok(Side { host, container })
     }
 
-    /// A socket on this side.
+    /// Returns a netlink socket of this namespace.
     pub fn handle(&self) -> &Handle {
         self.host.as_ref().unwrap_or(&self.container.rtnl)
     }
 
-    /// Tests that the link `name` of this side is the lower link of `link`, which is in
-    /// the container. An empty name passes: the master at the time of ADD is not recorded.
+    /// Checks that the lower link of the container's `link` is the link `name` of this
+    /// namespace. An empty name is not checked, since the default route may have changed
+    /// since ADD.
     ///
     /// # Errors
-    /// When the lower link is another one, or there is none of that name.
+    /// When the lower link is another one, or there is no link of that name.
     pub fn check(&self, link: &Link, name: &str) -> anyhow::Result<()> {
         if name.is_empty() {
             return Ok(());
         }
         let master = find(self.handle(), name)?;
-        // The kernel creates a macvlan of a macvlan, and an ipvlan of an ipvlan, on the
-        // master's lower link.
+        // If the master of a macvlan is a macvlan itself, the kernel uses the master's lower
+        // link, and the same for ipvlan.
         let stacked = link.kind.is_some() && link.kind == master.kind && !link.is_kind("vlan");
         let (index, in_other_netns) = match stacked {
             true => (master.link, None),
             false => (Some(master.index), Some(self.host.is_some())),
         };
-        let same_side = in_other_netns.is_none_or(|e| e == link.link_netnsid.is_some());
-        if link.link != index || !same_side {
+        let same_netns = in_other_netns.is_none_or(|other| other == link.link_netnsid.is_some());
+        if link.link != index || !same_netns {
             bail!(
                 "Interface {} is not on master {}: its parent is link {} {}, not {}",
                 link.name,
@@ -69,7 +70,7 @@ impl<'c> Side<'c> {
     }
 }
 
-/// The link `name`, or with an empty name the link of the default route.
+/// Returns the link `name`, or the link of the default route if the name is empty.
 ///
 /// # Errors
 /// When there is no such link.
@@ -82,8 +83,8 @@ pub fn find(handle: &Handle, name: &str) -> anyhow::Result<Link> {
     }
 }
 
-/// The link of the preferred default route of the main table: IPv4 before IPv6, then
-/// the lowest metric; of several next hops the first that is up.
+/// Returns the link of the preferred default route of the main table: IPv4 before IPv6,
+/// then the lowest metric. Of several next hops it is the first that is up.
 fn default_master(handle: &Handle) -> anyhow::Result<Link> {
     let best = best_default_route(handle, Family::V4)?;
     let best = match best {
@@ -101,13 +102,14 @@ fn default_master(handle: &Handle) -> anyhow::Result<Link> {
         .with_context(|| format!("failed to lookup the interface of the default route ({index})"))
 }
 
+/// Returns the default route of a family with the lowest metric.
 fn best_default_route(handle: &Handle, family: Family) -> anyhow::Result<Option<Route>> {
     let routes = default_routes(handle, Some(family))?;
-    // Of equal metrics the first, as in the kernel.
+    // Of routes with the same metric the first, as in the kernel.
     Ok(routes.into_iter().min_by_key(|route| route.priority))
 }
 
-/// The unicast default routes of the main table.
+/// Returns the unicast default routes of the main table.
 fn default_routes(handle: &Handle, family: Option<Family>) -> anyhow::Result<Vec<Route>> {
     let filter = RouteFilter {
         family,
@@ -119,7 +121,8 @@ fn default_routes(handle: &Handle, family: Option<Family>) -> anyhow::Result<Vec
     Ok(routes)
 }
 
-/// The output link of `route`.
+/// Returns the index of the output link of `route`: of several next hops the first that
+/// is up, or if all are down the first.
 fn first_hop(route: &Route) -> Option<u32> {
     let alive = route.hops.iter().find(|hop| hop.flags & RTNH_F_DEAD == 0);
     route
@@ -128,19 +131,20 @@ fn first_hop(route: &Route) -> Option<u32> {
         .filter(|index| *index != 0)
 }
 
-/// The MTU in bytes of the default routes through `link`: the link's own, or the `mtu`
-/// of such a route if that is smaller.
+/// Returns the MTU in bytes of the default routes through `link`: that of the link, or the
+/// `mtu` of such a route if it is smaller.
 ///
 /// # Errors
 /// When the routes cannot be listed.
 pub(crate) fn path_mtu(handle: &Handle, link: &Link) -> anyhow::Result<u32> {
     let routes = default_routes(handle, None)?;
-    let told = routes.iter().filter(|route| route.uses_link(link.index));
-    Ok(told.filter_map(|route| route.mtu).fold(link.mtu, u32::min))
+    let through_link = routes.iter().filter(|route| route.uses_link(link.index));
+    let mtus = through_link.filter_map(|route| route.mtu);
+    Ok(mtus.fold(link.mtu, u32::min))
 }
 
-/// The smallest MTU in bytes of the preferred default routes of both families and their
-/// links; `None` without a default route.
+/// Returns the smallest MTU in bytes of the preferred default routes of both families and
+/// their links; `None` without a default route.
 ///
 /// # Errors
 /// When routes or links cannot be listed.
@@ -155,18 +159,18 @@ pub fn egress_mtu(handle: &Handle) -> anyhow::Result<Option<u32>> {
             let link = handle.link_by_index(index).with_context(|| {
                 format!("failed to lookup the interface of the default route ({index})")
             })?;
-            let mtu = route.mtu.map_or(link.mtu, |told| told.min(link.mtu));
-            smallest = Some(smallest.map_or(mtu, |s| s.min(mtu)));
+            let mtu = route.mtu.map_or(link.mtu, |mtu| mtu.min(link.mtu));
+            smallest = Some(smallest.map_or(mtu, |smallest| smallest.min(mtu)));
         }
     }
     Ok(smallest)
 }
 
-/// Tests that a macvlan or ipvlan can be created on `master`: not on a port of a bridge,
-/// which passes its frames to the bridge, nor on the loopback link.
+/// Checks that a macvlan or ipvlan can be created on `master`. It cannot on a bridge port,
+/// whose frames all go to the bridge, nor on the loopback interface.
 ///
 /// # Errors
-/// The reason why it cannot.
+/// When it cannot, with the reason.
 pub fn usable(master: &Link) -> anyhow::Result<()> {
     if master.port.is_some() {
         bail!(

@@ -1,16 +1,16 @@
-//! The owners of records, as `cni-state` knows them.
+//! Owners of state records.
 
 use cni_core::Call;
 use cni_core::types::Attachment;
 use cni_state::Owner;
 
-/// Returns the attachment that `call` is about.
+/// Returns the attachment of `call` as the owner of a record.
 #[must_use]
 pub fn owner(call: &Call) -> Owner {
     Owner::new(&call.name, &call.container_id, &call.if_name)
 }
 
-/// Returns the attachments of `network` that a GC names as valid.
+/// Returns the valid attachments of `network`, from GC, as owners of records.
 #[must_use]
 pub fn owners(network: &str, valid: &[Attachment]) -> Vec<Owner> {
     let owner = |a: &Attachment| Owner::new(network, &a.container_id, &a.if_name);

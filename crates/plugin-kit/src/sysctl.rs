@@ -1,15 +1,14 @@
 //! Kernel parameters under `/proc/sys`.
 //!
-//! What is found under `/proc/sys/net` depends on the network namespace of the
-//! calling thread.
+//! Those under `/proc/sys/net` are of the network namespace of the calling thread.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-/// Returns the file of a parameter. `key` uses slashes, since an interface name in it
-/// may contain dots: `net/ipv6/conf/eth0.100/accept_ra`.
+/// Returns the path of a parameter. `key` has slashes, since an interface name may contain
+/// dots: `net/ipv6/conf/eth0.100/accept_ra`.
 fn file(key: &str) -> PathBuf {
     PathBuf::from(format!("/proc/sys/{key}"))
 }
@@ -26,28 +25,28 @@ pub fn get(key: &str) -> io::Result<String> {
     Ok(value)
 }
 
-/// Sets `key` to `value`. It is written only if it differs: a read-only `/proc/sys` that
-/// has the right value is no error.
+/// Sets `key` to `value`, unless it has that value already. So a read-only `/proc/sys` with
+/// the right value is not an error.
 ///
 /// # Errors
 /// When the value differs and cannot be written.
 pub fn ensure(key: &str, value: &str) -> io::Result<()> {
     let path = file(key);
     match OpenOptions::new().read(true).write(true).open(&path) {
-        // One look-up for both: it is what takes the time.
-        Ok(open) if says(&open, value) => Ok(()),
+        // Read and write with one open(2), whose path look-up takes most of the time.
+        Ok(open) if has_value(&open, value) => Ok(()),
         Ok(open) => open.write_all_at(value.as_bytes(), 0),
-        // Read-only, or, as those are that only trigger something, write-only.
+        // Read-only, or write-only, as parameters that trigger an action.
         Err(_) => match File::open(&path) {
-            Ok(open) if says(&open, value) => Ok(()),
+            Ok(open) if has_value(&open, value) => Ok(()),
             _ => fs::write(&path, value),
         },
     }
 }
 
 /// Returns whether the parameter has `value`.
-fn says(mut open: &File, value: &str) -> bool {
-    // One byte for the newline, and one to see that there is no more.
+fn has_value(mut open: &File, value: &str) -> bool {
+    // One more byte for the newline, and one to detect a longer value.
     let mut content = vec![0; value.len() + 2];
     match open.read(&mut content) {
         Ok(len) => {
@@ -76,14 +75,14 @@ mod tests {
             assert_eq!(get(key).unwrap(), "1");
             ensure(key, &before).unwrap();
             assert!(ensure("net/ipv4/conf/nosuchif/arp_notify", "1").is_err());
-            // Longer than the present value, and the other way round.
+            // Longer and shorter than the current value.
             let range = "net/ipv4/ip_local_port_range";
             ensure(range, "1024\t2048").unwrap();
             ensure(range, "1024\t20480").unwrap();
             assert_eq!(get(range).unwrap(), "1024\t20480");
             ensure(range, "1024\t2048").unwrap();
             assert_eq!(get(range).unwrap(), "1024\t2048");
-            // Can be written only.
+            // Write-only.
             assert!(get("net/ipv4/route/flush").is_err());
             ensure("net/ipv4/route/flush", "1").unwrap();
         })

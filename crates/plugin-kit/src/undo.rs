@@ -4,11 +4,11 @@ use std::io::Write;
 
 type Step<'a> = Box<dyn FnOnce() -> anyhow::Result<()> + 'a>;
 
-/// The undo steps of what has been done so far.
+/// The steps that undo the changes made so far.
 ///
-/// Every change registers its undo right after it succeeded. Dropping the list runs the
-/// steps in reverse order; [`Undo::disarm`] drops them without running. A step that fails
-/// is logged on standard error: the runtime must see the error that made it necessary.
+/// Each change registers its undo step once it has succeeded. Dropping the list runs the
+/// steps in reverse order; [`Undo::disarm`] discards them. The error of a step is logged on
+/// standard error, since the runtime must receive the error that caused the undo.
 #[derive(Default)]
 pub struct Undo<'a> {
     steps: Vec<(&'static str, Step<'a>)>,
@@ -20,7 +20,7 @@ impl<'a> Undo<'a> {
         Self::default()
     }
 
-    /// Registers the undo of the step just done; `what` completes "failed to …" in the log.
+    /// Registers the undo of the latest change. `what` completes "failed to …" in the log.
     pub fn push(&mut self, what: &'static str, step: impl FnOnce() -> anyhow::Result<()> + 'a) {
         self.steps.push((what, Box::new(step)));
     }
@@ -48,7 +48,7 @@ mod tests {
     use std::cell::RefCell;
 
     #[test]
-    fn steps_run_in_reverse_and_go_on_after_an_error() {
+    fn steps_run_in_reverse_and_continue_after_an_error() {
         let ran = RefCell::new(Vec::new());
         {
             let mut undo = Undo::new();

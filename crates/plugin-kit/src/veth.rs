@@ -1,4 +1,4 @@
-//! veth pairs between the host and a container.
+//! veth pairs between host and container.
 
 use crate::link_options::LinkOptions;
 use crate::{Container, MacAddress, Undo, names};
@@ -20,19 +20,19 @@ pub struct VethSpec<'a> {
     pub master: Option<u32>,
 }
 
-/// Both ends, as they were right after creation.
+/// The state of both ends after creation.
 #[derive(Debug)]
 pub struct VethPair {
-    /// The end on the host: up, but without carrier while the other end is down.
+    /// The host's end. It is up, but has no carrier while the other end is down.
     pub host: Link,
-    /// The end in the container: down.
+    /// The container's end, which is down.
     pub container: Link,
 }
 
-/// How many random names are tried.
+/// Number of random names that are tried.
 const NAME_ATTEMPTS: u32 = 10;
 
-/// Fails if the container interface exists already.
+/// Checks that the container has no interface `name`.
 ///
 /// # Errors
 /// When it exists, or cannot be looked up.
@@ -48,11 +48,11 @@ pub fn refuse_existing(container: &Container, name: &str) -> anyhow::Result<()> 
     }
 }
 
-/// Creates a pair in one request: the host's end up and in its bridge, the container's
-/// end in the container with its name.
+/// Creates a pair in one request: the host's end up and on its bridge, the container's end
+/// in the container under its name. `undo` deletes it.
 ///
 /// # Errors
-/// When the kernel refuses. Nothing is left behind then, nor when `undo` runs.
+/// When the kernel refuses. Nothing is left behind then.
 pub fn create<'a>(
     host: &'a Handle,
     container: &Container,
@@ -62,7 +62,7 @@ pub fn create<'a>(
     create_with(host, container, spec, LinkOptions::default(), undo)
 }
 
-/// [`create`] with `keys` applied to both ends.
+/// Like [`create`], with `options` for both ends.
 ///
 /// # Errors
 /// As for [`create`].
@@ -70,10 +70,10 @@ pub fn create_with<'a>(
     host: &'a Handle,
     container: &Container,
     spec: &VethSpec<'_>,
-    keys: LinkOptions,
+    options: LinkOptions,
     undo: &mut Undo<'a>,
 ) -> anyhow::Result<VethPair> {
-    let (host_name, echo) = create_pair(host, container, spec, keys)?;
+    let (host_name, echo) = create_pair(host, container, spec, options)?;
     let name = host_name.clone();
     undo.push("delete the veth pair", move || {
         match host.request(Request::del_link_by_name(&name)) {
@@ -101,12 +101,12 @@ fn create_pair(
     host: &Handle,
     container: &Container,
     spec: &VethSpec<'_>,
-    keys: LinkOptions,
+    options: LinkOptions,
 ) -> anyhow::Result<(String, Option<Link>)> {
     for _ in 0..NAME_ATTEMPTS {
         let host_name = names::random_veth()?;
         let mut link = LinkSpec::new(host_name.clone(), LinkKind::Veth(Veth::default()));
-        keys.apply(&mut link);
+        options.apply(&mut link);
         let peer = PeerSpec {
             name: spec.container_name.into(),
             netns: Some(container.netns.as_fd()),
@@ -124,7 +124,8 @@ fn create_pair(
         link.up = true;
         match host.request(Request::new_link(&link)) {
             Ok(reply) => return Ok((host_name, reply.link)),
-            // Which of the two names is taken? Only the random one is ours to change.
+            // EEXIST does not tell which of the two names is in use. Only the random one can
+            // be replaced.
             Err(e) if e.is_exists() && container.rtnl.link_by_name(spec.container_name).is_ok() => {
                 bail!(
                     "container veth name ({}) peer provided ({}) already exists",
@@ -139,7 +140,7 @@ fn create_pair(
     bail!("failed to find a unique veth name")
 }
 
-/// Deletes the container's interface `name`; a missing one is no error.
+/// Deletes the container's interface `name`; a missing one is not an error.
 ///
 /// # Errors
 /// When the kernel refuses.

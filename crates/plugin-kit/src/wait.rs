@@ -11,17 +11,17 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long to wait for duplicate address detection.
-const DETECTION: Duration = Duration::from_secs(5);
+const DAD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long to wait for the kernel to answer for a new address. It takes microseconds, on
-/// a very busy machine seconds.
-const TAKE_UP: Duration = Duration::from_secs(2);
+/// How long to wait until a new address is reachable. It takes microseconds, or seconds on
+/// a very busy machine.
+const REACHABLE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Interval between two dumps.
-const PAUSE: Duration = Duration::from_micros(200);
+/// Interval between two dumps of the routes.
+const POLL_INTERVAL: Duration = Duration::from_micros(200);
 
-/// Waits until `link` is operational, at most until `until`, and returns its state then.
-/// `subscribe` opens the events in the link's namespace.
+/// Waits until `link` is operational, at most until `until`, and returns its last state.
+/// `subscribe` opens a socket for events in the link's namespace.
 ///
 /// The kernel processes a new carrier in the background (`linkwatch`), which may take a
 /// second. Since Linux 6.8 reading the link makes it do so at once; then there is no event
@@ -50,21 +50,21 @@ pub fn until_operational(
 
 /// Waits for the kernel's events until no address of `link` is tentative, at most five
 /// seconds. Returns whether that happened: on a link that is not operational it never does,
-/// which is no error.
+/// which is not an error.
 ///
 /// # Errors
 /// When another host has an address (`DADFAILED`), or the deadline passes on an
 /// operational link.
 pub(crate) fn until_dad_completes(container: &Container, link: &Link) -> anyhow::Result<bool> {
     let handle = &container.rtnl;
-    // Opened in the container: events come from the socket's namespace.
+    // A socket receives the events of its own namespace.
     let mut events = container.run(Handle::subscribe_addresses)??;
-    let until = Instant::now() + DETECTION;
-    let settled = |addresses: &[Address]| {
+    let until = Instant::now() + DAD_TIMEOUT;
+    let is_complete = |addresses: &[Address]| {
         addresses.iter().any(Address::is_dad_failed) || !addresses.iter().any(Address::is_tentative)
     };
     let waited = events
-        .wait(handle, link.index, until, settled)
+        .wait(handle, link.index, until, is_complete)
         .context("could not list addresses")?;
     let met = waited.is_met();
     let addresses = waited.into_inner();
@@ -84,7 +84,7 @@ pub(crate) fn until_dad_completes(container: &Container, link: &Link) -> anyhow:
         bail!(
             "link {} still has tentative addresses after {} seconds",
             link.name,
-            DETECTION.as_secs()
+            DAD_TIMEOUT.as_secs()
         );
     }
     Ok(met)
@@ -96,7 +96,7 @@ pub(crate) fn until_dad_completes(container: &Container, link: &Link) -> anyhow:
 /// Even without duplicate address detection the kernel completes an address in the
 /// background: it joins the solicited-node multicast group, and then adds the local route.
 /// A solicitation before that is lost, and repeated only after a second. There is no event
-/// for the route, so it is polled. An address that takes longer is no error, since it is
+/// for the route, so it is polled. An address that takes longer is not an error, since it is
 /// going to work; it is logged on standard error.
 ///
 /// # Errors
@@ -111,9 +111,9 @@ pub fn until_reachable(
         table: Some(RT_TABLE_LOCAL),
         ..RouteFilter::default()
     };
-    let until = Instant::now() + TAKE_UP;
-    // The first few dumps take long enough by themselves.
-    let mut at_once = 0..4;
+    let until = Instant::now() + REACHABLE_TIMEOUT;
+    // A dump takes time itself, so do not sleep after the first ones.
+    let mut without_sleep = 0..4;
     while !missing.is_empty() {
         let local = handle
             .routes(&filter)
@@ -126,13 +126,13 @@ pub fn until_reachable(
             let _ = writeln!(
                 std::io::stderr(),
                 "the kernel does not answer for address {address} after {} seconds; going on",
-                TAKE_UP.as_secs()
+                REACHABLE_TIMEOUT.as_secs()
             );
             break;
         }
-        match at_once.next() {
+        match without_sleep.next() {
             Some(_) => thread::yield_now(),
-            None => thread::sleep(PAUSE),
+            None => thread::sleep(POLL_INTERVAL),
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! The parts that need a kernel, on interfaces of throw-away containers.
+//! Tests of veth pairs, addressing and waiting on interfaces of temporary containers.
 #![allow(
     clippy::unwrap_used,
     reason = "a test that cannot go on ends by panicking"
@@ -25,7 +25,7 @@ fn spec(container_name: &str) -> VethSpec<'_> {
     }
 }
 
-/// A pair whose host end is up; nobody undoes it.
+/// Creates a pair that is not undone.
 fn pair(host: &Handle, container: &Container) -> VethPair {
     let mut undo = Undo::new();
     let pair = veth::create(host, container, &spec("eth0"), &mut undo).unwrap();
@@ -46,7 +46,7 @@ fn result(addresses: &[&str]) -> AddResult {
 }
 
 #[test]
-fn a_pair_is_what_was_asked_for() {
+fn a_pair_has_the_requested_properties() {
     let host = Host::new();
     let c1 = host.container("c1");
     let (handle, container) = (Handle::open().unwrap(), open(&c1));
@@ -73,7 +73,7 @@ fn a_pair_is_what_was_asked_for() {
 }
 
 #[test]
-fn a_taken_name_is_told_from_another_failure() {
+fn an_existing_interface_has_an_error_of_its_own() {
     let host = Host::new();
     let c1 = host.container("c1");
     let (handle, container) = (Handle::open().unwrap(), open(&c1));
@@ -111,9 +111,9 @@ fn a_taken_name_is_told_from_another_failure() {
 }
 
 #[test]
-fn addresses_answer_when_apply_returns() {
-    // Often enough to meet the kernel's worker at a bad moment. Both ends have the same
-    // index, which lets the kernel take a second until it notices the carrier.
+fn addresses_are_reachable_when_apply_returns() {
+    // Repeated, since the result depends on when the kernel's worker runs. Both ends have
+    // the same index, and then the kernel may take a second to process the carrier.
     for round in 0..20 {
         let host = Host::new();
         let c1 = host.container("c1");
@@ -131,7 +131,7 @@ fn addresses_answer_when_apply_returns() {
         let result = result(&["10.0.0.2/24", "fd00::2/64"]);
         addressing::apply(&container, &pair.container, &result, 0, false).unwrap();
         wait::until_reachable(&handle, ["fd00::1".parse().unwrap()].into_iter()).unwrap();
-        // The ends work once the kernel has noticed their carriers.
+        // The ends are operational once the kernel has processed their carriers.
         let until = Instant::now() + Duration::from_secs(2);
         let on_host = || Ok(Handle::subscribe_links()?);
         let inside = || Ok(container.netns.run(Handle::subscribe_links)??);
@@ -146,7 +146,7 @@ fn addresses_answer_when_apply_returns() {
 }
 
 #[test]
-fn an_address_that_does_not_answer_is_not_waited_for_for_ever() {
+fn waiting_for_an_unreachable_address_times_out() {
     let host = Host::new();
     let handle = Handle::open().unwrap();
     let waited = |address: &str| {
@@ -164,7 +164,7 @@ fn an_address_that_does_not_answer_is_not_waited_for_for_ever() {
 }
 
 #[test]
-fn detection_ends_though_the_link_never_works() {
+fn apply_returns_on_a_link_without_carrier() {
     let host = Host::new();
     let c1 = host.container("c1");
     let (handle, container) = (Handle::open().unwrap(), open(&c1));
@@ -181,7 +181,7 @@ fn detection_ends_though_the_link_never_works() {
 }
 
 #[test]
-fn applying_to_nothing() {
+fn apply_needs_an_interface_but_no_addresses() {
     let host = Host::new();
     let c1 = host.container("c1");
     let (handle, container) = (Handle::open().unwrap(), open(&c1));
@@ -205,7 +205,7 @@ fn applying_to_nothing() {
 }
 
 #[test]
-fn a_random_hardware_address_suits_an_interface() {
+fn the_kernel_accepts_a_random_hardware_address() {
     let host = Host::new();
     let c1 = host.container("c1");
     let (handle, container) = (Handle::open().unwrap(), open(&c1));

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 use std::fmt;
 use std::net::IpAddr;
 
-/// `ipMasq` as an object: masquerade with options.
+/// `ipMasq` as an object.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Options {
@@ -34,7 +34,7 @@ impl Default for Options {
     }
 }
 
-/// An address, or a list of them.
+/// An address, or a list of addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Addresses(pub(super) Vec<IpAddr>);
 
@@ -75,11 +75,11 @@ struct Raw {
 }
 
 impl Masquerade {
-    /// Reads the configuration of `call`; `None` without `ipMasq`. Errors of type begin
-    /// with `what`.
+    /// Decodes the configuration of `call`; `None` without `ipMasq`.
     ///
     /// # Errors
-    /// A value of the wrong type, or an invalid one.
+    /// For a value of the wrong type, with `what` as the beginning of the text, or an invalid
+    /// one.
     pub fn load(call: &Call, what: &'static str) -> anyhow::Result<Option<Masquerade>> {
         let raw: Raw = call.config().context(what)?;
         let options = match json::get(&call.conf, "ipMasq") {

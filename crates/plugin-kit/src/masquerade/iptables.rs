@@ -1,5 +1,5 @@
-//! Masquerade by iptables: a chain for each container in a network, and a rule for each
-//! address that jumps to it.
+//! Masquerade rules of iptables: a chain for each container in a network, and for each
+//! address a rule that jumps to it.
 
 use super::{Identity, Masquerade};
 use crate::join::join;
@@ -8,7 +8,7 @@ use cni_core::{Cidr, IpConfig};
 use netfilter::iptables::{self, COMMENT_MAX, Change, Family, Iptables, Rule, Saved, Table};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The built-in chain that packets leave through.
+/// The built-in chain that packets traverse last.
 const POSTROUTING: &str = "POSTROUTING";
 const FAMILIES: [Family; 2] = Family::ALL;
 
@@ -19,22 +19,22 @@ fn multicast(family: Family) -> (IpAddr, u8) {
     }
 }
 
-/// Returns a rule that jumps to the chain. Old releases of upstream matched the whole
-/// network of an address.
-fn entry(who: &Identity<'_>, source: IpAddr, prefix: u8) -> Rule {
+/// Returns the rule that jumps to the chain. Old releases of upstream match the whole
+/// network of an address, current ones the address.
+fn entry(identity: &Identity<'_>, source: IpAddr, prefix: u8) -> Rule {
     Rule::new()
         .source(source, prefix)
-        .comment(&who.comment)
-        .jump(&who.chain)
+        .comment(&identity.comment)
+        .jump(&identity.chain)
 }
 
-fn own_entry(who: &Identity<'_>, address: IpAddr) -> Rule {
-    entry(who, address, Cidr::host(address).prefix())
+fn own_entry(identity: &Identity<'_>, address: IpAddr) -> Rule {
+    entry(identity, address, Cidr::host(address).prefix())
 }
 
 impl Masquerade {
-    /// Returns the chain's rules for networks that are not masqueraded.
-    fn accepts(&self, who: &Identity<'_>, ips: &[&IpConfig]) -> Vec<Rule> {
+    /// Returns the rules of the chain for destinations that are not masqueraded.
+    fn accepts(&self, identity: &Identity<'_>, ips: &[&IpConfig]) -> Vec<Rule> {
         let mut networks: Vec<Cidr> = Vec::new();
         for ip in ips {
             let excluded = self
@@ -49,18 +49,18 @@ impl Masquerade {
         let accept = |network: Cidr| {
             Rule::new()
                 .destination(network.addr(), network.prefix())
-                .comment(&who.comment)
+                .comment(&identity.comment)
                 .jump("ACCEPT")
         };
         networks.into_iter().map(accept).collect()
     }
 
     /// Returns the last rule of the chain, which translates the address.
-    fn translation(&self, who: &Identity<'_>, family: Family) -> Rule {
+    fn translation(&self, identity: &Identity<'_>, family: Family) -> Rule {
         let (address, prefix) = multicast(family);
         let beyond = Rule::new()
             .not_destination(address, prefix)
-            .comment(&who.comment);
+            .comment(&identity.comment);
         let source = self.snat_ip(address).map(|source| source.to_string());
         let mut words = Vec::new();
         if let Some(source) = &source {
@@ -77,16 +77,16 @@ impl Masquerade {
         beyond.target(target, &words)
     }
 
-    fn change(&self, who: &Identity<'_>, family: Family, ips: &[&IpConfig]) -> Change {
+    fn change(&self, identity: &Identity<'_>, family: Family, ips: &[&IpConfig]) -> Change {
         let mut change = Change::new(Table::Nat)
-            .new_chain(&who.chain)
-            .append(&who.chain, self.translation(who, family));
-        // Inserted, since a second address of the container finds rules in the chain.
-        for accept in self.accepts(who, ips).into_iter().rev() {
-            change = change.insert(&who.chain, accept);
+            .new_chain(&identity.chain)
+            .append(&identity.chain, self.translation(identity, family));
+        // Inserted, since the chain already has rules if the container has a second address.
+        for accept in self.accepts(identity, ips).into_iter().rev() {
+            change = change.insert(&identity.chain, accept);
         }
         for ip in ips {
-            change = change.append(POSTROUTING, own_entry(who, ip.address.addr()));
+            change = change.append(POSTROUTING, own_entry(identity, ip.address.addr()));
         }
         change
     }
@@ -101,18 +101,18 @@ fn of_family<'i>(ips: &[&'i IpConfig], family: Family) -> Vec<&'i IpConfig> {
 /// Adds the rules of all addresses, in one transaction per family.
 pub(super) fn create(
     masquerade: &Masquerade,
-    who: &Identity<'_>,
+    identity: &Identity<'_>,
     ips: &[&IpConfig],
 ) -> Result<(), netfilter::Error> {
     let [v4, v6] = FAMILIES.map(|family| of_family(ips, family));
     let create = |family: Family, ips: &[&IpConfig]| match ips {
         [] => Ok(()),
-        ips => Iptables::find(family)?.apply(&masquerade.change(who, family, ips)),
+        ips => Iptables::find(family)?.apply(&masquerade.change(identity, family, ips)),
     };
     if v4.is_empty() || v6.is_empty() {
         return create(Family::V4, &v4).and_then(|()| create(Family::V6, &v6));
     }
-    // A command mostly waits for the kernel.
+    // The commands mostly wait for the kernel.
     let (v6, v4) = join(|| create(Family::V6, &v6), || create(Family::V4, &v4));
     v4.and(v6)
 }
@@ -121,14 +121,14 @@ pub(super) fn create(
 pub(super) struct Deletion<'a> {
     /// The attachment's addresses; empty if they are unknown.
     pub(super) addresses: &'a [Cidr],
-    /// All attachments of the container are gone, which may share a chain.
+    /// Whether all attachments of the container are gone, which share the chain.
     pub(super) container_gone: bool,
 }
 
-/// Deletes the rules of an attachment in both variants of iptables. Runs no command where
+/// Deletes the rules of an attachment in both variants of iptables. Runs no command if
 /// there are none.
-pub(super) fn delete(who: &Identity<'_>, what: &Deletion<'_>) -> Result<(), netfilter::Error> {
-    let delete = |family| iptables::delete(family, &what.change(who, family));
+pub(super) fn delete(identity: &Identity<'_>, what: &Deletion<'_>) -> Result<(), netfilter::Error> {
+    let delete = |family| iptables::delete(family, &what.change(identity, family));
     let needs_command = |family| iptables::is_table_in_legacy_use(family, Table::Nat);
     let (v4, v6) = match FAMILIES.into_iter().all(needs_command) {
         true => {
@@ -141,29 +141,29 @@ pub(super) fn delete(who: &Identity<'_>, what: &Deletion<'_>) -> Result<(), netf
 }
 
 impl Deletion<'_> {
-    fn change(&self, who: &Identity<'_>, family: Family) -> Change {
+    fn change(&self, identity: &Identity<'_>, family: Family) -> Change {
         let mut change = Change::new(Table::Nat);
         for cidr in self.addresses {
             if Family::of(cidr.addr()) == family {
                 change = change
-                    .delete(POSTROUTING, own_entry(who, cidr.addr()))
-                    .delete_leftover(POSTROUTING, entry(who, cidr.addr(), cidr.prefix()));
+                    .delete(POSTROUTING, own_entry(identity, cidr.addr()))
+                    .delete_leftover(POSTROUTING, entry(identity, cidr.addr(), cidr.prefix()));
             }
         }
         if !self.container_gone && !self.addresses.is_empty() {
-            return change.delete_unused_chain(&who.chain);
+            return change.delete_unused_chain(&identity.chain);
         }
         if change.is_empty() {
-            change = change.delete_jumps(POSTROUTING, &who.chain);
+            change = change.delete_jumps(POSTROUTING, &identity.chain);
         }
-        change.delete_chain(&who.chain)
+        change.delete_chain(&identity.chain)
     }
 }
 
 /// Deletes the rules of the network's containers that are not among `valid`.
-/// `comment_begin` is what the comments of the network begin with.
+/// `comment_begin` is the beginning of the comments of the network.
 pub(super) fn collect(comment_begin: &str, valid: &[Identity<'_>]) -> Result<(), netfilter::Error> {
-    // A comment that is cut before its container ID could be another network's.
+    // A comment that is cut before its container ID may belong to another network.
     if comment_begin.len() >= COMMENT_MAX {
         return Ok(());
     }
@@ -194,7 +194,7 @@ fn stale_chains(saved: &Saved, comment_begin: &str, valid: &[Identity<'_>]) -> V
             POSTROUTING => rule.target_name().unwrap_or_default(),
             chain => chain,
         };
-        let is_valid = valid.iter().any(|who| who.chain == chain);
+        let is_valid = valid.iter().any(|identity| identity.chain == chain);
         if is_chain(chain) && !is_valid && !chains.iter().any(|known| known == chain) {
             chains.push(chain.to_owned());
         }
@@ -202,7 +202,7 @@ fn stale_chains(saved: &Saved, comment_begin: &str, valid: &[Identity<'_>]) -> V
     chains
 }
 
-/// Returns whether `name` is a chain for masquerade.
+/// Returns whether `name` is the name of a masquerade chain.
 fn is_chain(name: &str) -> bool {
     name.strip_prefix(super::CHAIN_PREFIX)
         .is_some_and(|digits| {
@@ -214,7 +214,7 @@ fn is_chain(name: &str) -> bool {
 /// Compares the rules with those that [`create`] adds.
 pub(super) fn check(
     masquerade: &Masquerade,
-    who: &Identity<'_>,
+    identity: &Identity<'_>,
     ips: &[&IpConfig],
 ) -> anyhow::Result<()> {
     for family in FAMILIES {
@@ -225,18 +225,18 @@ pub(super) fn check(
         let iptables = Iptables::find(family)?;
         let saved = iptables.read(Table::Nat)?;
         let command = family.command();
-        if !saved.has_chain(&who.chain) {
+        if !saved.has_chain(&identity.chain) {
             bail!(
                 "chain {} for masquerade not found in table nat of {command}",
-                who.chain
+                identity.chain
             );
         }
-        let mut expected = masquerade.accepts(who, &own);
-        expected.push(masquerade.translation(who, family));
-        let in_chain = expected.iter().map(|rule| (who.chain.as_str(), rule));
+        let mut expected = masquerade.accepts(identity, &own);
+        expected.push(masquerade.translation(identity, family));
+        let in_chain = expected.iter().map(|rule| (identity.chain.as_str(), rule));
         let entries: Vec<Rule> = own
             .iter()
-            .map(|ip| own_entry(who, ip.address.addr()))
+            .map(|ip| own_entry(identity, ip.address.addr()))
             .collect();
         for (chain, rule) in in_chain.chain(entries.iter().map(|rule| (POSTROUTING, rule))) {
             if !saved.has_rule(chain, rule) {
@@ -247,7 +247,7 @@ pub(super) fn check(
     Ok(())
 }
 
-/// Checks that the commands are installed of at least one of the families.
+/// Checks that the commands of at least one of the configured families are installed.
 pub(super) fn require(masquerade: &Masquerade) -> anyhow::Result<()> {
     let wanted = [
         (masquerade.options.ipv4, Family::V4),
@@ -270,23 +270,23 @@ pub(super) fn require(masquerade: &Masquerade) -> anyhow::Result<()> {
 mod tests {
     use super::*;
 
-    fn who(id: &str) -> Identity<'static> {
+    fn identity(id: &str) -> Identity<'static> {
         Identity::new("net", id.to_owned(), "eth0".to_owned())
     }
 
     #[test]
     fn gc_collects_only_chains_of_stale_attachments() {
-        let (dead, live) = (who("dead"), who("live"));
+        let (dead, live) = (identity("dead"), identity("live"));
         let other = Identity::new("other", "dead".to_owned(), "eth0".to_owned());
         let mut text = String::from("*nat\n:POSTROUTING ACCEPT [0:0]\n");
-        for who in [&dead, &live, &other] {
-            text += &format!(":{} - [0:0]\n", who.chain);
+        for identity in [&dead, &live, &other] {
+            text += &format!(":{} - [0:0]\n", identity.chain);
             let address: IpAddr = "10.0.0.2".parse().unwrap();
-            text += &format!("-A POSTROUTING {}\n", own_entry(who, address));
-            let accept = Rule::new().comment(&who.comment).jump("ACCEPT");
-            text += &format!("-A {} {accept}\n", who.chain);
+            text += &format!("-A POSTROUTING {}\n", own_entry(identity, address));
+            let accept = Rule::new().comment(&identity.comment).jump("ACCEPT");
+            text += &format!("-A {} {accept}\n", identity.chain);
         }
-        // Another plugin's, and one that only looks like it.
+        // A rule of another plugin, and a rule with the same comment and another target.
         let portmap = Rule::new()
             .comment(&format!("dnat {}", dead.comment))
             .jump("CNI-DN-0123456789abcdef01234");

@@ -1,9 +1,8 @@
-//! IP masquerade: packets of a container to other networks get an address of the host as
-//! their source.
+//! IP masquerade: source NAT of packets from a container to other networks.
 //!
-//! Chains, tables, rules and comments are upstream's, so that either implementation finds
-//! the rules of the other. DEL looks in both backends, since the configuration may have
-//! changed since ADD.
+//! Chains, tables, rules and comments are those of upstream, so that each implementation
+//! finds the rules of the other. DEL looks in both backends, since the configuration may
+//! have changed since ADD.
 
 mod config;
 mod iptables;
@@ -28,10 +27,10 @@ const CHAIN_PREFIX: &str = "CNI-";
 /// `XT_EXTENSION_MAXNAMELEN` (`linux/netfilter/x_tables.h`), without the zero.
 const CHAIN_LENGTH: usize = 28;
 
-/// The masquerade that a configuration asks for.
+/// The masquerade of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Masquerade {
-    /// `ipMasqBackend`; `None` lets the host decide.
+    /// `ipMasqBackend`; `None` selects the backend of the host.
     backend: Option<Backend>,
     options: Options,
 }
@@ -118,16 +117,18 @@ impl Masquerade {
         networks.filter(move |network| network.is_ipv4() == address.is_ipv4())
     }
 
-    /// Returns the configured source address, `None` for that of the output interface.
+    /// Returns the configured source address; `None` for the address of the output
+    /// interface.
     fn snat_ip(&self, address: IpAddr) -> Option<IpAddr> {
         let mut given = self.options.snat_ip.0.iter().copied();
         given.find(|given| given.is_ipv4() == address.is_ipv4())
     }
 
-    /// Checks, without changing anything, that the backend is there. To be called first.
+    /// Checks, without changing anything, that the backend can be used. To be called before
+    /// ADD changes anything.
     ///
     /// # Errors
-    /// Why the backend is not usable.
+    /// When it cannot, with the reason.
     pub fn require(&self) -> anyhow::Result<Ready> {
         match self.backend {
             Some(Backend::Nftables) => return nftables::Client::open().map(Ready::nftables),
@@ -142,10 +143,11 @@ impl Masquerade {
         Ok(Ready::default())
     }
 
-    /// Plans the rules for the addresses `ips`; `None` if there are none to be added. Rules of an earlier attempt, known from `record`, must be gone.
+    /// Returns the plan of the rules for the addresses `ips`; `None` if none are masqueraded.
+    /// Rules of an earlier ADD, known from `record`, must have been deleted.
     ///
-    /// Nothing is changed yet. `undo` deletes the rules, however many were added; shared
-    /// tables and chains stay.
+    /// Nothing is changed except the record. `undo` deletes the rules, even if only some
+    /// were added; shared tables and chains stay.
     pub fn plan<'p, 'u: 'p>(
         &'p self,
         call: &'u Call,
@@ -173,7 +175,7 @@ impl Masquerade {
         });
         Some(Plan {
             masquerade: self,
-            who: Identity::of(call),
+            identity: Identity::of(call),
             ips,
             ready,
             record,
@@ -193,24 +195,24 @@ impl Masquerade {
         if ips.is_empty() {
             return Ok(());
         }
-        let who = Identity::of(call);
+        let identity = Identity::of(call);
         let record = FilterRecord::of(call);
         let recorded = Recorded::of(&record);
         let backend = match (&recorded, self.backend) {
             (Recorded::Nftables(_), _) => Backend::Nftables,
             (Recorded::Iptables(_), _) => Backend::Iptables,
-            // Upstream added the pod, and its older releases ignore `ipMasqBackend`.
-            (Recorded::Nothing, _) if nftables::is_there(&who) => Backend::Nftables,
+            // Added by upstream, whose older releases ignore `ipMasqBackend`.
+            (Recorded::Nothing, _) if nftables::is_there(&identity) => Backend::Nftables,
             (Recorded::Nothing, _) => Backend::Iptables,
         };
         match (backend, recorded) {
-            (Backend::Iptables, _) => iptables::check(self, &who, &ips),
-            (_, Recorded::Nftables(handles)) => nftables::check(self, &who, &handles, &ips),
-            _ => nftables::check(self, &who, &[], &ips),
+            (Backend::Iptables, _) => iptables::check(self, &identity, &ips),
+            (_, Recorded::Nftables(handles)) => nftables::check(self, &identity, &handles, &ips),
+            _ => nftables::check(self, &identity, &[], &ips),
         }
     }
 
-    /// Checks whether an ADD of the network of `call` could create the rules.
+    /// STATUS: checks that an ADD could create the rules.
     ///
     /// # Errors
     /// Code 50, with the reason.
@@ -225,7 +227,7 @@ impl Masquerade {
     }
 }
 
-/// The netlink socket that [`Masquerade::require`] has opened, if any.
+/// The netlink socket opened by [`Masquerade::require`], if any.
 #[derive(Debug, Default)]
 pub struct Ready {
     nftables: Option<nftables::Client>,
@@ -243,7 +245,7 @@ impl Ready {
 #[derive(Debug)]
 pub struct Plan<'a> {
     masquerade: &'a Masquerade,
-    who: Identity<'a>,
+    identity: Identity<'a>,
     ips: Vec<IpConfig>,
     ready: Ready,
     record: FilterRecord,
@@ -275,7 +277,7 @@ impl Plan<'_> {
             None => nftables::Client::open()?,
         };
         let handles = client
-            .create(self.masquerade, &self.who, &ips)
+            .create(self.masquerade, &self.identity, &ips)
             .with_context(|| failed("set up", Backend::Nftables))?;
         self.note(
             Backend::Nftables,
@@ -286,7 +288,7 @@ impl Plan<'_> {
 
     fn create_with_iptables(&mut self) -> anyhow::Result<()> {
         let ips: Vec<&IpConfig> = self.ips.iter().collect();
-        iptables::create(self.masquerade, &self.who, &ips)
+        iptables::create(self.masquerade, &self.identity, &ips)
             .with_context(|| failed("set up", Backend::Iptables))?;
         let addresses = self.ips.iter().map(|ip| ip.address.to_string());
         self.note(Backend::Iptables, addresses.collect());
@@ -299,10 +301,11 @@ impl Plan<'_> {
     }
 }
 
-/// Creates the rules of `plan`, if there is one, while `main` runs: both mostly wait.
+/// Creates the rules of `plan`, if there is one, and runs `main` concurrently, since both
+/// mostly wait.
 ///
 /// # Errors
-/// That of `main`, else that of the rules.
+/// The error of `main`, else that of the rules.
 pub fn create_while<T>(
     plan: Option<Plan<'_>>,
     main: impl FnOnce() -> anyhow::Result<T>,
@@ -357,12 +360,12 @@ pub fn may_have_rules(call: &Call, record: &FilterRecord) -> bool {
 pub struct Known {
     /// The addresses, if neither the record nor `prevResult` has them.
     addresses: Vec<Cidr>,
-    /// The container is gone with all its attachments.
+    /// Whether the container is gone with all its attachments.
     container_gone: bool,
 }
 
 impl Known {
-    /// Collects it; to be called before the container's interface is deleted.
+    /// Returns what is known. To be called before the container's interface is deleted.
     #[must_use]
     pub fn of(call: &Call, record: &FilterRecord) -> Known {
         let mut known = Known {
@@ -388,11 +391,11 @@ fn live_addresses(container: &Container, name: &str) -> Vec<Cidr> {
         .collect()
 }
 
-/// Deletes all rules of the attachment of `call`, of either backend. Neither its namespace
+/// Deletes all rules of the attachment of `call` in both backends. Neither its namespace
 /// nor its link nor `prevResult` is needed.
 ///
-/// `nft` is best closed late: closing waits for the kernel to free the deleted rules.
-/// `None` stands for a kernel without nf_tables.
+/// `nft` should be closed late, since closing waits until the kernel has freed the deleted
+/// rules. `None` stands for a kernel without nf_tables.
 ///
 /// # Errors
 /// The first rules that cannot be deleted; the others are deleted.
@@ -402,9 +405,9 @@ pub fn delete(
     record: &FilterRecord,
     known: &Known,
 ) -> anyhow::Result<()> {
-    let who = Identity::of(call);
+    let identity = Identity::of(call);
     let from_nftables = |handles: &[u64]| match nft {
-        Some(nft) => nftables::delete(nft, &who.hash, handles),
+        Some(nft) => nftables::delete(nft, &identity.hash, handles),
         None => Ok(()),
     };
     let from_iptables = |addresses: &[Cidr]| {
@@ -412,10 +415,10 @@ pub fn delete(
             addresses,
             container_gone: known.container_gone,
         };
-        iptables::delete(&who, &deletion)
+        iptables::delete(&identity, &deletion)
     };
-    // iptables first: its commands would wait for the kernel to free what the other
-    // backend has deleted.
+    // iptables first: its commands would wait until the kernel has freed the rules that
+    // the other backend deleted.
     let (iptables, nftables) = match Recorded::of(record) {
         Recorded::Nftables(handles) => (Ok(()), from_nftables(&handles)),
         Recorded::Iptables(addresses) => (from_iptables(&addresses), Ok(())),
@@ -443,7 +446,10 @@ pub fn collect(call: &Call) -> anyhow::Result<()> {
         .into_iter()
         .map(|a| Identity::new(&call.name, a.container_id, a.if_name))
         .collect();
-    let hashes: Vec<String> = identities.iter().map(|who| who.hash.clone()).collect();
+    let hashes: Vec<String> = identities
+        .iter()
+        .map(|identity| identity.hash.clone())
+        .collect();
     outcome(
         "collect",
         Nft::open()
@@ -452,7 +458,8 @@ pub fn collect(call: &Call) -> anyhow::Result<()> {
     )
 }
 
-/// Joins the outcomes of both backends. A kernel without nf_tables has no such rules.
+/// Joins the outcomes of both backends. Missing support of nf_tables is not an error, since
+/// there are no rules then.
 fn outcome(
     what: &str,
     nftables: Result<(), netfilter::Error>,
@@ -473,24 +480,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_upstreams() {
-        let who = Identity::new("test", "1234".to_owned(), "eth0".to_owned());
-        assert_eq!(who.chain, "CNI-2bbe0c48b91a7d1b8a6753a8");
-        assert_eq!(who.comment, r#"name: "test" id: "1234""#);
-        let who = Identity::new("unit-test", "one".to_owned(), "eth0".to_owned());
+    fn names_are_those_of_upstream() {
+        let identity = Identity::new("test", "1234".to_owned(), "eth0".to_owned());
+        assert_eq!(identity.chain, "CNI-2bbe0c48b91a7d1b8a6753a8");
+        assert_eq!(identity.comment, r#"name: "test" id: "1234""#);
+        let identity = Identity::new("unit-test", "one".to_owned(), "eth0".to_owned());
         assert_eq!(
-            who.nft_comment(),
+            identity.nft_comment(),
             "6fd94d501e58f0aa-287fc69eff0574a2, net: unit-test, if: eth0, id: one"
         );
     }
 
     #[test]
     fn a_long_comment_is_cut() {
-        let who = Identity::new("n", "c".repeat(200), "\"é\"".to_owned());
-        let comment = who.nft_comment();
+        let identity = Identity::new("n", "c".repeat(200), "\"é\"".to_owned());
+        let comment = identity.nft_comment();
         assert_eq!(comment.len(), 128);
         assert!(comment.contains(", if: é, id: ccc"));
-        let who = Identity::new("n", "é".repeat(200), "eth0".to_owned());
-        assert!(who.nft_comment().len() >= 127);
+        let identity = Identity::new("n", "é".repeat(200), "eth0".to_owned());
+        assert!(identity.nft_comment().len() >= 127);
     }
 }

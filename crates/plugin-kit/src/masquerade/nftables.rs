@@ -1,4 +1,4 @@
-//! Masquerade by nf_tables: one table for all networks, a rule for each address.
+//! Masquerade rules of nftables: one table for all networks, and a rule for each address.
 
 use super::{Identity, Masquerade};
 use anyhow::{Context, bail};
@@ -17,7 +17,7 @@ const CHECKS: Chain<'_> = TABLE.chain("masq_checks").with_comment(
 const POSTROUTING: Chain<'_> =
     TABLE.base_chain("postrouting", ChainType::Nat, Hook::Postrouting, 100);
 
-/// Returns the rules that are shared by all addresses.
+/// Returns the rules that all addresses share.
 fn shared_rules() -> [Rule<'static>; 3] {
     let v4 = Prefix::new(Ipv4Addr::new(224, 0, 0, 0).into(), 4);
     let v6 = Prefix::new(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0).into(), 8);
@@ -60,7 +60,7 @@ impl Masquerade {
 #[derive(Debug)]
 pub(super) struct Client {
     nft: Nft,
-    /// The shared rules exist.
+    /// Whether the shared rules exist.
     is_complete: bool,
 }
 
@@ -88,10 +88,10 @@ impl Client {
     pub(super) fn create(
         &self,
         masquerade: &Masquerade,
-        who: &Identity<'_>,
+        identity: &Identity<'_>,
         ips: &[&IpConfig],
     ) -> Result<Vec<u64>, netfilter::Error> {
-        let comment = who.nft_comment();
+        let comment = identity.nft_comment();
         let add = |is_complete: bool| {
             let mut batch = Batch::new();
             if !is_complete {
@@ -105,8 +105,8 @@ impl Client {
             }
             self.nft.commit(&batch)
         };
-        // Upstream rewrites the shared rules each time. Deleting rules makes closing the
-        // socket wait for an RCU grace period.
+        // Unlike upstream, do not rewrite the shared rules each time: after deleting rules,
+        // closing the socket waits for an RCU grace period.
         let added = match add(self.is_complete) {
             // Another process has deleted the table meanwhile.
             Err(e) if self.is_complete && e.is_not_found() => add(false)?,
@@ -134,8 +134,8 @@ fn is_complete(present: &[RuleInfo]) -> bool {
             .all(|(rule, wanted)| rule.same_as(wanted))
 }
 
-/// Returns the rules whose comment begins with `hash`: by their recorded handles, or
-/// else, if these are stale, by listing the chain.
+/// Returns the rules whose comment begins with `hash`, by their recorded handles, or if
+/// those are stale, by listing the chain.
 fn find(nft: &Nft, hash: &str, handles: &[u64]) -> Result<Vec<RuleInfo>, netfilter::Error> {
     let is_ours = |comment: Option<&str>| comment.is_some_and(|text| text.starts_with(hash));
     let mut rules = Vec::new();
@@ -152,8 +152,8 @@ fn find(nft: &Nft, hash: &str, handles: &[u64]) -> Result<Vec<RuleInfo>, netfilt
 }
 
 /// Returns whether an attachment has rules.
-pub(super) fn is_there(who: &Identity<'_>) -> bool {
-    let found = Nft::open().and_then(|nft| find(&nft, &who.hash, &[]));
+pub(super) fn is_there(identity: &Identity<'_>) -> bool {
+    let found = Nft::open().and_then(|nft| find(&nft, &identity.hash, &[]));
     found.is_ok_and(|rules| !rules.is_empty())
 }
 
@@ -162,7 +162,7 @@ pub(super) fn delete(nft: &Nft, hash: &str, handles: &[u64]) -> Result<(), netfi
     delete_found(nft, |nft| find(nft, hash, handles))
 }
 
-/// Deletes the rules of attachments of a network but those with the hashes `valid`.
+/// Deletes the rules of all attachments of a network except those with the hashes `valid`.
 pub(super) fn collect(nft: &Nft, network: &str, valid: &[String]) -> Result<(), netfilter::Error> {
     let is_stale = |comment: &str| {
         comment.starts_with(network) && !valid.iter().any(|hash| comment.starts_with(hash))
@@ -189,7 +189,7 @@ fn delete_found(
 /// Compares the rules with those that [`Client::create`] adds.
 pub(super) fn check(
     masquerade: &Masquerade,
-    who: &Identity<'_>,
+    identity: &Identity<'_>,
     handles: &[u64],
     ips: &[&IpConfig],
 ) -> anyhow::Result<()> {
@@ -202,8 +202,8 @@ pub(super) fn check(
             CHECKS.name
         );
     }
-    let present = find(&nft, &who.hash, handles)?;
-    let comment = who.nft_comment();
+    let present = find(&nft, &identity.hash, handles)?;
+    let comment = identity.nft_comment();
     for ip in ips {
         for wanted in masquerade.rules(ip, &comment) {
             if !present.iter().any(|rule| rule.same_as(&wanted)) {

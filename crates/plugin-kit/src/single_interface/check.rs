@@ -1,27 +1,28 @@
-//! CHECK of a plugin whose attachment is one interface.
+//! CHECK of plugins that create a single interface.
 
 use crate::{Container, Ipam, check};
 use anyhow::{Context, anyhow, bail};
 use cni_core::{Call, Interface};
 use rtnl::Link;
 
-/// How a plugin words its CHECK, as upstream does, and the kind of link it expects.
+/// The kind of link that CHECK of a plugin expects, and the form of its messages, which is
+/// upstream's.
 #[derive(Clone, Copy, Debug)]
 pub struct InterfaceCheck {
     /// The link's `IFLA_INFO_KIND`; `None` accepts any.
     pub kind: Option<&'static str>,
-    /// Prefix of some of the messages.
+    /// Prefix of some messages.
     pub prefix: &'static str,
     /// Whether messages begin in lower case.
     pub lower_case: bool,
 }
 
 impl InterfaceCheck {
-    /// Compares prevResult with the kernel: IPAM, the interface, the plugin's own
-    /// properties with `compare`, addresses, routes.
+    /// Runs CHECK of the IPAM plugin, and compares prevResult with the kernel's state: the
+    /// interface, the plugin's own properties by `compare`, addresses, and routes.
     ///
     /// # Errors
-    /// At the first difference.
+    /// The first difference.
     pub fn run(
         &self,
         call: &Call,
@@ -41,8 +42,8 @@ impl InterfaceCheck {
         check::addresses_and_routes(&container, &link, &result, number)
     }
 
-    /// The interface, which must be up, of the plugin's kind, and have its recorded
-    /// hardware address.
+    /// Returns the interface, which must be up, of the plugin's kind, and have the recorded
+    /// MAC address.
     fn find(&self, container: &Container, recorded: &Interface) -> anyhow::Result<Link> {
         let name = &recorded.name;
         let link = container.rtnl.link_by_name(name).map_err(|e| {
@@ -75,7 +76,7 @@ impl InterfaceCheck {
         format!("{}{}", self.prefix, self.in_case(text))
     }
 
-    /// An error of a shared function in this plugin's case.
+    /// Returns an error of a shared function in the plugin's case.
     fn reworded(&self, error: &anyhow::Error) -> anyhow::Error {
         anyhow!(self.in_case(&format!("{error:#}")))
     }
@@ -91,9 +92,9 @@ impl InterfaceCheck {
     }
 }
 
-/// Whether upstream's ADD may have made the interface that prevResult records. Upstream
-/// never records an MTU; this project's ADD does from result version 1.1.0 on. CHECK of
-/// such an interface leaves out what upstream's ADD ignores.
+/// Returns whether upstream's ADD may have created the recorded interface. Upstream never
+/// records an MTU; this project's ADD does from result version 1.1.0 on. CHECK of such an
+/// interface does not compare what upstream's ADD ignores.
 #[must_use]
 pub fn may_be_of_upstream(recorded: &Interface) -> bool {
     recorded.mtu == 0

@@ -1,4 +1,4 @@
-//! Steps of plugins whose attachment is one interface in the container.
+//! Common steps of plugins that create a single interface in the container.
 
 mod check;
 mod on_master;
@@ -17,22 +17,22 @@ use rtnl::{Link, LinkChange, LinkSpec, Request};
 use serde::de::DeserializeOwned;
 use std::os::fd::AsFd;
 
-/// Index of the interface in the result, which has no other.
+/// Index of the interface in the result, in which it is the only one.
 const INTERFACE: usize = 0;
 
 /// A decoded configuration.
 #[derive(Clone, Debug)]
 pub struct Loaded<T> {
-    /// The keys that every plugin has.
+    /// The keys that all plugins have.
     pub common: NetConf,
-    /// Link settings beyond upstream's.
+    /// Link options that upstream does not have.
     pub options: LinkOptions,
     /// The plugin's own keys.
     pub own: T,
 }
 
-/// Decodes a configuration. `ipam` and `prevResult` of a wrong type are refused even
-/// where they are not used: they must not count as absent.
+/// Decodes a configuration. `ipam` and `prevResult` of the wrong type are refused even if
+/// they are not used, since they would count as absent.
 ///
 /// # Errors
 /// When a value has the wrong type; the text begins with `failed` and names the key.
@@ -54,12 +54,12 @@ fn decode<T: DeserializeOwned>(call: &Call, failed: &'static str) -> anyhow::Res
 }
 
 /// Creates the container's interface from `spec`, whose master is a link of `side`, and
-/// returns it with what the kernel filled in.
+/// returns its state. `undo` deletes it.
 ///
 /// The link is created in the container under its final name.
 ///
 /// # Errors
-/// When the kernel refuses. Nothing is left behind then, nor after `undo` has run.
+/// When the kernel refuses.
 pub fn create<'c>(
     container: &'c Container,
     side: &Side<'_>,
@@ -91,9 +91,9 @@ pub fn create<'c>(
         .with_context(|| format!("failed to refetch {kind} {}", quote(&name)))
 }
 
-/// Creates the interface under a temporary name. Older kernels (6.1, not 6.18) refuse a
-/// name that is in use in the namespace of the request, even though the link is created
-/// in another.
+/// Creates the interface under a temporary name and renames it. Older kernels (6.1, not
+/// 6.18) refuse a name that is in use in the namespace of the request, although the link
+/// is created in another.
 fn create_renamed<'c>(
     container: &'c Container,
     side: &Side<'_>,
@@ -104,7 +104,7 @@ fn create_renamed<'c>(
     let name = spec.name;
     let up = spec.up;
     spec.name = names::random_veth()?;
-    // Such kernels rename a link only while it is down.
+    // Such kernels rename only links that are down.
     spec.up = false;
     side.handle()
         .request(Request::new_link(&spec))
@@ -152,7 +152,7 @@ pub fn set_up(container: &Container, link: &Link) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Makes `link` the only interface of `result`, and assigns all addresses to it.
+/// Sets `link` as the only interface of `result`, and its index in all addresses.
 pub fn set_interface(call: &Call, link: &Link, result: &mut AddResult) {
     result.interfaces = vec![link_options::interface(call, link, call.sandbox())];
     for ip in &mut result.ips {
@@ -160,9 +160,9 @@ pub fn set_interface(call: &Call, link: &Link, result: &mut AddResult) {
     }
 }
 
-/// Makes the kernel announce the interface's addresses when it comes up, by gratuitous
-/// ARP and unsolicited neighbour advertisements; to be called before. A kernel without
-/// IPv6 lacks one of the two sysctls.
+/// Makes the kernel announce the interface's addresses by gratuitous ARP and unsolicited
+/// neighbour advertisements when it comes up. To be called before that. Errors are ignored,
+/// since a kernel without IPv6 lacks one of the two sysctls.
 ///
 /// # Errors
 /// When the namespace cannot be entered.
@@ -174,22 +174,22 @@ pub fn announce(container: &Container, name: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Gives `link` the addresses and routes of `result`, see [`set_interface`], and brings
+/// Adds the addresses and routes of `result`, see [`set_interface`], to `link`, and brings
 /// it up.
 ///
 /// # Errors
-/// At the first request that the kernel refuses.
+/// The first request that the kernel refuses.
 pub fn configure(container: &Container, link: &Link, result: &AddResult) -> anyhow::Result<()> {
-    // The segment reaches beyond the host: detect duplicate addresses.
+    // The network segment has other hosts, so detect duplicate addresses.
     addressing::apply(container, link, result, INTERFACE, true)
 }
 
-/// DEL: releases the addresses, then deletes the interface. The order lets a DHCP
-/// client send its release through the interface. Each step is tried whatever the
-/// other's outcome. Of the configuration only `ipam` is read.
+/// DEL: releases the addresses, then deletes the interface, so that a DHCP client can send
+/// its release through the interface. Each step is tried even if the other fails. Of the
+/// configuration only `ipam` is read.
 ///
 /// # Errors
-/// Those of either step.
+/// Those of both steps.
 pub fn del(call: &Call) -> anyhow::Result<()> {
     let ipam = Ipam::of(call);
     if let Some(ipam) = &ipam {
@@ -205,7 +205,7 @@ pub fn del(call: &Call) -> anyhow::Result<()> {
     failures.result()
 }
 
-/// GC: passes it on to IPAM. The interface is deleted with its namespace.
+/// GC: delegates to the IPAM plugin. The kernel deletes an interface with its namespace.
 ///
 /// # Errors
 /// The IPAM plugin's own.
@@ -213,7 +213,7 @@ pub fn gc(call: &Call) -> anyhow::Result<()> {
     Ipam::of(call).map_or(Ok(()), |ipam| ipam.gc())
 }
 
-/// STATUS: the error that no ADD can succeed, with the reason.
+/// Returns the error of STATUS that no ADD can succeed, with the reason.
 pub fn not_available(why: impl std::fmt::Display) -> anyhow::Error {
     Error::new(Code::PLUGIN_NOT_AVAILABLE, format!("{why:#}")).into()
 }

@@ -1,4 +1,4 @@
-//! Interfaces on a master: what macvlan, ipvlan and vlan share.
+//! Common steps of macvlan, ipvlan and vlan, whose interface has a master.
 
 use super::{Loaded, may_be_of_upstream, not_available};
 use crate::link_options::{LinkOptions, Mtu};
@@ -12,19 +12,19 @@ use serde::de::DeserializeOwned;
 /// Settings of an interface on a master.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OnMaster {
-    /// Name of the master; empty means the link of the default route.
+    /// Name of the master; empty selects the link of the default route.
     pub master: String,
     /// Whether the master is in the container.
     pub link_in_container: bool,
     /// MTU of the interface.
     pub mtu: Mtu,
-    /// Link settings beyond upstream's.
+    /// Link options that upstream does not have.
     pub options: LinkOptions,
-    /// DNS settings of the result; those of IPAM are ignored.
+    /// DNS configuration of the result; that of IPAM is ignored.
     pub dns: Dns,
 }
 
-/// The keys as they are written.
+/// The keys of the configuration.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Keys {
@@ -55,7 +55,7 @@ impl OnMaster {
         Ok((settings, super::decode(call, FAILED)?))
     }
 
-    /// The side of `container` that the master is on.
+    /// Returns the namespace of the master.
     ///
     /// # Errors
     /// As [`Side::open`].
@@ -63,8 +63,8 @@ impl OnMaster {
         Side::open(container, self.link_in_container)
     }
 
-    /// The interface that `call` asks for, on the link `master` of `side`; the link of
-    /// the default route if the name is empty.
+    /// Returns the specification of the interface of `call` on the link `master` of `side`,
+    /// or on the link of the default route if the name is empty.
     ///
     /// # Errors
     /// When there is no such master, or the MTU exceeds the master's.
@@ -83,10 +83,10 @@ impl OnMaster {
         Ok(spec)
     }
 
-    /// Compares `link`, which prevResult has as `recorded`, with the settings.
+    /// Compares `link`, which is `recorded` in prevResult, with the settings.
     ///
     /// # Errors
-    /// At the first difference.
+    /// The first difference.
     pub fn check(
         &self,
         container: &Container,
@@ -100,8 +100,8 @@ impl OnMaster {
         self.side(container)?.check(link, &self.master)
     }
 
-    /// STATUS: tests that the host has the master, that it is `usable`, and that it
-    /// carries the MTU. A master in a container cannot be tested without one.
+    /// STATUS: checks that the host has the master, that it is `usable`, and that its MTU is
+    /// not below the configured one. A master in a container cannot be checked.
     ///
     /// # Errors
     /// Code 50, with the reason.
