@@ -7,23 +7,23 @@ use cni_core::{Code, Error, IpConfig};
 
 use crate::config::Config;
 use crate::range::RangeSet;
-use crate::store::{Holding, Owner, Store};
+use crate::store::{Owner, Reservation, Store};
 
-/// How many candidates are tried against the directory before everything that is
-/// taken is listed. In round robin the first one is free unless the pool is
-/// crowded, and listing costs as much as some dozens of tries.
-const BLIND_TRIES: usize = 8;
+/// Candidates that are tried one by one before all reservations are listed. In round
+/// robin the first candidate is free unless the pool is nearly full, and listing takes as
+/// long as some dozens of tries.
+const TRIES_BEFORE_LISTING: usize = 8;
 
-/// How many holders the error of an exhausted range names.
+/// Number of containers that the error of an exhausted range names.
 const HOLDERS_NAMED: usize = 3;
 
-/// Reserves one address of every range set for `owner`, the requested ones where they
-/// belong.
+/// Reserves one address of every range set for `owner`: a requested one if the set
+/// contains it, else the next free one.
 ///
 /// # Errors
 /// As for [`allocate`], and when a requested address belongs to no set.
 /// If an earlier set had succeeded, all addresses of the owner are freed, as upstream
-/// does; else those it held before stay.
+/// does; otherwise the addresses it held before stay reserved.
 pub(crate) fn allocate_all(
     store: &mut Store,
     owner: &Owner,
@@ -32,9 +32,9 @@ pub(crate) fn allocate_all(
     let mut requested = config.requested.clone();
     let mut ips = Vec::with_capacity(config.sets.len());
     for (index, set) in config.sets.iter().enumerate() {
-        let fitting = requested.iter().position(|ip| set.contains(*ip));
-        let fitting = fitting.map(|at| requested.remove(at));
-        match allocate(store, owner, index, set, fitting) {
+        let matching = requested.iter().position(|ip| set.contains(*ip));
+        let matching = matching.map(|at| requested.remove(at));
+        match allocate(store, owner, index, set, matching) {
             Ok(ip) => ips.push(ip),
             Err(error) => {
                 let error = in_range(index, error);
@@ -54,7 +54,7 @@ pub(crate) fn allocate_all(
     Ok(ips)
 }
 
-/// Names the range set in the message of an error, whose details stay.
+/// Adds the number of the range set to the message of an error and keeps its details.
 fn in_range(index: usize, error: anyhow::Error) -> anyhow::Error {
     let context = format!("failed to allocate for range {index}");
     match error.downcast::<Error>() {
@@ -67,7 +67,7 @@ fn in_range(index: usize, error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-/// Frees everything of the owner after `error`.
+/// Frees all addresses of the owner after `error`, and returns it.
 fn undo(store: &mut Store, owner: &Owner, error: anyhow::Error) -> anyhow::Error {
     match store.release_all(owner) {
         Ok(()) => error,
@@ -87,8 +87,8 @@ fn undo(store: &mut Store, owner: &Owner, error: anyhow::Error) -> anyhow::Error
     }
 }
 
-/// The error of ADD for the first set that has no free address; `None` when every set
-/// has one.
+/// Returns the error of ADD for the first set without a free address; `None` if every
+/// set has one.
 ///
 /// # Errors
 /// When the directory cannot be read.
@@ -96,14 +96,14 @@ pub(crate) fn first_exhausted(
     store: &mut Store,
     sets: &[RangeSet],
 ) -> anyhow::Result<Option<String>> {
-    // Counting names is enough unless a set may be full; only then files are read.
+    // Counting file names suffices unless a set may be full; only then are files read.
     let names = store.names()?;
-    let crowded = |set: &&RangeSet| {
+    let may_be_full = |set: &&RangeSet| {
         let count = names.iter().filter(|ip| set.contains(**ip)).count();
         count as u128 >= set.capacity()
     };
-    for set in sets.iter().filter(crowded) {
-        let taken = store.holdings()?;
+    for set in sets.iter().filter(may_be_full) {
+        let taken = store.reservations()?;
         if set.walk(None).all(|(ip, _)| is_taken(&taken, ip)) {
             return Ok(Some(exhausted(store, set, &taken).to_string()));
         }
@@ -111,15 +111,15 @@ pub(crate) fn first_exhausted(
     Ok(None)
 }
 
-/// Reserves one address of `set` for `owner`: the requested one if there is one,
-/// else the next free after the last reserved.
+/// Reserves one address of `set` for `owner`: the requested one if given, else the next
+/// free one after the last reserved.
 ///
-/// `index` is the position of the set in the configuration; it names the file that
-/// remembers the last reserved address.
+/// `index` is the position of the set in the configuration, which is part of the name of
+/// the file that records the last reserved address.
 ///
 /// # Errors
-/// When the requested address is a gateway or taken, when the owner holds an address
-/// of this set already, when nothing is free, and when the state cannot be written.
+/// When the requested address is a gateway or taken, when the owner already holds an
+/// address of this set, when no address is free, or when the state cannot be written.
 /// Nothing stays reserved after an error.
 pub(crate) fn allocate(
     store: &mut Store,
@@ -180,41 +180,43 @@ fn reserve_next(
         );
     }
     let last = store.last_reserved(index);
-    for (ip, _) in set.walk(last).take(BLIND_TRIES) {
+    for (ip, _) in set.walk(last).take(TRIES_BEFORE_LISTING) {
         if store.reserve(ip, owner)? {
             return Ok(ip);
         }
     }
-    let mut taken = store.holdings()?;
+    let mut taken = store.reservations()?;
     loop {
         for (ip, _) in set.walk(last) {
             if !is_taken(&taken, ip) && store.reserve(ip, owner)? {
                 return Ok(ip);
             }
         }
-        // An index may list files that were removed without taking the lock; before the
-        // range is called exhausted, the directory itself is read.
+        // An index may list files that were removed without taking the lock, so the
+        // directory itself is read before the range is reported as exhausted.
         if !store.drop_vanished()? {
             break;
         }
-        taken = store.holdings()?;
+        taken = store.reservations()?;
     }
     Err(exhausted(store, set, &taken).into())
 }
 
-/// Whether an address is among `taken`, which is sorted by address.
-fn is_taken(taken: &[Holding], ip: IpAddr) -> bool {
+/// Returns whether an address is among `taken`, which is sorted by address.
+fn is_taken(taken: &[Reservation], ip: IpAddr) -> bool {
     taken
-        .binary_search_by_key(&ip, |holding| holding.ip)
+        .binary_search_by_key(&ip, |reservation| reservation.ip)
         .is_ok()
 }
 
-/// The error of a set without a free address. The details name the containers that hold
-/// the most: `253 of 253 addresses are held by 250 containers, e.g. x (3), y (1), z (1)`.
-fn exhausted(store: &Store, set: &RangeSet, taken: &[Holding]) -> Error {
-    let mut inside: Vec<&Holding> = taken.iter().filter(|one| set.contains(one.ip)).collect();
+/// Returns the error of a set without a free address. The details name the containers
+/// that hold the most addresses: `253 of 253 addresses are held by 250 containers, e.g.
+/// x (3), y (1), z (1)`.
+fn exhausted(store: &Store, set: &RangeSet, taken: &[Reservation]) -> Error {
+    let mut inside: Vec<&Reservation> = taken.iter().filter(|one| set.contains(one.ip)).collect();
     inside.sort_by_key(|one| (one.id_hash, one.ip));
-    let mut containers: Vec<&[&Holding]> = inside.chunk_by(|a, b| a.id_hash == b.id_hash).collect();
+    let mut containers: Vec<&[&Reservation]> =
+        inside.chunk_by(|a, b| a.id_hash == b.id_hash).collect();
     containers.sort_by_key(|held| {
         (
             std::cmp::Reverse(held.len()),

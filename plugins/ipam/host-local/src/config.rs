@@ -17,23 +17,24 @@ const DEFAULT_DATA_DIR: &str = "/var/lib/cni/networks";
 /// A validated configuration.
 #[derive(Debug)]
 pub(crate) struct Config {
-    /// One address is allocated from each. Never empty, except for STATUS.
+    /// Range sets, from each of which one address is allocated. Never empty, except for
+    /// STATUS.
     pub(crate) sets: Vec<RangeSet>,
     /// The requested addresses, each once, in the order of the request.
     pub(crate) requested: Vec<IpAddr>,
-    /// Copied to the result.
+    /// Routes, which are copied to the result.
     pub(crate) routes: Vec<Route>,
-    /// The file that becomes the result's `dns`.
+    /// File with the `dns` of the result, in the format of resolv.conf(5).
     pub(crate) resolv_conf: Option<PathBuf>,
     /// The network's directory.
     pub(crate) directory: PathBuf,
 }
 
 impl Config {
-    /// Reads and checks everything that ADD and CHECK need.
+    /// Reads and validates what ADD and CHECK need.
     ///
     /// # Errors
-    /// When something is missing or wrong; the texts are upstream's.
+    /// When a key is missing or invalid, in upstream's words.
     pub(crate) fn read(call: &Call) -> anyhow::Result<Config> {
         let args = call.args.to_string_lossy();
         let config = Config::new(&call.conf, &call.name, call.version, &args)?;
@@ -43,8 +44,8 @@ impl Config {
         Ok(config)
     }
 
-    /// The same for STATUS, which comes without `runtimeConfig`: a configuration whose
-    /// ranges all come from the runtime has none then.
+    /// Reads what STATUS needs. It is called without `runtimeConfig`, so a configuration
+    /// whose ranges all come from the runtime has none.
     ///
     /// # Errors
     /// As for [`Config::read`].
@@ -85,11 +86,11 @@ impl Config {
     }
 }
 
-/// The network's directory and nothing else: DEL and GC depend on no other key, so
-/// that a configuration which became invalid cannot keep addresses from being freed.
+/// Returns the network's directory. DEL and GC read no other key, so that they free
+/// addresses even if the configuration has become invalid.
 ///
 /// # Errors
-/// When there is no `ipam` or its `dataDir` is no string.
+/// When there is no `ipam` or its `dataDir` is not a string.
 pub(crate) fn state_directory(call: &Call) -> anyhow::Result<PathBuf> {
     #[derive(serde::Deserialize)]
     struct Document {
@@ -114,7 +115,7 @@ fn directory(data_dir: &str, name: &str) -> PathBuf {
     PathBuf::from(parent).join(name)
 }
 
-/// The requested addresses of all three sources.
+/// Merges the requested addresses of all three sources.
 fn requested(sources: [(&str, Vec<Option<RequestedIp>>); 3]) -> anyhow::Result<Vec<IpAddr>> {
     let mut all = Vec::new();
     for (source, ips) in sources {
@@ -130,7 +131,7 @@ fn requested(sources: [(&str, Vec<Option<RequestedIp>>); 3]) -> anyhow::Result<V
     Ok(all)
 }
 
-/// Checks the sets one by one and against each other.
+/// Validates each set, and that sets do not overlap.
 fn range_sets(
     configured: impl Iterator<Item = ConfiguredSet>,
     version: Version,
@@ -157,7 +158,8 @@ fn range_sets(
     Ok(sets)
 }
 
-/// A range set as configured; `null` is an empty set, a `null` in it an empty range.
+/// A range set as configured. `null` stands for an empty set, a `null` element for a
+/// range without keys.
 type ConfiguredSet = Option<Vec<Option<ConfiguredRange>>>;
 
 #[derive(serde::Deserialize)]
@@ -206,8 +208,8 @@ struct Ipam {
 }
 
 impl Ipam {
-    /// The single range of configurations older than `ranges`. Without `subnet` the
-    /// other three keys have no meaning.
+    /// Returns the range given by the keys of `ipam` itself, which are older than
+    /// `ranges`. Without `subnet` the other three are ignored.
     fn legacy_range(&self) -> Option<ConfiguredRange> {
         self.subnet.map(|subnet| ConfiguredRange {
             subnet: Some(subnet),
@@ -255,8 +257,8 @@ impl<'de> Deserialize<'de> for Subnet {
     }
 }
 
-/// A requested address, written as address or CIDR, whose prefix length is ignored.
-/// Empty text means none.
+/// A requested address, given as an address or as a CIDR, whose prefix length is ignored.
+/// An empty string means none.
 struct RequestedIp(Option<IpAddr>);
 
 impl RequestedIp {
@@ -278,7 +280,7 @@ impl<'de> Deserialize<'de> for RequestedIp {
     }
 }
 
-/// The error of a malformed requested address. Unlike in other texts of upstream there is no colon.
+/// A malformed requested address. Unlike other texts of upstream, this one has no colon.
 #[derive(Debug)]
 struct BadRequest(String);
 

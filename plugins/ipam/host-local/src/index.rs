@@ -16,9 +16,9 @@
 //! - Nothing is synced to disk. The header records the boot ID of the kernel that wrote
 //!   it; after a power loss the index is not trusted.
 //!
-//! Its answer for a container is verified by reading the files named. A hash table
-//! with open addressing makes an operation cost a handful of small reads and writes, no
-//! matter how many addresses are held.
+//! The addresses that it lists for a container are verified by reading their files. It is
+//! a hash table with open addressing, so an operation takes a few small reads and writes,
+//! however many addresses are reserved.
 //!
 //! | bytes | header field |
 //! |---|---|
@@ -28,11 +28,11 @@
 //! | 72..80, 80..88 | its modification time: seconds, nanoseconds |
 //! | 88..96, 96..104 | its change time: seconds, nanoseconds |
 //! | 104..112 | number of slots |
-//! | 112..120, 120..128 | slots in use, slots in use or once used |
-//! | 128..136 | 1 when clean |
-//! | 136..144 | FNV-1a hash of the bytes before |
+//! | 112..120, 120..128 | slots in use, slots in use or deleted |
+//! | 128..136 | 1 if clean |
+//! | 136..144 | FNV-1a hash of the preceding bytes |
 //!
-//! Then the slots, 24 bytes each: the hash of a container ID (0: never used, 1: deleted)
+//! The slots follow, 24 bytes each: the hash of a container ID (0: never used, 1: deleted)
 //! and the address, IPv4 as IPv4-mapped. Numbers are little-endian.
 
 use std::fs::{File, FileTimes, OpenOptions};
@@ -44,9 +44,9 @@ use std::time::{Duration, SystemTime};
 
 use nix::fcntl::OFlag;
 
-/// Name of the index in the network's directory. The leading dot keeps it out of the
-/// way of `ls` and of patterns; it can neither be taken for an address nor, with its
-/// binary content, for a reservation.
+/// Name of the index in the network's directory. The leading dot hides it from `ls` and
+/// from shell patterns. Neither the name is an address nor the content a reservation, so
+/// other implementations ignore it.
 pub(crate) const NAME: &str = ".index";
 
 const MAGIC: &[u8; 16] = b"cni-host-local\x00\x01";
@@ -54,23 +54,23 @@ const HEADER: usize = 144;
 const SLOT: usize = 24;
 const EMPTY: u64 = 0;
 const DELETED: u64 = 1;
-/// Slots read at once; a chain is rarely longer than a few slots.
+/// Slots read at once. A probe sequence is rarely longer than a few slots.
 const BLOCK: u64 = 16;
 const MIN_SLOTS: u64 = 128;
-/// More slots than addresses that fit on any disk as files.
+/// Upper limit of the number of slots, beyond the number of files of any file system.
 const MAX_SLOTS: u64 = 1 << 32;
 
-/// One reservation as the index records it.
+/// A reservation as recorded in the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Holding {
+pub(crate) struct Reservation {
     /// The address.
     pub(crate) ip: IpAddr,
     /// [`hash`] of the container's ID.
     pub(crate) id_hash: u64,
 }
 
-/// FNV-1a, then the finalizer of MurmurHash3 so that the low bits are usable. Part of
-/// the file format. Never one of the reserved values.
+/// Returns the hash of a container ID, never one of the reserved values: FNV-1a, then the
+/// finalizer of MurmurHash3, so that the low bits are usable. Part of the file format.
 pub(crate) fn hash(id: &str) -> u64 {
     let mut h = fnv(id.as_bytes());
     h = (h ^ (h >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
@@ -84,7 +84,7 @@ fn fnv(bytes: &[u8]) -> u64 {
     })
 }
 
-/// An open index that agrees with its directory.
+/// An open index that matches its directory.
 pub(crate) struct Index {
     file: File,
     directory: File,
@@ -95,14 +95,14 @@ pub(crate) struct Index {
     clean: bool,
 }
 
-/// The identity of a directory at one moment.
+/// Device, inode number and times of a directory at one moment.
 #[derive(PartialEq, Eq)]
 struct Stamp([u64; 6]);
 
 impl Stamp {
     fn of(directory: &File) -> io::Result<Stamp> {
         let m = directory.metadata()?;
-        // Only compared for equality, so that the sign does not matter.
+        // Only compared for equality, so the sign does not matter.
         let times = [m.mtime(), m.mtime_nsec(), m.ctime(), m.ctime_nsec()].map(i64::cast_unsigned);
         Ok(Stamp([
             m.dev(),
@@ -115,10 +115,10 @@ impl Stamp {
     }
 }
 
-/// The boot ID of the running kernel (`/proc/sys/kernel/random/boot_id`).
+/// Returns the boot ID of the running kernel (`/proc/sys/kernel/random/boot_id`).
 ///
 /// # Errors
-/// Without `/proc`; then there is no index either.
+/// When `/proc` is not mounted; then no index is used.
 pub(crate) fn boot_id() -> io::Result<[u8; 40]> {
     let file = File::open("/proc/sys/kernel/random/boot_id")?;
     let mut id = [0; 40];
@@ -130,11 +130,11 @@ pub(crate) fn boot_id() -> io::Result<[u8; 40]> {
 }
 
 impl Index {
-    /// Opens the index of a directory if it can be trusted. `None` when there is none or
-    /// it does not match the directory.
+    /// Opens the index of a directory. `None` if there is none, or it does not match the
+    /// directory.
     ///
     /// # Errors
-    /// When there is one that cannot be read.
+    /// When it cannot be read.
     pub(crate) fn open(path: &Path, writable: bool) -> io::Result<Option<Index>> {
         let mut options = OpenOptions::new();
         options.read(true).write(writable).custom_flags(flags());
@@ -167,11 +167,11 @@ impl Index {
         Ok(same.then_some(index))
     }
 
-    /// Writes a new index of `holdings`. It is trusted after [`Index::commit`].
+    /// Writes a new index of `reservations`. It is valid after [`Index::commit`].
     ///
     /// # Errors
-    /// When it cannot be written; a partial index is not trusted.
-    pub(crate) fn build(path: &Path, holdings: &[Holding]) -> io::Result<Index> {
+    /// When it cannot be written. A partial index is not valid.
+    pub(crate) fn build(path: &Path, reservations: &[Reservation]) -> io::Result<Index> {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -189,38 +189,38 @@ impl Index {
             used: 0,
             clean: false,
         };
-        index.fill(holdings)?;
+        index.fill(reservations)?;
         Ok(index)
     }
 
-    /// Replaces the whole table.
-    fn fill(&mut self, holdings: &[Holding]) -> io::Result<()> {
-        let count = holdings.len() as u64;
-        // At most half full, so that a quarter of the slots can be filled in before
-        // the next time.
+    /// Rewrites the whole table.
+    fn fill(&mut self, reservations: &[Reservation]) -> io::Result<()> {
+        let count = reservations.len() as u64;
+        // At most half full, so that a quarter of the slots can be used before the next
+        // rewrite.
         self.slots = (count * 2).next_power_of_two().clamp(MIN_SLOTS, MAX_SLOTS);
         self.live = count;
         self.used = count;
         let mut table = vec![0; self.slots as usize * SLOT];
-        for holding in holdings {
-            let mut at = self.home(holding.id_hash);
+        for reservation in reservations {
+            let mut at = self.first_slot(reservation.id_hash);
             while number(&table, at as usize * SLOT) != EMPTY {
                 at = (at + 1) & (self.slots - 1);
             }
             let at = at as usize * SLOT;
-            table[at..at + SLOT].copy_from_slice(&slot(*holding));
+            table[at..at + SLOT].copy_from_slice(&slot(*reservation));
         }
         self.file.set_len(0)?;
         self.file.set_len(HEADER as u64)?;
         self.file.write_all_at(&table, HEADER as u64)
     }
 
-    /// Number of reservations listed.
+    /// Returns the number of reservations listed.
     pub(crate) fn len(&self) -> u64 {
         self.live
     }
 
-    /// The addresses listed for a container, in no order.
+    /// Returns the addresses listed for a container, in no particular order.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -235,22 +235,22 @@ impl Index {
         Ok(found)
     }
 
-    /// All reservations listed, sorted by address.
+    /// Returns all reservations listed, sorted by address.
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub(crate) fn holdings(&self) -> io::Result<Vec<Holding>> {
+    pub(crate) fn reservations(&self) -> io::Result<Vec<Reservation>> {
         let mut table = vec![0; self.slots as usize * SLOT];
         self.file.read_exact_at(&mut table, HEADER as u64)?;
-        let mut all: Vec<Holding> = table
+        let mut all: Vec<Reservation> = table
             .chunks_exact(SLOT)
             .filter(|slot| number(slot, 0) > DELETED)
-            .map(|slot| Holding {
+            .map(|slot| Reservation {
                 ip: address(slot),
                 id_hash: number(slot, 0),
             })
             .collect();
-        all.sort_unstable_by_key(|holding| holding.ip);
+        all.sort_unstable_by_key(|reservation| reservation.ip);
         Ok(all)
     }
 
@@ -258,15 +258,15 @@ impl Index {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub(crate) fn insert(&mut self, holding: Holding) -> io::Result<()> {
-        self.soil()?;
+    pub(crate) fn insert(&mut self, reservation: Reservation) -> io::Result<()> {
+        self.mark_dirty()?;
         if (self.used + 1) * 4 > self.slots * 3 {
-            let mut all = self.holdings()?;
-            all.push(holding);
+            let mut all = self.reservations()?;
+            all.push(reservation);
             return self.fill(&all);
         }
         let mut place = None;
-        self.probe(holding.id_hash, |at, key, _| {
+        self.probe(reservation.id_hash, |at, key, _| {
             if key <= DELETED && place.is_none() {
                 place = Some((at, key));
             }
@@ -275,21 +275,21 @@ impl Index {
         let Some((at, key)) = place else {
             return Err(io::ErrorKind::InvalidData.into());
         };
-        self.write_slot(at, &slot(holding))?;
+        self.write_slot(at, &slot(reservation))?;
         self.live += 1;
         self.used += u64::from(key == EMPTY);
         Ok(())
     }
 
-    /// Removes a reservation; one that is not listed is removed already.
+    /// Removes a reservation. One that is not listed is not an error.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub(crate) fn remove(&mut self, holding: Holding) -> io::Result<()> {
-        self.soil()?;
+    pub(crate) fn remove(&mut self, reservation: Reservation) -> io::Result<()> {
+        self.mark_dirty()?;
         let mut place = None;
-        self.probe(holding.id_hash, |at, key, ip| {
-            if key == holding.id_hash && ip == holding.ip {
+        self.probe(reservation.id_hash, |at, key, ip| {
+            if key == reservation.id_hash && ip == reservation.ip {
                 place = Some(at);
             }
             key == EMPTY || place.is_some()
@@ -306,8 +306,8 @@ impl Index {
     /// Marks the index as matching the directory.
     ///
     /// # Errors
-    /// When the directory's time or the header cannot be written; then the index is
-    /// not trusted.
+    /// When the directory's time or the header cannot be written. The index is not valid
+    /// then.
     pub(crate) fn commit(&mut self) -> io::Result<()> {
         if self.clean {
             return Ok(());
@@ -319,8 +319,8 @@ impl Index {
         self.write_header()
     }
 
-    /// Marks the index as being changed, before the first change.
-    fn soil(&mut self) -> io::Result<()> {
+    /// Marks the index as not matching the directory, before the first change.
+    fn mark_dirty(&mut self) -> io::Result<()> {
         if self.clean {
             self.clean = false;
             self.write_header()?;
@@ -346,8 +346,8 @@ impl Index {
         header
     }
 
-    /// First slot of the chain of a hash.
-    fn home(&self, id_hash: u64) -> u64 {
+    /// Returns the first slot of the probe sequence of a hash.
+    fn first_slot(&self, id_hash: u64) -> u64 {
         id_hash & (self.slots - 1)
     }
 
@@ -356,14 +356,14 @@ impl Index {
             .write_all_at(slot, HEADER as u64 + at * SLOT as u64)
     }
 
-    /// Visits the slots of a hash's chain until `visit` says that it has seen enough,
-    /// all slots at most.
+    /// Visits the slots of the probe sequence of a hash, until `visit` returns `true` or
+    /// all slots have been visited.
     fn probe(
         &self,
         id_hash: u64,
         mut visit: impl FnMut(u64, u64, IpAddr) -> bool,
     ) -> io::Result<()> {
-        let mut at = self.home(id_hash);
+        let mut at = self.first_slot(id_hash);
         let mut left = self.slots;
         let mut block = [0; BLOCK as usize * SLOT];
         while left > 0 {
@@ -383,23 +383,24 @@ impl Index {
     }
 }
 
-/// Links are not followed, and a pipe is not waited for.
+/// Returns the flags for opening: symbolic links are not followed, and a pipe does not
+/// block.
 fn flags() -> i32 {
     (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits()
 }
 
-fn slot(holding: Holding) -> [u8; SLOT] {
-    let ip = match holding.ip {
+fn slot(reservation: Reservation) -> [u8; SLOT] {
+    let ip = match reservation.ip {
         IpAddr::V4(ip) => ip.to_ipv6_mapped(),
         IpAddr::V6(ip) => ip,
     };
     let mut slot = [0; SLOT];
-    slot[..8].copy_from_slice(&holding.id_hash.to_le_bytes());
+    slot[..8].copy_from_slice(&reservation.id_hash.to_le_bytes());
     slot[8..].copy_from_slice(&ip.octets());
     slot
 }
 
-/// The number at an offset; 0 beyond the end.
+/// Returns the number at an offset; 0 beyond the end.
 fn number(bytes: &[u8], at: usize) -> u64 {
     bytes
         .get(at..at + 8)

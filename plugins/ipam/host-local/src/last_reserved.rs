@@ -1,4 +1,5 @@
-//! The files that remember where round robin goes on: `last_reserved_ip.<index>`.
+//! Files with the address reserved last in each range set, `last_reserved_ip.<index>`, from
+//! which round robin continues.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -12,14 +13,14 @@ use nix::fcntl::OFlag;
 
 use crate::reservation::file_error;
 
-/// The next content of such a file.
-const SPARE: &str = ".last_reserved_ip";
+/// Temporary file, which is renamed over the old one.
+const TEMP_FILE: &str = ".last_reserved_ip";
 
-/// More than the text of an address takes, in bytes.
+/// Most bytes that are read; the text of an address is shorter.
 const TEXT_MAX: u64 = 64;
 
-/// Opens a file that is there. A link or a pipe that another user put there must neither
-/// lead away nor block.
+/// Opens an existing file. A symbolic link of another user must not be followed, and a
+/// pipe must not block.
 fn existing(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
     options.custom_flags(flags.bits()).open(path)
@@ -29,8 +30,8 @@ fn path(directory: &Path, index: usize) -> PathBuf {
     directory.join(format!("last_reserved_ip.{index}"))
 }
 
-/// The address that was reserved last for the range set at `index`. `None` when there
-/// is none; one that cannot be read is reported on standard error and counts as none.
+/// Returns the address reserved last for the range set at `index`; `None` if there is
+/// none. A file that cannot be read is logged on standard error and counts as none.
 pub(crate) fn read(directory: &Path, index: usize) -> Option<IpAddr> {
     let path = path(directory, index);
     let mut text = Vec::new();
@@ -49,16 +50,16 @@ pub(crate) fn read(directory: &Path, index: usize) -> Option<IpAddr> {
     }
 }
 
-/// Remembers the address reserved last for the range set at `index`.
+/// Records the address reserved last for the range set at `index`.
 ///
 /// # Errors
 /// When it cannot be written.
 pub(crate) fn write(directory: &Path, index: usize, ip: IpAddr) -> anyhow::Result<()> {
     let path = path(directory, index);
     let text = ip.to_string();
-    // A single write over a text that is no longer leaves the old or the new one, never
-    // a torn one, and spares the file system the flush that it does for every file that
-    // is truncated or renamed over another.
+    // Overwriting a text that is not longer with a single write leaves either the old or
+    // the new text, and avoids the flush that file systems do for a file that is
+    // truncated or renamed over another.
     if let Ok(file) = existing(OpenOptions::new().write(true), &path)
         && file
             .metadata()
@@ -68,31 +69,31 @@ pub(crate) fn write(directory: &Path, index: usize, ip: IpAddr) -> anyhow::Resul
             .write_all_at(text.as_bytes(), 0)
             .map_err(|error| file_error("write", &path, &error));
     }
-    let spare = directory.join(SPARE);
-    let replaced = replace(&spare, &path, &text);
+    let temp = directory.join(TEMP_FILE);
+    let replaced = replace(&temp, &path, &text);
     if replaced.is_err() {
-        // The error that made it useless is the one to report.
-        let _ = fs::remove_file(&spare);
+        // Report the first error, not that of the cleanup.
+        let _ = fs::remove_file(&temp);
     }
     replaced
 }
 
-fn replace(spare: &Path, path: &Path, text: &str) -> anyhow::Result<()> {
+fn replace(temp: &Path, path: &Path, text: &str) -> anyhow::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(0o600);
-    let mut opened = options.open(spare);
+    let mut opened = options.open(temp);
     if opened
         .as_ref()
         .is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists)
     {
-        // What a killed process left, or another user put there.
-        fs::remove_file(spare).map_err(|error| file_error("remove", spare, &error))?;
-        opened = options.open(spare);
+        // Left by a killed process, or created by another user.
+        fs::remove_file(temp).map_err(|error| file_error("remove", temp, &error))?;
+        opened = options.open(temp);
     }
-    let mut file = opened.map_err(|error| file_error("open", spare, &error))?;
+    let mut file = opened.map_err(|error| file_error("open", temp, &error))?;
     file.write_all(text.as_bytes())
-        .map_err(|error| file_error("write", spare, &error))?;
-    fs::rename(spare, path).map_err(|error| file_error("rename", path, &error))
+        .map_err(|error| file_error("write", temp, &error))?;
+    fs::rename(temp, path).map_err(|error| file_error("rename", path, &error))
 }
 
 #[cfg(test)]
@@ -100,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keeps_the_last_one_of_every_set() {
+    fn every_set_has_its_own_last_address() {
         let dir = tempfile::tempdir().unwrap();
         let at = |index| read(dir.path(), index).map(|ip| ip.to_string());
         assert_eq!(at(0), None);
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn ignores_what_is_no_address() {
+    fn malformed_content_is_ignored() {
         let dir = tempfile::tempdir().unwrap();
         for text in [&b"10.0.0.1\n"[..], b"", b"10.0.0", b"\xff", b"10.0.0.1 "] {
             fs::write(path(dir.path(), 0), text).unwrap();

@@ -32,7 +32,8 @@ impl Plugin for HostLocal {
         "host-local"
     }
 
-    /// One address from each range set, under one lock. A failure leaves nothing behind.
+    /// Reserves one address of each range set, all under one lock. A failed ADD leaves
+    /// nothing behind.
     fn add(&self, call: &Call) -> anyhow::Result<AddResult> {
         let config = Config::read(call)?;
         let dns = match &config.resolv_conf {
@@ -49,7 +50,7 @@ impl Plugin for HostLocal {
         })
     }
 
-    /// Frees the attachment's addresses, whatever the ranges are now.
+    /// Frees the attachment's addresses. The configured ranges do not matter.
     fn del(&self, call: &Call) -> anyhow::Result<()> {
         let directory = config::state_directory(call)?;
         match Store::open_to_release(&directory)? {
@@ -58,12 +59,12 @@ impl Plugin for HostLocal {
         }
     }
 
-    /// Every address of `prevResult` in a range of this network must be reserved for the
-    /// attachment. If there is none, any address must be.
+    /// Checks that every address of `prevResult` in a range of this network is reserved
+    /// for the attachment; without such an address, that the attachment has any.
     fn check(&self, call: &Call) -> anyhow::Result<()> {
         let config = Config::read(call)?;
         let owner = owner(call);
-        let lost = || {
+        let not_found = || {
             format!(
                 "host-local: Failed to find address added by container {}",
                 owner.id()
@@ -72,24 +73,24 @@ impl Plugin for HostLocal {
         let ips = call.prev_result()?.unwrap_or_default().ips;
         let ips = ips.iter().map(|ip| ip.address.addr());
         let ours = ips.filter(|ip| config.sets.iter().any(|set| set.contains(*ip)));
-        let mut store = Store::open_to_read(&config.directory)?.with_context(lost)?;
+        let mut store = Store::open_to_read(&config.directory)?.with_context(not_found)?;
         let mut checked = false;
         for ip in ours {
             let content = store.content(ip);
             if owner.relation(&content) == Relation::Other {
                 let details = format!("{ip} is {content}");
-                let error = Error::new(Code::INTERNAL, lost()).with_details(details);
+                let error = Error::new(Code::INTERNAL, not_found()).with_details(details);
                 return Err(error.into());
             }
             checked = true;
         }
         if !checked && store.held_by(&owner)?.all().next().is_none() {
-            bail!(lost());
+            bail!(not_found());
         }
         Ok(())
     }
 
-    /// Frees the addresses that no valid attachment holds.
+    /// Frees the addresses that are not reserved for a valid attachment.
     fn gc(&self, call: &Call) -> anyhow::Result<()> {
         let Some(valid) = call.valid_attachments()? else {
             return Ok(());
@@ -105,7 +106,7 @@ impl Plugin for HostLocal {
         }
     }
 
-    /// Whether an ADD could succeed. Changes nothing.
+    /// Checks, without changing anything, whether an ADD could succeed.
     fn status(&self, call: &Call) -> anyhow::Result<()> {
         let config = Config::read_for_status(call)?;
         let unavailable = |details: String| {
@@ -115,7 +116,7 @@ impl Plugin for HostLocal {
             )
             .with_details(details)
         };
-        // A configuration without ranges gets them from the runtime, with each ADD.
+        // Without configured ranges, the runtime passes them with each ADD.
         let sets = config.sets.len().max(1);
         let way_out = "make room or repair that, or set ipam.dataDir to another directory";
         state_dir::usable(&config.directory, sets)
@@ -134,8 +135,8 @@ fn owner(call: &Call) -> Owner {
     Owner::new(&call.container_id, &call.if_name)
 }
 
-/// Whether a reservation belongs to a valid attachment. One without an interface name
-/// belongs to any interface of its container. An unreadable one is kept.
+/// Returns whether a reservation belongs to a valid attachment. One without an interface
+/// name belongs to any interface of its container. An unreadable one counts as valid.
 fn is_valid(content: &Content, valid: &BTreeSet<(&str, &str)>) -> bool {
     match content {
         Content::Held {
@@ -147,7 +148,7 @@ fn is_valid(content: &Content, valid: &BTreeSet<(&str, &str)>) -> bool {
             .next()
             .is_some_and(|(first, _)| first == id),
         Content::Unknown => true,
-        Content::Remnant => false,
+        Content::Empty => false,
     }
 }
 
@@ -156,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn knows_valid_reservations() {
+    fn reservations_of_valid_attachments_are_valid() {
         let valid = BTreeSet::from([("b", "eth0"), ("b", "eth1"), ("d", "net1")]);
         let held = |id: &str, if_name: Option<&str>| Content::Held {
             id: id.into(),
@@ -172,7 +173,7 @@ mod tests {
             (held("d", Some("eth0")), false),
             (held("e", None), false),
             (Content::Unknown, true),
-            (Content::Remnant, false),
+            (Content::Empty, false),
         ] {
             assert_eq!(is_valid(&content, &valid), expected, "{content}");
         }

@@ -1,7 +1,5 @@
-//! The lock of a network's directory.
-//!
-//! It is `flock(2)`, as in other implementations, so that theirs and ours exclude each
-//! other.
+//! The lock of a network's directory: `flock(2)` on the same file as upstream, so that
+//! both implementations exclude each other.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -19,10 +17,10 @@ use crate::reservation::file_error;
 pub(crate) const NAME: &str = "lock";
 
 /// How long to wait for the lock. A command holds it for milliseconds, so hundreds of
-/// commands take seconds. Beyond that its holder is stuck.
+/// waiting commands take seconds. A holder that keeps it longer hangs.
 pub(crate) const WAIT: Duration = Duration::from_secs(30);
 
-/// Who may hold the lock at the same time.
+/// Shared or exclusive lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// Any number of readers.
@@ -31,16 +29,15 @@ pub(crate) enum Mode {
     Exclusive,
 }
 
-/// Opens the lock file of `directory`, creating it if wanted. `None` when it is
-/// missing and not wanted.
+/// Opens the lock file of `directory`, and creates it if `create` is set. `None` if it
+/// does not exist.
 ///
 /// # Errors
 /// When it cannot be opened.
 pub(crate) fn open(directory: &Path, create: bool) -> anyhow::Result<Option<File>> {
     let path = directory.join(NAME);
-    // Reading is enough for flock, and works on a read-only file system.
-    // A link that another user put there must not lead to a file that is locked for
-    // something else, nor a pipe block.
+    // Read access suffices for flock and works on a read-only file system. A symbolic link
+    // of another user must not be followed, and a pipe must not block.
     let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
     let mut options = OpenOptions::new();
     match options.read(true).custom_flags(flags).open(&path) {
@@ -62,10 +59,10 @@ pub(crate) fn open(directory: &Path, create: bool) -> anyhow::Result<Option<File
         .map_err(|error| file_error("open", &path, &error))
 }
 
-/// Waits until the lock is held; it is held as long as the file is open.
+/// Takes the lock, which is held as long as the returned file is open.
 ///
 /// # Errors
-/// When the file system has no locks, and after `wait`.
+/// When the file system has no locks, or the lock is still held by another after `wait`.
 pub(crate) fn acquire(
     file: File,
     mode: Mode,
@@ -82,15 +79,15 @@ pub(crate) fn acquire(
         Err(TryLockError::Error(error)) => return Err(file_error("lock", &path, &error)),
         Err(TryLockError::WouldBlock) => {}
     }
-    // flock has no deadline. Polling would put us behind every process that waits in the
+    // flock(2) has no timeout. Polling would lose against every process that waits in the
     // kernel, so a thread waits there.
     let (sender, receiver) = mpsc::channel();
     let waiter = std::thread::Builder::new()
         .name("lock".into())
         .spawn(move || {
             let result = lock(&file, mode).map(|()| file);
-            // After the deadline there is no receiver: the file is closed and the lock
-            // released.
+            // After the timeout there is no receiver: the file is closed, which releases
+            // the lock.
             let _ = sender.send(result);
         });
     waiter.with_context(|| format!("cannot wait for the lock {}", path.display()))?;
@@ -129,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_for_the_holder_and_not_for_ever() {
+    fn waits_for_the_holder_until_the_timeout() {
         let dir = tempfile::tempdir().unwrap();
         let held = take(dir.path(), Mode::Exclusive, 0).unwrap();
         let error = take(dir.path(), Mode::Exclusive, 50)
@@ -150,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn readers_share() {
+    fn readers_share_the_lock() {
         let dir = tempfile::tempdir().unwrap();
         let _one = take(dir.path(), Mode::Shared, 0).unwrap();
         let _two = take(dir.path(), Mode::Shared, 0).unwrap();
@@ -158,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn is_created_only_when_wanted() {
+    fn the_lock_file_is_created_only_on_request() {
         let dir = tempfile::tempdir().unwrap();
         assert!(open(dir.path(), false).unwrap().is_none());
         assert!(open(dir.path(), true).unwrap().is_some());

@@ -1,14 +1,14 @@
 //! Ranges of addresses and sets of ranges.
 //!
-//! All arithmetic is on 128-bit numbers, so an IPv6 /64 costs no more than an IPv4
-//! /24 and nothing overflows at the ends of the address space.
+//! Arithmetic is on 128-bit numbers, so that an IPv6 /64 takes no longer than an IPv4 /24
+//! and nothing overflows at the ends of the address space.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use cni_core::Cidr;
 
-/// The addresses `start` to `end`, both included, of one subnet.
+/// The addresses from `start` to `end` (inclusive) of one subnet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Range {
     /// The subnet. Every allocated address has its prefix length.
@@ -42,7 +42,7 @@ pub(crate) struct SubnetText {
     pub(crate) mapped: bool,
 }
 
-/// Why a range or a set of ranges cannot be used. The texts are upstream's.
+/// An invalid range or set of ranges, in upstream's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RangeError(String);
 
@@ -78,7 +78,7 @@ impl Range {
                 cidr.prefix()
             ));
         }
-        // A prefix of at most bits - 2 leaves four addresses, so these exist.
+        // The subnet has at least four addresses, so these exist.
         let first = offset(network, 1);
         let last = match cidr.broadcast() {
             broadcast @ IpAddr::V4(_) => from_number(to_number(broadcast) - 1, broadcast),
@@ -103,7 +103,7 @@ impl Range {
             return refuse(format!("RangeEnd {end} not in network {cidr}"));
         }
         let end = spec.end.unwrap_or(last);
-        // Only an explicit start above the default end: the broadcast address.
+        // The start is above the default end only if it is the broadcast address.
         let end = end.max(start);
         Ok(Range {
             subnet: cidr,
@@ -113,18 +113,18 @@ impl Range {
         })
     }
 
-    /// The gateway that belongs to the addresses of this range.
+    /// Returns the gateway for the addresses of this range.
     pub(crate) fn gateway(&self) -> IpAddr {
         self.gateway
     }
 
-    /// An address of this range with the subnet's prefix length.
+    /// Returns an address of this range with the subnet's prefix length.
     pub(crate) fn with_prefix(&self, ip: IpAddr) -> Cidr {
         // The family is the subnet's, so its prefix length always fits.
         Cidr::new(ip, self.subnet.prefix()).unwrap_or_else(|| Cidr::host(ip))
     }
 
-    /// Whether `ip` lies in this range; the gateway counts as inside.
+    /// Returns whether `ip` lies in this range, gateway included.
     pub(crate) fn contains(&self, ip: IpAddr) -> bool {
         ip.is_ipv4() == self.start.is_ipv4() && self.start <= ip && ip <= self.end
     }
@@ -135,7 +135,7 @@ impl Range {
             && other.start <= self.end
     }
 
-    /// Number of addresses that can be allocated. Saturates at 2^128 - 1.
+    /// Returns the number of addresses that can be allocated, at most 2^128 - 1.
     fn capacity(&self) -> u128 {
         let size = (to_number(self.end) - to_number(self.start)).saturating_add(1);
         size - u128::from(self.contains(self.gateway))
@@ -154,7 +154,7 @@ impl fmt::Display for Range {
 pub(crate) struct RangeSet(Vec<Range>);
 
 impl RangeSet {
-    /// Validates the ranges of a set and that they fit together.
+    /// Validates the ranges of a set: one address family, and no overlap.
     pub(crate) fn new(specs: &[RangeSpec]) -> Result<RangeSet, RangeError> {
         let mut ranges: Vec<Range> = Vec::with_capacity(specs.len());
         for spec in specs {
@@ -177,37 +177,37 @@ impl RangeSet {
         Ok(RangeSet(ranges))
     }
 
-    /// Whether the set is IPv4; otherwise it is IPv6.
+    /// Returns whether the set is IPv4; otherwise it is IPv6.
     pub(crate) fn is_ipv4(&self) -> bool {
         self.0.first().is_some_and(|range| range.start.is_ipv4())
     }
 
-    /// The range that `ip` lies in.
+    /// Returns the range that `ip` lies in.
     pub(crate) fn range_of(&self, ip: IpAddr) -> Option<&Range> {
         self.0.iter().find(|range| range.contains(ip))
     }
 
-    /// Whether `ip` lies in any of the ranges.
+    /// Returns whether `ip` lies in any of the ranges.
     pub(crate) fn contains(&self, ip: IpAddr) -> bool {
         self.range_of(ip).is_some()
     }
 
-    /// Whether a range of this set overlaps with one of the other's. Only start and end
-    /// are compared: two sets may share a subnet.
+    /// Returns whether a range of this set overlaps with one of `other`. Only start and end
+    /// are compared, since two sets may share a subnet.
     pub(crate) fn overlaps(&self, other: &RangeSet) -> bool {
         self.0.iter().any(|a| other.0.iter().any(|b| a.overlaps(b)))
     }
 
-    /// Number of addresses that can be allocated, gateways excluded.
+    /// Returns the number of addresses that can be allocated, gateways excluded.
     pub(crate) fn capacity(&self) -> u128 {
         self.0
             .iter()
             .fold(0, |sum, range| sum.saturating_add(range.capacity()))
     }
 
-    /// All candidates in the order in which they are tried: the address after `last`
-    /// first, then cyclically through all ranges, `last` itself at the end. Without
-    /// a `last` of this set: from the first range's start.
+    /// Returns the candidates in the order of round robin: from the address after `last`
+    /// cyclically through all ranges, `last` itself at the end. If `last` is not in this
+    /// set, they begin at the start of the first range.
     pub(crate) fn walk(&self, last: Option<IpAddr>) -> Walk<'_> {
         let place = last.and_then(|ip| {
             let at = self.0.iter().position(|range| range.contains(ip))?;
@@ -234,13 +234,13 @@ impl fmt::Display for RangeSet {
     }
 }
 
-/// See [`RangeSet::walk`].
+/// Iterator over the candidates, see [`RangeSet::walk`].
 pub(crate) struct Walk<'a> {
     ranges: &'a [Range],
     /// Index of the range that `current` lies in.
     at: usize,
     current: Option<IpAddr>,
-    /// First candidate of the walk, which ends when it comes back to it.
+    /// First candidate; the iteration ends when it is reached again.
     first: Option<IpAddr>,
 }
 
@@ -271,7 +271,7 @@ impl<'a> Iterator for Walk<'a> {
     }
 }
 
-/// The address as a number.
+/// Returns the address as a number.
 fn to_number(ip: IpAddr) -> u128 {
     match ip {
         IpAddr::V4(ip) => u128::from(ip.to_bits()),
@@ -279,7 +279,7 @@ fn to_number(ip: IpAddr) -> u128 {
     }
 }
 
-/// The number as an address of the same family as `like`. A number too large for
+/// Returns the number as an address of the same family as `like`. A number too large for
 /// IPv4 becomes the last IPv4 address.
 fn from_number(number: u128, like: IpAddr) -> IpAddr {
     match like {
@@ -288,7 +288,7 @@ fn from_number(number: u128, like: IpAddr) -> IpAddr {
     }
 }
 
-/// The address `distance` further on, the last one of the family at most.
+/// Returns the address `distance` further on, at most the last one of the family.
 fn offset(ip: IpAddr, distance: u128) -> IpAddr {
     from_number(to_number(ip).saturating_add(distance), ip)
 }

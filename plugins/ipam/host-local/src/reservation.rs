@@ -1,4 +1,4 @@
-//! Content of a reservation file: the owner of the address.
+//! Reservation files: their names, and the owner that they contain.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -10,15 +10,14 @@ use std::path::Path;
 use cni_core::errno;
 use nix::fcntl::OFlag;
 
-/// Between container ID and interface name, on every platform.
+/// Separator of container ID and interface name, the same on every platform.
 const SEPARATOR: &str = "\r\n";
 
-/// More than a reservation can be: container ID and interface name come from one
-/// environment, where the kernel allows 128 KiB a string (`MAX_ARG_STRLEN` of
-/// linux/binfmts.h).
+/// Upper limit of the size of a reservation in bytes: container ID and interface name are
+/// environment variables of at most 128 KiB each (`MAX_ARG_STRLEN` of linux/binfmts.h).
 const MAX_SIZE: u64 = 256 * 1024;
 
-/// Who holds an address: one interface of one container.
+/// The owner of an address: one interface of one container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Owner {
     id: String,
@@ -26,7 +25,7 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    /// The attachment that `CNI_CONTAINERID` and `CNI_IFNAME` name.
+    /// Returns the owner with this `CNI_CONTAINERID` and `CNI_IFNAME`.
     pub(crate) fn new(id: &str, if_name: &str) -> Owner {
         Owner {
             id: id.trim().to_owned(),
@@ -34,17 +33,17 @@ impl Owner {
         }
     }
 
-    /// The container's ID.
+    /// Returns the container ID.
     pub(crate) fn id(&self) -> &str {
         &self.id
     }
 
-    /// The text of the owner's reservation files.
+    /// Returns the content of the owner's reservation files.
     pub(crate) fn content(&self) -> String {
         format!("{}{SEPARATOR}{}", self.id, self.if_name)
     }
 
-    /// How a reservation that says `content` relates to this owner.
+    /// Returns how a reservation with this content relates to the owner.
     pub(crate) fn relation(&self, content: &Content) -> Relation {
         match content {
             Content::Held {
@@ -57,13 +56,12 @@ impl Owner {
     }
 }
 
-/// See [`Owner::relation`].
+/// Relation of a reservation to an owner, see [`Owner::relation`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Relation {
     /// Of this container and this interface.
     Own,
-    /// Of this container; written by a very old release, which did not record the
-    /// interface.
+    /// Of this container; written by a very old release, which recorded no interface.
     Legacy,
     /// Of another container or interface.
     Other,
@@ -72,12 +70,12 @@ pub(crate) enum Relation {
 /// Content of a reservation file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Content {
-    /// Empty, or nothing but zero bytes and white space.
+    /// Empty, or only zero bytes and white space. The address is free.
     ///
-    /// Every writer creates and writes a reservation under the lock. Seen under the lock,
-    /// an empty one is therefore left by a crash or a power loss, and the address is free.
-    /// This saves an fsync for every ADD.
-    Remnant,
+    /// Reservations are created and written under the lock. A reader that holds the lock
+    /// sees an empty one only after a crash or a power loss. This saves an fsync for every
+    /// ADD.
+    Empty,
     /// Held by an attachment.
     Held {
         /// The container's ID.
@@ -85,7 +83,7 @@ pub(crate) enum Content {
         /// The interface; `None` in files of very old releases.
         if_name: Option<String>,
     },
-    /// Not a readable file: reserved for an unknown owner.
+    /// Not a regular file, or unreadable: reserved for an unknown owner.
     Unknown,
 }
 
@@ -96,7 +94,7 @@ impl Content {
     /// Only when the file does not exist; anything else that cannot be read is
     /// [`Content::Unknown`].
     pub(crate) fn read(path: &Path) -> io::Result<Content> {
-        // A pipe must not block, and a link must not be followed.
+        // A pipe must not block, and a symbolic link must not be followed.
         let flags = OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW;
         let file = match OpenOptions::new()
             .read(true)
@@ -116,7 +114,7 @@ impl Content {
 
     fn parse(bytes: &[u8]) -> Content {
         if is_blank(bytes) {
-            return Content::Remnant;
+            return Content::Empty;
         }
         let text = String::from_utf8_lossy(bytes);
         let text = text.trim();
@@ -136,7 +134,7 @@ impl Content {
 impl fmt::Display for Content {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Content::Remnant => f.write_str("not reserved"),
+            Content::Empty => f.write_str("not reserved"),
             Content::Held {
                 id,
                 if_name: Some(name),
@@ -147,8 +145,8 @@ impl fmt::Display for Content {
     }
 }
 
-/// Reads a file that is seldom longer than a container ID of 64 digits and an interface
-/// name: by one system call, as thousands of them may be read in a row.
+/// Reads a file, by one system call if it is short, which it nearly always is: a container
+/// ID of 64 digits and an interface name. Thousands of them may be read in a row.
 fn read_all(mut file: File) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; 256];
     let len = file.read(&mut bytes)?;
@@ -159,7 +157,7 @@ fn read_all(mut file: File) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The addresses that have a file in a directory, in no order.
+/// Returns the addresses that have a file in a directory, in no particular order.
 ///
 /// # Errors
 /// When the directory cannot be read.
@@ -175,10 +173,10 @@ pub(crate) fn names(directory: &Path) -> anyhow::Result<Vec<IpAddr>> {
     Ok(all)
 }
 
-/// The address that a file name is the canonical form of.
+/// Returns the address that a file name stands for, if it is in canonical form.
 fn address_of(name: &str) -> Option<IpAddr> {
     let ip: IpAddr = name.parse().ok()?;
-    // Among IPv4 addresses there is no other form; mapped ones are never written.
+    // The parser accepts only one form of an IPv4 address; mapped ones are never written.
     (ip.is_ipv4() || ip.to_canonical().to_string() == name).then_some(ip)
 }
 
@@ -192,7 +190,7 @@ fn is_file(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file())
 }
 
-/// `<operation> <path>: <cause>`, the form in which users know file system errors.
+/// Returns the error `<operation> <path>: <cause>`, which is upstream's form.
 pub(crate) fn file_error(operation: &str, path: &Path, error: &io::Error) -> anyhow::Error {
     anyhow::anyhow!("{operation} {}: {}", path.display(), errno::of(error))
 }
@@ -209,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_was_ever_written() {
+    fn reads_every_format_ever_written() {
         let table: &[(&[u8], Content)] = &[
             (b"abc\r\neth0", held("abc", Some("eth0"))),
             (b" abc\r\neth0\n", held("abc", Some("eth0"))),
@@ -217,9 +215,9 @@ mod tests {
             (b"abc\n", held("abc", None)),
             (b"abc\neth0", held("abc\neth0", None)),
             (b"\xff\r\neth0", held("\u{fffd}", Some("eth0"))),
-            (b"", Content::Remnant),
-            (b"\0\0\0\0", Content::Remnant),
-            (b"\r\n", Content::Remnant),
+            (b"", Content::Empty),
+            (b"\0\0\0\0", Content::Empty),
+            (b"\r\n", Content::Empty),
         ];
         for (bytes, expected) in table {
             assert_eq!(Content::parse(bytes), *expected, "{bytes:?}");
@@ -238,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_owners_apart() {
+    fn relation_of_a_reservation_to_an_owner() {
         let owner = Owner::new("abc", "eth0");
         assert_eq!(owner.content(), "abc\r\neth0");
         assert_eq!(
@@ -250,7 +248,7 @@ mod tests {
             (held("abc", Some("eth1")), Relation::Other),
             (held("ab", Some("eth0")), Relation::Other),
             (held("ab", None), Relation::Other),
-            (Content::Remnant, Relation::Other),
+            (Content::Empty, Relation::Other),
             (Content::Unknown, Relation::Other),
         ] {
             assert_eq!(owner.relation(&content), expected);
@@ -258,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_addresses_by_their_names() {
+    fn only_canonical_addresses_name_reservation_files() {
         for name in ["10.0.0.1", "2001:db8::1", "::1:0:0", "::"] {
             assert_eq!(
                 address_of(name).map(|ip| ip.to_string()).as_deref(),
@@ -278,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_that_are_no_files_count_as_reserved() {
+    fn entries_that_are_not_files_count_as_reserved() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         std::fs::create_dir(at("10.0.0.1")).unwrap();

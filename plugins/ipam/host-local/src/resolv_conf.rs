@@ -1,4 +1,4 @@
-//! The resolver file that `resolvConf` names.
+//! Reads the resolver configuration named by `resolvConf`.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -9,17 +9,17 @@ use cni_core::Dns;
 
 use crate::reservation::file_error;
 
-/// The longest line upstream reads, in bytes.
+/// The longest line that upstream reads, in bytes.
 const MAX_LINE: usize = 64 * 1024;
 
-/// The largest file read, in bytes; a resolver file has a few lines.
+/// The most that is read of a file, in bytes. Such files have a few lines.
 const MAX_FILE: u64 = 1024 * 1024;
 
 /// Reads name servers, domain, search list and options from a file in the format of
 /// resolv.conf(5).
 ///
 /// # Errors
-/// When the file cannot be read, is no regular file, or has an overlong line.
+/// When the file cannot be read, is not a regular file, or has an overlong line.
 pub(crate) fn read(path: &Path) -> anyhow::Result<Dns> {
     let file = File::open(path).map_err(|error| file_error("open", path, &error))?;
     let mut bytes = Vec::new();
@@ -29,7 +29,8 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<Dns> {
     parse(&bytes)
 }
 
-/// Unlike libc's reader, all `search` and `options` lines add up, as upstream's do.
+/// Parses the file. As in upstream but not in libc, all `search` and `options` lines are
+/// merged.
 fn parse(bytes: &[u8]) -> anyhow::Result<Dns> {
     let mut dns = Dns::default();
     for line in bytes.split(|byte| *byte == b'\n') {
@@ -75,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_it_cannot_read() {
+    fn unreadable_files_are_refused() {
         let long = format!("search {}", "x".repeat(MAX_LINE));
         let error = parse(long.as_bytes()).unwrap_err().to_string();
         assert_eq!(error, "bufio.Scanner: token too long");

@@ -1,4 +1,4 @@
-//! Creates a network's directory, and tells whether it can be used.
+//! Creates a network's directory, and checks whether it can be used.
 
 use std::fs::DirBuilder;
 use std::io;
@@ -15,7 +15,7 @@ use crate::reservation::file_error;
 /// Creates the directory and its parents, mode 0755 less the umask.
 ///
 /// # Errors
-/// `mkdir <path>: <cause>`, with the path of the one that could not be created.
+/// `mkdir <path>: <cause>`, with the path of the directory that could not be created.
 pub(crate) fn create(path: &Path) -> anyhow::Result<()> {
     let mut builder = DirBuilder::new();
     builder.mode(0o755);
@@ -39,7 +39,7 @@ pub(crate) fn create(path: &Path) -> anyhow::Result<()> {
 }
 
 fn accept_existing(path: &Path, error: io::Error) -> anyhow::Result<()> {
-    // Another process created it first, or it exists below a read-only parent.
+    // Another process created it meanwhile, or it exists below a read-only parent.
     if path.is_dir() {
         return Ok(());
     }
@@ -51,11 +51,10 @@ fn accept_existing(path: &Path, error: io::Error) -> anyhow::Result<()> {
 }
 
 /// Checks, without changing anything, that addresses of `sets` range sets can be
-/// reserved: the directory can be written, or created where there is none, and the file
-/// system has room.
+/// reserved: the directory is writable or can be created, and the file system has room.
 ///
 /// # Errors
-/// The obstacle.
+/// The reason why not.
 pub(crate) fn usable(path: &Path, sets: usize) -> anyhow::Result<()> {
     let (existing, missing) = existing_part(path)?;
     let writable = AccessFlags::W_OK | AccessFlags::X_OK;
@@ -69,7 +68,7 @@ pub(crate) fn usable(path: &Path, sets: usize) -> anyhow::Result<()> {
     has_room(existing, files as u64)
 }
 
-/// The longest part of `path` that exists, and how many directories are missing.
+/// Returns the longest part of `path` that exists, and the number of missing directories.
 fn existing_part(path: &Path) -> anyhow::Result<(&Path, usize)> {
     let (mut existing, mut missing) = (path, 0);
     loop {
@@ -92,14 +91,14 @@ fn existing_part(path: &Path) -> anyhow::Result<(&Path, usize)> {
     }
 }
 
-/// Checks that a file system has room for so many small files.
+/// Checks that the file system of `path` has room for this many small files.
 fn has_room(path: &Path, files: u64) -> anyhow::Result<()> {
     let room = statvfs(path).map_err(|errno| file_error("statfs", path, &errno.into()))?;
     for (what, total, free) in [
         ("inodes", room.files(), room.files_free()),
         ("blocks", room.blocks(), room.blocks_free()),
     ] {
-        // Some file systems have no fixed number of inodes and say 0 of 0.
+        // File systems without a fixed number of inodes report 0 of 0.
         if total > 0 && free < files {
             let error = file_error("write", path, &Errno::ENOSPC.into());
             bail!("{error}: an ADD needs {files} {what}, {free} are free");
@@ -113,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn creates_parents_and_accepts_what_is_there() {
+    fn creates_parents_and_accepts_existing_directories() {
         let dir = tempfile::tempdir().unwrap();
         let deep = dir.path().join("a/b/c");
         usable(&deep, 1).unwrap();
@@ -124,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn names_the_obstacle() {
+    fn errors_name_the_path_and_the_cause() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         std::fs::write(&file, "").unwrap();

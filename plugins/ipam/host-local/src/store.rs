@@ -1,8 +1,8 @@
 //! The reservations of one network on disk.
 //!
-//! One file for each address, named like the address, created exclusively and under
-//! the lock. Other implementations read and write the same format. See
-//! `Documentation/plugins/host-local.md` for the files.
+//! There is one file for each address, with the address as its name, created exclusively
+//! and under the lock. Upstream reads and writes the same format. The files are described
+//! in `Documentation/plugins/host-local.md`.
 
 use std::fs::{self, File};
 use std::io;
@@ -16,15 +16,16 @@ use crate::lock::{self, Mode};
 use crate::reservation::{Relation, names};
 use crate::state_dir;
 
-pub(crate) use crate::index::Holding;
+pub(crate) use crate::index::Reservation;
 pub(crate) use crate::reservation::{Content, Owner};
 
-/// Temporary name of a new reservation. It is no address, and its two lines are not the
-/// content of a reservation of a very old release.
-const SPARE: &str = ".reservation";
+/// Temporary file of a new reservation. Other implementations do not take it for a
+/// reservation: its name is not an address, and its content is not the container ID alone,
+/// which very old releases expect.
+const TEMP_FILE: &str = ".reservation";
 
-/// Number of reservations from which an index is kept. Reading fewer files costs no
-/// more than keeping an index.
+/// Number of reservations from which an index is kept. Reading fewer files takes no longer
+/// than keeping an index.
 const INDEX_FROM: u64 = 32;
 
 /// Number of reservations below which the index is removed. Less than [`INDEX_FROM`],
@@ -33,14 +34,14 @@ const INDEX_UNTIL: u64 = 16;
 
 mod change;
 
-/// Knowledge of the directory's content.
-enum Knowledge {
-    /// Nothing yet.
-    Nothing,
+/// The reservations in the directory, as far as they are known.
+enum Cache {
+    /// Not read yet.
+    Empty,
     /// An index that matches the directory.
     Index(Index),
-    /// The files were read. Sorted by address.
-    Scan(Vec<Holding>),
+    /// All reservations, read from the files and sorted by address.
+    Scan(Vec<Reservation>),
 }
 
 /// The addresses that an attachment holds.
@@ -53,7 +54,7 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// All of them.
+    /// Returns the addresses of both kinds.
     pub(crate) fn all(&self) -> impl Iterator<Item = IpAddr> {
         self.own.iter().chain(&self.legacy).copied()
     }
@@ -62,19 +63,19 @@ impl Held {
 /// The open and locked state of one network.
 pub(crate) struct Store {
     directory: PathBuf,
-    knowledge: Knowledge,
+    cache: Cache,
     writable: bool,
-    /// Owner whose spare reservation was written.
-    spare: Option<Owner>,
-    /// Whether a killed command left a spare reservation behind.
-    stray: bool,
-    /// Declared last, so that it is released last. `None` when reading a directory that
-    /// has no lock file yet.
+    /// Owner of the reservation in the temporary file, if this command wrote one.
+    temp_owner: Option<Owner>,
+    /// Whether a killed command left a temporary file behind.
+    has_stale_temp_file: bool,
+    /// Declared last, so that it is released last. `None` while a directory without a lock
+    /// file is read.
     _lock: Option<File>,
 }
 
 impl Store {
-    /// Opens the state for an ADD; creates what is missing.
+    /// Opens the state for ADD, and creates directory and lock file if necessary.
     ///
     /// # Errors
     /// When the directory cannot be created or locked.
@@ -86,8 +87,8 @@ impl Store {
         Store::locked(directory, lock, Mode::Exclusive, lock::WAIT)
     }
 
-    /// Opens the state for DEL or GC. `None` when nothing can be reserved because
-    /// there is no directory.
+    /// Opens the state for DEL or GC. `None` if nothing is reserved: there is no directory,
+    /// or an empty one without a lock file.
     ///
     /// # Errors
     /// When the directory cannot be locked.
@@ -103,8 +104,8 @@ impl Store {
         Store::locked(directory, lock, Mode::Exclusive, lock::WAIT).map(Some)
     }
 
-    /// Opens the state for CHECK or STATUS, which change nothing. `None` when there is
-    /// no directory.
+    /// Opens the state for CHECK or STATUS, which change nothing. `None` if there is no
+    /// directory.
     ///
     /// # Errors
     /// When the directory cannot be locked.
@@ -127,17 +128,17 @@ impl Store {
             .transpose()?;
         let writable = mode == Mode::Exclusive;
         // An unreadable index is ignored.
-        let knowledge = match Index::open(directory, writable) {
-            Ok(Some(index)) => Knowledge::Index(index),
-            _ => Knowledge::Nothing,
+        let cache = match Index::open(directory, writable) {
+            Ok(Some(index)) => Cache::Index(index),
+            _ => Cache::Empty,
         };
         let directory = directory.to_owned();
         Ok(Store {
             directory,
-            knowledge,
+            cache,
             writable,
-            spare: None,
-            stray: false,
+            temp_owner: None,
+            has_stale_temp_file: false,
             _lock: lock,
         })
     }
@@ -146,27 +147,27 @@ impl Store {
         self.directory.join(ip.to_string())
     }
 
-    /// The addresses that `owner` holds.
+    /// Returns the addresses that `owner` holds.
     ///
     /// # Errors
     /// When the directory cannot be read.
     pub(crate) fn held_by(&mut self, owner: &Owner) -> anyhow::Result<Held> {
         let id_hash = hash(owner.id());
-        if let Knowledge::Index(index) = &self.knowledge {
+        if let Cache::Index(index) = &self.cache {
             if let Ok(listed) = index.find(id_hash)
                 && let (held, true) = self.verify(owner, listed)
             {
                 return Ok(held);
             }
-            self.knowledge = Knowledge::Nothing;
+            self.cache = Cache::Empty;
         }
         let listed = self.scanned()?.iter().filter(|one| one.id_hash == id_hash);
         let listed = listed.map(|one| one.ip).collect();
         Ok(self.verify(owner, listed).0)
     }
 
-    /// Reads the files of the addresses listed for an owner's container. `false` when
-    /// one belongs to another container: then the list is wrong.
+    /// Reads the files of the addresses that are listed for an owner's container, and returns
+    /// those that it holds, and whether the list is right: none of another container.
     fn verify(&self, owner: &Owner, mut listed: Vec<IpAddr>) -> (Held, bool) {
         listed.sort_unstable();
         let mut held = Held::default();
@@ -186,58 +187,59 @@ impl Store {
         (held, right)
     }
 
-    /// All reservations, sorted by address.
+    /// Returns all reservations, sorted by address.
     ///
     /// # Errors
     /// When the directory cannot be read.
-    pub(crate) fn holdings(&mut self) -> anyhow::Result<Vec<Holding>> {
-        if let Knowledge::Index(index) = &self.knowledge {
-            if let Ok(all) = index.holdings() {
+    pub(crate) fn reservations(&mut self) -> anyhow::Result<Vec<Reservation>> {
+        if let Cache::Index(index) = &self.cache {
+            if let Ok(all) = index.reservations() {
                 return Ok(all);
             }
-            self.knowledge = Knowledge::Nothing;
+            self.cache = Cache::Empty;
         }
         self.scanned().map(<[_]>::to_vec)
     }
 
-    /// Reads the directory once.
-    fn scanned(&mut self) -> anyhow::Result<&[Holding]> {
-        if !matches!(self.knowledge, Knowledge::Scan(_)) {
+    /// Returns all reservations as read from the files, which are read only once.
+    fn scanned(&mut self) -> anyhow::Result<&[Reservation]> {
+        if !matches!(self.cache, Cache::Scan(_)) {
             let mut all = Vec::new();
-            self.each(|ip, content| match content {
-                Content::Remnant => {}
-                Content::Held { id, .. } => all.push(Holding {
+            self.for_each(|ip, content| match content {
+                Content::Empty => {}
+                Content::Held { id, .. } => all.push(Reservation {
                     ip,
                     id_hash: hash(&id),
                 }),
-                Content::Unknown => all.push(Holding {
+                Content::Unknown => all.push(Reservation {
                     ip,
                     id_hash: hash(""),
                 }),
             })?;
-            all.sort_unstable_by_key(|holding| holding.ip);
-            self.knowledge = Knowledge::Scan(all);
+            all.sort_unstable_by_key(|reservation| reservation.ip);
+            self.cache = Cache::Scan(all);
         }
-        match &self.knowledge {
-            Knowledge::Scan(all) => Ok(all),
+        match &self.cache {
+            Cache::Scan(all) => Ok(all),
             _ => Ok(&[]),
         }
     }
 
-    /// Reads every reservation.
-    fn each(&mut self, mut visit: impl FnMut(IpAddr, Content)) -> anyhow::Result<()> {
+    /// Calls `visit` with the content of every reservation file.
+    fn for_each(&mut self, mut visit: impl FnMut(IpAddr, Content)) -> anyhow::Result<()> {
         for ip in names(&self.directory)? {
             if let Ok(content) = Content::read(&self.path(ip)) {
                 visit(ip, content);
             }
         }
-        // A command killed before it could remove it also left the directory in a state
-        // that makes the next command read it.
-        self.stray = self.writable && self.spare.is_none() && self.directory.join(SPARE).exists();
+        // The temporary file of a killed command is always noticed here: that command did
+        // not commit the index, so the next one reads the files.
+        self.has_stale_temp_file =
+            self.writable && self.temp_owner.is_none() && self.directory.join(TEMP_FILE).exists();
         Ok(())
     }
 
-    /// The addresses that have a file, which is not read.
+    /// Returns the addresses that have a file, without reading the files.
     ///
     /// # Errors
     /// When the directory cannot be read.
@@ -245,33 +247,33 @@ impl Store {
         names(&self.directory)
     }
 
-    /// Removes the index entries whose files are gone. `false` when there were none.
+    /// Removes the index entries whose files are gone. Returns whether there were any.
     ///
     /// # Errors
     /// When the directory cannot be read.
     pub(crate) fn drop_vanished(&mut self) -> anyhow::Result<bool> {
-        let Knowledge::Index(index) = &mut self.knowledge else {
+        let Cache::Index(index) = &mut self.cache else {
             return Ok(false);
         };
         let mut present = names(&self.directory)?;
         present.sort_unstable();
-        let vanished = |one: &Holding| present.binary_search(&one.ip).is_err();
+        let vanished = |one: &Reservation| present.binary_search(&one.ip).is_err();
         let dropped = index
-            .holdings()
+            .reservations()
             .map(|all| all.into_iter().filter(vanished).collect());
-        let dropped: Vec<Holding> = dropped.unwrap_or_default();
-        for holding in &dropped {
-            self.note(|index| index.remove(*holding), |_| {});
+        let dropped: Vec<Reservation> = dropped.unwrap_or_default();
+        for reservation in &dropped {
+            self.update_cache(|index| index.remove(*reservation), |_| {});
         }
         Ok(!dropped.is_empty())
     }
 
-    /// The content of the file of an address.
+    /// Returns the content of the file of an address.
     pub(crate) fn content(&self, ip: IpAddr) -> Content {
-        Content::read(&self.path(ip)).unwrap_or(Content::Remnant)
+        Content::read(&self.path(ip)).unwrap_or(Content::Empty)
     }
 
-    /// The ID of the container that holds an address, if its file can be read.
+    /// Returns the ID of the container that holds an address, if its file can be read.
     pub(crate) fn holder_of(&self, ip: IpAddr) -> Option<String> {
         match self.content(ip) {
             Content::Held { id, .. } => Some(id),
@@ -279,7 +281,7 @@ impl Store {
         }
     }
 
-    /// The address that was reserved last for the range set at `index`, if known.
+    /// Returns the address reserved last for the range set at `index`, if known.
     pub(crate) fn last_reserved(&self, index: usize) -> Option<IpAddr> {
         last_reserved::read(&self.directory, index)
     }
@@ -292,38 +294,38 @@ impl Store {
         last_reserved::write(&self.directory, index, ip)
     }
 
-    /// Updates [`Knowledge`] with a change of the directory.
-    fn note(
+    /// Applies a change of the directory to the cache.
+    fn update_cache(
         &mut self,
         in_index: impl FnOnce(&mut Index) -> io::Result<()>,
-        in_scan: impl FnOnce(&mut Vec<Holding>),
+        in_scan: impl FnOnce(&mut Vec<Reservation>),
     ) {
-        match &mut self.knowledge {
-            Knowledge::Nothing => {}
-            Knowledge::Scan(all) => in_scan(all),
-            Knowledge::Index(index) => {
+        match &mut self.cache {
+            Cache::Empty => {}
+            Cache::Scan(all) => in_scan(all),
+            Cache::Index(index) => {
                 if in_index(index).is_err() {
-                    // It is marked as being changed, or the directory has changed: either
-                    // way it is not trusted again.
-                    self.knowledge = Knowledge::Nothing;
+                    // The index is marked dirty, or the directory has changed, so that no
+                    // later command uses it.
+                    self.cache = Cache::Empty;
                 }
             }
         }
     }
 
-    /// Removes temporary files and writes, keeps or removes the index.
+    /// Removes the temporary file, and commits, builds or removes the index.
     fn finish(&mut self) -> io::Result<()> {
-        if self.stray || self.spare.is_some() {
-            fs::remove_file(self.directory.join(SPARE))?;
+        if self.has_stale_temp_file || self.temp_owner.is_some() {
+            fs::remove_file(self.directory.join(TEMP_FILE))?;
         }
         let index = self.directory.join(index::NAME);
-        match &mut self.knowledge {
-            Knowledge::Nothing => Ok(()),
-            Knowledge::Index(index_open) if index_open.len() >= INDEX_UNTIL => index_open.commit(),
-            Knowledge::Scan(all) if all.len() as u64 >= INDEX_FROM => {
+        match &mut self.cache {
+            Cache::Empty => Ok(()),
+            Cache::Index(index_open) if index_open.len() >= INDEX_UNTIL => index_open.commit(),
+            Cache::Scan(all) if all.len() as u64 >= INDEX_FROM => {
                 Index::build(&self.directory, all)?.commit()
             }
-            Knowledge::Index(_) | Knowledge::Scan(_) => match fs::remove_file(&index) {
+            Cache::Index(_) | Cache::Scan(_) => match fs::remove_file(&index) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
                 other => other,
             },
@@ -333,21 +335,21 @@ impl Store {
 
 #[cfg(test)]
 impl Store {
-    /// Ends as a killed process does: only the lock is released.
+    /// Drops the store as if the process were killed: only the lock is released.
     pub(crate) fn crash(mut self) {
         self.writable = false;
     }
 
-    /// Whether an index is in use.
+    /// Returns whether an index is in use.
     pub(crate) fn is_indexed(&self) -> bool {
-        matches!(self.knowledge, Knowledge::Index(_))
+        matches!(self.cache, Cache::Index(_))
     }
 }
 
 impl Drop for Store {
     fn drop(&mut self) {
         if self.writable {
-            // Nothing depends on it: without an index the files are read.
+            // A failure does no harm: without an index the files are read.
             let _ = self.finish();
         }
     }

@@ -1,4 +1,4 @@
-//! The plugin against a simple model of itself.
+//! Property test: random sequences of commands on the store and on a simple model.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,7 +10,7 @@ use super::tests::{config, set};
 use super::*;
 use crate::store::Content;
 
-/// What may happen to a network's directory.
+/// One operation on a network's directory.
 #[derive(Clone, Debug)]
 enum Step {
     Add {
@@ -31,14 +31,14 @@ enum Step {
     Gc {
         valid: BTreeSet<u8>,
     },
-    /// An ADD that is killed before it can tidy up.
+    /// An ADD that is killed before it removes its temporary files.
     KilledAdd {
         id: u8,
     },
     KilledDel {
         id: u8,
     },
-    /// Another implementation, or a person, works on the files.
+    /// Another implementation, or an administrator, changes the files.
     ForeignAdd {
         id: u8,
         ip: u8,
@@ -47,14 +47,14 @@ enum Step {
     ForeignDel {
         ip: u8,
     },
-    Remnant {
+    EmptyFile {
         ip: u8,
         zeros: u8,
     },
-    Spare {
+    TempFile {
         ip: u8,
     },
-    /// The index is damaged, always so that the damage can be seen.
+    /// The index is damaged in a way that can be detected.
     Index {
         how: u8,
     },
@@ -74,14 +74,14 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (id, ip.clone(), any::<Option<bool>>())
             .prop_map(|(id, ip, if_name)| Step::ForeignAdd { id, ip, if_name }),
         2 => ip.clone().prop_map(|ip| Step::ForeignDel { ip }),
-        1 => (ip.clone(), 0u8..3).prop_map(|(ip, zeros)| Step::Remnant { ip, zeros }),
-        1 => ip.prop_map(|ip| Step::Spare { ip }),
+        1 => (ip.clone(), 0u8..3).prop_map(|(ip, zeros)| Step::EmptyFile { ip, zeros }),
+        1 => ip.prop_map(|ip| Step::TempFile { ip }),
         1 => (0u8..4).prop_map(|how| Step::Index { how }),
     ];
     proptest::collection::vec(step, 80..200)
 }
 
-/// What the model's network hands out, in order.
+/// The addresses of the model's network, in the order of allocation.
 fn pool() -> Vec<IpAddr> {
     (2..=40)
         .chain(50..=60)
@@ -89,7 +89,7 @@ fn pool() -> Vec<IpAddr> {
         .collect()
 }
 
-/// The simplest thing that behaves like the store.
+/// The expected content of the directory.
 #[derive(Default)]
 struct Model {
     files: BTreeMap<IpAddr, String>,
@@ -108,7 +108,7 @@ impl Model {
         (with(&format!("{id}\r\n{if_name}")), with(id))
     }
 
-    /// The address the next ADD gets.
+    /// Returns the address that the next ADD gets.
     fn next(&self) -> Option<IpAddr> {
         let all = pool();
         let at = self
@@ -147,8 +147,8 @@ fn name(if_name: bool) -> &'static str {
     if if_name { "eth1" } else { "eth0" }
 }
 
-/// Takes one step in the directory and in the model.
-fn take(step: &Step, config: &mut Config, model: &mut Model) -> Result<(), TestCaseError> {
+/// Carries out one step in the directory and in the model, and compares them.
+fn carry_out(step: &Step, config: &mut Config, model: &mut Model) -> Result<(), TestCaseError> {
     let directory = config.directory.clone();
     let address = |last: u8| IpAddr::from([10, 0, 0, last]);
     let path = |last: u8| directory.join(address(last).to_string());
@@ -171,8 +171,8 @@ fn take(step: &Step, config: &mut Config, model: &mut Model) -> Result<(), TestC
                 let got = got.ok().map(|ips| ips[0].address.addr());
                 prop_assert_eq!(got, model.add(owner.id(), "eth0", Some(address(*ip))));
             } else {
-                // Nobody takes it. An address chosen instead is freed, with all others of
-                // the owner; only where round robin goes on differs.
+                // No set contains it. The address chosen instead is freed with all others
+                // of the owner; only the last reserved address differs afterwards.
                 prop_assert!(got.is_err());
                 if model.add(owner.id(), "eth0", None).is_some() {
                     model.del(owner.id(), "eth0");
@@ -243,12 +243,12 @@ fn take(step: &Step, config: &mut Config, model: &mut Model) -> Result<(), TestC
             let _ = fs::remove_file(path(*ip));
             model.files.remove(&address(*ip));
         }
-        Step::Remnant { ip, zeros } => {
+        Step::EmptyFile { ip, zeros } => {
             if !model.files.contains_key(&address(*ip)) {
                 fs::write(path(*ip), vec![0; usize::from(*zeros)]).unwrap();
             }
         }
-        Step::Spare { ip } => {
+        Step::TempFile { ip } => {
             let _ = fs::hard_link(path(*ip), directory.join(".reservation"));
         }
         Step::Index { how } => {
@@ -258,7 +258,7 @@ fn take(step: &Step, config: &mut Config, model: &mut Model) -> Result<(), TestC
                     0 => fs::remove_file(&index).unwrap(),
                     1 => fs::write(&index, &bytes[..bytes.len() / 2]).unwrap(),
                     2 => fs::write(&index, b"\x01garbage").unwrap(),
-                    // As an older copy of the directory would have it.
+                    // The directory is changed, so the index no longer matches it.
                     _ => {
                         fs::write(directory.join("x"), "").unwrap();
                         fs::remove_file(directory.join("x")).unwrap();
@@ -270,7 +270,7 @@ fn take(step: &Step, config: &mut Config, model: &mut Model) -> Result<(), TestC
     Ok(())
 }
 
-/// A case takes hundreds of commands.
+/// Returns a configuration with fewer cases, since a case takes hundreds of commands.
 fn fewer_cases() -> ProptestConfig {
     let default = ProptestConfig::default();
     ProptestConfig {
@@ -282,8 +282,8 @@ fn fewer_cases() -> ProptestConfig {
 proptest! {
     #![proptest_config(fewer_cases())]
 
-    /// Whatever happens to the directory in whatever order, index and files never
-    /// disagree in what they make the plugin do.
+    /// The plugin behaves as if it read the files each time: the index never changes a
+    /// result.
     #[test]
     fn agrees_with_a_simple_model(steps in steps()) {
         let dir = tempfile::tempdir().unwrap();
@@ -292,7 +292,7 @@ proptest! {
         drop(Store::open(dir.path()).unwrap());
         let mut model = Model::default();
         for step in &steps {
-            take(step, &mut config, &mut model)?;
+            carry_out(step, &mut config, &mut model)?;
             let mut files = BTreeMap::new();
             for entry in fs::read_dir(dir.path()).unwrap() {
                 let entry = entry.unwrap();
@@ -306,7 +306,7 @@ proptest! {
             }
             prop_assert_eq!(&files, &model.files, "{:?}", step);
             let mut store = Store::open_to_read(dir.path()).unwrap().unwrap();
-            let listed: Vec<IpAddr> = store.holdings().unwrap().iter().map(|one| one.ip).collect();
+            let listed: Vec<IpAddr> = store.reservations().unwrap().iter().map(|one| one.ip).collect();
             prop_assert_eq!(listed, model.files.keys().copied().collect::<Vec<_>>(), "{:?}", step);
         }
     }

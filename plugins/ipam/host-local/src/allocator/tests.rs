@@ -34,7 +34,7 @@ pub(super) fn config(directory: &Path, sets: Vec<RangeSet>, requested: &[&str]) 
     }
 }
 
-/// ADDs as a command of its own; the addresses or the error's text.
+/// Allocates with a store of its own; returns the addresses or the text of the error.
 fn add(config: &Config, id: &str) -> String {
     let mut store = Store::open(&config.directory).unwrap();
     match allocate_all(&mut store, &Owner::new(id, "eth0"), config) {
@@ -81,12 +81,12 @@ fn takes_one_address_from_each_set() {
 }
 
 #[test]
-fn undoes_what_was_done() {
+fn a_failed_add_frees_its_addresses() {
     let dir = tempfile::tempdir().unwrap();
     let sets = || vec![set(&["10.0.0.0/24"]), set(&["10.0.1.0/30"])];
     let both = config(dir.path(), sets(), &[]);
     add(&both, "a");
-    // The second set is full: the first one's address goes back, and round robin goes on.
+    // The second set is full: the address of the first is freed, the last reserved one stays.
     assert!(add(&both, "b").starts_with("failed to allocate for range 1: no IP addresses"));
     assert_eq!(held(&both), 2);
     let wrong = config(
@@ -106,7 +106,7 @@ fn undoes_what_was_done() {
 }
 
 #[test]
-fn an_unwritable_round_robin_file_leaves_nothing() {
+fn nothing_stays_reserved_if_the_last_address_cannot_be_recorded() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path(), vec![set(&["10.0.0.0/24"])], &[]);
     fs::create_dir_all(dir.path().join("last_reserved_ip.0")).unwrap();
@@ -119,7 +119,7 @@ fn an_unwritable_round_robin_file_leaves_nothing() {
 }
 
 #[test]
-fn gives_requested_addresses() {
+fn requested_addresses_are_allocated() {
     let dir = tempfile::tempdir().unwrap();
     let sets = || {
         vec![
@@ -143,13 +143,13 @@ fn gives_requested_addresses() {
     );
     // The next automatic one continues after the requested one.
     assert_eq!(add(&want(&[]), "b"), "10.0.0.21/28 2001:db8::a/64");
-    // Of two in one set the first is taken, the other is too much.
+    // Of two requested addresses in one set only the first can be allocated.
     let error = add(&want(&["10.0.0.5", "10.0.0.6"]), "c");
     assert_eq!(error, "failed to allocate all requested IPs: 10.0.0.6");
 }
 
 #[test]
-fn names_the_greatest_holders() {
+fn the_exhaustion_error_names_the_largest_holders() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path(), vec![set(&["10.0.0.0/29"])], &[]);
     for (ip, content) in [
@@ -170,7 +170,7 @@ fn names_the_greatest_holders() {
 }
 
 #[test]
-fn status_knows_full_sets() {
+fn status_reports_a_full_set() {
     let dir = tempfile::tempdir().unwrap();
     let sets = vec![set(&["10.0.0.0/30"]), set(&["2001:db8::/64"])];
     let config = config(dir.path(), sets, &[]);
@@ -185,13 +185,13 @@ fn status_knows_full_sets() {
         text.contains("10.0.0.1-10.0.0.2; 1 of 1 addresses are held by 1 container"),
         "{text}"
     );
-    // Free again: by a crash that left an empty file.
+    // An empty file, left by a crash, does not count.
     fs::write(dir.path().join("10.0.0.2"), "").unwrap();
     assert_eq!(full(), None);
 }
 
 #[test]
-fn finds_the_last_free_address_of_a_crowd() {
+fn the_last_free_address_of_a_large_pool_is_found() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path(), vec![set(&["10.0.0.0/20"])], &[]);
     for i in 2..4095u32 {
@@ -207,7 +207,7 @@ fn finds_the_last_free_address_of_a_crowd() {
         );
         del(&config, "a");
     }
-    // One that vanished behind the index's back is found as well.
+    // An address whose file was removed without updating the index is found as well.
     let mut store = Store::open(dir.path()).unwrap();
     assert!(store.is_indexed());
     fs::remove_file(dir.path().join("10.0.3.3")).unwrap();

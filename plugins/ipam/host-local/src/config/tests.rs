@@ -29,7 +29,7 @@ fn requested(config: &Config) -> String {
 }
 
 #[test]
-fn orders_the_sources_of_ranges() {
+fn ranges_of_the_runtime_precede_those_of_ipam() {
     let config = read(json!({
         "RuntimeConfig": {"IPRANGES": [[{"subnet": "10.1.0.0/24"}]]},
         "ipam": {
@@ -48,7 +48,7 @@ fn orders_the_sources_of_ranges() {
 }
 
 #[test]
-fn drops_legacy_keys_without_a_subnet() {
+fn legacy_keys_without_a_subnet_are_ignored() {
     let config =
         read(json!({"ipam": {"rangeStart": "10.0.0.1", "ranges": [[{"subnet": "10.3.0.0/24"}]]}}));
     assert_eq!(sets(&config.unwrap()), "10.3.0.1-10.3.0.254");
@@ -75,7 +75,7 @@ fn reads_the_other_keys() {
 }
 
 #[test]
-fn adds_up_requested_addresses() {
+fn requested_addresses_of_all_sources_are_merged() {
     let conf = json!({
         "args": {"cni": {"ips": ["10.0.0.3/16", "::ffff:10.0.0.4"]}},
         "runtimeConfig": {"ips": ["10.0.0.5", "10.0.0.3", "2001:DB8::1"]},
@@ -98,7 +98,7 @@ fn adds_up_requested_addresses() {
 }
 
 #[test]
-fn refuses_bad_requests() {
+fn malformed_requested_addresses_are_refused() {
     let args = |args: &str| read_with(json!({"ipam": {}}), Version::CURRENT, args).unwrap_err();
     assert_eq!(args("K=v"), r#"ARGS: unknown args ["K=v"]"#);
     assert_eq!(args("IP=1.1.1.1;"), r#"ARGS: invalid pair """#);
@@ -195,7 +195,7 @@ fn errors_name_the_key() {
 }
 
 #[test]
-fn old_versions_take_one_set_a_family() {
+fn versions_before_0_3_0_allow_one_set_per_family() {
     let four = json!([[{"subnet": "10.0.0.0/24"}], [{"subnet": "10.0.0.0/24"}]]);
     let six = json!([[{"subnet": "fd00::/64"}], [{"subnet": "fd01::/64"}]]);
     let dual = json!([[{"subnet": "10.0.0.0/24"}], [{"subnet": "fd01::/64"}]]);
@@ -219,7 +219,7 @@ fn old_versions_take_one_set_a_family() {
     }
 }
 
-/// Values of the kinds that the keys take, right and wrong.
+/// Returns values of the types that the keys take, valid and invalid.
 fn any_value() -> impl Strategy<Value = Value> {
     let text = prop_oneof![
         any::<String>(),

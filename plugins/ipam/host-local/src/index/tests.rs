@@ -1,9 +1,9 @@
 use super::*;
 use std::fs;
 
-fn holding(last: u16, id: &str) -> Holding {
+fn reservation(last: u16, id: &str) -> Reservation {
     let [a, b] = last.to_be_bytes();
-    Holding {
+    Reservation {
         ip: [10, 0, a, b].into(),
         id_hash: hash(id),
     }
@@ -13,11 +13,11 @@ fn open(path: &Path) -> Option<Index> {
     Index::open(path, true).unwrap()
 }
 
-/// A directory with a committed index of one reservation.
+/// Returns a directory with a committed index of one reservation.
 fn indexed() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("10.0.0.2"), "a\r\neth0").unwrap();
-    let mut index = Index::build(dir.path(), &[holding(2, "a")]).unwrap();
+    let mut index = Index::build(dir.path(), &[reservation(2, "a")]).unwrap();
     assert!(open(dir.path()).is_none(), "not before it is committed");
     index.commit().unwrap();
     assert!(open(dir.path()).is_some());
@@ -25,42 +25,42 @@ fn indexed() -> tempfile::TempDir {
 }
 
 #[test]
-fn finds_adds_and_removes() {
+fn inserts_finds_and_removes() {
     let dir = tempfile::tempdir().unwrap();
     let mut index = Index::build(dir.path(), &[]).unwrap();
-    // Over several times the table's size, with two addresses for every other ID.
+    // Several times the size of the table, with three addresses for each ID.
     for i in 0..2000 {
         index
-            .insert(holding(i, &format!("id{}", i / 3 * 3)))
+            .insert(reservation(i, &format!("id{}", i / 3 * 3)))
             .unwrap();
         if i >= 100 {
             index
-                .remove(holding(i - 100, &format!("id{}", (i - 100) / 3 * 3)))
+                .remove(reservation(i - 100, &format!("id{}", (i - 100) / 3 * 3)))
                 .unwrap();
         }
     }
     assert_eq!(index.len(), 100);
     index.commit().unwrap();
     let index = open(dir.path()).unwrap();
-    let all = index.holdings().unwrap();
+    let all = index.reservations().unwrap();
     assert_eq!(all.len(), 100);
     assert!(all.is_sorted_by_key(|one| one.ip));
     assert_eq!(all[0].ip.to_string(), "10.0.7.108");
     let mut found = index.find(hash("id1998")).unwrap();
     found.sort();
-    assert_eq!(found, [holding(1998, "").ip, holding(1999, "").ip]);
+    assert_eq!(found, [reservation(1998, "").ip, reservation(1999, "").ip]);
     assert!(index.find(hash("id3")).unwrap().is_empty());
-    // What comes and goes does not make it grow.
+    // Insertions and removals in turn do not make it grow.
     assert!(index.slots <= 512, "{}", index.slots);
 }
 
 #[test]
-fn keeps_both_families() {
+fn stores_addresses_of_both_families() {
     let dir = tempfile::tempdir().unwrap();
     let ips = ["1.2.3.4", "::102:304", "2001:db8::1", "::"];
-    let all: Vec<Holding> = ips
+    let all: Vec<Reservation> = ips
         .iter()
-        .map(|ip| Holding {
+        .map(|ip| Reservation {
             ip: ip.parse().unwrap(),
             id_hash: hash("a"),
         })
@@ -74,9 +74,9 @@ fn keeps_both_families() {
 }
 
 #[test]
-fn survives_a_full_chain_of_equal_hashes() {
+fn handles_many_equal_hashes() {
     let dir = tempfile::tempdir().unwrap();
-    let all: Vec<Holding> = (0..1000).map(|i| holding(i, "same")).collect();
+    let all: Vec<Reservation> = (0..1000).map(|i| reservation(i, "same")).collect();
     let mut index = Index::build(dir.path(), &all).unwrap();
     assert_eq!(index.find(hash("same")).unwrap().len(), 1000);
     for one in &all {
@@ -90,7 +90,7 @@ fn survives_a_full_chain_of_equal_hashes() {
 }
 
 #[test]
-fn is_not_trusted_after_a_foreign_change() {
+fn is_not_trusted_after_a_change_by_another_program() {
     type Change = fn(&Path);
     let changes: &[(&str, Change)] = &[
         ("created", |dir| {
@@ -109,10 +109,10 @@ fn is_not_trusted_after_a_foreign_change() {
             fs::write(dir.join("x"), "").unwrap();
             fs::remove_file(dir.join("x")).unwrap();
         }),
-        ("changed behind a restored time", |dir| {
+        ("changed, and the modification time restored", |dir| {
             let time = dir.metadata().unwrap().modified().unwrap();
             fs::remove_file(dir.join("10.0.0.2")).unwrap();
-            // The change time needs a tick to differ for certain.
+            // The change time differs for certain only after a clock tick.
             std::thread::sleep(Duration::from_millis(20));
             let times = FileTimes::new().set_modified(time);
             File::open(dir).unwrap().set_times(times).unwrap();
@@ -123,13 +123,13 @@ fn is_not_trusted_after_a_foreign_change() {
         change(dir.path());
         assert!(open(dir.path()).is_none(), "{what}");
     }
-    // The content of a file is looked at when it matters.
+    // A new file of any name changes the directory.
     let dir = indexed();
     fs::write(dir.path().join("last_reserved_ip.0"), "10.0.0.2").unwrap();
     assert!(open(dir.path()).is_none());
 }
 
-/// The clock ticks seldom, but an index and a change right after it never look alike.
+/// A change is noticed even if it happens in the same clock tick as the commit.
 #[test]
 fn notices_changes_in_the_same_tick() {
     let dir = indexed();
@@ -158,10 +158,10 @@ fn is_not_trusted_in_a_copied_or_replaced_directory() {
 
 #[test]
 fn is_not_trusted_when_interrupted() {
-    // Killed while changing: the destructor never runs, nothing is committed.
+    // As if killed after a change: nothing is committed.
     let dir = indexed();
     let mut index = open(dir.path()).unwrap();
-    index.remove(holding(2, "a")).unwrap();
+    index.remove(reservation(2, "a")).unwrap();
     drop(index);
     assert!(open(dir.path()).is_none());
 }
@@ -183,7 +183,7 @@ fn is_not_trusted_when_damaged() {
         let path = dir.path().join(NAME);
         let mut bytes = fs::read(&path).unwrap();
         change(&mut bytes);
-        // In place, which leaves the directory as it was.
+        // Written in place, so the times of the directory stay.
         fs::write(&path, bytes).unwrap();
         open(dir.path()).is_none()
     };
@@ -216,16 +216,16 @@ fn directories_pipes_and_links_are_refused() {
 }
 
 proptest::proptest! {
-    /// Garbage with a header that adds up ends in an answer or an error, never in a panic
-    /// or an endless search.
+    /// Slots of random bytes below a valid header cause neither a panic nor an endless
+    /// search.
     #[test]
     fn garbage_is_harmless(bytes in proptest::collection::vec(0u8.., 128 * SLOT)) {
         let dir = tempfile::tempdir().unwrap();
         let mut index = Index::build(dir.path(), &[]).unwrap();
         index.file.write_all_at(&bytes, HEADER as u64).unwrap();
         let _ = index.find(hash("a"));
-        let _ = index.remove(holding(1, "a"));
-        let _ = index.insert(holding(1, "a"));
-        let _ = index.holdings();
+        let _ = index.remove(reservation(1, "a"));
+        let _ = index.insert(reservation(1, "a"));
+        let _ = index.reservations();
     }
 }

@@ -1,7 +1,7 @@
 use super::*;
 
 fn spec(text: &str) -> RangeSpec {
-    // subnet start end gateway, "-" for none
+    // "subnet start end gateway", with "-" for an absent one.
     let mut fields = text.split(' ');
     let subnet = fields.next().filter(|field| *field != "-").map(|field| {
         let cidr: Cidr = field.parse().unwrap();
@@ -172,7 +172,7 @@ fn finds_overlaps() {
     assert!(!a.overlaps(&set(&["::/0 ::"]).unwrap()));
 }
 
-/// The addresses of a walk, as their last number.
+/// Returns the last number of each candidate.
 fn walk(texts: &[&str], last: &str) -> String {
     let set = set(texts).unwrap();
     let last = (!last.is_empty()).then(|| last.parse().unwrap());
@@ -203,19 +203,19 @@ fn walks_round_robin() {
     assert_eq!(walk(&["10.1.2.0/24 10.1.2.7 10.1.2.7"], "10.1.2.7"), "7");
     assert_eq!(walk(&["10.1.2.0/24 10.1.2.1 10.1.2.1"], ""), "");
     assert_eq!(walk(&["10.1.2.0/24 10.1.2.1 10.1.2.1"], "10.1.2.1"), "");
-    // The ends of the address spaces.
+    // The last addresses of both families.
     assert_eq!(
         walk(&["255.255.255.252/30 - 255.255.255.255"], ""),
         "254 255"
     );
     let top = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffc/126";
     assert_eq!(walk(&[top], ""), "fffe ffff");
-    // Increments stay IPv6 although the value would fit IPv4.
+    // An IPv6 address whose number would fit IPv4 stays IPv6.
     assert_eq!(walk(&["::1:0:0/126"], ""), "2 3");
 }
 
 proptest::proptest! {
-    /// A walk visits every address but the gateway once, whatever it starts from.
+    /// Every address but the gateway is a candidate once, whatever the last one was.
     #[test]
     fn walks_are_complete(start in 0u8..60, len in 0u8..60, gateway: u8, last: u8) {
         let text = format!("10.0.0.0/24 10.0.0.{start} 10.0.0.{} 10.0.0.{gateway}", start + len);

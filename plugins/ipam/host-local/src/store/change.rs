@@ -8,38 +8,38 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::{Content, Holding, Knowledge, Owner, SPARE, Store};
+use super::{Cache, Content, Owner, Reservation, Store, TEMP_FILE};
 use crate::index::hash;
 use crate::reservation::file_error;
 
 impl Store {
-    /// Reserves an address. `false` when it is taken.
+    /// Reserves an address. Returns `false` if it is taken.
     ///
     /// # Errors
     /// When the reservation cannot be written; nothing is reserved then.
     pub(crate) fn reserve(&mut self, ip: IpAddr, owner: &Owner) -> anyhow::Result<bool> {
         let path = self.path(ip);
-        if self.spare.as_ref() != Some(owner) {
-            self.write_spare(owner)?;
+        if self.temp_owner.as_ref() != Some(owner) {
+            self.write_temp_file(owner)?;
         }
-        let spare = self.directory.join(SPARE);
+        let temp = self.directory.join(TEMP_FILE);
         loop {
-            // The file is complete from the start and never replaces another.
-            let error = match fs::hard_link(&spare, &path) {
+            // A link makes the complete file visible at once and never replaces another.
+            let error = match fs::hard_link(&temp, &path) {
                 Ok(()) => {
-                    // As a second name of the reservation it must not stay.
-                    if let Err(error) = fs::remove_file(&spare) {
+                    // The temporary file is now a second name of the reservation.
+                    if let Err(error) = fs::remove_file(&temp) {
                         self.unlink(ip)?;
-                        return Err(file_error("remove", &spare, &error));
+                        return Err(file_error("remove", &temp, &error));
                     }
-                    self.spare = None;
+                    self.temp_owner = None;
                     break;
                 }
                 Err(error) => error,
             };
             match error.raw_os_error().map(Errno::from_raw) {
                 Some(Errno::EEXIST) => match self.content(ip) {
-                    Content::Remnant => self.unlink(ip)?,
+                    Content::Empty => self.unlink(ip)?,
                     _ => return Ok(false),
                 },
                 // A file system without hard links.
@@ -48,42 +48,42 @@ impl Store {
                         break;
                     }
                     match self.content(ip) {
-                        Content::Remnant => self.unlink(ip)?,
+                        Content::Empty => self.unlink(ip)?,
                         _ => return Ok(false),
                     }
                 }
                 _ => return Err(file_error("link", &path, &error)),
             }
         }
-        let holding = Holding {
+        let reservation = Reservation {
             ip,
             id_hash: hash(owner.id()),
         };
-        self.note(
-            |index| index.insert(holding),
+        self.update_cache(
+            |index| index.insert(reservation),
             |all| {
                 if let Err(at) = all.binary_search_by_key(&ip, |one| one.ip) {
-                    all.insert(at, holding);
+                    all.insert(at, reservation);
                 }
             },
         );
         Ok(true)
     }
 
-    pub(super) fn write_spare(&mut self, owner: &Owner) -> anyhow::Result<()> {
-        let path = self.directory.join(SPARE);
-        // One that was left behind may be a second name of a reservation: it is removed,
-        // never written to.
+    pub(super) fn write_temp_file(&mut self, owner: &Owner) -> anyhow::Result<()> {
+        let path = self.directory.join(TEMP_FILE);
+        // A leftover temporary file may be a second name of a reservation, so it is removed
+        // and not written to.
         if !self.create(&path, owner)? {
             fs::remove_file(&path).map_err(|error| file_error("remove", &path, &error))?;
             self.create(&path, owner)?;
         }
-        self.spare = Some(owner.clone());
-        self.stray = false;
+        self.temp_owner = Some(owner.clone());
+        self.has_stale_temp_file = false;
         Ok(())
     }
 
-    /// Writes a new file with an owner's reservation; `false` when the file exists.
+    /// Writes a new file with an owner's reservation. Returns `false` if the file exists.
     pub(super) fn create(&self, path: &Path, owner: &Owner) -> anyhow::Result<bool> {
         let file = OpenOptions::new()
             .write(true)
@@ -115,18 +115,18 @@ impl Store {
         }
     }
 
-    /// Frees an address that container `id` holds. One that is free is no error.
+    /// Frees an address that container `id` holds. A free address is not an error.
     ///
     /// # Errors
     /// When its file cannot be removed.
     pub(crate) fn release(&mut self, ip: IpAddr, id: &str) -> anyhow::Result<()> {
         self.unlink(ip)?;
-        let holding = Holding {
+        let reservation = Reservation {
             ip,
             id_hash: hash(id),
         };
-        self.note(
-            |index| index.remove(holding),
+        self.update_cache(
+            |index| index.remove(reservation),
             |all| all.retain(|one| one.ip != ip),
         );
         Ok(())
@@ -136,7 +136,7 @@ impl Store {
     /// none, those that a very old release recorded for its container.
     ///
     /// # Errors
-    /// When a file cannot be removed; the others are removed all the same.
+    /// When a file cannot be removed; the others are removed nevertheless.
     pub(crate) fn release_all(&mut self, owner: &Owner) -> anyhow::Result<()> {
         let held = self.held_by(owner)?;
         let ips = if held.own.is_empty() {
@@ -147,35 +147,35 @@ impl Store {
         collect_errors(ips.into_iter().map(|ip| self.release(ip, owner.id())))
     }
 
-    /// Frees every address whose reservation `keep` refuses, and removes remnants of
-    /// killed commands.
+    /// Frees every address for whose reservation `keep` returns `false`, and removes empty
+    /// files left by a crash.
     ///
     /// # Errors
-    /// When the directory cannot be read or a file cannot be removed; the others are
-    /// removed all the same.
+    /// When the directory cannot be read, or a file cannot be removed; the others are
+    /// removed nevertheless.
     pub(crate) fn retain(&mut self, keep: impl Fn(&Content) -> bool) -> anyhow::Result<()> {
         let mut stale = Vec::new();
         let mut all = Vec::new();
-        self.each(|ip, content| {
+        self.for_each(|ip, content| {
             let id = match &content {
                 Content::Held { id, .. } => id.as_str(),
-                Content::Remnant | Content::Unknown => "",
+                Content::Empty | Content::Unknown => "",
             };
-            all.push(Holding {
+            all.push(Reservation {
                 ip,
                 id_hash: hash(id),
             });
-            if content == Content::Remnant || !keep(&content) {
+            if content == Content::Empty || !keep(&content) {
                 stale.push((ip, id.to_owned()));
             }
         })?;
-        all.sort_unstable_by_key(|holding| holding.ip);
-        self.knowledge = Knowledge::Scan(all);
+        all.sort_unstable_by_key(|reservation| reservation.ip);
+        self.cache = Cache::Scan(all);
         collect_errors(stale.into_iter().map(|(ip, id)| self.release(ip, &id)))
     }
 }
 
-/// All errors in one, `a; b`.
+/// Joins all errors into one, `a;b`.
 fn collect_errors(results: impl Iterator<Item = anyhow::Result<()>>) -> anyhow::Result<()> {
     let errors: Vec<String> = results
         .filter_map(|result| result.err().map(|error| format!("{error:#}")))

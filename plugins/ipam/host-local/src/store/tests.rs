@@ -9,7 +9,7 @@ fn owner(id: &str) -> Owner {
     Owner::new(id, "eth0")
 }
 
-/// Reserves 10.0.0.2 and the following `count` for containers `c2`, `c3`, ….
+/// Reserves `count` addresses from 10.0.0.2 on for containers `c2`, `c3`, ….
 fn fill(directory: &Path, count: u8) {
     let mut store = Store::open(directory).unwrap();
     for i in 2..2 + count {
@@ -30,7 +30,7 @@ fn read(directory: &Path) -> Store {
 }
 
 #[test]
-fn reserves_once() {
+fn an_address_is_reserved_once() {
     let dir = tempfile::tempdir().unwrap();
     let directory = dir.path().join("data/net");
     let mut store = Store::open(&directory).unwrap();
@@ -52,14 +52,14 @@ fn reserves_once() {
         files(&directory),
         ["10.0.0.2", "2001:db8::2", "lock"].map(Into::into).into()
     );
-    // Each has a file of its own.
+    // The temporary file was not left as a second name.
     use std::os::unix::fs::MetadataExt as _;
     let metadata = directory.join("10.0.0.2").metadata().unwrap();
     assert_eq!((metadata.nlink(), metadata.mode() & 0o7777), (1, 0o600));
 }
 
 #[test]
-fn remnants_of_a_crash_are_free() {
+fn empty_files_left_by_a_crash_are_free() {
     let dir = tempfile::tempdir().unwrap();
     for (name, content) in [
         ("10.0.0.2", &b""[..]),
@@ -70,7 +70,7 @@ fn remnants_of_a_crash_are_free() {
         let mut store = Store::open(dir.path()).unwrap();
         assert!(
             store
-                .holdings()
+                .reservations()
                 .unwrap()
                 .iter()
                 .all(|one| one.ip != ip(name))
@@ -81,11 +81,11 @@ fn remnants_of_a_crash_are_free() {
 }
 
 #[test]
-fn never_writes_to_a_left_behind_name_of_a_reservation() {
+fn a_leftover_temporary_file_is_never_written_to() {
     let dir = tempfile::tempdir().unwrap();
     fill(dir.path(), 1);
-    // Killed between giving the reservation its name and taking the spare name away.
-    fs::hard_link(dir.path().join("10.0.0.2"), dir.path().join(SPARE)).unwrap();
+    // As if killed between linking the reservation and removing the temporary file.
+    fs::hard_link(dir.path().join("10.0.0.2"), dir.path().join(TEMP_FILE)).unwrap();
     let mut store = Store::open(dir.path()).unwrap();
     assert!(store.reserve(ip("10.0.0.3"), &owner("b")).unwrap());
     drop(store);
@@ -94,18 +94,18 @@ fn never_writes_to_a_left_behind_name_of_a_reservation() {
         b"c2\r\neth0"
     );
     assert_eq!(fs::read(dir.path().join("10.0.0.3")).unwrap(), b"b\r\neth0");
-    assert!(!dir.path().join(SPARE).exists());
-    // A command that only looks around tidies up, too.
-    fs::write(dir.path().join(SPARE), "x\r\neth0").unwrap();
+    assert!(!dir.path().join(TEMP_FILE).exists());
+    // DEL of a container without addresses removes it, too.
+    fs::write(dir.path().join(TEMP_FILE), "x\r\neth0").unwrap();
     Store::open(dir.path())
         .unwrap()
         .release_all(&owner("x"))
         .unwrap();
-    assert!(!dir.path().join(SPARE).exists());
+    assert!(!dir.path().join(TEMP_FILE).exists());
 }
 
 #[test]
-fn releases_by_attachment_and_legacy_only_when_alone() {
+fn legacy_reservations_are_released_only_if_there_are_no_others() {
     let dir = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
     write("10.0.0.2", "a\r\neth0");
@@ -139,7 +139,7 @@ fn releases_by_attachment_and_legacy_only_when_alone() {
 }
 
 #[test]
-fn reads_without_leaving_a_trace() {
+fn reading_creates_no_files() {
     let dir = tempfile::tempdir().unwrap();
     let missing = dir.path().join("net");
     assert!(Store::open_to_read(&missing).unwrap().is_none());
@@ -156,7 +156,7 @@ fn reads_without_leaving_a_trace() {
             .is_none()
     );
     assert!(files(&missing).is_empty());
-    // Reservations without a lock file: copied from elsewhere.
+    // Reservations without a lock file, as in a copied directory.
     fs::write(missing.join("10.0.0.2"), "a\r\neth0").unwrap();
     assert_eq!(
         read(&missing).held_by(&owner("a")).unwrap().own,
@@ -172,7 +172,7 @@ fn reads_without_leaving_a_trace() {
 }
 
 #[test]
-fn keeps_an_index_of_many_and_none_of_few() {
+fn an_index_is_kept_only_for_many_reservations() {
     let dir = tempfile::tempdir().unwrap();
     fill(dir.path(), 31);
     drop(Store::open(dir.path()).unwrap());
@@ -185,7 +185,7 @@ fn keeps_an_index_of_many_and_none_of_few() {
     assert!(!has_index());
     add("a", "10.0.1.1");
     assert!(has_index() && read(dir.path()).is_indexed());
-    // From now on it is kept up to date.
+    // It is kept up to date.
     add("b", "10.0.1.2");
     assert!(read(dir.path()).is_indexed());
     assert_eq!(
@@ -201,7 +201,7 @@ fn keeps_an_index_of_many_and_none_of_few() {
     for i in 2..19 {
         release(&format!("c{i}"));
         assert!(read(dir.path()).is_indexed(), "{i}");
-        assert_eq!(read(dir.path()).holdings().unwrap().len(), 34 - i);
+        assert_eq!(read(dir.path()).reservations().unwrap().len(), 34 - i);
     }
     release("c19");
     assert!(!has_index());
@@ -209,7 +209,7 @@ fn keeps_an_index_of_many_and_none_of_few() {
 }
 
 #[test]
-fn files_win_over_a_wrong_index() {
+fn files_take_precedence_over_a_wrong_index() {
     let prepare = || {
         let dir = tempfile::tempdir().unwrap();
         fill(dir.path(), 40);
@@ -220,7 +220,7 @@ fn files_win_over_a_wrong_index() {
         assert!(read(dir.path()).is_indexed());
         dir
     };
-    // Written over in place, which no time stamp of the directory tells.
+    // Overwritten in place, which changes no time of the directory.
     let dir = prepare();
     fs::write(dir.path().join("10.0.0.9"), "other\r\neth0").unwrap();
     assert!(read(dir.path()).is_indexed());
@@ -236,7 +236,7 @@ fn files_win_over_a_wrong_index() {
         read(dir.path()).held_by(&owner("other")).unwrap().own,
         [ip("10.0.0.9")]
     );
-    // Listed but gone: as after a removal behind our back while we held the lock.
+    // Listed but gone, as after a removal by another program while the lock is held.
     let dir = prepare();
     let mut store = Store::open(dir.path()).unwrap();
     assert!(!store.drop_vanished().unwrap());
@@ -245,33 +245,38 @@ fn files_win_over_a_wrong_index() {
     assert!(store.is_indexed());
     assert!(store.drop_vanished().unwrap());
     assert!(!store.drop_vanished().unwrap());
-    assert_eq!(store.holdings().unwrap().len(), 39);
+    assert_eq!(store.reservations().unwrap().len(), 39);
 }
 
 #[test]
 fn recovers_from_a_crash_at_any_step() {
     let dir = tempfile::tempdir().unwrap();
     fill(dir.path(), 40);
-    let look = || {
+    let assert_consistent = || {
         let mut store = Store::open(dir.path()).unwrap();
-        let all: Vec<IpAddr> = store.holdings().unwrap().iter().map(|one| one.ip).collect();
+        let all: Vec<IpAddr> = store
+            .reservations()
+            .unwrap()
+            .iter()
+            .map(|one| one.ip)
+            .collect();
         let mut expected = names(dir.path()).unwrap();
         expected.sort();
         assert_eq!(all, expected);
         drop(store);
         assert!(read(dir.path()).is_indexed());
-        assert!(!dir.path().join(SPARE).exists());
+        assert!(!dir.path().join(TEMP_FILE).exists());
     };
-    look();
+    assert_consistent();
     let crash = |act: &dyn Fn(&mut Store)| {
         let mut store = Store::open(dir.path()).unwrap();
         assert!(store.is_indexed());
         act(&mut store);
         store.crash();
         assert!(!read(dir.path()).is_indexed());
-        look();
+        assert_consistent();
     };
-    crash(&|store| store.write_spare(&owner("x")).unwrap());
+    crash(&|store| store.write_temp_file(&owner("x")).unwrap());
     crash(&|store| assert!(store.reserve(ip("10.0.1.1"), &owner("x")).unwrap()));
     crash(&|store| store.release_all(&owner("x")).unwrap());
     crash(&|store| {
@@ -279,17 +284,17 @@ fn recovers_from_a_crash_at_any_step() {
             .retain(|content| !content.to_string().contains("c7 "))
             .unwrap();
     });
-    assert_eq!(read(dir.path()).holdings().unwrap().len(), 39);
+    assert_eq!(read(dir.path()).reservations().unwrap().len(), 39);
 }
 
 #[test]
-fn works_without_hard_links_and_names_what_fails() {
+fn works_without_hard_links_and_errors_name_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = Store::open(dir.path()).unwrap();
     let path = dir.path().join("10.0.0.2");
     assert!(store.create(&path, &owner("a")).unwrap());
     assert!(!store.create(&path, &owner("b")).unwrap());
-    fs::create_dir(dir.path().join(SPARE)).unwrap();
+    fs::create_dir(dir.path().join(TEMP_FILE)).unwrap();
     let error = store
         .reserve(ip("10.0.0.3"), &owner("a"))
         .unwrap_err()

@@ -1,4 +1,4 @@
-//! Crashes, broken files, full and read-only directories, and crowds.
+//! Crashes, damaged files, full and read-only directories, many reservations.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,9 +9,9 @@ use crate::common::{Net, addresses, call, files, ours, peer};
 use serde_json::json;
 use testkit::Host;
 
-/// Killed at any moment, an ADD or a DEL leaves nothing that the next ones cannot cope with.
+/// After an ADD or a DEL was killed at any moment, later ones work.
 #[test]
-fn survives_being_killed() {
+fn killed_adds_and_dels_leave_a_consistent_state() {
     let net = Net::new(json!({"ranges": [[{"subnet": "10.1.0.0/24"}], [{"subnet": "fd00::/64"}]]}));
     // Enough for an index.
     for i in 0..20 {
@@ -25,7 +25,7 @@ fn survives_being_killed() {
         std::thread::sleep(Duration::from_micros(300 + round * 37 % 3000));
         running.kill();
         killed += usize::from(running.wait().status.code().is_none());
-        // Complete or absent, and of one owner.
+        // Every reservation is complete.
         for ip in net.reserved() {
             let content = fs::read_to_string(net.dir().join(ip.to_string())).unwrap();
             assert!(content.ends_with("\r\neth0"), "{ip}: {content:?}");
@@ -48,7 +48,7 @@ fn survives_being_killed() {
 }
 
 #[test]
-fn recovers_what_a_power_loss_left() {
+fn files_emptied_by_a_power_loss_count_as_free() {
     let net = Net::new(json!({"subnet": "10.1.2.0/29"}));
     net.write("10.1.2.2", "");
     net.write("10.1.2.3", [0; 20]);
@@ -63,7 +63,7 @@ fn recovers_what_a_power_loss_left() {
 }
 
 #[test]
-fn ignores_what_is_not_its_own() {
+fn foreign_files_are_ignored() {
     let net = Net::new(json!({"subnet": "10.1.2.0/29"}));
     net.write("README", "a\r\neth0");
     net.write("last_reserved_ip.7", "a");
@@ -95,7 +95,7 @@ fn a_read_only_state_directory() {
         error,
         format!("remove {dir}/10.1.2.2: read-only file system")
     );
-    // What needs no change works.
+    // Commands that change nothing succeed.
     net.del("never");
     call(&ours(), "CHECK", "b", &added.with_prev())
         .run()
@@ -146,7 +146,7 @@ fn a_full_state_directory() {
         .status(&net.conf)
         .expect_error(50)
         .mentions("no space left on device");
-    // The failed one left nothing, the others are whole, and all can be freed.
+    // The failed ADD left nothing behind, and the others can be checked and deleted.
     assert_eq!(net.reserved().len(), 2 * count);
     assert!(!net.files().contains(".reservation"));
     for i in 0..count {
@@ -172,7 +172,7 @@ fn an_add_waits_for_the_lock() {
     assert_eq!(addresses(&waiting.wait().expect_ok().json()), ["10.1.2.3"]);
 }
 
-/// The whole process with 20,000 addresses taken and with none.
+/// Compares the run time of the process with 20,000 reserved addresses and with none.
 #[test]
 fn twenty_thousand_addresses_cost_no_more_than_none() {
     let ipam = json!({"subnet": "10.0.0.0/16"});
@@ -181,7 +181,7 @@ fn twenty_thousand_addresses_cost_no_more_than_none() {
         let ip = std::net::Ipv4Addr::from(0x0a00_0000 + i);
         full.write(&ip.to_string(), format!("{i:064x}\r\neth0"));
     }
-    // No round robin file: the first one has to look for a free address.
+    // Without a last reserved address the first ADD searches for a free one.
     assert_eq!(full.add("first"), ["10.0.78.34"]);
     assert!(full.files().contains(".index"));
     let time = |net: &Net, verb: &str| {
@@ -222,9 +222,9 @@ fn twenty_thousand_addresses_cost_no_more_than_none() {
     panic!("{report}");
 }
 
-/// An index that another's change has made stale is not used.
+/// An index is not used after another implementation has changed the directory.
 #[test]
-fn files_win_over_the_index() {
+fn files_take_precedence_over_the_index() {
     let net = Net::of_version("1.0.0", json!({"subnet": "10.1.2.0/24"}));
     for i in 0..40 {
         net.add(&format!("c{i}"));
@@ -240,7 +240,7 @@ fn files_win_over_the_index() {
         error.contains("10.1.2.42 has been allocated to c7"),
         "{error}"
     );
-    // An older copy comes back.
+    // An older copy of the index is restored.
     fs::write(&index, &old).unwrap();
     net.run("CHECK", "c7").expect_ok();
     net.del("c7");
@@ -265,7 +265,7 @@ fn files_win_over_the_index() {
     fs::rename(&copy, net.dir()).unwrap();
     net.run("CHECK", "c3").expect_error(999);
     net.run("CHECK", "c4").expect_ok();
-    // Everything goes by hand, as admins do.
+    // An administrator deletes all files but the hidden ones.
     for name in files(&net.dir()) {
         if !name.starts_with('.') {
             fs::remove_file(net.dir().join(name)).unwrap();
@@ -277,7 +277,7 @@ fn files_win_over_the_index() {
 }
 
 #[test]
-fn big_ranges_cost_nothing() {
+fn large_ranges_cost_no_more_than_small_ones() {
     let net = Net::new(json!({"ranges": [[{"subnet": "10.0.0.0/8"}], [{"subnet": "::/0"}]]}));
     let start = Instant::now();
     let mut all = BTreeSet::new();
@@ -287,13 +287,14 @@ fn big_ranges_cost_nothing() {
     ours().status(&net.conf).expect_ok();
     assert_eq!(all.len(), 40);
     assert!(start.elapsed() < Duration::from_secs(10));
-    // The whole process reads and writes a directory of no unusual size.
+    // The directory stays small.
     assert!(net.dir().metadata().unwrap().size() < 100_000);
 }
 
-/// STATUS foresees the ADD that would fail for want of inodes or space, and changes nothing.
+/// STATUS fails exactly when an ADD would fail for lack of inodes or space, and changes
+/// nothing.
 #[test]
-fn status_of_a_file_system_without_room() {
+fn status_reports_a_full_file_system() {
     let host = Host::new();
     let dual = json!({"ranges": [[{"subnet": "10.1.2.0/24"}], [{"subnet": "fd00::/64"}]]});
     for ipam in [json!({"subnet": "10.1.2.0/24"}), dual] {
@@ -313,7 +314,7 @@ fn status_of_a_file_system_without_room() {
                     let error = status.expect_error(50).text();
                     assert!(error.contains("no space left on device"), "{error}");
                     assert!(error.contains("inodes"), "{error}");
-                    // No false alarm either.
+                    // It did not fail too early.
                     assert!(fillers > 30, "{fillers}");
                     break;
                 }

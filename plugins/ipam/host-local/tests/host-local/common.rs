@@ -1,4 +1,4 @@
-//! What this plugin's black-box tests share: a network with a state directory of its own.
+//! Helpers of the black-box tests: a network with a state directory of its own.
 #![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
 
 use std::collections::BTreeSet;
@@ -18,17 +18,17 @@ pub(crate) struct Net {
     pub(crate) conf: Value,
 }
 
-/// The plugin under test.
+/// Returns the plugin under test.
 pub(crate) fn ours() -> Plugin {
     Plugin::new("host-local")
 }
 
-/// The one of Debian's package.
+/// Returns upstream's plugin, from Debian's package.
 pub(crate) fn peer() -> Plugin {
     Plugin::peer("host-local")
 }
 
-/// A call for `eth0` of container `id`. The plugin looks at no namespace.
+/// Returns a call for `eth0` of container `id`. The plugin does not open the namespace.
 pub(crate) fn call(plugin: &Plugin, verb: &str, id: &str, conf: &Value) -> Invocation {
     plugin
         .command(verb)
@@ -39,12 +39,12 @@ pub(crate) fn call(plugin: &Plugin, verb: &str, id: &str, conf: &Value) -> Invoc
 }
 
 impl Net {
-    /// A network with this `ipam`, of the newest version.
+    /// Returns a network with this `ipam` and the newest version.
     pub(crate) fn new(ipam: Value) -> Net {
         Net::of_version("1.1.0", ipam)
     }
 
-    /// A network with this `ipam`.
+    /// Returns a network with this `ipam` and version.
     pub(crate) fn of_version(version: &str, mut ipam: Value) -> Net {
         let parent = tempfile::tempdir().expect("temporary directory");
         let data_dir = parent.path().join("networks");
@@ -58,7 +58,7 @@ impl Net {
         }
     }
 
-    /// The network's directory.
+    /// Returns the network's directory.
     pub(crate) fn dir(&self) -> PathBuf {
         self.data_dir.join("net")
     }
@@ -68,19 +68,19 @@ impl Net {
         call(&ours(), verb, id, &self.conf).run()
     }
 
-    /// ADDs container `id` and returns its addresses without prefix lengths.
+    /// Runs ADD for container `id` and returns its addresses without prefix lengths.
     #[track_caller]
     pub(crate) fn add(&self, id: &str) -> Vec<String> {
         addresses(&self.run("ADD", id).expect_ok().json())
     }
 
-    /// The text of the error that ADD ends with.
+    /// Runs ADD for container `id`, which must fail, and returns the text of its error.
     #[track_caller]
     pub(crate) fn add_error(&self, id: &str) -> String {
         self.run("ADD", id).expect_error(999).text()
     }
 
-    /// DELs container `id`.
+    /// Runs DEL for container `id`.
     #[track_caller]
     pub(crate) fn del(&self, id: &str) {
         self.run("DEL", id).expect_ok();
@@ -92,12 +92,12 @@ impl Net {
         fs::write(self.dir().join(name), content).expect("foreign file");
     }
 
-    /// The names of all files in the network's directory.
+    /// Returns the names of all files in the network's directory.
     pub(crate) fn files(&self) -> BTreeSet<String> {
         files(&self.dir())
     }
 
-    /// The addresses that are reserved.
+    /// Returns the reserved addresses.
     pub(crate) fn reserved(&self) -> BTreeSet<IpAddr> {
         self.files()
             .iter()
@@ -106,7 +106,7 @@ impl Net {
     }
 }
 
-/// The names of all files in a directory; none when it is missing.
+/// Returns the names of all files in a directory; none if it does not exist.
 pub(crate) fn files(dir: &Path) -> BTreeSet<String> {
     let Ok(entries) = fs::read_dir(dir) else {
         return BTreeSet::new();
@@ -116,7 +116,7 @@ pub(crate) fn files(dir: &Path) -> BTreeSet<String> {
         .collect()
 }
 
-/// The addresses of a result, without prefix lengths.
+/// Returns the addresses of a result, without prefix lengths.
 pub(crate) fn addresses(result: &Value) -> Vec<String> {
     let ips = result["ips"].as_array().cloned().unwrap_or_default();
     let address = |ip: &Value| {

@@ -1,4 +1,4 @@
-//! The same state under this plugin and Debian's, in turns and at once.
+//! State shared with upstream's plugin, used alternately and concurrently.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -22,7 +22,7 @@ fn what_one_adds_the_other_checks_and_deletes() {
         assert_eq!(addresses(&added.json()), ["10.1.0.2", "2001:db8:1::2"]);
         let prev = added.with_prev();
         call(&second, "CHECK", "a", &prev).run().expect_ok();
-        // The same error, too, when the other implementation holds the address.
+        // The error is the same when the other implementation reserved the address.
         let text = call(&second, "ADD", "a", &net.conf)
             .run()
             .expect_error(999)
@@ -52,14 +52,14 @@ fn files_are_the_same_byte_for_byte() {
     assert_eq!(state(&ours()), state(&peer()));
 }
 
-/// Far beyond where the index begins, and back to nothing.
+/// Many more reservations than an index needs, and back to none.
 #[test]
 fn implementations_alternate() {
     let net = dual_stack();
     let both = [ours(), peer()];
     for i in 0..90 {
-        // Twice ours in a row, so that an index that the peer has made stale is met and
-        // one that is right is used.
+        // Two ADDs of ours in a row: the first finds an index that upstream's change has
+        // invalidated, the second a valid one.
         let plugin = &both[usize::from(i % 3 == 0)];
         let run = call(plugin, "ADD", &format!("c{i}"), &net.conf)
             .run()
@@ -82,13 +82,13 @@ fn implementations_alternate() {
     let mut left = net.files();
     left.remove(".index");
     assert_eq!(left, expected.map(Into::into).into());
-    // The peer had the last word; ours tidies up.
+    // The last command was the peer's; the next of ours removes the index.
     net.del("x");
     assert_eq!(net.files(), expected.map(Into::into).into());
 }
 
 #[test]
-fn fifty_at_once() {
+fn fifty_concurrent_attachments() {
     for plugins in [vec![ours()], vec![ours(), peer()]] {
         let net = dual_stack();
         let plugin = |i: usize| &plugins[i % plugins.len()];
@@ -105,7 +105,7 @@ fn fifty_at_once() {
         for run in run_all((0..50).map(|i| call(plugin(i), "CHECK", &id(i), &net.conf))) {
             run.expect_ok();
         }
-        // By the other one than added it.
+        // Deleted by the implementation that did not add it.
         for run in run_all((0..50).map(|i| call(plugin(i + 1), "DEL", &id(i), &net.conf))) {
             run.expect_ok();
         }
@@ -115,9 +115,9 @@ fn fifty_at_once() {
     }
 }
 
-/// ADDs and DELs of a full pool at the same time: every address has one owner at most.
+/// Concurrent ADDs and DELs of a full pool: every address has one owner at most.
 #[test]
-fn a_crowded_pool() {
+fn concurrent_adds_and_dels_of_a_full_pool() {
     let net = Net::of_version("1.0.0", json!({"subnet": "10.1.0.0/26"}));
     for round in 0..3 {
         let adds = run_all((0..80).map(|i| {
@@ -145,7 +145,7 @@ fn a_crowded_pool() {
 }
 
 #[test]
-fn both_honour_what_very_old_releases_wrote() {
+fn both_accept_reservations_of_very_old_releases() {
     for plugin in [ours(), peer()] {
         let net = Net::of_version("1.0.0", json!({"subnet": "10.1.2.0/24"}));
         net.write("10.1.2.9", "old\n");
@@ -163,9 +163,9 @@ fn both_honour_what_very_old_releases_wrote() {
     }
 }
 
-/// The peer as oracle: the same answer to the same call.
+/// Both implementations give the same answer to the same call.
 #[test]
-fn they_answer_alike() {
+fn both_give_the_same_answers() {
     let ranges = |ranges: Value| json!({"ranges": ranges});
     let ipams = [
         json!({"subnet": "10.1.2.0/24"}),
@@ -216,19 +216,19 @@ fn they_answer_alike() {
                     ("ADD", "g", ""),
                 ] {
                     let run = call(plugin, verb, id, &net.conf).args(args).run();
-                    // Ours answers DEL whatever the ranges are.
+                    // Ours accepts DEL with invalid ranges.
                     if verb == "DEL" {
                         continue;
                     }
                     let mut answer = run.json();
-                    // Details are ours. Old releases print `dns` when it is empty.
+                    // Only ours has details. Older upstream releases print an empty `dns`.
                     answer.as_object_mut().unwrap().retain(|key, value| {
                         key != "details" && (key != "dns" || *value != json!({}))
                     });
                     answers.push((verb, id, args, run.status.code(), answer));
                 }
                 let mut files = net.files();
-                // The peer's DEL leaves a lock file where nothing ever was.
+                // Upstream's DEL creates a lock file even if nothing is reserved.
                 files.remove("lock");
                 answers.push(("", "", "", None, json!(files)));
                 answers

@@ -1,5 +1,5 @@
-//! Black-box tests: the built binary, driven as an interface plugin drives it, each test
-//! with a state directory of its own. One program, so that it is linked once.
+//! Black-box tests: they run the built binary as an interface plugin does, each with a
+//! state directory of its own. All are in one program, which is linked once.
 
 mod adversity;
 mod common;

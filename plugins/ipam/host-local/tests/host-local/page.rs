@@ -1,4 +1,4 @@
-//! The examples of the documentation, run.
+//! Runs the examples of the documentation.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use crate::common::{Net, call, ours};
 
 const PAGE: &str = include_str!("../../../../../Documentation/plugins/host-local.md");
 
-/// The blocks of a language on the page.
+/// Returns the code blocks of a language on the page.
 fn blocks(language: &str) -> Vec<&'static str> {
     let fence = format!("```{language}\n");
     let blocks = PAGE.split(&fence).skip(1);
@@ -21,7 +21,7 @@ fn every_example_works() {
     assert!(examples.len() >= 5, "{} examples", examples.len());
     for text in examples {
         let example: Value = serde_json::from_str(text).expect(text);
-        // Of a network list, the first plugin's own entry; of that, what is host-local's.
+        // Of a network list the first plugin, and of that the `ipam` object.
         let conf = example.pointer("/plugins/0").unwrap_or(&example);
         let mut ipam = conf.get("ipam").unwrap_or(conf).clone();
         if ipam["resolvConf"] != Value::Null {

@@ -43,7 +43,7 @@ fn results_have_the_shape_of_every_version() {
 }
 
 #[test]
-fn resolver_file_becomes_dns() {
+fn the_resolver_file_is_returned_as_dns() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("resolv.conf");
     fs::write(
@@ -56,7 +56,7 @@ fn resolver_file_becomes_dns() {
         net.run("ADD", "a").expect_ok().json()["dns"],
         json!({"nameservers": ["192.0.2.3"], "search": ["a", "b", "c"], "options": ["x"]})
     );
-    // Read before anything is reserved.
+    // The file is read before an address is reserved.
     net.conf["ipam"]["resolvConf"] = "/nonexistent/resolv.conf".into();
     let error = net.add_error("b");
     assert_eq!(
@@ -67,7 +67,7 @@ fn resolver_file_becomes_dns() {
 }
 
 #[test]
-fn addresses_come_round_robin() {
+fn addresses_are_allocated_round_robin() {
     let net = Net::new(json!({"subnet": "10.1.2.0/29"}));
     for (id, ip) in [("a", "10.1.2.2"), ("b", "10.1.2.3"), ("c", "10.1.2.4")] {
         assert_eq!(net.add(id), [ip]);
@@ -77,7 +77,7 @@ fn addresses_come_round_robin() {
         );
     }
     net.del("a");
-    // Deleting again, and what never was, is fine.
+    // A repeated DEL and a DEL without an ADD succeed.
     net.del("a");
     net.del("never");
     assert_eq!(net.add("d"), ["10.1.2.5"]);
@@ -88,7 +88,7 @@ fn addresses_come_round_robin() {
         "failed to allocate for range 0: no IP addresses available in range set: 10.1.2.1-10.1.2.6; \
          5 of 5 addresses are held by 5 containers, e.g. f (1), b (1), c (1)"
     );
-    // The last reserved one is tried last, not skipped.
+    // The last reserved address is tried last, not skipped.
     net.del("f");
     assert_eq!(net.add("g"), ["10.1.2.2"]);
     assert_eq!(
@@ -121,7 +121,7 @@ fn addresses_are_requested_in_three_ways() {
         .map(|ip| ip["address"].clone())
         .collect();
     assert_eq!(cidrs, ["10.1.0.11/24", "10.2.0.22/24", "10.3.0.33/24"]);
-    // Taken; and the set before it is undone.
+    // The address is taken, and that of the first set is freed.
     let error = add(&net, "b", "IP=10.1.0.12").expect_error(999).text();
     assert_eq!(
         error,
@@ -142,7 +142,7 @@ fn addresses_are_requested_in_three_ways() {
 }
 
 #[test]
-fn the_runtime_may_give_the_ranges() {
+fn ranges_of_the_runtime_are_used() {
     let mut net = Net::new(json!({"ranges": [[{"subnet": "10.2.0.0/24"}]]}));
     net.conf["runtimeConfig"] = json!({"ipRanges": [[{"subnet": "10.1.0.0/24"}]]});
     assert_eq!(net.add("a"), ["10.1.0.2", "10.2.0.2"]);
@@ -234,24 +234,24 @@ fn check_compares_every_address() {
         text,
         "host-local: Failed to find address added by container b; 10.1.2.2 is held by a eth0"
     );
-    // Addresses of others in the chain do not matter.
+    // Addresses of other plugins in the chain are ignored.
     let mut other = prev.clone();
     other["prevResult"]["ips"] = json!([{"address": "192.168.0.2/24"}]);
     check(&other, "a").expect_ok();
-    // One of two is lost.
+    // One of the two reservations is gone.
     fs::remove_file(net.dir().join("2001:db8:1::2")).unwrap();
     let text = check(&prev, "a").expect_error(999).text();
     assert_eq!(
         text,
         "host-local: Failed to find address added by container a; 2001:db8:1::2 is not reserved"
     );
-    // What a very old release recorded counts.
+    // A reservation of a very old release counts.
     net.write("2001:db8:1::2", "a\n");
     check(&prev, "a").expect_ok();
 }
 
 #[test]
-fn gc_frees_what_no_attachment_holds() {
+fn gc_frees_addresses_of_stale_attachments() {
     let mut net = Net::new(json!({"subnet": "10.1.2.0/24"}));
     for id in ["a", "b", "c"] {
         net.add(id);
@@ -260,7 +260,7 @@ fn gc_frees_what_no_attachment_holds() {
     net.write("10.1.2.51", "a");
     net.write("10.1.2.52", "");
     let gc = |net: &Net| ours().gc(&net.conf).expect_ok();
-    // The runtime did not say what is valid.
+    // The runtime passed no list of valid attachments.
     gc(&net);
     assert_eq!(net.reserved().len(), 6);
     net.conf["cni.dev/valid-attachments"] = json!([
@@ -268,7 +268,7 @@ fn gc_frees_what_no_attachment_holds() {
         {"containerID": "b", "ifname": "eth1"},
         {"containerID": "x", "ifname": "eth0"},
     ]);
-    // The ranges do not matter.
+    // The ranges are not read.
     net.conf["ipam"]["subnet"] = 7.into();
     assert!(gc(&net).stdout.is_empty());
     let expected = ["10.1.2.2", "10.1.2.51", "last_reserved_ip.0", "lock"];
@@ -279,7 +279,7 @@ fn gc_frees_what_no_attachment_holds() {
         gc(&net);
         assert!(net.reserved().is_empty());
     }
-    // A network that never had anything.
+    // A network without a directory.
     let mut net = Net::new(json!({}));
     net.conf["cni.dev/valid-attachments"] = json!([]);
     gc(&net);
@@ -298,7 +298,7 @@ fn status_tells_whether_an_add_would_succeed() {
         .mentions("no IP addresses available in range set: 10.1.2.1-10.1.2.2; 1 of 1 addresses are held by 1 container, e.g. a (1)");
     net.del("a");
     status(&net).expect_ok();
-    // The ranges come with each ADD.
+    // Without ranges, as if the runtime passed them with each ADD.
     net.conf["ipam"].as_object_mut().unwrap().remove("subnet");
     status(&net).expect_ok();
     net.conf["ipam"]["subnet"] = "10.1.2.1/30".into();
