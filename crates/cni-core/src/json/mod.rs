@@ -1,7 +1,7 @@
 //! JSON by the rules of upstream's decoder and encoder.
 //!
 //! Go's decoder is more lenient than serde: keys match in any case, and `null` counts as
-//! absent. [`decode`] applies these rules to every `#[derive(Deserialize)]` struct. Use it
+//! absent. [`decode()`] applies these rules to every `#[derive(Deserialize)]` struct. Use it
 //! instead of `serde_json::from_*` for all input.
 
 mod decode;

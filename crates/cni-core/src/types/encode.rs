@@ -9,13 +9,8 @@ use crate::{Code, Error, Version, json};
 impl AddResult {
     /// Returns the result as a document of `version`, with members in upstream's order.
     ///
-    /// Older versions cannot express everything. Before 1.0.0, an interface has no `mtu`,
-    /// `socketPath` and `pciID`. Before 0.3.0, there are also no interfaces, only the first
-    /// address of each IP family, no routes of a family without an address, and of a route
-    /// only `dst` and `gw`.
-    ///
     /// # Errors
-    /// `cannot convert: no valid IP addresses` before 0.3.0, whose results need one.
+    /// As [`AddResult::to_json`].
     pub(super) fn to_value(&self, version: Version) -> Result<Value, Error> {
         let mut object = Map::new();
         object.insert("cniVersion".into(), version.as_str().into());
@@ -27,11 +22,16 @@ impl AddResult {
         Ok(object.into())
     }
 
-    /// Returns the document that ADD prints: [`AddResult::to_value`] with four spaces of
-    /// indentation and no final newline.
+    /// Returns the document of `version` that ADD prints, with four spaces of indentation
+    /// and no final newline.
+    ///
+    /// Older versions cannot express everything. Before 1.0.0, an interface has no `mtu`,
+    /// `socketPath` and `pciID`. Before 0.3.0, there are also no interfaces, only the first
+    /// address of each IP family, no routes of a family without an address, and of a route
+    /// only `dst` and `gw`.
     ///
     /// # Errors
-    /// As [`AddResult::to_value`].
+    /// `cannot convert: no valid IP addresses` before 0.3.0, whose results need one.
     ///
     /// ```
     /// use cni_core::{AddResult, IpConfig, Version};
