@@ -74,7 +74,7 @@ pub use needs::{
     DEFER, Deferred, FEATURES_FILE, KERNEL, UML, has, needs, patience, physical_device,
 };
 pub use node::{Node, reach};
-pub use packets::{Listener, filters, legacy_iptables, outside};
+pub use packets::{Listener, default_route, filters, legacy_iptables, outside};
 pub use plugin::{PEER_DIR, Plugin, bin_dir, peer_dir};
 pub use readdress::reused_addresses_are_reachable;
 pub use run::{ErrorReply, Invocation, Run, Running, run_all};

@@ -98,6 +98,17 @@ pub fn outside(host: &Host) -> Container {
     outside
 }
 
+/// Gives `host` a default route by a new link `out` with an MTU of `mtu` bytes. The next hop is 192.0.2.1.
+#[track_caller]
+pub fn default_route(host: &Host, mtu: u32) {
+    host.ip_batch(&[
+        &format!("link add out mtu {mtu} up type veth peer name far"),
+        "link set far up",
+        "addr add 192.0.2.2/24 dev out",
+        "route add default via 192.0.2.1",
+    ]);
+}
+
 /// A `$PATH` whose `iptables` is the legacy variant.
 ///
 /// # Panics

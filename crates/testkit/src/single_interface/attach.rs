@@ -61,6 +61,52 @@ impl Subject {
         assert_eq!(speaks, expected);
     }
 
+    /// ADD, CHECK and DEL without IPAM in every version. The first ones cannot express the result.
+    ///
+    /// # Panics
+    ///
+    /// When anything is otherwise.
+    #[track_caller]
+    pub fn every_version_without_ipam(&self) {
+        let network = self.network();
+        for version in VERSIONS {
+            let container = network.container("c1");
+            let dns = json!({"domain": "x.example"});
+            let config = self.layer2(json!({"cniVersion": version, "dns": dns}));
+            let before = network.snapshot();
+            let run = self.plugin().add(&container, &config);
+            if version < "0.3.0" {
+                run.expect_error(999)
+                    .mentions("cannot convert: no valid IP addresses");
+                before.assert_same(&network.snapshot());
+            } else {
+                let run = run.expect_ok();
+                let mut interface = json!({
+                    "name": "eth0", "sandbox": "/run/netns/c1",
+                    "mac": container.link_attribute("eth0", "/address"),
+                });
+                if version == "1.1.0" {
+                    interface["mtu"] = 1500.into();
+                }
+                let result = run.json();
+                assert_eq!(result["interfaces"], json!([interface]), "{version}");
+                assert_eq!(result["dns"], dns, "{version}");
+                let flags = container.link_attribute("eth0", "/flags");
+                let is_up = flags
+                    .as_array()
+                    .is_some_and(|flags| flags.contains(&"UP".into()));
+                assert!(is_up, "{flags}");
+                if version >= "0.4.0" {
+                    let check = self.plugin().check(&container, &run.with_prev());
+                    check.expect_ok();
+                }
+                self.plugin().del(&container, &config).expect_ok();
+                assert_eq!(container.link_names(), ["lo"]);
+            }
+            container.delete();
+        }
+    }
+
     /// Addresses and routes of both families, reached from both sides; `announced` says whether the kernel is made to
     /// announce the addresses. Nothing is left on the host.
     ///

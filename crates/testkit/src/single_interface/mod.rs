@@ -7,6 +7,7 @@
 mod attach;
 mod check;
 mod del;
+mod hardware_address;
 mod refuse;
 mod undo;
 

@@ -19,7 +19,7 @@ fn host(routes: &[&str]) -> Host {
     host
 }
 
-/// The link that an ADD without master takes.
+/// Returns the name of the master that ADD chooses without `master`.
 #[track_caller]
 fn master(host: &Host) -> String {
     let container = host.container("c1");
@@ -62,7 +62,7 @@ fn the_lowest_metric() {
 }
 
 #[test]
-fn of_several_next_hops_the_first_that_is_alive() {
+fn the_first_usable_of_several_next_hops() {
     let route = ["route add default nexthop via 10.2.0.1 nexthop via 10.1.0.1"];
     let host = host(&route);
     assert_eq!(master(&host), "m2");
@@ -82,7 +82,7 @@ fn next_hop_objects() {
 }
 
 #[test]
-fn other_kinds_of_routes_are_ignored() {
+fn other_routes_are_ignored() {
     let routes = [
         "route add blackhole default metric 1",
         "route add unreachable default metric 2",

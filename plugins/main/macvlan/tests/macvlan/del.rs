@@ -1,10 +1,10 @@
-//! DEL tries every step, and IPAM first.
+//! DEL calls IPAM first, and tries every step.
 
 use crate::common::MACVLAN;
 use serde_json::{Value, json};
 use testkit::{Container, Invocation, Node, ScriptedIpam, state};
 
-/// A call with a scripted IPAM plugin.
+/// A call of `verb` with the scripted IPAM plugin.
 fn call(ipam: &ScriptedIpam<'_>, container: &Container, verb: &str) -> Invocation {
     let config = MACVLAN.layer2(json!({"ipam": {"type": "scripted"}}));
     let call = ipam.command(&MACVLAN.plugin(), verb).container(container);
@@ -16,7 +16,7 @@ fn answer() -> Value {
 }
 
 #[test]
-fn arguments_that_add_refuses() {
+fn malformed_arguments_are_ignored() {
     let attached = MACVLAN.attached(&json!({}));
     let call = MACVLAN
         .plugin()
@@ -28,7 +28,7 @@ fn arguments_that_add_refuses() {
 }
 
 #[test]
-fn the_interface_is_deleted_though_ipam_fails() {
+fn the_link_is_deleted_though_ipam_fails() {
     let network = MACVLAN.network();
     let ipam = ScriptedIpam::answering(&network, &answer());
     let container = network.container("c1");
@@ -43,7 +43,7 @@ fn the_interface_is_deleted_though_ipam_fails() {
 
 /// A DHCP client sends its release through the interface.
 #[test]
-fn ipam_is_called_before_the_interface_is_deleted() {
+fn ipam_is_called_before_the_link_is_deleted() {
     let network = MACVLAN.network();
     let container = network.container("c1");
     let script = format!(
@@ -52,7 +52,7 @@ fn ipam_is_called_before_the_interface_is_deleted() {
         answer()
     );
     let ipam = ScriptedIpam::new(&network, &script);
-    // The script runs its commands on ADD only.
+    // The script runs the commands on ADD only; change it to run them on DEL too.
     let path = network.dir().join("scripted");
     let text = std::fs::read_to_string(path).unwrap();
     network.write("scripted", text.replace("= ADD ]", "!= CHECK ]"));
@@ -64,7 +64,7 @@ fn ipam_is_called_before_the_interface_is_deleted() {
 }
 
 #[test]
-fn the_host_is_as_before() {
+fn the_host_is_left_as_it_was() {
     let network = MACVLAN.network();
     let container = network.container("c1");
     let config = MACVLAN.dual(json!({}));

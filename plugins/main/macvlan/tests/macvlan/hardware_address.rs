@@ -1,68 +1,11 @@
-//! The hardware address: which of its sources has precedence, and duplicates.
+//! Duplicate addresses.
 
 use crate::common::MACVLAN;
 use serde_json::json;
 use testkit::{Node, leases, state};
 
 #[test]
-fn precedence() {
-    let network = MACVLAN.network();
-    let key = json!({"mac": "02:00:00:00:00:0a"});
-    let args = "IgnoreUnknown=1;K8S_POD_NAME=x;MAC=02:00:00:00:00:0b";
-    for (extra, args, expected) in [
-        (json!({}), "", "02:00:00:00:00:0a"),
-        (json!({}), args, "02:00:00:00:00:0b"),
-        (
-            json!({"runtimeConfig": {"mac": "02:00:00:00:00:0c"}}),
-            args,
-            "02:00:00:00:00:0c",
-        ),
-        // Empty means not given.
-        (
-            json!({"runtimeConfig": {"mac": ""}}),
-            "MAC=",
-            "02:00:00:00:00:0a",
-        ),
-        // Only the bridge plugin reads this one.
-        (
-            json!({"args": {"cni": {"mac": "02:00:00:00:00:0d"}}}),
-            "",
-            "02:00:00:00:00:0a",
-        ),
-        (json!({"mac": "0200.0000.00AB"}), "", "02:00:00:00:00:ab"),
-    ] {
-        let container = network.container("c1");
-        let config = testkit::merge(MACVLAN.layer2(key.clone()), &extra);
-        let call = MACVLAN.plugin().command("ADD").container(&container);
-        let run = call.args(args).config(&config).run().expect_ok();
-        assert_eq!(run.json()["interfaces"][0]["mac"], expected);
-        assert_eq!(container.link_attribute("eth0", "/address"), expected);
-        // A namespace is deleted in the background, and the address with it.
-        MACVLAN.plugin().del(&container, &config).expect_ok();
-        container.delete();
-    }
-}
-
-#[test]
-fn malformed_arguments_are_refused() {
-    let network = MACVLAN.bare_network();
-    let container = network.container("c1");
-    let before = network.snapshot();
-    for (args, words) in [
-        ("K8S_POD_NAME=x", "ARGS: unknown args [\"K8S_POD_NAME=x\"]"),
-        ("MAC", "ARGS: invalid pair \"MAC\""),
-        ("MAC=zz", "address zz: invalid MAC address"),
-        ("mac=02:00:00:00:00:0a", "ARGS: unknown args"),
-    ] {
-        let call = MACVLAN.plugin().command("ADD").container(&container);
-        let call = call.args(args).config(&MACVLAN.layer2(json!({})));
-        call.run().expect_error(999).mentions(words);
-    }
-    before.assert_same(&network.snapshot());
-}
-
-#[test]
-fn a_hardware_address_that_exists() {
+fn a_duplicate_hardware_address() {
     let network = MACVLAN.network();
     let mac = json!({"mac": "02:00:00:00:00:0a"});
     let layer2 = MACVLAN.layer2(mac.clone());

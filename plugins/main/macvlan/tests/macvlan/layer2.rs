@@ -1,8 +1,8 @@
-//! Without IPAM the interface is up and has no addresses.
+//! Attachments without IPAM.
 
 use crate::common::{MACVLAN, has_flag};
 use serde_json::json;
-use testkit::{Node, VERSIONS};
+use testkit::Node;
 
 #[test]
 fn the_interface_is_up_and_has_no_addresses() {
@@ -23,33 +23,7 @@ fn the_interface_is_up_and_has_no_addresses() {
     check().expect_error(999).mentions("interface eth0 is down");
 }
 
-#[test]
-fn every_version() {
-    let network = MACVLAN.network();
-    for version in VERSIONS {
-        let container = network.container("c1");
-        let config = MACVLAN.layer2(json!({"cniVersion": version}));
-        let before = network.snapshot();
-        let run = MACVLAN.plugin().add(&container, &config);
-        if version < "0.3.0" {
-            run.expect_error(999)
-                .mentions("cannot convert: no valid IP addresses");
-            before.assert_same(&network.snapshot());
-        } else {
-            let run = run.expect_ok();
-            let mtu = run.json()["interfaces"][0]["mtu"].clone();
-            assert_eq!(mtu.is_null(), version != "1.1.0", "{version}");
-            if version >= "0.4.0" {
-                let check = MACVLAN.plugin().check(&container, &run.with_prev());
-                check.expect_ok();
-            }
-            MACVLAN.plugin().del(&container, &config).expect_ok();
-        }
-        container.delete();
-    }
-}
-
-/// The interface is created up, also where its name is taken on the host.
+/// The interface is created up, even if the host has a link of its name.
 #[test]
 fn the_host_has_a_link_of_the_name() {
     let network = MACVLAN.network_on("eth0");

@@ -1,4 +1,4 @@
-//! The modes, distinguished by packets.
+//! Connectivity in each mode.
 
 use crate::common::{MACVLAN, has_flag};
 use serde_json::json;
@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 use testkit::{Container, Host, Node};
 
-/// How long to wait for a packet that is not to come.
+/// How long an answer may take; one that is not there by then was dropped.
 const SILENCE: Duration = Duration::from_millis(400);
 
 /// Two containers on one master, in `mode`.
@@ -39,7 +39,7 @@ fn reaches(a: &Container) -> bool {
     a.can_reach(address, SILENCE)
 }
 
-/// Turns the router into a switch that sends frames back where they came from.
+/// Turns the router into a switch that sends frames back through the port they came from.
 fn reflect(router: &Container) {
     router.ip("addr flush dev eth0");
     router.ip("link add br0 up type bridge");
@@ -65,7 +65,7 @@ fn private_connects_no_containers() {
     let (a, _b) = pair(&network, "private");
     a.ping("10.1.0.1");
     assert!(!reaches(&a));
-    // Not even through a switch with hairpin mode.
+    // A switch in hairpin mode does not connect them either.
     reflect(network.router());
     a.ping("10.1.0.1");
     assert!(!reaches(&a));
@@ -97,7 +97,7 @@ fn no_mode_reaches_the_host() {
 }
 
 #[test]
-fn passthru_uses_the_whole_master() {
+fn passthru_takes_the_master_exclusively() {
     let network = MACVLAN.network();
     let container = network.container("c1");
     let config = MACVLAN.ipv4(json!({"mode": "passthru"}));
@@ -113,7 +113,7 @@ fn passthru_uses_the_whole_master() {
     assert_eq!(network.link_attribute("m0", "/promiscuity"), 1);
     container.ping("10.1.0.1");
     network.router().ping("10.1.0.10");
-    // The master takes one interface only.
+    // The master accepts one interface only.
     let other = network.container("c2");
     let before = network.snapshot();
     for mode in ["passthru", "bridge"] {

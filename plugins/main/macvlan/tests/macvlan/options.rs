@@ -1,4 +1,4 @@
-//! Each key does what it says.
+//! Keys of the configuration, and masters.
 
 use crate::common::MACVLAN;
 use serde_json::json;
@@ -47,7 +47,7 @@ fn mtu_of_the_default_route() {
     assert_eq!(add("c3"), 1280);
 }
 
-/// An MTU left to the kernel follows the master's.
+/// Without a configured MTU the interface follows its master.
 #[test]
 fn check_ignores_an_mtu_that_is_not_configured() {
     let attached = MACVLAN.attached(&json!({}));
@@ -90,7 +90,7 @@ fn a_macvlan_can_be_the_master() {
 }
 
 #[test]
-fn the_result_has_nothing_of_plugins_before() {
+fn prev_result_is_not_part_of_the_result() {
     let network = MACVLAN.network();
     let container = network.container("c1");
     let before = json!({

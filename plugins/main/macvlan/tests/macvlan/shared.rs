@@ -1,4 +1,4 @@
-//! What macvlan has in common with other plugins of one interface.
+//! Test cases that macvlan shares with other plugins of one interface.
 
 use crate::common::MACVLAN;
 use serde_json::json;
@@ -11,11 +11,26 @@ fn every_version() {
 }
 
 #[test]
+fn every_version_without_ipam() {
+    MACVLAN.every_version_without_ipam();
+}
+
+#[test]
+fn precedence_of_the_hardware_address() {
+    MACVLAN.precedence_of_the_hardware_address();
+}
+
+#[test]
+fn malformed_arguments_are_refused() {
+    MACVLAN.malformed_arguments_are_refused();
+}
+
+#[test]
 fn addresses_and_routes_of_both_families() {
     MACVLAN.addresses_and_routes_of_both_families(true);
 }
 
-/// A neighbour has the hardware address of the container that had the addresses before.
+/// Its neighbours have cached the hardware address of the container that had the addresses before.
 #[test]
 fn reused_addresses_are_reachable_at_once() {
     let network = MACVLAN.network();

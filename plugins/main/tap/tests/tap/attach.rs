@@ -3,40 +3,10 @@
 use crate::common::{TAP, added, eth0, make_bridge};
 use serde_json::{Value, json};
 use std::time::Duration;
-use testkit::{Host, Node, VERSIONS};
+use testkit::{Host, Node, default_route};
 
 #[test]
-fn every_version_without_ipam() {
-    let host = Host::new();
-    for version in VERSIONS {
-        let container = host.container("c1");
-        let config = TAP.layer2(json!({"cniVersion": version, "dns": {"domain": "x.example"}}));
-        let before = host.snapshot();
-        let run = TAP.plugin().add(&container, &config);
-        if version < "0.3.0" {
-            run.expect_error(999)
-                .mentions("cannot convert: no valid IP addresses");
-            before.assert_same(&host.snapshot());
-            continue;
-        }
-        let run = run.expect_ok();
-        let link = eth0(&container);
-        let result = run.json();
-        assert_eq!(result["interfaces"][0]["mac"], link["address"]);
-        assert_eq!(result["interfaces"][0]["sandbox"], "/run/netns/c1");
-        assert_eq!(result["dns"], json!({"domain": "x.example"}));
-        let flags = link["flags"].as_array().unwrap();
-        assert!(flags.contains(&"UP".into()), "{link}");
-        if version >= "0.4.0" {
-            TAP.plugin().check(&container, &run.with_prev()).expect_ok();
-        }
-        TAP.plugin().del(&container, &config).expect_ok();
-        assert_eq!(container.link_names(), ["lo"]);
-    }
-}
-
-#[test]
-fn the_kind_of_link() {
+fn attributes_of_the_link() {
     let (_host, container, _) = added(&TAP.layer2(json!({})));
     let info = eth0(&container)["linkinfo"].clone();
     assert_eq!(info["info_kind"], "tun");
@@ -90,30 +60,6 @@ fn mtu_and_mac_with_and_without_an_owner() {
 }
 
 #[test]
-fn precedence_of_the_hardware_address() {
-    let mac = |config: Value, args: &str| {
-        let host = Host::new();
-        let container = host.container("c1");
-        let call = TAP.plugin().command("ADD").container(&container);
-        call.config(&TAP.layer2(config))
-            .args(args)
-            .run()
-            .expect_ok();
-        eth0(&container)["address"].as_str().unwrap().to_owned()
-    };
-    let all = json!({
-        "mac": "02:00:00:00:00:01", "runtimeConfig": {"mac": "02-00-00-00-00-03"},
-        "args": {"cni": {"mac": "02:00:00:00:00:04"}},
-    });
-    let written = json!({"mac": "0200.0000.0001", "args": {"cni": {"mac": "x"}}});
-    let args = "IgnoreUnknown=1;K8S_POD_NAME=x;MAC=02:00:00:00:00:02";
-    assert_eq!(mac(all, args), "02:00:00:00:00:03");
-    assert_eq!(mac(written.clone(), args), "02:00:00:00:00:02");
-    assert_eq!(mac(written.clone(), "MAC="), "02:00:00:00:00:01");
-    assert_eq!(mac(written, ""), "02:00:00:00:00:01");
-}
-
-#[test]
 fn a_bridge_in_the_container() {
     let host = Host::new();
     let container = host.container("c1");
@@ -139,15 +85,7 @@ fn mtu_of_the_default_route() {
         mtu
     };
     assert_eq!(mtu(), 1500);
-    for command in [
-        "link add out mtu 1380 type veth peer name far",
-        "addr add 192.0.2.1/24 dev out",
-        "link set out up",
-        "link set far up",
-        "route add default via 192.0.2.2",
-    ] {
-        host.ip(command);
-    }
+    default_route(&host, 1380);
     assert_eq!(mtu(), 1380);
     container.ip("link set br0 mtu 1300");
     assert_eq!(mtu(), 1300);
@@ -165,7 +103,7 @@ fn link_options() {
 }
 
 #[test]
-fn addresses_and_routes_without_a_wait() {
+fn addresses_and_routes_do_not_wait_for_a_carrier() {
     let (_host, container, run) = added(&TAP.dual(json!({})));
     assert!(run.elapsed < Duration::from_secs(2), "{:?}", run.elapsed);
     assert_eq!(
@@ -189,8 +127,8 @@ fn addresses_and_routes_without_a_wait() {
 }
 
 #[test]
-fn the_helper_makes_the_same_tap() {
-    // Except for its SELinux context, the helper does what the plugin does.
+fn the_helper_creates_the_same_tap() {
+    // The helper differs from the plugin in its SELinux context only.
     let host = Host::new();
     let container = host.container("c1");
     let helper = TAP.plugin().program().to_str().unwrap().to_owned();

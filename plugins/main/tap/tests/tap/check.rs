@@ -1,4 +1,4 @@
-//! CHECK of owner, group, queues and the bridge, and of taps of upstream.
+//! CHECK of owner, group, queues and the bridge; CHECK of taps that upstream created.
 
 use crate::common::{TAP, eth0, make_bridge};
 use serde_json::{Value, json};
@@ -76,8 +76,8 @@ fn another_link_of_the_name() {
     }
 }
 
-/// A tap as upstream makes it: with both an owner and a group, it ignores MTU and
-/// hardware address; keys of ours it does not know.
+/// With both an owner and a group, upstream ignores MTU and hardware address. It does not
+/// know all keys of this plugin.
 #[test]
 fn taps_of_upstream_pass() {
     for (create, extra) in [
@@ -106,9 +106,8 @@ fn taps_of_upstream_pass() {
     }
 }
 
-/// What the configuration leaves open may be anything.
 #[test]
-fn only_what_the_configuration_names_is_compared() {
+fn only_configured_properties_are_compared() {
     let create = "tuntap add eth0 mode tap user 54321 group 54322 multi_queue";
     let (_host, container, mut config) = by_hand(create, &json!({}));
     TAP.plugin().check(&container, &config).expect_ok();
@@ -121,7 +120,7 @@ fn only_what_the_configuration_names_is_compared() {
         .mentions("Interface eth0 has multiQueue true, configured is false");
 }
 
-/// A tap that `create` makes, and a configuration with the result that upstream prints.
+/// Creates a tap with the command `create`. Returns a configuration with upstream's result.
 fn by_hand(create: &str, extra: &Value) -> (Host, Container, Value) {
     let host = Host::new();
     let container = host.container("c1");

@@ -1,4 +1,4 @@
-//! A program opens the tap and exchanges frames with the container.
+//! A program that opens the tap and exchanges frames with the container.
 
 use crate::common::TAP;
 use serde_json::{Value, json};
@@ -42,11 +42,13 @@ while (sysread($tun, my $frame, 2000)) {
 const TAP_FLAGS: u16 = 0x1002;
 const MULTI_QUEUE: u16 = 0x0100;
 
-/// Whether a program that opens the tap of this network with `flags` answers a ping;
-/// the program's error if it fails.
+/// A program opens the tap of this network with `flags`, and answers a ping.
+///
+/// # Errors
+/// The program's error, or that there was no answer.
 fn answers(config: &Value, flags: u16, uid: u32) -> Result<(), String> {
     let host = Host::new();
-    // Every user may open the device, as on usual hosts.
+    // As on most hosts, every user may open the device.
     for command in [
         "mount -t tmpfs -o dev,mode=755 none /dev/net",
         "mknod -m 666 /dev/net/tun c 10 200",

@@ -1,4 +1,4 @@
-//! What tap has in common with other plugins of one interface.
+//! Test cases that tap shares with other plugins of one interface.
 
 use crate::common::{TAP, make_bridge};
 use serde_json::json;
@@ -8,6 +8,21 @@ use testkit::{Host, Node, examples_work, fail_each_request};
 fn every_version() {
     let dns = json!({"nameservers": ["10.1.0.53"], "search": ["example.org"]});
     TAP.every_version(&TAP.network(), &TAP.dual(json!({"dns": dns})));
+}
+
+#[test]
+fn every_version_without_ipam() {
+    TAP.every_version_without_ipam();
+}
+
+#[test]
+fn precedence_of_the_hardware_address() {
+    TAP.precedence_of_the_hardware_address();
+}
+
+#[test]
+fn malformed_arguments_are_refused() {
+    TAP.malformed_arguments_are_refused();
 }
 
 #[test]
