@@ -1,4 +1,4 @@
-//! The bridge: found or created, and joined by a new veth pair.
+//! Look-up or creation of the bridge, and of the veth pair whose host end is its port.
 
 use crate::bridge_changes::Changes;
 use crate::{Config, vlan};
@@ -73,7 +73,7 @@ fn ensure<'a>(host: &'a Handle, config: &Config, undo: &mut Undo<'a>) -> anyhow:
         Err(e) if e.is_not_found() => create(host, config, undo)?,
         Err(e) => return Err(anyhow!(e).context(format!("could not lookup {}", quote(name)))),
     };
-    // Before any change: under a mistyped name there may be an interface of the host's.
+    // Before any change: a mistyped name may be that of another interface of the host.
     require_bridge(&bridge, name)?;
     if config.vlans.is_some() {
         vlan::require_support(&bridge, Code::INTERNAL)?;
@@ -143,7 +143,7 @@ pub(crate) fn ipv6_key(name: &str, key: &str) -> String {
     format!("net/ipv6/conf/{name}/{key}")
 }
 
-/// Creates the bridge. Returns `false` with it if another ADD was faster.
+/// Creates the bridge. Returns it, and `false` if a concurrent ADD created it first.
 fn create<'a>(
     host: &'a Handle,
     config: &Config,
@@ -157,8 +157,8 @@ fn create<'a>(
     let mut spec = LinkSpec::new(name.clone(), LinkKind::Bridge(kind));
     spec.mtu = bridge_mtu(config.mtu)?;
     if config.is_gateway {
-        // A bridge that is not given a MAC address follows its ports', and containers
-        // would lose their gateway. Given at creation, it is the same in all results.
+        // The MAC address of a bridge follows its ports unless it was set, and containers
+        // would lose their gateway. Set at creation, it is the same in all results.
         spec.mac = Some(MacAddress::random()?.0.to_vec());
     }
     let find = || {
@@ -184,7 +184,7 @@ fn create<'a>(
     }
 }
 
-/// Deletes a bridge that this ADD created, unless others have joined it meanwhile.
+/// Deletes a bridge that this ADD created, unless it has got other ports.
 fn delete_unused(host: &Handle, index: u32) -> anyhow::Result<()> {
     if !host.links_by_master(index)?.is_empty() {
         return Ok(());
@@ -195,23 +195,22 @@ fn delete_unused(host: &Handle, index: u32) -> anyhow::Result<()> {
     }
 }
 
-/// The ports that lead to containers, as far as can be told: the ends of veth pairs.
+/// The ports that may lead to containers: the ends of veth pairs.
 pub(crate) fn container_ports(host: &Handle, bridge: u32) -> anyhow::Result<Vec<Link>> {
     let mut ports = host.links_by_master(bridge)?;
     ports.retain(|port| port.is_kind("veth"));
     Ok(ports)
 }
 
-/// Indexes of the ports whose containers are complete, with all gateways that they need:
-/// both ends are up.
+/// Indexes of the ports whose ADD has added its gateway addresses: those with both ends up.
 pub(crate) fn complete_ports(host: &Handle, bridge: u32) -> anyhow::Result<Vec<u32>> {
     let ports = container_ports(host, bridge)?;
     let complete = ports.iter().filter(|port| port.operstate == OperState::Up);
     Ok(complete.map(|port| port.index).collect())
 }
 
-/// Whether the bridge has got container ports besides the `known` ones. What an ADD
-/// added is not removed then, although it fails: their containers may rely on it.
+/// Whether the bridge has container ports besides the `known` ones. A failing ADD then
+/// keeps what it added: the containers of these ports may rely on it.
 pub(crate) fn has_new_ports(host: &Handle, bridge: u32, known: &[u32]) -> anyhow::Result<bool> {
     let ports = container_ports(host, bridge)?;
     Ok(ports.iter().any(|port| !known.contains(&port.index)))

@@ -1,4 +1,4 @@
-//! What ADD changes of the bridge, and reverts on a bridge that it found if it fails.
+//! Changes of ADD to the bridge, which a failing ADD reverts on an existing bridge.
 
 use crate::Config;
 use crate::bridge::{container_ports, has_new_ports, ipv6_key, refuse_ra};
@@ -62,7 +62,7 @@ impl Changes {
         Ok(())
     }
 
-    /// Registers what restores `bridge`, which was found in this state.
+    /// Registers the restoration of the existing bridge `bridge` for a failing ADD.
     ///
     /// # Errors
     /// When its ports cannot be listed.
@@ -85,7 +85,8 @@ impl Changes {
         Ok(())
     }
 
-    /// Containers that came meanwhile may rely on the changes, which are kept then.
+    /// Reverts the changes, unless the bridge has new container ports: their containers may
+    /// rely on the changes.
     fn revert(self, host: &Handle, before: Before) -> anyhow::Result<()> {
         let now = match host.link_by_index(before.link.index) {
             Err(e) if e.is_not_found() => return Ok(()),
@@ -117,7 +118,7 @@ impl Changes {
     }
 }
 
-/// A bridge that ADD found, as it was then.
+/// The state of an existing bridge before ADD.
 struct Before {
     link: Link,
     /// The sysctl; `None` if the kernel has no IPv6.

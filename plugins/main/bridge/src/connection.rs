@@ -1,4 +1,4 @@
-//! Bringing up the connection between the container and the bridge.
+//! The connection between container and bridge: addresses, link state, waiting for the port.
 
 use crate::vlan_gateway::VlanGateway;
 use crate::{CONTAINER_INTERFACE, Config, gateway_address};
@@ -59,7 +59,7 @@ impl<'h> Connection<'_, 'h> {
         Ok(bridge)
     }
 
-    /// The same for an attachment without IPAM.
+    /// Brings up an attachment without IPAM. Returns the bridge as it is then.
     pub(crate) fn bring_up_without_addresses(&self) -> anyhow::Result<Link> {
         if self.config.disable_container_interface {
             self.require_port(&lookup(self.host, &self.pair.host)?)?;
@@ -101,7 +101,7 @@ impl<'h> Connection<'_, 'h> {
     }
 
     /// Waits until frames pass between the container and the bridge, and between the
-    /// bridge and the host if it is a gateway, by way of `vlan_gateway` if there is one.
+    /// bridge and the host if it is a gateway, through `vlan_gateway` if there is one.
     /// Returns the bridge as it is then.
     fn wait_until_forwarding(&self, vlan_gateway: Option<&VlanGateway>) -> anyhow::Result<Link> {
         let (host, pair) = (self.host, self.pair);
@@ -118,7 +118,7 @@ impl<'h> Connection<'_, 'h> {
             wait::until_operational(host, end, until, on_host)?;
         }
         // With its first working port a bridge comes up itself; until then the kernel drops
-        // what the host sends by it. With the spanning tree protocol that takes half a
+        // what the host sends through it. With the spanning tree protocol that takes half a
         // minute, as its administrator has chosen.
         let bridge = match self.config.is_gateway {
             true => wait::until_operational(host, self.bridge, until, on_host)?,

@@ -4,8 +4,8 @@ use crate::Config;
 use cni_core::{AddResult, Cidr, Code, Error, IpConfig, Route};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Completes the addresses and routes of `result`. Returns the addresses that belong on
-/// the bridge, each once.
+/// Completes the addresses and routes of `result`. Returns the gateway addresses of the
+/// bridge, each once.
 ///
 /// # Errors
 /// For an address that has no possible gateway.
@@ -56,7 +56,7 @@ fn gateway_of(ip: &IpConfig) -> Result<Cidr, Error> {
 }
 
 /// The default route through `gateway`, unless `routes` have one of its family. One of
-/// the main table without a next hop will get this gateway anyway.
+/// the main table without a next hop gets this gateway later.
 fn missing_default(routes: &[Route], gateway: Option<IpAddr>) -> Option<Route> {
     let gateway = gateway?;
     let is_present = routes.iter().any(|route| {
@@ -83,7 +83,7 @@ fn default_route(gateway: IpAddr) -> Route {
     }
 }
 
-/// The gateway of a network that names none: the network's address plus one.
+/// The default gateway of a network: its address plus one.
 fn first_of_network(ip: &IpConfig) -> Result<IpAddr, Error> {
     let first: IpAddr = match ip.address.network() {
         IpAddr::V4(n) => Ipv4Addr::from(u32::from(n).wrapping_add(1)).into(),

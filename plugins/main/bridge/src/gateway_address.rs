@@ -1,4 +1,4 @@
-//! Adding the gateway addresses to the bridge, or to the host's interface in a VLAN.
+//! Gateway addresses of the bridge, or of the host's interface in a VLAN.
 
 use crate::Config;
 use crate::bridge::{complete_ports, has_new_ports};
@@ -14,9 +14,8 @@ use std::net::IpAddr;
 /// Adds `gateways` to the bridge, or with `vlan` to the host's interface in that VLAN,
 /// which is returned. Replaces addresses that conflict if that is configured.
 ///
-/// This happens when the container's port has joined the bridge, and before it is up, so
-/// that a failing ADD of another container can tell whether an address that it added is
-/// in use by now.
+/// It is called while the container's port is in the bridge and not yet up, so that a
+/// failing ADD of another container can tell whether an address that it added is in use.
 pub(crate) fn assign<'a>(
     host: &'a Handle,
     bridge: &Link,
@@ -107,7 +106,7 @@ impl<'a> Assignment<'a, '_> {
         self.present.iter().any(|address| is(address, gateway))
     }
 
-    /// Whether the address had to be added.
+    /// Adds `gateway` unless the link has it. Returns whether it was added.
     fn ensure(&self, gateway: Cidr, undo: &mut Undo<'a>) -> anyhow::Result<bool> {
         let conflicting = self.conflicting(gateway);
         if let Some(first) = conflicting.first()
@@ -125,8 +124,8 @@ impl<'a> Assignment<'a, '_> {
         self.add(gateway, undo)
     }
 
-    /// Returns the conflicting addresses before the wanted one: as upstream, this leaves
-    /// alone what comes after it.
+    /// Returns the addresses before `gateway` that conflict with it. As in upstream, those
+    /// after it are left alone.
     fn conflicting(&self, gateway: Cidr) -> Vec<&Address> {
         let before = self
             .present
@@ -153,7 +152,7 @@ impl<'a> Assignment<'a, '_> {
         Error::new(Code::INTERNAL, msg).with_details(details)
     }
 
-    /// Whether the address was not there.
+    /// Adds `gateway`. Returns `false` if a concurrent ADD added it first.
     fn add(&self, gateway: Cidr, undo: &mut Undo<'a>) -> anyhow::Result<bool> {
         let (host, bridge, carrier) = (self.host, self.bridge.index, self.carrier.index);
         let mut known_ports = complete_ports(host, bridge)?;
@@ -173,7 +172,7 @@ impl<'a> Assignment<'a, '_> {
             }
         }
         undo.push("delete the gateway address", move || {
-            // Containers that came meanwhile may rely on it.
+            // Containers that were attached since may rely on it.
             if has_new_ports(host, bridge, &known_ports)? {
                 return Ok(());
             }
@@ -209,7 +208,7 @@ fn is(address: &Address, cidr: Cidr) -> bool {
     address.addr == cidr.addr() && address.prefix == cidr.prefix()
 }
 
-/// Whether `address` cannot be on the link that has `gateway`. A bridge has the addresses
+/// Whether `address` conflicts with `gateway` on one link. A bridge has the addresses
 /// of one IPv4 network. It may have those of several IPv6 networks unless one contains
 /// another; link-local addresses, such as the kernel's own, never conflict.
 fn conflicts(address: &Address, gateway: Cidr) -> bool {
@@ -223,7 +222,7 @@ fn conflicts(address: &Address, gateway: Cidr) -> bool {
 }
 
 /// Sets the bridge's MAC address to the one that it had before the port joined. It then no
-/// longer follows its ports', and neighbour entries of containers stay valid. A bridge that
+/// longer follows its ports, and neighbour entries of containers stay valid. A bridge that
 /// lost its last port has none, and keeps the new port's.
 fn pin_mac(host: &Handle, bridge: &Link) -> anyhow::Result<()> {
     let mac = match bridge.mac.iter().all(|octet| *octet == 0) {

@@ -47,7 +47,7 @@ impl Plugin for Bridge {
         let ipam = Ipam::of(call);
         refuse_inexpressible(call, ipam.is_some())?;
         if let Some(ipam) = &ipam {
-            // The process starts while this one works, and waits for its input.
+            // The process starts in parallel, and waits for its input.
             ipam.start(Command::Add);
         }
         let ready = filters::require(call, &config, ipam.is_some())?;
@@ -86,7 +86,7 @@ impl Plugin for Bridge {
             Some(_) => connection.bring_up(&mut result, &gateways, &mut undo),
             None => connection.bring_up_without_addresses(),
         })?;
-        // The MAC address and the MTU of a bridge may follow a port's.
+        // The MAC address and the MTU of a bridge may follow its ports.
         result.interfaces[0] = interface(call, &bridge, String::new());
         if config.is_gateway {
             // Last, because it cannot be undone: others may rely on it by then.
@@ -114,7 +114,7 @@ impl Plugin for Bridge {
         let release = || ipam.as_ref().map_or(Ok(()), Ipam::del);
         let [pair, lease, filters] = match teardown {
             None => [delete_pair(), release(), Ok(())],
-            // Either waits for RCU grace periods.
+            // Both wait for RCU grace periods.
             Some(teardown) => {
                 let (filters, (pair, lease)) =
                     join(|| teardown.delete(), || (delete_pair(), release()));

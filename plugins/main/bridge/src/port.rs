@@ -40,8 +40,8 @@ pub(crate) fn configure(
     apply(host, port, requests)
 }
 
-/// Carries out requests for a new port, each with the text that reports its failure, and
-/// has it refuse router advertisements.
+/// Carries out `requests` for a new port, each with the text that reports its failure, and
+/// sets the port to refuse router advertisements.
 pub(crate) fn apply(
     host: &Handle,
     port: &Link,

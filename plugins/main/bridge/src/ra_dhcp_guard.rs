@@ -194,7 +194,7 @@ pub(crate) fn delete(nft: &Nft, call: &Call, record: &FilterRecord) -> anyhow::R
     }
 }
 
-/// GC: deletes the elements of all attachments of a network but the `valid` ones.
+/// GC: deletes the elements of a network's attachments except the `valid` ones.
 /// Comments of the network's attachments begin with `network`.
 pub(crate) fn collect(network: &str, valid: &[String]) -> anyhow::Result<()> {
     let is_stale =

@@ -193,7 +193,7 @@ mod tests {
             let ranges = ranges(&ids);
             let back: Vec<u16> = ranges.iter().flat_map(|r| r.first..=r.last).collect();
             prop_assert_eq!(back, ids.into_iter().collect::<Vec<_>>());
-            // No two that could be one.
+            // No two adjacent ranges.
             prop_assert!(ranges.windows(2).all(|pair| pair[0].last + 1 < pair[1].first));
         }
     }

@@ -1,5 +1,5 @@
-//! The VLANs of a bridge port: configuration, requests to the kernel, comparison; and the
-//! VLAN filtering of the bridge.
+//! The VLANs of a bridge port: configuration, requests to the kernel, comparison. VLAN
+//! filtering of the bridge.
 
 use crate::trunk::{self, TrunkElement};
 use cni_core::quote::quote;
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn the_native_one_is_not_tagged() {
+    fn the_native_vlan_is_not_tagged() {
         let plain = vlans(5, &[(4, 6)], false);
         assert_eq!(plain.native, Some(5));
         assert_eq!(plain.trunk, BTreeSet::from([4, 6]));
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for() {
+    fn requests_for_a_new_port() {
         let texts = |vlans: &PortVlans, default: u16| {
             let port = Link {
                 name: "veth0".into(),
@@ -409,7 +409,7 @@ mod tests {
         let drift = difference(&trunk, &[(5, "pu"), (9, "")]);
         let expected = "is in vlan 9, which is not configured";
         assert_eq!(drift.as_deref(), Some(expected));
-        // Upstream's newer releases tag the native one.
+        // Upstream's newer releases tag a native VLAN that the trunk lists.
         assert_eq!(
             difference(&vlans(5, &[(5, 6)], false), &[(5, ""), (6, "")]),
             None
@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn kernels() {
+    fn a_kernel_without_vlan_filtering_is_refused() {
         assert!(require_support(&bridge(0), Code::INTERNAL).is_ok());
         let old = Link {
             info: KindInfo::Bridge(BridgeInfo {
@@ -432,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_gateways() {
+    fn gateway_names_are_shortened_to_fit() {
         let vlans = vlans(4094, &[], false);
         assert_eq!(vlans.gateway_name("cni0").as_deref(), Some("cni0.4094"));
         let shortened = vlans.gateway_name("eleven-lett");

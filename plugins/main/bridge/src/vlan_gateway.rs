@@ -1,6 +1,6 @@
 //! The host's interface in the VLAN of a port: `<bridge>.<vlan>`, one end of a veth pair
-//! whose other end is a port of the bridge in that VLAN. It has the gateway addresses,
-//! and stays when the containers go.
+//! whose other end is a port of the bridge in that VLAN. It has the gateway addresses. DEL
+//! does not delete it.
 
 use crate::bridge::{complete_ports, has_new_ports, prepare_ipv6};
 use crate::port;
@@ -10,7 +10,7 @@ use cni_core::quote::quote;
 use plugin_kit::{Undo, names};
 use rtnl::{Handle, Link, LinkChange, LinkKind, LinkSpec, PeerSpec, Request, Veth};
 
-/// How often a random name may turn out to be taken.
+/// How many random names are tried.
 const NAME_ATTEMPTS: u32 = 10;
 
 /// The interface and its other end.
@@ -30,7 +30,7 @@ impl VlanGateway {
     }
 }
 
-/// What the interface is to be.
+/// The properties of the interface.
 pub(crate) struct GatewaySpec<'a> {
     /// Its bridge.
     pub bridge: &'a Link,
@@ -87,7 +87,7 @@ impl GatewaySpec<'_> {
         Ok(())
     }
 
-    /// Creates the pair. Returns the interface, which may be that of a faster ADD.
+    /// Creates the pair. Returns the interface, possibly that of a concurrent ADD.
     fn create<'a>(
         &self,
         host: &'a Handle,
@@ -111,7 +111,7 @@ impl GatewaySpec<'_> {
                     });
                     break;
                 }
-                // Which of the two names is taken? Its own, if another ADD was faster.
+                // `name` exists if a concurrent ADD created it. Otherwise `port_name` does.
                 Err(e) if e.is_exists() => match find(host, name)? {
                     Some(link) => return Ok(link),
                     None if attempt < NAME_ATTEMPTS => {}
@@ -138,7 +138,7 @@ impl GatewaySpec<'_> {
         Request::new_link(&spec)
     }
 
-    /// Completes a pair that was found, or that was just created.
+    /// Completes a pair, found or just created.
     fn finish<'a>(
         &self,
         host: &'a Handle,
@@ -154,7 +154,7 @@ impl GatewaySpec<'_> {
                 unless_needed(host, bridge, &known, request)
             });
         };
-        // A port of another bridge belongs to somebody else.
+        // The port of another bridge is left alone.
         let is_own = |port: &&Link| port.master.is_none_or(|master| master == bridge.index);
         if let Some(port) = port.filter(is_own) {
             if port.master.is_none() {
@@ -197,8 +197,8 @@ pub(crate) fn other_end(host: &Handle, link: &Link) -> anyhow::Result<Option<Lin
     }
 }
 
-/// Carries out `request`, which undoes a step, unless a container came meanwhile that
-/// may rely on the step.
+/// Carries out `request`, which undoes a step, unless the bridge has new container ports:
+/// their containers may rely on the step.
 fn unless_needed(
     host: &Handle,
     bridge: u32,

@@ -81,7 +81,7 @@ impl Plugin for Ptp {
         let Some(known) = known else {
             return single_interface::del(call);
         };
-        // Either waits for RCU grace periods.
+        // Both wait for RCU grace periods.
         let delete_rules = || {
             let nft = Nft::open().ok();
             masquerade::delete(nft.as_ref(), call, &record, &known)
