@@ -1,10 +1,10 @@
-//! Addresses and who can talk to whom, right after ADD returned.
+//! Addresses, and which of them answer as soon as ADD has returned.
 
-use crate::common::{bridge, dual, ipv4, ipv6, layer2, leases};
+use crate::common::{bridge, dual, host_end, ipv4, ipv6, layer2};
 use serde_json::{Value, json};
 use std::net::IpAddr;
 use std::time::Duration;
-use testkit::{Container, Host, Node, reused_addresses_are_reachable};
+use testkit::{Container, Host, Node, leases, reused_addresses_are_reachable};
 
 fn two_containers(host: &Host, config: &Value) -> (Container, Container) {
     let (c1, c2) = (host.container("c1"), host.container("c2"));
@@ -15,7 +15,7 @@ fn two_containers(host: &Host, config: &Value) -> (Container, Container) {
 }
 
 #[test]
-fn ipv4_alone() {
+fn ipv4_only() {
     let host = Host::new();
     host.set_sysctl("net/ipv4/ip_forward", "0");
     host.set_sysctl("net/ipv6/conf/all/forwarding", "0");
@@ -31,7 +31,7 @@ fn ipv4_alone() {
 }
 
 #[test]
-fn ipv6_alone() {
+fn ipv6_only() {
     let host = Host::new();
     host.set_sysctl("net/ipv4/ip_forward", "0");
     host.set_sysctl("net/ipv6/conf/all/forwarding", "0");
@@ -49,23 +49,20 @@ fn ipv6_alone() {
 }
 
 #[test]
-fn both_families_answer_at_once() {
+fn addresses_of_both_families_answer_at_once() {
     let host = Host::new();
     let (c1, c2) = (host.container("c1"), host.container("c2"));
     let config = dual(json!({"isGateway": true}));
     bridge().add(&c1, &config).expect_ok();
     bridge().add(&c2, &config).expect_ok();
-    // One question each, no second chance within its time.
+    // Too short for a second neighbour solicitation.
     for target in ["fd00:1::1", "10.1.0.1", "fd00:1::2", "10.1.0.2"] {
         let target: IpAddr = target.parse().unwrap();
         assert!(c2.can_reach(target, Duration::from_millis(300)), "{target}");
     }
     let source: IpAddr = "fd00:1::3".parse().unwrap();
     assert!(host.can_reach(source, Duration::from_millis(300)));
-    for link in [
-        c1.command(&["ip", "-6", "addr"]),
-        host.command(&["ip", "-6", "addr"]),
-    ] {
+    for link in [c1.ip("-6 addr"), host.ip("-6 addr")] {
         let tentative = link
             .lines()
             .find(|line| line.contains("fd00") && line.contains("tentative"));
@@ -92,7 +89,7 @@ fn two_networks_reach_each_other_through_the_host() {
 }
 
 #[test]
-fn without_a_gateway_the_host_stays_out_of_it() {
+fn without_a_gateway_the_host_does_not_forward() {
     let host = Host::new();
     host.set_sysctl("net/ipv4/ip_forward", "0");
     let (c1, _c2) = two_containers(&host, &dual(json!({})));
@@ -120,18 +117,18 @@ fn several_addresses_of_one_family() {
     gateways.sort();
     assert_eq!(gateways, ["10.1.0.1/24", "fd00:1::1/64", "fd00:2::1/64"]);
     container.ping("fd00:2::1");
-    // One default route a family, through the first gateway.
+    // One default route for each family, through the first gateway.
     let routes = run.json()["routes"].clone();
     let expected =
         json!([{"dst": "0.0.0.0/0", "gw": "10.1.0.1"}, {"dst": "::/0", "gw": "fd00:1::1"}]);
     assert_eq!(routes, expected);
     bridge().check(&container, &run.with_prev()).expect_ok();
     bridge().del(&container, &config).expect_ok();
-    assert_eq!(leases(), [""; 0]);
+    assert_eq!(leases("net"), [""; 0]);
 }
 
 #[test]
-fn ends_with_the_same_index_work_at_once_too() {
+fn a_pair_whose_ends_have_the_same_index_works_at_once() {
     let host = Host::new();
     let container = host.container("c1");
     let config = dual(json!({"isGateway": true}));
@@ -143,16 +140,13 @@ fn ends_with_the_same_index_work_at_once_too() {
         .container(&container)
         .config(&config)
         .run();
-    let second = crate::common::host_end(&run.expect_ok());
-    let index = |node: &dyn Fn(&[&str]) -> Value, name: &str| {
-        node(&["link", "show", "dev", name])[0]["ifindex"].clone()
-    };
-    let on_host = index(&|args| host.ip_json(args), &second);
-    let inside = index(&|args| container.ip_json(args), "net1");
-    // Make the third pair's indexes the same.
+    let second = host_end(&run.expect_ok());
+    let on_host = host.link_attribute(&second, "/ifindex");
+    let inside = container.link_attribute("net1", "/ifindex");
+    // Makes the indexes of the third pair the same.
     for _ in inside.as_u64().unwrap()..on_host.as_u64().unwrap() {
-        container.command(&["ip", "link", "add", "filler", "type", "bridge"]);
-        container.command(&["ip", "link", "del", "filler"]);
+        container.ip("link add filler type bridge");
+        container.ip("link del filler");
     }
     let other = dual(json!({
         "name": "other", "bridge": "cni0", "isGateway": true,
@@ -164,14 +158,14 @@ fn ends_with_the_same_index_work_at_once_too() {
         .container(&container)
         .config(&other)
         .run();
-    let third = crate::common::host_end(&run.expect_ok());
+    let third = host_end(&run.expect_ok());
     assert!(host.can_reach("fd00:2::2".parse().unwrap(), Duration::from_millis(300)));
-    let on_host = index(&|args| host.ip_json(args), &third);
-    let inside = index(&|args| container.ip_json(args), "net2");
-    assert_eq!(on_host, inside, "what this test is about");
+    let on_host = host.link_attribute(&third, "/ifindex");
+    let inside = container.link_attribute("net2", "/ifindex");
+    assert_eq!(on_host, inside, "the case that this test is for");
 }
 
-/// Its neighbours have the MAC address of the container that had the address before in their caches.
+/// Its neighbours have cached the MAC address of the container that had the address before.
 #[test]
 fn a_reused_address_is_reachable_at_once() {
     let with_address = |last: &str| {

@@ -1,58 +1,41 @@
-//! The bridge itself: new, found, not one, and shared by many at once.
+//! The bridge: created, found, of another kind, and shared by concurrent calls.
 
 use crate::common::{
-    attribute, bridge, call, dual, give_address, has_flag, host_end, ipv4, layer2, leases,
-    make_veth, script_ipam, state, used_host,
+    bridge, call, dual, give_address, has_flag, host_end, ipv4, layer2, make_veth, scripted,
+    used_host,
 };
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::thread;
 use std::time::Duration;
-use testkit::{Host, Node, run_all};
+use testkit::{Host, Node, ScriptedIpam, leases, run_all, state};
 
 #[test]
 fn the_default_name() {
     for config in [layer2(json!({})), layer2(json!({"bridge": null}))] {
         let host = Host::new();
         bridge().add(&host.container("c1"), &config).expect_ok();
-        assert_eq!(attribute(&host, "cni0", "/linkinfo/info_kind"), "bridge");
+        assert_eq!(host.link_attribute("cni0", "/linkinfo/info_kind"), "bridge");
         assert!(has_flag(&host, "cni0", "UP"));
     }
 }
 
 #[test]
-fn an_existing_one_is_used_as_it_is() {
+fn an_existing_bridge_is_used_as_it_is() {
     let host = Host::new();
-    host.command(&[
-        "ip",
-        "link",
-        "add",
-        "br0",
-        "type",
-        "bridge",
-        "ageing_time",
-        "1000",
-    ]);
+    host.ip("link add br0 type bridge ageing_time 1000");
     make_veth(&host, "uplink", "upstream");
     for link in ["uplink", "upstream"] {
-        host.command(&["ip", "link", "set", link, "up"]);
+        host.ip(&format!("link set {link} up"));
     }
-    host.command(&["ip", "link", "set", "uplink", "master", "br0"]);
-    host.command(&[
-        "ip",
-        "link",
-        "set",
-        "br0",
-        "alias",
-        "of the administrator",
-        "up",
-    ]);
+    host.ip("link set uplink master br0");
+    host.ip("link set br0 alias administrator up");
     let container = host.container("c1");
     let before = host.snapshot();
     let config = dual(json!({"bridge": "br0"}));
     let run = bridge().add(&container, &config).expect_ok();
-    assert_eq!(attribute(&host, &host_end(&run), "/master"), "br0");
-    let ageing_time = attribute(&host, "br0", "/linkinfo/info_data/ageing_time");
+    assert_eq!(host.link_attribute(&host_end(&run), "/master"), "br0");
+    let ageing_time = host.link_attribute("br0", "/linkinfo/info_data/ageing_time");
     assert_eq!(ageing_time, 1000);
     bridge().check(&container, &run.with_prev()).expect_ok();
     bridge().del(&container, &config).expect_ok();
@@ -63,9 +46,9 @@ fn an_existing_one_is_used_as_it_is() {
 }
 
 #[test]
-fn one_that_is_down_is_brought_up() {
+fn a_bridge_that_is_down_is_set_up() {
     let host = Host::new();
-    host.command(&["ip", "link", "add", "cni0", "type", "bridge"]);
+    host.ip("link add cni0 type bridge");
     let container = host.container("c1");
     bridge()
         .add(&container, &dual(json!({"isGateway": true})))
@@ -74,12 +57,10 @@ fn one_that_is_down_is_brought_up() {
 }
 
 #[test]
-fn one_found_by_an_alternative_name() {
+fn a_bridge_is_found_by_an_alternative_name() {
     let host = Host::new();
-    host.command(&["ip", "link", "add", "br0", "type", "bridge"]);
-    host.command(&[
-        "ip", "link", "property", "add", "dev", "br0", "altname", "cni0",
-    ]);
+    host.ip("link add br0 type bridge");
+    host.ip("link property add dev br0 altname cni0");
     host.set_sysctl("net/ipv6/conf/br0/accept_ra", "1");
     let container = host.container("c1");
     let run = bridge()
@@ -91,7 +72,7 @@ fn one_found_by_an_alternative_name() {
 }
 
 #[test]
-fn another_interface_of_that_name_is_not_touched() {
+fn an_interface_of_another_kind_is_left_alone() {
     let host = Host::new();
     make_veth(&host, "cni0", "other");
     host.set_sysctl("net/ipv6/conf/cni0/accept_ra", "1");
@@ -113,7 +94,7 @@ fn another_interface_of_that_name_is_not_touched() {
 }
 
 #[test]
-fn names_that_no_interface_can_have() {
+fn invalid_bridge_names() {
     let host = Host::new();
     let container = host.container("c1");
     let before = host.snapshot();
@@ -130,16 +111,16 @@ fn names_that_no_interface_can_have() {
 }
 
 #[test]
-fn many_at_once() {
+fn concurrent_calls() {
     let host = Host::new();
     let config = dual(json!({"isDefaultGateway": true, "hairpinMode": true}));
     let containers: Vec<_> = (0..24).map(|n| host.container(&format!("c{n}"))).collect();
     let before = host.snapshot();
-    let call = |verb: &str| bridge().command(verb);
+    let command = |verb: &str| bridge().command(verb);
     let added = run_all(
         containers
             .iter()
-            .map(|c| call("ADD").container(c).config(&config)),
+            .map(|c| command("ADD").container(c).config(&config)),
     );
     let mut addresses = BTreeSet::new();
     let mut previous = Vec::new();
@@ -155,35 +136,34 @@ fn many_at_once() {
     }
     assert_eq!(addresses.len(), 2 * containers.len());
     let pairs = || containers.iter().zip(&previous);
-    // The first gateway address, the pinned hardware address and all ports: as each was told.
-    for check in run_all(pairs().map(|(c, prev)| call("CHECK").container(c).config(prev))) {
+    // Gateway address and hardware address are those of every result.
+    for check in run_all(pairs().map(|(c, prev)| command("CHECK").container(c).config(prev))) {
         check.expect_ok();
     }
     containers[3].ping("fd00:1::1");
-    for del in run_all(pairs().map(|(c, prev)| call("DEL").container(c).config(prev))) {
+    for del in run_all(pairs().map(|(c, prev)| command("DEL").container(c).config(prev))) {
         del.expect_ok();
     }
-    assert_eq!(leases(), [""; 0]);
-    host.command(&["ip", "link", "del", "cni0"]);
+    assert_eq!(leases("net"), [""; 0]);
+    host.ip("link del cni0");
     host.command(&["rm", "-r", "/var/lib/cni/networks"]);
     before.assert_same(&host.snapshot());
 }
 
 #[test]
-fn a_failing_add_does_not_take_the_bridge_from_one_that_came_meanwhile() {
-    // The scripted IPAM plugs another container in, and then fails.
+fn a_failing_add_keeps_a_bridge_that_another_add_uses() {
+    // The scripted IPAM plugin attaches another container, and then fails.
     let config = dual(json!({"isGateway": true, "promiscMode": true}));
-    for there in [false, true] {
+    for exists in [false, true] {
         let host = used_host(&config);
-        if there {
-            host.command(&["ip", "link", "add", "cni0", "type", "bridge"]);
+        if exists {
+            host.ip("link add cni0 type bridge");
         }
         let (failing, other) = (host.container("c1"), host.container("c2"));
         host.write("config", config.to_string());
         let program = bridge().program().to_owned();
-        script_ipam(
+        let ipam = ScriptedIpam::new(
             &host,
-            "scripted",
             &format!(
                 "CNI_CONTAINERID=c2 CNI_NETNS={} {} < {} > {dir}/result\n\
                  echo '{{\"code\": 11, \"msg\": \"try again later\"}}'; exit 1",
@@ -193,13 +173,8 @@ fn a_failing_add_does_not_take_the_bridge_from_one_that_came_meanwhile() {
                 dir = host.dir().display(),
             ),
         );
-        let mut failing_config = config.clone();
-        failing_config["ipam"] = json!({"type": "scripted"});
-        call(&host, "ADD")
-            .container(&failing)
-            .config(&failing_config)
-            .run()
-            .expect_error(11);
+        let failing_config = scripted(json!({"isGateway": true, "promiscMode": true}));
+        call(&ipam, "ADD", &failing, &failing_config).expect_error(11);
 
         assert_eq!(failing.link_names(), ["lo"]);
         other.ping("10.1.0.1");
@@ -212,19 +187,19 @@ fn a_failing_add_does_not_take_the_bridge_from_one_that_came_meanwhile() {
 }
 
 #[test]
-fn a_failing_add_leaves_the_gateway_to_one_that_came_meanwhile() {
+fn a_failing_add_keeps_a_gateway_that_another_add_uses() {
     let host = Host::new();
-    // Somebody has the address that is going to be handed out.
-    let squatter = host.container("squatter");
-    bridge().add(&squatter, &layer2(json!({}))).expect_ok();
-    give_address(&squatter, "fd00:1::2/64", "eth0");
+    // Another container has the address that host-local hands out next.
+    let holder = host.container("holder");
+    bridge().add(&holder, &layer2(json!({}))).expect_ok();
+    give_address(&holder, "fd00:1::2/64", "eth0");
     let (failing, other) = (host.container("c1"), host.container("c2"));
     let config = dual(json!({"isGateway": true}));
     let mut detecting = config.clone();
     detecting["enabledad"] = true.into();
     let call = bridge().command("ADD").container(&failing);
     let adding = call.config(&detecting).start();
-    // Duplicate address detection gives the other one a second to come.
+    // Duplicate address detection takes a second, in which the other ADD runs.
     while host.addresses("cni0").len() < 2 {
         thread::sleep(Duration::from_millis(5));
     }
@@ -234,12 +209,12 @@ fn a_failing_add_leaves_the_gateway_to_one_that_came_meanwhile() {
     other.ping("10.1.0.1");
     other.ping("fd00:1::1");
 
-    // With nobody new there, it does go.
+    // Without a new container the gateway addresses are deleted.
     bridge().del(&other, &config).expect_ok();
     for address in ["10.1.0.1/24", "fd00:1::1/64"] {
-        host.command(&["ip", "addr", "del", address, "dev", "cni0"]);
+        host.ip(&format!("addr del {address} dev cni0"));
     }
-    give_address(&squatter, "fd00:1::4/64", "eth0");
+    give_address(&holder, "fd00:1::4/64", "eth0");
     bridge()
         .add(&failing, &detecting)
         .expect_error(999)
@@ -255,22 +230,13 @@ fn a_failing_add_restores_the_bridge_it_found() {
     let host = used_host(&config);
     config["ipam"]["routes"] = json!([{"dst": "10.9.0.0/16", "gw": "192.0.2.1"}]);
     let container = host.container("c1");
-    host.command(&["ip", "link", "add", "cni0", "type", "bridge"]);
+    host.ip("link add cni0 type bridge");
     for address in ["10.9.0.1/24", "10.9.0.2/24", "10.8.0.1/32"] {
-        host.command(&[
-            "ip",
-            "addr",
-            "add",
-            address,
-            "broadcast",
-            "10.9.0.77",
-            "dev",
-            "cni0",
-        ]);
+        host.ip(&format!("addr add {address} broadcast 10.9.0.77 dev cni0"));
     }
     give_address(&host, "fd00:9::1/64", "cni0");
     host.set_sysctl("net/ipv6/conf/cni0/accept_ra", "1");
-    // An IPv6 address of a link that has been down is in no table until it is up.
+    // An IPv6 address that is kept on a link that was set down has no local route.
     let state = || state(&host).without("dst=fd00:9::1 ");
     let before = state();
     bridge()

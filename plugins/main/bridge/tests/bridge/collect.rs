@@ -1,11 +1,11 @@
 //! GC and STATUS.
 
-use crate::common::{bridge, call, dual, ipam_calls, layer2, leases, make_veth, script_ipam};
+use crate::common::{bridge, dual, layer2, make_veth, scripted};
 use serde_json::json;
-use testkit::{Host, Node};
+use testkit::{Host, Node, SCRIPTED, ScriptedIpam, leases};
 
 #[test]
-fn gc_releases_what_no_living_attachment_holds() {
+fn gc_releases_leases_of_attachments_that_are_not_valid() {
     let host = Host::new();
     let containers: Vec<_> = ["c1", "c2", "c3"].map(|name| host.container(name)).into();
     let config = dual(json!({"isGateway": true}));
@@ -19,48 +19,45 @@ fn gc_releases_what_no_living_attachment_holds() {
     let gc = dual(json!({"isGateway": true, "cni.dev/valid-attachments": valid}));
     for _ in 0..2 {
         let run = bridge().gc(&gc).expect_ok();
-        assert_eq!(
-            (run.stdout_text(), run.stderr_text()),
-            (String::new(), String::new())
-        );
-        assert_eq!(leases(), ["10.1.0.3", "fd00:1::3"]);
+        assert_eq!((run.stdout_text(), run.stderr_text()), Default::default());
+        assert_eq!(leases("net"), ["10.1.0.3", "fd00:1::3"]);
     }
     containers[1].ping("10.1.0.1");
 }
 
 #[test]
-fn gc_without_a_list_collects_nothing() {
+fn gc_without_a_list_releases_nothing() {
     let host = Host::new();
     let container = host.container("c1");
     bridge().add(&container, &dual(json!({}))).expect_ok();
     bridge().gc(&dual(json!({}))).expect_ok();
-    assert_eq!(leases(), ["10.1.0.2", "fd00:1::2"]);
+    assert_eq!(leases("net"), ["10.1.0.2", "fd00:1::2"]);
     bridge()
         .gc(&dual(json!({"cni.dev/valid-attachments": []})))
         .expect_ok();
-    assert_eq!(leases(), [""; 0]);
+    assert_eq!(leases("net"), [""; 0]);
 }
 
 #[test]
-fn gc_and_status_hand_down_what_ipam_says() {
+fn errors_of_ipam_are_those_of_gc_and_status() {
     let host = Host::new();
-    script_ipam(&host, "scripted", "");
-    let config = layer2(json!({"ipam": {"type": "scripted"}, "cni.dev/valid-attachments": []}));
-    call(&host, "GC").config(&config).run().expect_ok();
-    call(&host, "STATUS").config(&config).run().expect_ok();
-    assert_eq!(ipam_calls(&host, "scripted"), ["GC", "STATUS"]);
+    let ipam = ScriptedIpam::new(&host, "");
+    let config = scripted(json!({"cni.dev/valid-attachments": []}));
+    let run = |verb| ipam.command(&bridge(), verb).config(&config).run();
+    run("GC").expect_ok();
+    run("STATUS").expect_ok();
+    assert_eq!(ipam.calls(), ["GC", "STATUS"]);
     host.write(
-        "scripted",
+        SCRIPTED,
         "#!/bin/sh\necho '{\"code\": 51, \"msg\": \"limited\"}'; exit 1\n",
     );
     for verb in ["GC", "STATUS"] {
-        let error = call(&host, verb).config(&config).run().expect_error(51);
-        assert_eq!(error.msg, "limited");
+        assert_eq!(run(verb).expect_error(51).msg, "limited");
     }
 }
 
 #[test]
-fn status_changes_nothing_and_is_content_with_a_bridge_yet_to_come() {
+fn status_succeeds_without_a_bridge_and_changes_nothing() {
     let host = Host::new();
     let config = dual(json!({"isGateway": true}));
     let before = host.snapshot();
@@ -71,7 +68,7 @@ fn status_changes_nothing_and_is_content_with_a_bridge_yet_to_come() {
 }
 
 #[test]
-fn status_names_what_stands_in_the_way() {
+fn status_names_why_add_would_fail() {
     let host = Host::new();
     let missing = layer2(json!({"ipam": {"type": "no-such-ipam"}}));
     bridge()
@@ -90,7 +87,7 @@ fn status_names_what_stands_in_the_way() {
     bridge().add(&host.container("c1"), &small).expect_ok();
     bridge().status(&small).expect_error(50);
 
-    host.command(&["ip", "link", "del", "cni0"]);
+    host.ip("link del cni0");
     make_veth(&host, "cni0", "other");
     bridge()
         .status(&dual(json!({})))
@@ -99,8 +96,8 @@ fn status_names_what_stands_in_the_way() {
 }
 
 #[test]
-fn neither_is_known_to_older_versions() {
-    let host = Host::new();
+fn older_versions_have_neither_gc_nor_status() {
+    let _host = Host::new();
     let old = dual(json!({"cniVersion": "1.0.0"}));
     bridge()
         .gc(&old)
@@ -110,5 +107,4 @@ fn neither_is_known_to_older_versions() {
         .status(&old)
         .expect_error(1)
         .mentions("config version does not allow STATUS");
-    drop(host);
 }

@@ -1,14 +1,9 @@
-//! What the tests share: configurations, calls, and an IPAM plugin that says what
-//! it is told to.
+//! Configurations, calls and comparisons that the tests share.
 
 use serde_json::{Value, json};
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::thread;
 use std::time::{Duration, Instant};
-use testkit::{Container, Host, Invocation, Node, Plugin, Run, Snapshot, bin_dir};
-
-pub(crate) use testkit::state;
+use testkit::{Container, Host, Node, Plugin, Run, SCRIPTED, ScriptedIpam, Snapshot, state};
 
 /// The network `net` on bridge `cni0` with an IPv4 and an IPv6 range of host-local,
 /// with the keys of `extra` added or replaced.
@@ -42,6 +37,13 @@ fn with_ranges(ranges: Value, extra: Value) -> Value {
     merge(base, extra)
 }
 
+/// The network `net` with a [`ScriptedIpam`].
+pub(crate) fn scripted(extra: Value) -> Value {
+    merge(layer2(json!({"ipam": {"type": SCRIPTED}})), extra)
+}
+
+/// `base` with the keys of `extra` added or replaced. Unlike with [`testkit::merge`], null
+/// stays as the value of its key.
 pub(crate) fn merge(mut base: Value, extra: Value) -> Value {
     for (key, value) in extra.as_object().expect("an object of keys to add") {
         base[key] = value.clone();
@@ -54,49 +56,34 @@ pub(crate) fn bridge() -> Plugin {
     Plugin::new("bridge")
 }
 
-/// A call that finds scripted IPAM plugins beside the real ones.
-pub(crate) fn call(host: &Host, verb: &str) -> Invocation {
-    let path = format!("{}:{}", host.dir().display(), bin_dir().display());
-    bridge().command(verb).path(path)
-}
-
-/// ADD of `eth0`, finding scripted IPAM plugins too.
+/// A scripted IPAM plugin whose ADD hands out `ips`.
 #[track_caller]
-pub(crate) fn add(host: &Host, container: &Container, config: &Value) -> Run {
-    call(host, "ADD").container(container).config(config).run()
+pub(crate) fn handing_out(host: &Host, ips: Value) -> ScriptedIpam<'_> {
+    ScriptedIpam::answering(host, &json!({"cniVersion": "1.1.0", "ips": ips}))
 }
 
-/// Writes an IPAM plugin `name` whose ADD runs the shell commands `on_add`. Its calls
-/// are written down, see [`ipam_calls`], and the last standard input in `name.stdin`.
-pub(crate) fn script_ipam(host: &Host, name: &str, on_add: &str) {
-    let log = host.dir().join(format!("{name}.calls"));
-    let script = format!(
-        "#!/bin/sh\ncat > \"$0.stdin\"\necho \"$CNI_COMMAND\" >> {}\n\
-         if [ \"$CNI_COMMAND\" = ADD ]; then\n:\n{on_add}\nfi\n",
-        log.display()
-    );
-    let path = host.write(name, script);
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+/// Runs `verb` for `eth0` of the container with a scripted IPAM plugin.
+#[track_caller]
+pub(crate) fn call(
+    ipam: &ScriptedIpam<'_>,
+    verb: &str,
+    container: &Container,
+    config: &Value,
+) -> Run {
+    let call = ipam.command(&bridge(), verb).container(container);
+    call.config(config).run()
 }
 
-/// The same for one that prints `result`.
-pub(crate) fn script_result(host: &Host, name: &str, result: &Value) {
-    script_ipam(host, name, &format!("cat <<'EOF'\n{result}\nEOF"));
+/// ADD and CHECK of `config` for `eth0` of a new container. Returns it and the ADD.
+#[track_caller]
+pub(crate) fn attached(host: &Host, name: &str, config: &Value) -> (Container, Run) {
+    let container = host.container(name);
+    let run = bridge().add(&container, config).expect_ok();
+    bridge().check(&container, &run.with_prev()).expect_ok();
+    (container, run)
 }
 
-/// The verbs a scripted IPAM plugin was called with, in order.
-pub(crate) fn ipam_calls(host: &Host, name: &str) -> Vec<String> {
-    let log = fs::read_to_string(host.dir().join(format!("{name}.calls"))).unwrap_or_default();
-    log.lines().map(String::from).collect()
-}
-
-/// The addresses that host-local has handed out.
-pub(crate) fn leases() -> Vec<String> {
-    testkit::leases("net")
-}
-
-/// The name of the host's end: the interface of a result that is neither the bridge
-/// nor in a container.
+/// Returns the name of the host's end, the second interface of a result.
 #[track_caller]
 pub(crate) fn host_end(run: &Run) -> String {
     let result = run.json();
@@ -107,57 +94,50 @@ pub(crate) fn host_end(run: &Run) -> String {
     name.to_owned()
 }
 
-/// One attribute of a link, as `ip -json -details link` tells it.
-#[track_caller]
-pub(crate) fn attribute(node: &impl Node, link: &str, pointer: &str) -> Value {
-    let link = node
-        .link(link)
-        .unwrap_or_else(|| panic!("no link {link} on {}", node.label()));
-    link.pointer(pointer).cloned().unwrap_or_default()
-}
-
 /// Whether a link has a flag such as `UP` or `PROMISC`.
 #[track_caller]
 pub(crate) fn has_flag(node: &impl Node, link: &str, flag: &str) -> bool {
-    let flags = attribute(node, link, "/flags");
+    let flags = node.link_attribute(link, "/flags");
     flags
         .as_array()
         .is_some_and(|flags| flags.iter().any(|f| f == flag))
 }
 
-/// A veth pair of the host's own, to stand in for any interface that is no bridge.
-pub(crate) fn make_veth(host: &Host, name: &str, peer: &str) {
-    host.command(&[
-        "ip", "link", "add", name, "type", "veth", "peer", "name", peer,
-    ]);
+/// Whether `to` answers `from`.
+pub(crate) fn reaches(from: &Container, to: &str) -> bool {
+    from.can_reach(to.parse().expect("an address"), Duration::from_millis(500))
 }
 
-/// A host that has seen the network before: host-local's directory is there, and
-/// nothing else.
+/// Creates a veth pair on the host: interfaces that are not bridges.
+pub(crate) fn make_veth(host: &Host, name: &str, peer: &str) {
+    host.ip(&format!("link add {name} type veth peer name {peer}"));
+}
+
+/// A host on which the network was used before. Only host-local's directory is left.
 pub(crate) fn used_host(config: &Value) -> Host {
     let host = Host::new();
     let container = host.container("before");
-    add(&host, &container, config).expect_ok();
+    bridge().add(&container, config).expect_ok();
     bridge().del(&container, config).expect_ok();
-    host.command(&["ip", "link", "del", "cni0"]);
+    host.ip("link del cni0");
     host
 }
 
-/// Gives a link an address, and waits until the kernel is through with it.
+/// Adds an address to a link, and waits until the kernel has its local route.
 #[track_caller]
 pub(crate) fn give_address(node: &impl Node, address: &str, link: &str) {
-    node.command(&["ip", "addr", "add", address, "dev", link, "nodad"]);
+    node.ip(&format!("addr add {address} dev {link} nodad"));
     let bare = address.split('/').next().unwrap_or_default();
     let family = if bare.contains(':') { "-6" } else { "-4" };
-    let local = || node.command(&["ip", family, "route", "show", "table", "local", bare]);
+    let local = || node.ip(&format!("{family} route show table local {bare}"));
     wait_until("the local route is there", || !local().is_empty());
 }
 
-/// How long the kernel may take with what it does in the background. On a machine that
-/// runs many tests at once it takes seconds now and then.
+/// How long the kernel may take for work in the background. On a machine that runs many
+/// tests at once this sometimes takes seconds.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Waits until `holds`; `what` it is that should come true.
+/// Waits until `holds` returns `true`; `what` names the condition in the failure.
 #[track_caller]
 pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
@@ -167,8 +147,8 @@ pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Demands that the host is as it was `before`, or will be as soon as the kernel has
-/// worked off what it does in the background.
+/// Waits until the host's state is that of `before`: the kernel deletes some objects in
+/// the background.
 #[track_caller]
 pub(crate) fn assert_restored(host: &Host, before: &Snapshot, what: &str) {
     let deadline = Instant::now() + PATIENCE;
@@ -185,8 +165,8 @@ pub(crate) fn assert_restored(host: &Host, before: &Snapshot, what: &str) {
     }
 }
 
-/// The VLANs of a bridge port as `bridge vlan` tells them, ranges written out, each
-/// with `p` if it is the port's VLAN ID and `u` if its frames leave untagged.
+/// The VLANs of a bridge port as `bridge vlan` prints them, ranges expanded, each with `p`
+/// if it is the port's PVID and `u` if its frames leave untagged.
 #[track_caller]
 pub(crate) fn vlans_of(host: &Host, port: &str) -> Vec<(u64, &'static str)> {
     let text = host.command(&["bridge", "-json", "vlan", "show", "dev", port]);
@@ -208,8 +188,7 @@ pub(crate) fn vlans_of(host: &Host, port: &str) -> Vec<(u64, &'static str)> {
     vlans
 }
 
-/// The network `net` in one VLAN, with addresses of both families that differ from
-/// VLAN to VLAN.
+/// The network `net<vlan>` in one VLAN, with subnets of both families of its own.
 pub(crate) fn in_vlan(vlan: u16, extra: Value) -> Value {
     let third = vlan % 250;
     let ranges = json!([
@@ -218,10 +197,4 @@ pub(crate) fn in_vlan(vlan: u16, extra: Value) -> Value {
     let name = format!("net{vlan}");
     let base = with_ranges(ranges, json!({"name": name, "vlan": vlan}));
     merge(base, extra)
-}
-
-/// Runs a command line of words without blanks in them.
-#[track_caller]
-pub(crate) fn run_on(node: &impl Node, line: &str) -> String {
-    node.command(&line.split(' ').collect::<Vec<_>>())
 }

@@ -1,70 +1,65 @@
-//! DEL from whatever state there is, and always through to IPAM.
+//! DEL whatever is left of the attachment; IPAM is always called.
 
-use crate::common::{bridge, call, dual, ipam_calls, layer2, leases, script_ipam, script_result};
+use crate::common::{attached, bridge, call, dual, handing_out, make_veth, scripted};
 use serde_json::{Value, json};
-use testkit::{Container, Host, Node};
+use testkit::{Container, Host, Node, SCRIPTED, leases};
 
-fn attached(host: &Host) -> (Container, Value) {
-    let container = host.container("c1");
-    let run = bridge()
-        .add(&container, &dual(json!({"isGateway": true})))
-        .expect_ok();
-    assert_eq!(leases(), ["10.1.0.2", "fd00:1::2"]);
+fn dual_stack(host: &Host) -> (Container, Value) {
+    let (container, run) = attached(host, "c1", &dual(json!({"isGateway": true})));
+    assert_eq!(leases("net"), ["10.1.0.2", "fd00:1::2"]);
     (container, run.with_prev())
 }
 
 #[test]
-fn with_the_namespace_gone() {
+fn without_the_namespace() {
     let host = Host::new();
-    let (container, config) = attached(&host);
+    let (container, config) = dual_stack(&host);
     container.delete();
     for _ in 0..2 {
         bridge().del(&container, &config).expect_ok();
-        assert_eq!(leases(), [""; 0]);
+        assert_eq!(leases("net"), [""; 0]);
     }
-    // The links go with the last who holds the namespace.
-    drop(container);
 }
 
 #[test]
-fn with_an_empty_namespace_variable() {
+fn with_cni_netns_empty_or_unset() {
     let host = Host::new();
-    let (container, config) = attached(&host);
+    let (container, config) = dual_stack(&host);
     let call = bridge()
         .command("DEL")
         .container(&container)
         .config(&config);
     call.clone().netns("").run().expect_ok();
     call.without_env("CNI_NETNS").run().expect_ok();
-    assert_eq!(leases(), [""; 0]);
+    assert_eq!(leases("net"), [""; 0]);
 }
 
 #[test]
-fn with_the_link_gone() {
+fn without_the_link() {
     let host = Host::new();
-    let (container, config) = attached(&host);
-    container.command(&["ip", "link", "del", "eth0"]);
+    let (container, config) = dual_stack(&host);
+    container.ip("link del eth0");
     bridge().del(&container, &config).expect_ok();
-    assert_eq!(leases(), [""; 0]);
+    assert_eq!(leases("net"), [""; 0]);
 }
 
 #[test]
-fn with_the_bridge_gone() {
+fn without_the_bridge() {
     let host = Host::new();
-    let (container, config) = attached(&host);
-    host.command(&["ip", "link", "del", "cni0"]);
+    let (container, config) = dual_stack(&host);
+    host.ip("link del cni0");
     bridge().del(&container, &config).expect_ok();
-    assert_eq!(leases(), [""; 0]);
+    assert_eq!(leases("net"), [""; 0]);
     assert_eq!(host.link_names(), ["lo"]);
 }
 
 #[test]
 fn without_prev_result() {
     let host = Host::new();
-    let (container, mut config) = attached(&host);
+    let (container, mut config) = dual_stack(&host);
     config.as_object_mut().unwrap().remove("prevResult");
     bridge().del(&container, &config).expect_ok();
-    assert_eq!(leases(), [""; 0]);
+    assert_eq!(leases("net"), [""; 0]);
     assert_eq!(container.link_names(), ["lo"]);
 }
 
@@ -83,7 +78,7 @@ fn with_a_configuration_that_add_would_refuse() {
         ("dns", json!([])),
     ] {
         let host = Host::new();
-        let (container, mut config) = attached(&host);
+        let (container, mut config) = dual_stack(&host);
         config["hairpinMode"] = true.into();
         config[key] = value;
         bridge()
@@ -93,16 +88,16 @@ fn with_a_configuration_that_add_would_refuse() {
             .config(&config)
             .run()
             .expect_ok();
-        assert_eq!(leases(), [""; 0], "{key}");
+        assert_eq!(leases("net"), [""; 0], "{key}");
         assert_eq!(container.link_names(), ["lo"], "{key}");
     }
 }
 
 #[test]
-fn from_the_hosts_own_namespace_releases_but_unplugs_nothing() {
+fn in_the_hosts_namespace_the_lease_is_released_and_no_link_deleted() {
     let host = Host::new();
-    let (container, config) = attached(&host);
-    crate::common::make_veth(&host, "eth0", "eth1");
+    let (container, config) = dual_stack(&host);
+    make_veth(&host, "eth0", "eth1");
     bridge()
         .command("DEL")
         .container(&container)
@@ -110,26 +105,21 @@ fn from_the_hosts_own_namespace_releases_but_unplugs_nothing() {
         .config(&config)
         .run()
         .expect_error(8);
-    assert_eq!(leases(), [""; 0]);
+    assert_eq!(leases("net"), [""; 0]);
     assert!(host.link("eth0").is_some());
 }
 
 #[test]
-fn an_ipam_that_fails_keeps_its_code_and_the_link_is_gone_all_the_same() {
+fn the_link_is_deleted_though_ipam_fails() {
     let host = Host::new();
     let container = host.container("c1");
-    script_result(
-        &host,
-        "scripted",
-        &json!({"cniVersion": "1.1.0", "ips": [{"address": "10.3.0.9/24"}]}),
-    );
-    let config = layer2(json!({"ipam": {"type": "scripted"}}));
-    crate::common::add(&host, &container, &config).expect_ok();
+    let ipam = handing_out(&host, json!([{"address": "10.3.0.9/24"}]));
+    let config = scripted(json!({}));
+    call(&ipam, "ADD", &container, &config).expect_ok();
     let failing =
         "#!/bin/sh\necho '{\"code\": 11, \"msg\": \"busy\", \"details\": \"later\"}'\nexit 1\n";
-    host.write("scripted", failing);
-    let del = || call(&host, "DEL").container(&container).config(&config);
-    let error = del().run().expect_error(11);
+    host.write(SCRIPTED, failing);
+    let error = call(&ipam, "DEL", &container, &config).expect_error(11);
     assert!(
         error
             .text()
@@ -140,23 +130,21 @@ fn an_ipam_that_fails_keeps_its_code_and_the_link_is_gone_all_the_same() {
 }
 
 #[test]
-fn of_an_attachment_that_never_was() {
+fn of_an_attachment_that_never_existed() {
     let host = Host::new();
     let container = host.container("c1");
     let before = host.snapshot();
     bridge().del(&container, &dual(json!({}))).expect_ok();
-    let files = |line: &str| !line.contains("/var/lib/cni");
-    let diff = before.diff(&host.snapshot());
-    assert!(
-        !diff.lines().any(|l| l.starts_with("  ") && files(l)),
-        "{diff}"
-    );
+    let files = "/var/lib/cni";
+    before
+        .without(files)
+        .assert_same(&host.snapshot().without(files));
 }
 
 #[test]
-fn the_other_attachments_stay() {
+fn other_attachments_are_left_alone() {
     let host = Host::new();
-    let (container, config) = attached(&host);
+    let (container, config) = dual_stack(&host);
     let other = host.container("c2");
     let run = bridge()
         .add(&other, &dual(json!({"isGateway": true})))
@@ -164,26 +152,17 @@ fn the_other_attachments_stay() {
     bridge().del(&container, &config).expect_ok();
     bridge().check(&other, &run.with_prev()).expect_ok();
     other.ping("fd00:1::1");
-    assert_eq!(leases(), ["10.1.0.3", "fd00:1::3"]);
+    assert_eq!(leases("net"), ["10.1.0.3", "fd00:1::3"]);
 }
 
 #[test]
-fn ipam_is_called_once_and_last() {
+fn ipam_is_called_once_for_each_call() {
     let host = Host::new();
     let container = host.container("c1");
-    let on_add = "echo '{\"cniVersion\": \"1.1.0\", \"ips\": [{\"address\": \"10.3.0.9/24\"}]}'";
-    script_ipam(&host, "scripted", on_add);
-    let config = layer2(json!({"ipam": {"type": "scripted"}}));
-    let run = crate::common::add(&host, &container, &config).expect_ok();
+    let ipam = handing_out(&host, json!([{"address": "10.3.0.9/24"}]));
+    let run = call(&ipam, "ADD", &container, &scripted(json!({}))).expect_ok();
     for verb in ["CHECK", "DEL", "DEL"] {
-        call(&host, verb)
-            .container(&container)
-            .config(&run.with_prev())
-            .run()
-            .expect_ok();
+        call(&ipam, verb, &container, &run.with_prev()).expect_ok();
     }
-    assert_eq!(
-        ipam_calls(&host, "scripted"),
-        ["ADD", "CHECK", "DEL", "DEL"]
-    );
+    assert_eq!(ipam.calls(), ["ADD", "CHECK", "DEL", "DEL"]);
 }

@@ -1,33 +1,28 @@
 //! The gateway addresses on the bridge.
 
 use crate::common::{
-    add, assert_restored, attribute, bridge, dual, give_address, host_end, ipv4, ipv6, layer2,
-    script_result, state, used_host,
+    assert_restored, bridge, call, dual, give_address, handing_out, host_end, ipv4, ipv6, layer2,
+    scripted, used_host,
 };
 use serde_json::{Value, json};
-use testkit::{Host, Node};
+use testkit::{Host, Node, ScriptedIpam, state};
 
 /// A bridge `cni0` with these addresses.
 fn bridge_with(host: &Host, addresses: &[&str]) {
-    host.command(&["ip", "link", "add", "cni0", "type", "bridge"]);
-    host.command(&["ip", "link", "set", "cni0", "up"]);
+    host.ip("link add cni0 up type bridge");
     for address in addresses {
         give_address(host, address, "cni0");
     }
 }
 
 #[test]
-fn ipam_without_a_gateway_makes_the_first_address_the_gateway() {
+fn without_a_gateway_of_ipam_it_is_the_first_address_of_the_network() {
     let host = Host::new();
     let container = host.container("c1");
     let ips = json!([{"address": "10.3.7.9/20"}, {"address": "fd00:3::9/64"}]);
-    script_result(
-        &host,
-        "scripted",
-        &json!({"cniVersion": "1.1.0", "ips": ips}),
-    );
-    let config = layer2(json!({"ipam": {"type": "scripted"}, "isDefaultGateway": true}));
-    let run = add(&host, &container, &config).expect_ok();
+    let ipam = handing_out(&host, ips);
+    let config = scripted(json!({"isDefaultGateway": true}));
+    let run = call(&ipam, "ADD", &container, &config).expect_ok();
     assert_eq!(
         run.json()["ips"],
         json!([
@@ -42,7 +37,7 @@ fn ipam_without_a_gateway_makes_the_first_address_the_gateway() {
 }
 
 #[test]
-fn what_ipam_says_of_interfaces_is_not_believed() {
+fn interfaces_in_the_result_of_ipam_are_discarded() {
     let host = Host::new();
     let container = host.container("c1");
     let result = json!({
@@ -50,9 +45,9 @@ fn what_ipam_says_of_interfaces_is_not_believed() {
         "interfaces": [{"name": "x", "mac": "02:00:00:00:00:01"}],
         "ips": [{"address": "10.3.0.9/24", "interface": 7}],
     });
-    script_result(&host, "scripted", &result);
-    let config = layer2(json!({"ipam": {"type": "scripted"}}));
-    let result = add(&host, &container, &config).expect_ok().json();
+    let ipam = ScriptedIpam::answering(&host, &result);
+    let add = call(&ipam, "ADD", &container, &scripted(json!({})));
+    let result = add.expect_ok().json();
     assert_eq!(result["ips"][0]["interface"], 2);
     assert_eq!(result["interfaces"][2]["name"], "eth0");
     assert_eq!(result["interfaces"].as_array().unwrap().len(), 3);
@@ -62,25 +57,18 @@ fn what_ipam_says_of_interfaces_is_not_believed() {
 fn ipam_reads_the_configuration_byte_for_byte() {
     let host = Host::new();
     let container = host.container("c1");
-    script_result(
-        &host,
-        "scripted",
-        &json!({"ips": [{"address": "10.3.0.9/24"}]}),
-    );
+    let ipam = handing_out(&host, json!([{"address": "10.3.0.9/24"}]));
     let text = "{ \"cniVersion\":\"1.1.0\",\t\"name\" : \"net\", \"ipam\":{\"TYPE\":\"scripted\",\"x\":1e0}}\n\n";
     for verb in ["ADD", "DEL"] {
-        crate::common::call(&host, verb)
-            .container(&container)
-            .stdin(text)
-            .run()
-            .expect_ok();
-        let received = std::fs::read_to_string(host.dir().join("scripted.stdin")).unwrap();
+        let call = ipam.command(&bridge(), verb).container(&container);
+        call.stdin(text).run().expect_ok();
+        let received = std::fs::read_to_string(host.dir().join("stdin")).unwrap();
         assert_eq!(received, text, "{verb}");
     }
 }
 
 #[test]
-fn no_room_for_a_gateway() {
+fn addresses_that_have_no_possible_gateway() {
     for (address, gateway, problem) in [
         (
             "10.3.0.1/32",
@@ -111,29 +99,24 @@ fn no_room_for_a_gateway() {
         let host = Host::new();
         let container = host.container("c1");
         let ip = json!({"address": address, "gateway": gateway});
-        script_result(
-            &host,
-            "scripted",
-            &json!({"cniVersion": "1.1.0", "ips": [ip]}),
-        );
+        let ipam = handing_out(&host, json!([ip]));
         let before = host.snapshot();
-        let config = layer2(json!({"ipam": {"type": "scripted"}, "isGateway": true}));
-        add(&host, &container, &config)
+        let config = scripted(json!({"isGateway": true}));
+        call(&ipam, "ADD", &container, &config)
             .expect_error(7)
             .mentions(problem);
         before.assert_same(&host.snapshot());
-        assert_eq!(crate::common::ipam_calls(&host, "scripted"), ["ADD", "DEL"]);
-        // It does not matter where nobody is to be the gateway.
-        let without = layer2(json!({"ipam": {"type": "scripted"}}));
+        assert_eq!(ipam.calls(), ["ADD", "DEL"]);
+        // Without `isGateway` no gateway is needed.
         if gateway.is_null() {
-            add(&host, &container, &without).expect_ok();
+            call(&ipam, "ADD", &container, &scripted(json!({}))).expect_ok();
         }
     }
 }
 
 #[test]
-fn a_conflicting_address_stays_unless_it_may_be_replaced() {
-    for (there, config) in [
+fn a_conflicting_address_is_replaced_with_force_address_only() {
+    for (present, config) in [
         ("10.1.0.7/24", ipv4(json!({"isGateway": true}))),
         ("192.168.0.1/16", ipv4(json!({"isGateway": true}))),
         ("10.1.0.1/16", ipv4(json!({"isGateway": true}))),
@@ -142,17 +125,17 @@ fn a_conflicting_address_stays_unless_it_may_be_replaced() {
         ("fd00:1::1:0/112", ipv6(json!({"isGateway": true}))),
     ] {
         let host = used_host(&config);
-        bridge_with(&host, &[there]);
+        bridge_with(&host, &[present]);
         let container = host.container("c1");
         let before = state(&host);
         let error = bridge().add(&container, &config).expect_error(999);
-        let new = match there.contains(':') {
+        let new = match present.contains(':') {
             true => "fd00:1::1/64",
             false => "10.1.0.1/24",
         };
         error.mentions(&format!(
             "failed to set bridge addr: \"cni0\" already has an IP address different from {new}; \
-             it has {there}; set forceAddress to replace it"
+             it has {present}; set forceAddress to replace it"
         ));
         assert_restored(&host, &before, "after the failure");
 
@@ -204,10 +187,10 @@ fn gateways_of_one_network_do_not_conflict() {
 }
 
 #[test]
-fn the_wanted_address_survives_the_primary_it_hangs_on() {
+fn the_gateway_is_kept_when_its_primary_address_is_deleted() {
     let config = ipv4(json!({"isGateway": true, "forceAddress": true}));
     let host = used_host(&config);
-    // The kernel removes the secondary addresses of a network with its primary one.
+    // The kernel deletes the secondary addresses of a network with the primary one.
     bridge_with(&host, &["10.1.0.9/24", "10.1.0.1/24"]);
     let container = host.container("c1");
     bridge().add(&container, &config).expect_ok();
@@ -231,27 +214,19 @@ fn networks_of_both_families_share_a_bridge() {
 }
 
 #[test]
-fn a_link_local_gateway_stands_beside_the_kernels_own_address() {
+fn a_link_local_gateway_does_not_conflict_with_the_kernels_address() {
     let host = Host::new();
     let container = host.container("c1");
     let ip = json!({"address": "fd00:3::9/64", "gateway": "fe80::1"});
-    script_result(
-        &host,
-        "scripted",
-        &json!({"cniVersion": "1.1.0", "ips": [ip]}),
-    );
-    let config = layer2(json!({"ipam": {"type": "scripted"}, "isDefaultGateway": true}));
-    add(&host, &container, &config).expect_ok();
+    let ipam = handing_out(&host, json!([ip]));
+    let config = scripted(json!({"isDefaultGateway": true}));
+    call(&ipam, "ADD", &container, &config).expect_ok();
     // By now the kernel has given the bridge an address of fe80::/64.
     let second = host.container("c2");
     let ip = json!({"address": "fd00:3::a/64", "gateway": "fe80::1"});
-    script_result(
-        &host,
-        "scripted",
-        &json!({"cniVersion": "1.1.0", "ips": [ip]}),
-    );
-    let run = add(&host, &second, &config).expect_ok();
-    call_check(&host, &second, &run.with_prev());
+    let ipam = handing_out(&host, json!([ip]));
+    let run = call(&ipam, "ADD", &second, &config).expect_ok();
+    call(&ipam, "CHECK", &second, &run.with_prev()).expect_ok();
     for container in [&container, &second] {
         let routes = container.routes("-6");
         assert_eq!(
@@ -262,46 +237,29 @@ fn a_link_local_gateway_stands_beside_the_kernels_own_address() {
     }
 }
 
-fn call_check(host: &Host, container: &testkit::Container, config: &Value) {
-    crate::common::call(host, "CHECK")
-        .container(container)
-        .config(config)
-        .run()
-        .expect_ok();
-}
-
 #[test]
-fn a_gateways_hardware_address_does_not_change_with_the_ports() {
+fn the_hardware_address_of_a_gateway_does_not_follow_its_ports() {
     let host = Host::new();
     let config = dual(json!({"isGateway": true}));
     let first = host.container("c1");
     let run = bridge().add(&first, &config).expect_ok();
-    let mac = attribute(&host, "cni0", "/address");
+    let mac = host.link_attribute("cni0", "/address");
     assert_eq!(run.json()["interfaces"][0]["mac"], mac);
     // An unpinned bridge takes the lowest address of its ports.
-    host.command(&[
-        "ip",
-        "link",
-        "set",
-        &host_end(&run),
-        "address",
-        "00:00:00:00:00:02",
-    ]);
+    host.ip(&format!(
+        "link set {} address 00:00:00:00:00:02",
+        host_end(&run)
+    ));
     let second = host.container("c2");
     bridge().add(&second, &config).expect_ok();
-    assert_eq!(attribute(&host, "cni0", "/address"), mac);
-    bridge()
-        .check(&second, &bridge_prev(&host, &second, &config))
-        .expect_ok();
+    assert_eq!(host.link_attribute("cni0", "/address"), mac);
+    bridge().del(&second, &config).expect_ok();
+    let run = bridge().add(&second, &config).expect_ok();
+    bridge().check(&second, &run.with_prev()).expect_ok();
     for container in [&first, &second] {
         bridge().del(container, &config).expect_ok();
     }
-    assert_eq!(attribute(&host, "cni0", "/address"), mac);
-}
-
-fn bridge_prev(host: &Host, container: &testkit::Container, config: &Value) -> Value {
-    bridge().del(container, config).expect_ok();
-    add(host, container, config).expect_ok().with_prev()
+    assert_eq!(host.link_attribute("cni0", "/address"), mac);
 }
 
 #[test]
@@ -310,11 +268,11 @@ fn a_bridge_that_lost_its_last_port_becomes_a_gateway() {
     let container = host.container("c1");
     bridge().add(&container, &layer2(json!({}))).expect_ok();
     bridge().del(&container, &layer2(json!({}))).expect_ok();
-    assert_eq!(attribute(&host, "cni0", "/address"), "00:00:00:00:00:00");
+    assert_eq!(host.link_attribute("cni0", "/address"), "00:00:00:00:00:00");
     let run = bridge()
         .add(&container, &dual(json!({"isGateway": true})))
         .expect_ok();
-    let mac = attribute(&host, "cni0", "/address");
+    let mac = host.link_attribute("cni0", "/address");
     assert_ne!(mac, "00:00:00:00:00:00");
     assert_eq!(run.json()["interfaces"][0]["mac"], mac);
     container.ping("fd00:1::1");

@@ -1,29 +1,21 @@
-//! `raGuard` and `dhcpGuard`: nobody hears a container as a router or DHCP server.
+//! `raGuard` and `dhcpGuard`: no router advertisements and DHCP server messages of containers.
 
-use crate::common::{bridge, dual, host_end, run_on};
+use crate::common::{attached, bridge, dual, host_end, wait_until};
 use crate::masquerade::traces;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::fs;
 use std::net::UdpSocket;
 use std::time::Duration;
-use testkit::{Container, Host, Node, Run};
+use testkit::{Container, Host, Node, namespace};
 
-fn attached(host: &Host, name: &str, extra: Value) -> (Container, Run) {
-    let container = host.container(name);
-    let run = bridge().add(&container, &dual(extra)).expect_ok();
-    bridge().check(&container, &run.with_prev()).expect_ok();
-    (container, run)
-}
-
-/// Whether `there` gets a datagram of `from` that comes from port `source`.
+/// Whether `to`, an address of `there`, gets a datagram from port `source` of `from`.
 fn passes(from: &Container, source: u16, there: &Container, to: &str) -> bool {
-    let (any, there_any) = if to.contains(':') {
-        ("[::]", "[::]")
-    } else {
-        ("0.0.0.0", "0.0.0.0")
+    let any = match to.contains(':') {
+        true => "[::]",
+        false => "0.0.0.0",
     };
     let receiver = there
-        .enter(|| UdpSocket::bind(format!("{there_any}:4000")))
+        .enter(|| UdpSocket::bind(format!("{any}:4000")))
         .unwrap();
     receiver
         .set_read_timeout(Some(Duration::from_millis(300)))
@@ -35,11 +27,10 @@ fn passes(from: &Container, source: u16, there: &Container, to: &str) -> bool {
     receiver.recv_from(&mut [0; 9]).is_ok()
 }
 
-/// Whether a router advertisement of `from` changes `there`: it gets a route, if it
-/// listens to any.
+/// Whether `there` gets a route from a router advertisement of `from`.
 fn advertisement_passes(from: &Container, there: &Container) -> bool {
     there.set_sysctl("net/ipv6/conf/eth0/accept_ra", "2");
-    let routes = || there.command(&["ip", "-6", "route", "show", "proto", "ra"]);
+    let routes = || there.ip("-6 route show proto ra");
     let before = routes();
     let script = "import socket\n\
         s = socket.socket(socket.AF_INET6, socket.SOCK_RAW, 58)\n\
@@ -49,39 +40,37 @@ fn advertisement_passes(from: &Container, there: &Container) -> bool {
     from.command(&["python3", "-c", script]);
     std::thread::sleep(Duration::from_millis(300));
     let after = routes();
-    there.command(&["ip", "-6", "route", "flush", "proto", "ra"]);
+    there.ip("-6 route flush proto ra");
     before != after
 }
 
-fn wait_for_addresses(container: &Container) {
-    // A link-local address, which advertisements come from, takes its time.
-    crate::common::wait_until("a link-local address", || {
-        let list = container.command(&["ip", "-6", "addr", "show", "dev", "eth0", "scope", "link"]);
+/// Waits for the link-local address, from which router advertisements are sent.
+fn wait_for_link_local_address(container: &Container) {
+    wait_until("a link-local address", || {
+        let list = container.ip("-6 addr show dev eth0 scope link");
         list.contains("fe80") && !list.contains("tentative")
     });
 }
 
 #[test]
-fn routers_and_servers_in_containers_are_not_heard() {
+fn each_guard_drops_its_messages_and_no_others() {
     let host = Host::new();
-    let (victim, _) = attached(&host, "c1", json!({}));
+    let (other, _) = attached(&host, "c1", &dual(json!({})));
     for (ra, dhcp) in [(false, false), (true, false), (false, true), (true, true)] {
         let name = format!("c{ra}{dhcp}");
-        let (container, _) = attached(&host, &name, json!({"raGuard": ra, "dhcpGuard": dhcp}));
-        wait_for_addresses(&container);
+        let (container, _) = attached(
+            &host,
+            &name,
+            &dual(json!({"raGuard": ra, "dhcpGuard": dhcp})),
+        );
+        wait_for_link_local_address(&container);
         container.ping("10.1.0.2");
         container.ping("fd00:1::2");
-        assert_eq!(advertisement_passes(&container, &victim), !ra, "{name}");
+        assert_eq!(advertisement_passes(&container, &other), !ra, "{name}");
         for (source, to) in [(67, "10.1.0.2"), (547, "fd00:1::2")] {
-            assert_eq!(
-                passes(&container, source, &victim, to),
-                !dhcp,
-                "{name} {source}"
-            );
-            assert!(
-                passes(&container, source + 1, &victim, to),
-                "{name} {source} + 1"
-            );
+            let passes = |source| passes(&container, source, &other, to);
+            assert_eq!(passes(source), !dhcp, "{name} {source}");
+            assert!(passes(source + 1), "{name} {source} + 1");
         }
     }
 }
@@ -107,33 +96,37 @@ fn check_names_what_is_missing() {
         ),
     ] {
         let host = Host::new();
-        let (c1, run) = attached(&host, "c1", json!({"raGuard": true, "dhcpGuard": true}));
-        run_on(&host, change);
+        let (c1, run) = attached(
+            &host,
+            "c1",
+            &dual(json!({"raGuard": true, "dhcpGuard": true})),
+        );
+        namespace::run(change);
         let check = bridge().check(&c1, &run.with_prev());
         check.expect_error(999).mentions(words);
-        // The next ADD puts the shared part in order.
-        let (_c2, _) = attached(&host, "c2", json!({"raGuard": true}));
+        // The next ADD repairs what all ports share.
+        let (_c2, _) = attached(&host, "c2", &dual(json!({"raGuard": true})));
         bridge().del(&c1, &run.with_prev()).expect_ok();
     }
 }
 
 #[test]
-fn they_go_with_the_attachment() {
+fn del_deletes_the_elements_whatever_is_left() {
     for gone in ["nothing", "link", "namespace", "environment"] {
-        for noted in [true, false] {
+        for recorded in [true, false] {
             let host = Host::new();
             let guards = json!({"raGuard": true, "dhcpGuard": true});
-            let (container, run) = attached(&host, "c1", guards.clone());
-            let (other, others) = attached(&host, "c2", guards.clone());
+            let (container, run) = attached(&host, "c1", &dual(guards.clone()));
+            let (other, others) = attached(&host, "c2", &dual(guards.clone()));
             let port = host_end(&run);
             let mut del = bridge().command("DEL").container(&container);
             match gone {
-                "link" => drop(run_on(&container, "ip link del eth0")),
+                "link" => drop(container.ip("link del eth0")),
                 "namespace" => container.delete(),
                 "environment" => del = del.netns(""),
                 _ => {}
             }
-            if !noted {
+            if !recorded {
                 fs::remove_dir_all("/run/cni/filters").unwrap();
             }
             for _ in 0..2 {
@@ -148,23 +141,22 @@ fn they_go_with_the_attachment() {
             let mut gc = dual(guards);
             gc["cni.dev/valid-attachments"] = json!([]);
             bridge().gc(&gc).expect_ok();
-            assert_eq!(traces(&host), [""; 0], "{gone} {noted}");
+            assert_eq!(traces(&host), [""; 0], "{gone} {recorded}");
         }
     }
 }
 
-/// Frames with a VLAN tag are looked into, too: the sets count nothing, so a counter
-/// behind the guards does.
+/// A rule behind the guards counts the tagged frames that pass.
 #[test]
-fn a_vlan_tag_does_not_hide_it() {
+fn frames_with_a_vlan_tag_are_dropped_too() {
     for guarded in [false, true] {
         let host = Host::new();
         let config = json!({"raGuard": guarded, "dhcpGuard": guarded});
-        let (container, _) = attached(&host, "c1", config);
+        let (container, _) = attached(&host, "c1", &dual(config));
         let behind = "add table bridge behind; \
             add chain bridge behind c { type filter hook prerouting priority -200; }; \
             add rule bridge behind c ether type vlan counter";
-        host.command(&["nft", behind]);
+        namespace::nft(behind);
         let script = "import socket, struct\n\
             s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)\n\
             s.bind(('eth0', 0))\n\
@@ -177,31 +169,28 @@ fn a_vlan_tag_does_not_hide_it() {
             s.send(ip(17, struct.pack('>HHHH', 546, 547, 16, 0) + bytes(8)))\n";
         container.command(&["python3", "-c", script]);
         std::thread::sleep(Duration::from_millis(200));
-        let counted = host.command(&["nft", "list", "table", "bridge", "behind"]);
+        let counted = namespace::run("nft list table bridge behind");
         let passed = if guarded { "packets 1 " } else { "packets 3 " };
         assert!(counted.contains(passed), "{guarded}: {counted}");
     }
 }
 
-/// The port's name may have been given to another link meanwhile.
+/// The port's name may have been given to another link since.
 #[test]
-fn an_element_of_somebody_else_stays() {
+fn an_element_with_another_comment_is_kept() {
     let host = Host::new();
     let guards = json!({"raGuard": true, "dhcpGuard": true});
-    let (container, run) = attached(&host, "c1", guards.clone());
+    let (container, run) = attached(&host, "c1", &dual(guards.clone()));
     let port = host_end(&run);
     for set in ["ra_ports", "dhcp_ports"] {
         let element = |verb: &str, comment: &str| {
             let set = format!("bridge cni_port_guard {set}");
-            host.command(&[
-                "nft",
-                &format!("{verb} element {set} {{ {port}{comment} }}"),
-            ]);
+            namespace::nft(&format!("{verb} element {set} {{ {port}{comment} }}"));
         };
         element("delete", "");
         element("add", " comment \"somebody\"");
     }
     bridge().del(&container, &run.with_prev()).expect_ok();
-    let left = run_on(&host, "nft list table bridge cni_port_guard");
+    let left = namespace::run("nft list table bridge cni_port_guard");
     assert_eq!(left.matches("comment \"somebody\"").count(), 2, "{left}");
 }

@@ -1,8 +1,9 @@
-//! Beside the peer's binaries: what one has added, the other checks and deletes.
+//! Interoperation with upstream's binaries, the peer: attachments that one adds and the
+//! other checks and deletes.
 
-use crate::common::{attribute, bridge, dual, host_end, layer2, leases, merge, run_on, vlans_of};
+use crate::common::{bridge, dual, host_end, layer2, merge, vlans_of};
 use serde_json::{Value, json};
-use testkit::{Host, Node, Plugin, needs};
+use testkit::{Host, Node, Plugin, leases, namespace, needs};
 
 /// The versions with CHECK that the peer speaks.
 const VERSIONS: [&str; 2] = ["0.4.0", "1.0.0"];
@@ -26,7 +27,7 @@ fn handed_over(from: &Plugin, to: &Plugin) {
         let (c1, c2) = (host.container("c1"), host.container("c2"));
         let config = config(version);
         let run = from.add(&c1, &config).expect_ok();
-        // Both at work on one bridge.
+        // Both use one bridge.
         let other = to.add(&c2, &config).expect_ok();
         c2.ping("10.1.0.1");
         for plugin in [to, from, to] {
@@ -35,18 +36,18 @@ fn handed_over(from: &Plugin, to: &Plugin) {
         }
         to.del(&c1, &run.with_prev()).expect_ok();
         from.del(&c2, &other.with_prev()).expect_ok();
-        assert_eq!(leases(), [""; 0]);
+        assert_eq!(leases("net"), [""; 0]);
         assert_eq!(host.link_names(), ["cni0", "lo"]);
     }
 }
 
 #[test]
-fn from_the_peer_to_us() {
+fn from_the_peer_to_this_plugin() {
     handed_over(&Plugin::peer("bridge"), &bridge());
 }
 
 #[test]
-fn from_us_to_the_peer() {
+fn from_this_plugin_to_the_peer() {
     handed_over(&bridge(), &Plugin::peer("bridge"));
 }
 
@@ -62,13 +63,10 @@ fn handed_over_in_vlans(from: &Plugin, to: &Plugin) {
         assert_eq!(run.json()["interfaces"][3]["name"], "cni0.100");
         let veth = host_end(&run);
         assert!(vlans_of(&host, &veth).contains(&(100, "pu")));
-        // The peer's bridge takes the lowest address of its ports, and the peer's CHECK
-        // takes offence at that.
-        let mac = attribute(&host, "cni0", "/address");
-        run_on(
-            &host,
-            &format!("ip link set cni0 address {}", mac.as_str().unwrap()),
-        );
+        // The peer's bridge takes the lowest MAC address of its ports, and the peer's CHECK
+        // reports the change.
+        let mac = host.link_attribute("cni0", "/address");
+        host.ip(&format!("link set cni0 address {}", mac.as_str().unwrap()));
         let other = to.add(&c2, &config).expect_ok();
         let third = run.json()["interfaces"][3].clone();
         assert_eq!(other.json()["interfaces"][3], third);
@@ -88,20 +86,20 @@ fn handed_over_in_vlans(from: &Plugin, to: &Plugin) {
         };
         to.del(&c1, &run.with_prev()).expect_ok();
         from.del(&c2, &other.with_prev()).expect_ok();
-        assert_eq!(leases(), [""; 0]);
+        assert_eq!(leases("net"), [""; 0]);
         let kept = ["cni0", "cni0.100", "lo"].map(String::from).to_vec();
         assert_eq!(links(&host), (kept, 4));
     }
 }
 
 #[test]
-fn vlans_from_the_peer_to_us() {
+fn vlans_from_the_peer_to_this_plugin() {
     needs(&["bridge-vlan-filtering"]);
     handed_over_in_vlans(&Plugin::peer("bridge"), &bridge());
 }
 
 #[test]
-fn vlans_from_us_to_the_peer() {
+fn vlans_from_this_plugin_to_the_peer() {
     needs(&["bridge-vlan-filtering"]);
     handed_over_in_vlans(&bridge(), &Plugin::peer("bridge"));
 }
@@ -115,7 +113,7 @@ fn checked_after_the_peer(config: &Value, drift: Option<(&str, &str)>) {
     bridge().check(&container, &run.with_prev()).expect_ok();
     if let Some((command, words)) = drift {
         let veth = host_end(&run);
-        run_on(&host, &command.replace("VETH", &veth));
+        namespace::run(&command.replace("VETH", &veth));
         bridge()
             .check(&container, &run.with_prev())
             .expect_error(999)
@@ -177,7 +175,7 @@ fn each_key_of_a_pod_of_the_peer_is_checked_as_far_as_the_peer_sets_it() {
         (json!({"args": {"cni": {"mac": "02:00:00:00:00:07"}}}), None),
         (json!({"runtimeConfig": {"mac": "02:00:00:00:00:07"}}), None),
         (json!({"dns": {"nameservers": ["10.1.0.1"]}}), None),
-        // Keys of ours.
+        // Keys that upstream does not have.
         (json!({"raGuard": true, "dhcpGuard": true}), None),
         (
             json!({"txQueueLen": 77, "numQueues": 3, "gsoMaxSize": 30000, "groMaxSize": 30000}),
@@ -227,22 +225,22 @@ fn vlans_of_a_pod_of_the_peer_are_checked_as_far_as_the_peer_sets_them() {
     }
 }
 
-/// What the peer adds to a trunk of ours, and the other way round, by one bridge.
+/// The trunk and the VLAN are on one bridge; each plugin deletes the other's attachment.
 #[test]
-fn a_trunk_of_ours_reaches_vlans_of_the_peer() {
+fn a_trunk_reaches_a_vlan_of_the_peer() {
     needs(&["bridge-vlan-filtering", "vlan"]);
     let host = Host::new();
     let (c1, c2) = (host.container("c1"), host.container("c2"));
     let in_vlan = layer2(json!({"cniVersion": "1.0.0", "vlan": 5}));
-    let theirs = Plugin::peer("bridge").add(&c1, &in_vlan).expect_ok();
+    let of_peer = Plugin::peer("bridge").add(&c1, &in_vlan).expect_ok();
     let trunk = layer2(json!({"cniVersion": "1.0.0", "vlanTrunk": [{"id": 5}]}));
-    let ours = bridge().add(&c2, &trunk).expect_ok();
-    run_on(&c1, "ip addr add 10.7.0.1/24 dev eth0");
-    run_on(&c2, "ip link add link eth0 name eth0.5 up type vlan id 5");
-    run_on(&c2, "ip addr add 10.7.0.2/24 dev eth0.5");
+    let own = bridge().add(&c2, &trunk).expect_ok();
+    c1.ip("addr add 10.7.0.1/24 dev eth0");
+    c2.ip("link add link eth0 name eth0.5 up type vlan id 5");
+    c2.ip("addr add 10.7.0.2/24 dev eth0.5");
     c2.ping("10.7.0.1");
-    bridge().check(&c1, &theirs.with_prev()).expect_ok();
-    bridge().check(&c2, &ours.with_prev()).expect_ok();
+    bridge().check(&c1, &of_peer.with_prev()).expect_ok();
+    bridge().check(&c2, &own.with_prev()).expect_ok();
     bridge().del(&c1, &in_vlan).expect_ok();
     Plugin::peer("bridge").del(&c2, &trunk).expect_ok();
     assert_eq!(host.link_names(), ["cni0", "lo"]);
@@ -282,8 +280,8 @@ fn the_kernel_is_left_in_the_same_state() {
         ] {
             lines.extend(snapshot.lines(heading).into_iter().map(String::from));
         }
-        // Ours do without duplicate address detection on the bridge; the peer's release
-        // made queues without length.
+        // This plugin does not detect duplicates of the bridge's addresses; the peer's
+        // release sets the length of transmit queues to 0.
         for (difference, same) in [
             ("flags=0x82", "flags=0x80"),
             ("txqlen=0 ", ""),

@@ -1,12 +1,12 @@
 //! Attachments without addresses.
 
-use crate::common::{attribute, bridge, has_flag, layer2};
+use crate::common::{bridge, has_flag, ipv4, layer2};
 use serde_json::{Value, json};
 use std::time::Duration;
 use testkit::{Host, Node};
 
 #[test]
-fn no_ipam_in_all_its_spellings() {
+fn every_way_to_configure_no_ipam() {
     for ipam in [
         json!({}),
         json!({"type": ""}),
@@ -19,7 +19,7 @@ fn no_ipam_in_all_its_spellings() {
         let run = bridge().add(&container, &config).expect_ok();
         assert_eq!(run.json()["ips"], Value::Null);
         assert!(has_flag(&container, "eth0", "UP"));
-        assert_eq!(attribute(&container, "eth0", "/operstate"), "UP");
+        assert_eq!(container.link_attribute("eth0", "/operstate"), "UP");
         assert_eq!(container.addresses("eth0"), [""; 0]);
         assert_eq!(host.addresses("cni0"), [""; 0]);
         bridge().check(&container, &run.with_prev()).expect_ok();
@@ -37,13 +37,13 @@ fn frames_pass_at_once() {
     bridge().add(&c1, &layer2(json!({}))).expect_ok();
     bridge().add(&c2, &layer2(json!({}))).expect_ok();
     for (container, address) in [(&c1, "10.7.0.1/24"), (&c2, "10.7.0.2/24")] {
-        container.command(&["ip", "addr", "add", address, "dev", "eth0"]);
+        container.ip(&format!("addr add {address} dev eth0"));
     }
     c1.ping("10.7.0.2");
 }
 
 #[test]
-fn the_containers_interface_may_stay_down() {
+fn the_interface_of_the_container_can_be_left_down() {
     let host = Host::new();
     let container = host.container("c1");
     let config = layer2(json!({"disableContainerInterface": true}));
@@ -57,7 +57,7 @@ fn the_containers_interface_may_stay_down() {
     bridge().check(&container, &run.with_prev()).expect_ok();
     bridge().del(&container, &config).expect_ok();
 
-    let with_ipam = crate::common::ipv4(json!({"disableContainerInterface": true}));
+    let with_ipam = ipv4(json!({"disableContainerInterface": true}));
     let before = host.snapshot();
     bridge()
         .add(&container, &with_ipam)

@@ -1,9 +1,6 @@
-//! Black-box tests: the built binary, driven as a runtime drives it, in hosts and
-//! containers of the tests' own. One program, so that it is linked once.
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on ends by panicking"
-)]
+//! Black-box tests: the built binary, called as a runtime calls it, on hosts and in
+//! containers of the test's own. They are one program, so that it is linked once.
+#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
 
 mod addresses;
 mod bad_input;

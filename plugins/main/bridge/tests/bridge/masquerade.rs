@@ -1,48 +1,57 @@
-//! `ipMasq`: what leaves the network has an address of the host's, and nothing else has.
+//! `ipMasq`: packets to other networks have an address of the host as their source, and
+//! no other packets have.
 
-use crate::common::{bridge, dual, merge, run_on, state};
+use crate::common::{bridge, dual, layer2, merge};
 use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
-use testkit::{Container, Host, Invocation, Listener, Node, filters, legacy_iptables, outside};
+use testkit::{
+    Container, Host, Invocation, Listener, Node, filters, legacy_iptables, namespace, outside,
+    state,
+};
 
-/// The ways in which rules are made.
+/// The firewall that has the rules: nftables, or a variant of iptables.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Way {
+pub(crate) enum Backend {
     Nftables,
     Iptables,
     Legacy,
 }
 
-pub(crate) const WAYS: [Way; 3] = [Way::Nftables, Way::Iptables, Way::Legacy];
+pub(crate) const BACKENDS: [Backend; 3] = [Backend::Nftables, Backend::Iptables, Backend::Legacy];
 
-impl Way {
+impl Backend {
     /// A network with masquerade.
     pub(crate) fn config(self, extra: Value) -> Value {
-        let backend = match self {
-            Way::Nftables => "nftables",
-            Way::Iptables | Way::Legacy => "iptables",
+        let name = match self {
+            Backend::Nftables => "nftables",
+            Backend::Iptables | Backend::Legacy => "iptables",
         };
-        let own = json!({"isDefaultGateway": true, "ipMasq": true, "ipMasqBackend": backend});
+        let own = json!({"isDefaultGateway": true, "ipMasq": true, "ipMasqBackend": name});
         dual(merge(own, extra))
     }
 
-    /// A call that finds the iptables meant.
+    /// A call whose `PATH` leads to this variant of iptables.
     pub(crate) fn call(self, host: &Host, verb: &str) -> Invocation {
         let call = bridge().command(verb);
         match self {
-            Way::Legacy => call.env("PATH", legacy_iptables(host)),
-            Way::Nftables | Way::Iptables => call,
+            Backend::Legacy => call.env("PATH", legacy_iptables(host)),
+            Backend::Nftables | Backend::Iptables => call,
         }
     }
 }
 
-/// An attachment made in some way; what it was called with, the result included.
-pub(crate) fn attached(host: &Host, way: Way, name: &str, extra: Value) -> (Container, Value) {
+/// Attaches a container. Returns it, and its configuration with `prevResult`.
+pub(crate) fn attached(
+    host: &Host,
+    backend: Backend,
+    name: &str,
+    extra: Value,
+) -> (Container, Value) {
     let container = host.container(name);
-    let add = way.call(host, "ADD").container(&container);
-    let run = add.config(&way.config(extra)).run().expect_ok();
-    let check = way.call(host, "CHECK").container(&container);
+    let add = backend.call(host, "ADD").container(&container);
+    let run = add.config(&backend.config(extra)).run().expect_ok();
+    let check = backend.call(host, "CHECK").container(&container);
     check.config(&run.with_prev()).run().expect_ok();
     (container, run.with_prev())
 }
@@ -51,7 +60,7 @@ fn address(text: &str) -> Option<IpAddr> {
     Some(text.parse().unwrap())
 }
 
-/// Lines of rules that belong to attachments, whoever made them.
+/// The lines of all firewalls that belong to attachments.
 pub(crate) fn traces(host: &Host) -> Vec<String> {
     let mut lines = filters(host);
     let parts = [
@@ -68,13 +77,13 @@ pub(crate) fn traces(host: &Host) -> Vec<String> {
 }
 
 #[test]
-fn outside_the_hosts_address_is_seen_and_inside_the_containers() {
-    for way in WAYS {
+fn packets_to_other_networks_only_have_the_hosts_address() {
+    for backend in BACKENDS {
         let host = Host::new();
         let outside = outside(&host);
-        let (c1, _) = attached(&host, way, "c1", json!({}));
-        let (c2, _) = attached(&host, way, "c2", json!({}));
-        for (there, hosts, own, beside, gateway) in [
+        let (c1, _) = attached(&host, backend, "c1", json!({}));
+        let (c2, _) = attached(&host, backend, "c2", json!({}));
+        for (there, hosts, own, neighbour, gateway) in [
             ("192.0.2.9", "192.0.2.1", "10.1.0.2", "10.1.0.3", "10.1.0.1"),
             (
                 "2001:db8::9",
@@ -85,17 +94,17 @@ fn outside_the_hosts_address_is_seen_and_inside_the_containers() {
             ),
         ] {
             let listener = Listener::new(&outside, there);
-            assert_eq!(listener.sees(&c1), address(hosts), "{way:?}");
-            assert_eq!(listener.sees(&c2), address(hosts), "{way:?}");
+            assert_eq!(listener.sees(&c1), address(hosts), "{backend:?}");
+            assert_eq!(listener.sees(&c2), address(hosts), "{backend:?}");
             assert_eq!(
-                Listener::new(&c2, beside).sees(&c1),
+                Listener::new(&c2, neighbour).sees(&c1),
                 address(own),
-                "{way:?}"
+                "{backend:?}"
             );
             assert_eq!(
                 Listener::new(&host, gateway).sees(&c1),
                 address(own),
-                "{way:?}"
+                "{backend:?}"
             );
         }
         c1.ping("192.0.2.9");
@@ -104,7 +113,7 @@ fn outside_the_hosts_address_is_seen_and_inside_the_containers() {
 }
 
 #[test]
-fn without_it_the_containers_address_is_seen_outside() {
+fn without_masquerade_the_source_address_is_kept() {
     let host = Host::new();
     let outside = outside(&host);
     let container = host.container("c1");
@@ -119,15 +128,16 @@ fn without_it_the_containers_address_is_seen_outside() {
     assert_eq!(filters(&host), [""; 0]);
 }
 
-/// The host does not forward multicast, so it sends it itself, from the container's address.
+/// The host does not forward multicast, so the test sends it from the host, with the
+/// container's address.
 #[test]
 fn multicast_keeps_its_source() {
-    for way in WAYS {
+    for backend in BACKENDS {
         let host = Host::new();
         let outside = outside(&host);
-        let _attached = attached(&host, way, "c1", json!({}));
-        // Multicast goes out by the interface that has its source.
-        run_on(&host, "ip addr add 10.1.0.2/32 dev out0");
+        let _attached = attached(&host, backend, "c1", json!({}));
+        // Multicast leaves by the interface that has its source address.
+        host.ip("addr add 10.1.0.2/32 dev out0");
         let group = Ipv4Addr::new(239, 1, 2, 3);
         let there = outside.enter(|| UdpSocket::bind("0.0.0.0:4001")).unwrap();
         there
@@ -141,51 +151,51 @@ fn multicast_keeps_its_source() {
             sender.send_to(b"x", SocketAddr::new(to, 4001)).unwrap();
             there.recv_from(&mut [0; 9]).map(|(_, from)| from.ip()).ok()
         };
-        assert_eq!(sees(group.into()), address("10.1.0.2"), "{way:?}");
+        assert_eq!(sees(group.into()), address("10.1.0.2"), "{backend:?}");
         assert_eq!(
             sees("192.0.2.9".parse().unwrap()),
             address("192.0.2.1"),
-            "{way:?}"
+            "{backend:?}"
         );
     }
 }
 
 #[test]
-fn as_an_object() {
-    for way in WAYS {
+fn options_of_the_object_form() {
+    for backend in BACKENDS {
         let host = Host::new();
         let outside = outside(&host);
-        run_on(&host, "ip addr add 192.0.2.77/24 dev out0");
+        host.ip("addr add 192.0.2.77/24 dev out0");
         for address in ["192.0.2.10/24", "192.0.2.20/24"] {
-            run_on(&outside, &format!("ip addr add {address} dev eth0"));
+            outside.ip(&format!("addr add {address} dev eth0"));
         }
         let masquerade = json!({"IPV6": false, "exclude": ["192.0.2.16/28", "2001:db8::/32"],
             "snatIP": "192.0.2.77", "fullyRandom": true});
-        let (container, config) = attached(&host, way, "c1", json!({"ipMasq": masquerade}));
+        let (container, config) = attached(&host, backend, "c1", json!({"ipMasq": masquerade}));
         let seen = |there: &str| Listener::new(&outside, there).sees(&container);
-        assert_eq!(seen("192.0.2.9"), address("192.0.2.77"), "{way:?}");
-        assert_eq!(seen("192.0.2.20"), address("10.1.0.2"), "{way:?}");
-        assert_eq!(seen("2001:db8::9"), address("fd00:1::2"), "{way:?}");
+        assert_eq!(seen("192.0.2.9"), address("192.0.2.77"), "{backend:?}");
+        assert_eq!(seen("192.0.2.20"), address("10.1.0.2"), "{backend:?}");
+        assert_eq!(seen("2001:db8::9"), address("fd00:1::2"), "{backend:?}");
         let rules = filters(&host).join("\n");
         assert!(
             rules.contains("fully-random") || rules.contains("--random-fully"),
             "{rules}"
         );
-        let del = way.call(&host, "DEL").container(&container);
+        let del = backend.call(&host, "DEL").container(&container);
         del.config(&config).run().expect_ok();
-        assert_eq!(traces(&host), [""; 0], "{way:?}");
+        assert_eq!(traces(&host), [""; 0], "{backend:?}");
     }
 }
 
 #[test]
 fn several_addresses_of_a_family() {
-    for way in WAYS {
+    for backend in BACKENDS {
         let host = Host::new();
         let outside = outside(&host);
         let ranges = json!([[{"subnet": "10.1.0.0/24"}], [{"subnet": "10.1.1.0/24"}],
             [{"subnet": "fd00:1::/64"}]]);
         let ipam = json!({"type": "host-local", "ranges": ranges});
-        let (container, config) = attached(&host, way, "c1", json!({"ipam": ipam}));
+        let (container, config) = attached(&host, backend, "c1", json!({"ipam": ipam}));
         let listener = Listener::new(&outside, "192.0.2.9");
         for source in ["10.1.0.2:0", "10.1.1.2:0"] {
             assert_eq!(listener.sees_from(&container, source), address("192.0.2.1"));
@@ -198,17 +208,17 @@ fn several_addresses_of_a_family() {
                 address(&source)
             );
         }
-        let del = way.call(&host, "DEL").container(&container);
+        let del = backend.call(&host, "DEL").container(&container);
         del.config(&config).run().expect_ok();
-        assert_eq!(traces(&host), [""; 0], "{way:?}");
+        assert_eq!(traces(&host), [""; 0], "{backend:?}");
     }
 }
 
-/// The objects are those of the reference, as `nft` and `iptables-save` print them.
+/// As `nft` and `iptables-save` print them.
 #[test]
-fn what_the_kernel_has() {
+fn rules_are_upstreams() {
     let host = Host::new();
-    attached(&host, Way::Nftables, "c1", json!({}));
+    attached(&host, Backend::Nftables, "c1", json!({}));
     let hash = "a4861f4ae9f7d238-f4d01f2ef4b92245";
     let comment = format!("{hash}, net: net, if: eth0, id: c1");
     let expected = format!(
@@ -232,7 +242,7 @@ fn what_the_kernel_has() {
     assert_eq!(host.command(&["nft", "list", "ruleset"]), expected);
 
     let host = Host::new();
-    attached(&host, Way::Iptables, "c1", json!({}));
+    attached(&host, Backend::Iptables, "c1", json!({}));
     let chain = "CNI-623e1c388032b20529218ecc";
     let comment = r#"-m comment --comment "name: \"net\" id: \"c1\"""#;
     for (save, own, network, multicast) in [
@@ -257,61 +267,61 @@ fn what_the_kernel_has() {
 
 #[test]
 fn check_names_what_is_missing() {
-    for (way, change, words) in [
+    for (backend, change, words) in [
         (
-            Way::Nftables,
+            Backend::Nftables,
             "nft flush chain inet cni_plugins_masquerade postrouting",
             "chain postrouting of nftables table cni_plugins_masquerade does not lead to masq_checks",
         ),
         (
-            Way::Nftables,
+            Backend::Nftables,
             "nft flush chain inet cni_plugins_masquerade masq_checks",
             "masquerade of 10.1.0.2/24 not found in chain masq_checks",
         ),
         (
-            Way::Nftables,
+            Backend::Nftables,
             "nft delete table inet cni_plugins_masquerade",
             "table cni_plugins_masquerade",
         ),
         (
-            Way::Iptables,
+            Backend::Iptables,
             "iptables -t nat -F POSTROUTING",
             "masquerade rule not found in table nat of iptables: -A POSTROUTING -s 10.1.0.2/32",
         ),
         (
-            Way::Iptables,
+            Backend::Iptables,
             "ip6tables -t nat -D CNI-623e1c388032b20529218ecc 1",
             "masquerade rule not found in table nat of ip6tables: -A CNI-623e1c388032b20529218ecc -d fd00:1::/64",
         ),
         (
-            Way::Legacy,
+            Backend::Legacy,
             "iptables-legacy -t nat -D CNI-623e1c388032b20529218ecc 2",
             "! -d 224.0.0.0/4",
         ),
         (
-            Way::Legacy,
+            Backend::Legacy,
             "ip6tables-legacy -t nat -F",
             "not found in table nat of ip6tables",
         ),
     ] {
         let host = Host::new();
-        let (container, config) = attached(&host, way, "c1", json!({}));
-        run_on(&host, change);
-        let check = way.call(&host, "CHECK").container(&container);
+        let (container, config) = attached(&host, backend, "c1", json!({}));
+        namespace::run(change);
+        let check = backend.call(&host, "CHECK").container(&container);
         check
             .config(&config)
             .run()
             .expect_error(999)
             .mentions(words);
-        // DEL works all the same.
-        let del = way.call(&host, "DEL").container(&container);
+        // DEL succeeds nevertheless.
+        let del = backend.call(&host, "DEL").container(&container);
         del.config(&config).run().expect_ok();
         assert_eq!(traces(&host), [""; 0], "{change}");
     }
 }
 
 #[test]
-fn iptables_is_the_choice_unless_it_is_not_there() {
+fn iptables_is_the_default_backend_where_it_is_installed() {
     let host = Host::new();
     let (c1, c2) = (host.container("c1"), host.container("c2"));
     let config = dual(json!({"isDefaultGateway": true, "ipMasq": true, "ipMasqBackend": null}));
@@ -331,7 +341,7 @@ fn iptables_is_the_choice_unless_it_is_not_there() {
     bridge().del(&c1, &config).expect_ok();
     assert_eq!(traces(&host), [""; 0]);
 
-    // Asked for by name, it must be there, and nothing is done if not.
+    // If it is configured it is required, and nothing is changed without it.
     let config = dual(json!({"ipMasq": true, "ipMasqBackend": "iptables"}));
     let before = state(&host);
     let error = without("ADD").config(&config).run().expect_error(999);
@@ -342,7 +352,7 @@ fn iptables_is_the_choice_unless_it_is_not_there() {
 }
 
 #[test]
-fn what_cannot_be_is_refused() {
+fn invalid_values_are_refused() {
     let host = Host::new();
     let container = host.container("c1");
     let before = host.snapshot();
@@ -403,12 +413,12 @@ fn what_cannot_be_is_refused() {
 fn without_addresses_there_is_nothing_to_masquerade() {
     let host = Host::new();
     let container = host.container("c1");
-    let config = crate::common::layer2(json!({"ipMasq": true}));
+    let config = layer2(json!({"ipMasq": true}));
     let run = bridge().add(&container, &config).expect_ok();
     bridge().check(&container, &run.with_prev()).expect_ok();
     bridge().del(&container, &config).expect_ok();
     assert_eq!(filters(&host), [""; 0]);
-    let only_ipv6 = dual(json!({"ipMasq": {"ipv4": false, "ipv6": false}}));
-    bridge().add(&container, &only_ipv6).expect_ok();
+    let neither_family = dual(json!({"ipMasq": {"ipv4": false, "ipv6": false}}));
+    bridge().add(&container, &neither_family).expect_ok();
     assert_eq!(filters(&host), [""; 0]);
 }

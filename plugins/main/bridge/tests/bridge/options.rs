@@ -1,36 +1,36 @@
-//! What can be set on the links.
+//! Options of the links, and the interfaces of one container.
 
-use crate::common::{attribute, bridge, dual, has_flag, host_end, ipv4, layer2, script_result};
+use crate::common::{bridge, call, dual, has_flag, host_end, ipv4, scripted};
 use serde_json::{Value, json};
 use std::net::UdpSocket;
 use std::thread;
 use std::time::{Duration, Instant};
-use testkit::{Container, Host, Node};
+use testkit::{Container, Host, Node, ScriptedIpam, leases};
 
 #[test]
-fn mtu_goes_to_both_ends_and_a_new_bridge() {
+fn mtu_is_set_on_both_ends_and_a_new_bridge() {
     let host = Host::new();
     let container = host.container("c1");
     let run = bridge()
         .add(&container, &dual(json!({"mtu": 1400})))
         .expect_ok();
-    assert_eq!(attribute(&container, "eth0", "/mtu"), 1400);
-    assert_eq!(attribute(&host, &host_end(&run), "/mtu"), 1400);
-    assert_eq!(attribute(&host, "cni0", "/mtu"), 1400);
+    assert_eq!(container.link_attribute("eth0", "/mtu"), 1400);
+    assert_eq!(host.link_attribute(&host_end(&run), "/mtu"), 1400);
+    assert_eq!(host.link_attribute("cni0", "/mtu"), 1400);
 }
 
 #[test]
-fn an_existing_bridge_keeps_its_mtu_setting() {
+fn an_existing_bridge_keeps_its_mtu() {
     let host = Host::new();
-    host.command(&["ip", "link", "add", "cni0", "type", "bridge"]);
-    // From then on it does not follow its ports'.
-    host.command(&["ip", "link", "set", "cni0", "mtu", "1450"]);
+    host.ip("link add cni0 type bridge");
+    // A bridge whose MTU was set does not follow its ports.
+    host.ip("link set cni0 mtu 1450");
     let container = host.container("c1");
     bridge()
         .add(&container, &ipv4(json!({"mtu": 1400})))
         .expect_ok();
-    assert_eq!(attribute(&container, "eth0", "/mtu"), 1400);
-    assert_eq!(attribute(&host, "cni0", "/mtu"), 1450);
+    assert_eq!(container.link_attribute("eth0", "/mtu"), 1400);
+    assert_eq!(host.link_attribute("cni0", "/mtu"), 1450);
 }
 
 #[test]
@@ -41,30 +41,30 @@ fn without_an_mtu_the_bridge_follows_its_ports() {
         let run = bridge()
             .add(&container, &ipv4(json!({"mtu": mtu})))
             .expect_ok();
-        assert_eq!(attribute(&container, "eth0", "/mtu"), 1500);
-        host.command(&["ip", "link", "set", &host_end(&run), "mtu", "1300"]);
-        assert_eq!(attribute(&host, "cni0", "/mtu"), 1300);
+        assert_eq!(container.link_attribute("eth0", "/mtu"), 1500);
+        host.ip(&format!("link set {} mtu 1300", host_end(&run)));
+        assert_eq!(host.link_attribute("cni0", "/mtu"), 1300);
     }
 }
 
 #[test]
-fn a_container_hears_itself_through_a_hairpin_port_only() {
+fn broadcasts_come_back_through_a_hairpin_port_only() {
     for hairpin in [false, true] {
         let host = Host::new();
-        // Little else is to be heard.
+        // Without IPv6 there are few other packets.
         host.set_sysctl("net/ipv6/conf/default/disable_ipv6", "1");
         let container = host.container("c1");
         container.set_sysctl("net/ipv6/conf/default/disable_ipv6", "1");
         let config = ipv4(json!({"hairpinMode": hairpin}));
         let run = bridge().add(&container, &config).expect_ok();
-        let flag = attribute(&host, &host_end(&run), "/linkinfo/info_slave_data/hairpin");
+        let flag = host.link_attribute(&host_end(&run), "/linkinfo/info_slave_data/hairpin");
         assert_eq!(flag, hairpin);
         let received = || {
             let stats = container.ip_json(&["-s", "link", "show", "dev", "eth0"]);
             stats[0]["stats64"]["rx"]["packets"].as_u64().unwrap()
         };
         let before = received();
-        // A bridge sends a broadcast to all other ports.
+        // A bridge floods broadcasts to all other ports.
         container.enter(|| {
             let socket = UdpSocket::bind("10.1.0.2:0").unwrap();
             socket.set_broadcast(true).unwrap();
@@ -82,7 +82,7 @@ fn a_container_hears_itself_through_a_hairpin_port_only() {
 }
 
 #[test]
-fn promiscuous_mode_is_that_of_the_bridge() {
+fn promiscuous_mode_is_set_on_the_bridge() {
     let host = Host::new();
     let (c1, c2) = (host.container("c1"), host.container("c2"));
     let run = bridge().add(&c1, &ipv4(json!({}))).expect_ok();
@@ -92,7 +92,7 @@ fn promiscuous_mode_is_that_of_the_bridge() {
         .expect_ok();
     assert!(has_flag(&host, "cni0", "PROMISC"));
     bridge().check(&c2, &promiscuous.with_prev()).expect_ok();
-    // Whoever captures packets makes the bridge promiscuous too.
+    // A packet capture makes the bridge promiscuous too, so CHECK ignores it.
     bridge().check(&c1, &run.with_prev()).expect_ok();
 }
 
@@ -107,13 +107,13 @@ fn mac_of(container: &Container, config: &Value, args: &str) -> String {
         .as_str()
         .unwrap()
         .to_owned();
-    assert_eq!(attribute(container, "eth0", "/address"), mac.as_str());
+    assert_eq!(container.link_attribute("eth0", "/address"), mac.as_str());
     bridge().del(container, config).expect_ok();
     mac
 }
 
 #[test]
-fn hardware_address_from_three_sources_the_last_wins() {
+fn precedence_of_the_hardware_address() {
     let host = Host::new();
     let container = host.container("c1");
     let (first, second, third) = (
@@ -135,7 +135,7 @@ fn hardware_address_from_three_sources_the_last_wins() {
     assert_eq!(mac_of(&container, &with(second, third), &args), third);
     assert_eq!(mac_of(&container, &with("", third), ""), third);
     assert_eq!(mac_of(&container, &with(second, ""), ""), second);
-    // Other notations, and the kernel's when nobody cares.
+    // Other notations; without any of them, a random address.
     assert_eq!(
         mac_of(&container, &with("0200.0000.000A", ""), ""),
         "02:00:00:00:00:0a"
@@ -152,7 +152,7 @@ fn hardware_address_from_three_sources_the_last_wins() {
 }
 
 #[test]
-fn requested_addresses_reach_ipam() {
+fn requested_addresses_are_passed_to_ipam() {
     let host = Host::new();
     let container = host.container("c1");
     let config = dual(json!({
@@ -165,7 +165,7 @@ fn requested_addresses_reach_ipam() {
         ["10.1.0.77/24", "fd00:1::77/64"]
     );
 
-    // Those of CNI_ARGS are IPAM's alone: the plugin must be told to ignore them.
+    // Only IPAM reads those of CNI_ARGS: the plugin is told to ignore them.
     let other = host.container("c2");
     let call = bridge()
         .command("ADD")
@@ -181,16 +181,13 @@ fn requested_addresses_reach_ipam() {
 }
 
 #[test]
-fn name_service_of_the_configuration_replaces_that_of_ipam() {
+fn dns_of_the_configuration_replaces_that_of_ipam() {
     let host = Host::new();
     let of_ipam = json!({"nameservers": ["10.1.0.53"], "domain": "ipam.example"});
-    script_result(
-        &host,
-        "scripted",
-        &json!({
-            "cniVersion": "1.1.0", "ips": [{"address": "10.1.0.5/24"}], "dns": of_ipam,
-        }),
-    );
+    let answer = json!({
+        "cniVersion": "1.1.0", "ips": [{"address": "10.1.0.5/24"}], "dns": of_ipam,
+    });
+    let ipam = ScriptedIpam::answering(&host, &answer);
     for (given, expected) in [
         (Value::Null, of_ipam.clone()),
         (json!({}), of_ipam.clone()),
@@ -208,18 +205,18 @@ fn name_service_of_the_configuration_replaces_that_of_ipam() {
             json!({"options": ["ndots:5"]}),
             json!({"options": ["ndots:5"]}),
         ),
-        // An empty list counts as given, and then nothing is left.
+        // An empty list counts as given, and is omitted from the result.
         (json!({"nameservers": []}), Value::Null),
     ] {
         let container = host.container("c1");
-        let config = layer2(json!({"ipam": {"type": "scripted"}, "dns": given}));
-        let run = crate::common::add(&host, &container, &config).expect_ok();
+        let config = scripted(json!({"dns": given}));
+        let run = call(&ipam, "ADD", &container, &config).expect_ok();
         assert_eq!(run.json()["dns"], expected, "{given}");
     }
 }
 
 #[test]
-fn several_attachments_of_one_container() {
+fn several_interfaces_of_one_container() {
     let host = Host::new();
     let container = host.container("c1");
     let other = host.container("c2");
@@ -254,7 +251,7 @@ fn several_attachments_of_one_container() {
     assert_eq!(container.link_names(), ["eth0", "lo", "net2"]);
     as_net("CHECK", "eth0", &eth0.with_prev());
     assert_eq!(
-        crate::common::leases(),
+        leases("net"),
         ["10.1.0.2", "10.1.0.4", "fd00:1::2", "fd00:1::4"]
     );
     as_net("DEL", "net2", &second);
@@ -263,7 +260,7 @@ fn several_attachments_of_one_container() {
 }
 
 #[test]
-fn sysctls_of_both_sides() {
+fn sysctls_of_host_and_container() {
     let host = Host::new();
     host.set_sysctl("net/ipv6/conf/default/accept_ra", "1");
     let container = host.container("c1");
@@ -312,48 +309,10 @@ fn interface_names_with_dots() {
 }
 
 #[test]
-fn both_ends_have_the_kernels_queue_length() {
+fn both_ends_have_the_kernels_default_queue_length() {
     let host = Host::new();
     let container = host.container("c1");
     let run = bridge().add(&container, &ipv4(json!({}))).expect_ok();
-    assert_eq!(attribute(&container, "eth0", "/txqlen"), 1000);
-    assert_eq!(attribute(&host, &host_end(&run), "/txqlen"), 1000);
-}
-
-#[test]
-fn a_new_address_is_announced() {
-    let host = Host::new();
-    let (c1, c2) = (host.container("c1"), host.container("c2"));
-    let config = dual(json!({"isGateway": true}));
-    bridge().add(&c1, &config).expect_ok();
-    bridge().add(&c2, &config).expect_ok();
-    let addresses = ["10.1.0.3", "fd00:1::3"];
-    for address in addresses {
-        c1.ping(address);
-        host.ping(address);
-    }
-    bridge().del(&c2, &config).expect_ok();
-    // The same addresses behind another hardware address: without the announcement
-    // the old neighbour entries would be used until they are known to be stale.
-    let mut moved = config.clone();
-    moved["runtimeConfig"] = json!({"ips": addresses});
-    let run = bridge().add(&c2, &moved).expect_ok();
-    let mac = run.json()["interfaces"][2]["mac"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    let deadline = Instant::now() + Duration::from_secs(1);
-    let hears = |node: &dyn Fn(&[&str]) -> String, address: &str| {
-        while !node(&["ip", "neigh", "show", address]).contains(&mac) {
-            assert!(
-                Instant::now() < deadline,
-                "{address} is not known to be at {mac}"
-            );
-            thread::sleep(Duration::from_millis(5));
-        }
-    };
-    for address in addresses {
-        hears(&|argv| c1.command(argv), address);
-        hears(&|argv| host.command(argv), address);
-    }
+    assert_eq!(container.link_attribute("eth0", "/txqlen"), 1000);
+    assert_eq!(host.link_attribute(&host_end(&run), "/txqlen"), 1000);
 }

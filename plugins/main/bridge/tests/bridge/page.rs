@@ -1,4 +1,4 @@
-//! The examples of the documentation, run.
+//! The examples of the plugin's page work.
 
 use crate::common::bridge;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use testkit::{Host, Node, needs};
 
 const PAGE: &str = include_str!("../../../../../Documentation/plugins/bridge.md");
 
-/// The plugin's own entries of the examples, which are about VLANs or are not.
+/// The plugin's entries of the examples, those with or those without VLANs.
 fn examples(with_vlans: bool) -> Vec<Value> {
     let all = testkit::examples(PAGE).into_iter();
     let own = all.map(|example| example.pointer("/plugins/0").unwrap_or(&example).clone());

@@ -1,4 +1,4 @@
-//! No input makes the plugin panic.
+//! Parsing of the configuration, with arbitrary input too.
 
 use crate::common::merge;
 use cni_bridge::{Bridge, Config};
@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use testkit::parsing::survives_any_input;
 
-/// Every key of the configuration, with a value that is fine.
+/// Every key of the configuration, with a valid value.
 fn complete() -> Value {
     let keys = json!({
         "cniVersion": "1.1.0", "name": "net", "type": "bridge", "bridge": "cni0",
@@ -87,15 +87,15 @@ proptest! {
         config["vlanTrunk"] = trunk.clone().into();
         config["preserveDefaultVlan"] = preserve.into();
         let in_range = |id: &Value| id.as_i64().is_none_or(|id| (1..=4094).contains(&id));
-        let is_fine = |element: &Value| {
+        let is_valid = |element: &Value| {
             let (min, max) = (&element["minID"], &element["maxID"]);
             let ordered = min.as_i64().is_none_or(|min| max.as_i64().is_some_and(|max| min <= max));
             let all = [min, max, &element["id"]];
             all.iter().all(|id| in_range(id)) && ordered && min.is_null() == max.is_null()
         };
-        let fine = (0..=4094).contains(&vlan) && trunk.iter().all(is_fine);
+        let valid = (0..=4094).contains(&vlan) && trunk.iter().all(is_valid);
         let result = load(config, "");
-        prop_assert_eq!(result.is_ok(), fine, "{:?}", result);
+        prop_assert_eq!(result.is_ok(), valid, "{:?}", result);
     }
 }
 
@@ -105,7 +105,7 @@ fn no_input_makes_it_panic() {
 }
 
 #[test]
-fn the_complete_configuration_is_understood() {
+fn every_key_is_read() {
     let config = load(complete(), "MAC=02:00:00:00:00:03").unwrap();
     assert_eq!(config.bridge, "cni0");
     assert!(config.is_gateway && config.is_default_gateway && config.promisc_mode);

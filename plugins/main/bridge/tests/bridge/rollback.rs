@@ -1,20 +1,21 @@
-//! A failing ADD leaves host and container exactly as they were, wherever it fails.
+//! A failing ADD leaves host and container as they were, whichever step fails.
 
 use crate::common::{
-    add, assert_restored, bridge, call, dual, give_address, ipam_calls, ipv4, layer2, script_ipam,
-    script_result, state, used_host,
+    assert_restored, bridge, call, dual, give_address, ipv4, layer2, scripted, used_host,
 };
 use serde_json::{Value, json};
-use testkit::{Host, Node, fail_each_request_of_first};
+use testkit::{Host, Node, ScriptedIpam, fail_each_request_of_first, state};
 
-/// Makes each request to the kernel fail in turn, on a host that `prepare` gives a bridge if there is to be one.
+/// Makes each request to the kernel fail in turn, on a host on which `prepare` may create
+/// the bridge.
 #[track_caller]
 pub(crate) fn fails_without_a_trace(config: &Value, prepare: impl Fn(&Host)) {
     let host = used_host(&dual(json!({})));
     prepare(&host);
     let container = host.container("c1");
     fail_each_request_of_first(&host, || {
-        call(&host, "ADD").container(&container).config(config)
+        let add = bridge().command("ADD").container(&container);
+        add.config(config)
     });
 }
 
@@ -38,7 +39,7 @@ fn each_request_with_a_new_bridge() {
 #[test]
 fn each_request_with_a_bridge_that_is_down() {
     fails_without_a_trace(&everything(), |host| {
-        host.command(&["ip", "link", "add", "cni0", "type", "bridge"]);
+        host.ip("link add cni0 type bridge");
     });
 }
 
@@ -51,7 +52,7 @@ fn each_request_with_a_bridge_in_use() {
         }));
         let neighbour = host.container("neighbour");
         bridge().add(&neighbour, &network).expect_ok();
-        // Lives as long as the host.
+        // It is to live as long as the host.
         std::mem::forget(neighbour);
     });
 }
@@ -59,7 +60,7 @@ fn each_request_with_a_bridge_in_use() {
 #[test]
 fn each_request_with_addresses_to_replace() {
     fails_without_a_trace(&everything(), |host| {
-        host.command(&["ip", "link", "add", "cni0", "up", "type", "bridge"]);
+        host.ip("link add cni0 up type bridge");
         for address in ["10.9.0.1/24", "10.9.0.2/24", "fd00:1::7/64"] {
             give_address(host, address, "cni0");
         }
@@ -71,7 +72,7 @@ fn each_request_in_promiscuous_mode() {
     let config = ipv4(json!({"promiscMode": true}));
     fails_without_a_trace(&config, |_| {});
     fails_without_a_trace(&config, |host| {
-        host.command(&["ip", "link", "add", "cni0", "up", "type", "bridge"]);
+        host.ip("link add cni0 up type bridge");
     });
 }
 
@@ -85,28 +86,29 @@ fn each_request_with_duplicate_address_detection() {
     fails_without_a_trace(&dual(json!({"enabledad": true, "isGateway": true})), |_| {});
 }
 
-/// ADD with a scripted IPAM plugin that fails: the verbs it was called with.
+/// ADD fails with a scripted IPAM plugin, and leaves nothing. Returns the verbs that IPAM
+/// was called with.
 #[track_caller]
-fn ipam_fails(on_add: &str, code: u64, words: &str) -> Vec<String> {
+fn fails_with_ipam(on_add: &str, code: u64, words: &str) -> Vec<String> {
     let host = Host::new();
-    script_ipam(&host, "scripted", on_add);
+    let ipam = ScriptedIpam::new(&host, on_add);
     let container = host.container("c1");
     let before = host.snapshot();
-    let config = layer2(json!({"ipam": {"type": "scripted"}, "isGateway": true}));
-    add(&host, &container, &config)
+    let config = scripted(json!({"isGateway": true}));
+    call(&ipam, "ADD", &container, &config)
         .expect_error(code)
         .mentions(words);
     before.assert_same(&host.snapshot());
-    ipam_calls(&host, "scripted")
+    ipam.calls()
 }
 
 #[test]
-fn ipam_refuses() {
-    // What it did not hand out is not released: it may be another attachment's.
+fn ipam_that_fails() {
+    // Nothing is released: it may be the lease of another attachment.
     let error = r#"echo '{"code": 11, "msg": "no address", "details": "later"}'; exit 1"#;
-    assert_eq!(ipam_fails(error, 11, "no address; later"), ["ADD"]);
+    assert_eq!(fails_with_ipam(error, 11, "no address; later"), ["ADD"]);
     assert_eq!(
-        ipam_fails(
+        fails_with_ipam(
             "exit 3",
             0,
             "netplugin failed with no error message: exit status 3"
@@ -114,20 +116,20 @@ fn ipam_refuses() {
         ["ADD"]
     );
     assert_eq!(
-        ipam_fails("echo oops >&2; exit 1", 0, "netplugin failed: \"oops\\n\""),
+        fails_with_ipam("echo oops >&2; exit 1", 0, "netplugin failed: \"oops\\n\""),
         ["ADD"]
     );
 }
 
 #[test]
-fn ipam_hands_out_nothing() {
+fn ipam_that_hands_out_no_address() {
     let empty = r#"echo '{"cniVersion": "1.1.0", "ips": []}'"#;
     let words = "IPAM plugin returned missing IP config";
-    assert_eq!(ipam_fails(empty, 999, words), ["ADD", "DEL"]);
+    assert_eq!(fails_with_ipam(empty, 999, words), ["ADD", "DEL"]);
 }
 
 #[test]
-fn ipam_hands_out_what_nobody_understands() {
+fn ipam_with_an_invalid_result() {
     for (answer, words) in [
         ("echo nonsense", "failed to unmarshal raw result"),
         ("true", "failed to unmarshal raw result"),
@@ -140,28 +142,24 @@ fn ipam_hands_out_what_nobody_understands() {
             "unsupported CNI result version \"7.0.0\"",
         ),
     ] {
-        assert_eq!(ipam_fails(answer, 999, words), ["ADD", "DEL"], "{answer}");
+        assert_eq!(
+            fails_with_ipam(answer, 999, words),
+            ["ADD", "DEL"],
+            "{answer}"
+        );
     }
 }
 
 #[test]
-fn ipam_hands_out_the_same_address_twice() {
-    let twice = json!({
-        "cniVersion": "1.1.0", "ips": [{"address": "10.3.0.9/24"}, {"address": "10.3.0.9/24"}],
-    });
-    let host = Host::new();
-    script_result(&host, "scripted", &twice);
-    let container = host.container("c1");
-    let before = host.snapshot();
-    let config = layer2(json!({"ipam": {"type": "scripted"}}));
-    add(&host, &container, &config)
-        .expect_error(999)
-        .mentions("failed to add IP addr 10.3.0.9/24 to \"eth0\": file exists");
-    before.assert_same(&host.snapshot());
+fn ipam_that_hands_out_an_address_twice() {
+    let twice = r#"echo '{"cniVersion": "1.1.0",
+        "ips": [{"address": "10.3.0.9/24"}, {"address": "10.3.0.9/24"}]}'"#;
+    let words = "failed to add IP addr 10.3.0.9/24 to \"eth0\": file exists";
+    assert_eq!(fails_with_ipam(twice, 999, words), ["ADD", "DEL"]);
 }
 
 #[test]
-fn forwarding_cannot_be_switched_on() {
+fn forwarding_that_cannot_be_enabled() {
     let config = ipv4(json!({"isGateway": true}));
     let host = used_host(&config);
     let container = host.container("c1");
@@ -173,7 +171,7 @@ fn forwarding_cannot_be_switched_on() {
         .expect_error(999)
         .mentions("failed to enable forwarding: cannot set net/ipv4/ip_forward to 1: read-only file system");
     assert_restored(&host, &before, "after the failure");
-    // Where it is on already, nothing has to be written.
+    // If it is enabled already, nothing is written.
     host.unmount("/proc/sys");
     host.set_sysctl("net/ipv4/ip_forward", "1");
     host.make_read_only("/proc/sys");
@@ -181,7 +179,7 @@ fn forwarding_cannot_be_switched_on() {
 }
 
 #[test]
-fn a_failed_add_does_not_touch_forwarding() {
+fn a_failed_add_does_not_enable_forwarding() {
     let mut config = ipv4(json!({"isGateway": true}));
     config["ipam"]["routes"] = json!([{"dst": "10.9.0.0/16", "gw": "192.0.2.1"}]);
     let host = Host::new();
@@ -193,7 +191,7 @@ fn a_failed_add_does_not_touch_forwarding() {
 }
 
 #[test]
-fn the_same_container_can_be_added_after_a_failure() {
+fn add_succeeds_after_a_failed_add() {
     let mut config = dual(json!({"isDefaultGateway": true}));
     let host = Host::new();
     let container = host.container("c1");

@@ -1,8 +1,8 @@
-//! Routes as they are in the kernel.
+//! Routes of the container in the kernel.
 
-use crate::common::{add, assert_restored, bridge, dual, ipv4, layer2, script_result};
+use crate::common::{assert_restored, bridge, call, dual, ipv4, scripted, used_host};
 use serde_json::{Value, json};
-use testkit::{Container, Host, Node};
+use testkit::{Container, Host, Node, ScriptedIpam, state};
 
 /// A dual-stack network with these routes.
 fn with_routes(routes: Value, extra: Value) -> Value {
@@ -12,7 +12,7 @@ fn with_routes(routes: Value, extra: Value) -> Value {
 }
 
 fn table(container: &Container, family: &str, table: &str) -> Vec<String> {
-    let routes = container.command(&["ip", "-d", family, "route", "show", "table", table]);
+    let routes = container.ip(&format!("-d {family} route show table {table}"));
     let lines = routes.lines().filter(|line| !line.contains("proto kernel"));
     lines.map(|line| line.trim().to_owned()).collect()
 }
@@ -59,7 +59,7 @@ fn every_attribute_is_applied() {
         ]
     );
     bridge().check(&container, &run.with_prev()).expect_ok();
-    // They are in the result as they were asked for.
+    // The result has them as they are configured.
     let result = run.json();
     assert_eq!(
         result["routes"][0],
@@ -68,7 +68,7 @@ fn every_attribute_is_applied() {
 }
 
 #[test]
-fn a_default_route_without_a_gateway_is_not_doubled() {
+fn no_second_default_route_beside_one_without_a_gateway() {
     let host = Host::new();
     let container = host.container("c1");
     let routes = json!([{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]);
@@ -84,7 +84,7 @@ fn a_default_route_without_a_gateway_is_not_doubled() {
 }
 
 #[test]
-fn a_default_route_with_another_gateway_is_respected() {
+fn no_second_default_route_beside_one_with_another_gateway() {
     let host = Host::new();
     let container = host.container("c1");
     let routes = json!([{"dst": "0.0.0.0/0", "gw": "10.1.0.254"}]);
@@ -102,7 +102,7 @@ fn a_default_route_with_another_gateway_is_respected() {
 }
 
 #[test]
-fn a_default_route_of_another_table_is_not_the_containers() {
+fn a_default_route_in_another_table_does_not_count() {
     let host = Host::new();
     let container = host.container("c1");
     let routes = json!([{"dst": "0.0.0.0/0", "table": 100}, {"dst": "::/0", "table": 254}]);
@@ -145,7 +145,7 @@ fn the_same_route_twice_is_one_route() {
 }
 
 #[test]
-fn host_bits_of_a_destination_do_not_matter() {
+fn host_bits_of_a_destination_are_ignored() {
     let host = Host::new();
     let container = host.container("c1");
     let routes = json!([{"dst": "10.50.1.2/16"}, {"dst": "10.60.0.1/32"}]);
@@ -172,9 +172,8 @@ fn a_family_without_gateway_has_routes_on_the_link() {
             {"dst": "fd00:50::/32", "gw": "::"},
         ],
     });
-    script_result(&host, "scripted", &result);
-    let config = layer2(json!({"ipam": {"type": "scripted"}}));
-    let run = add(&host, &container, &config).expect_ok();
+    let ipam = ScriptedIpam::answering(&host, &result);
+    let run = call(&ipam, "ADD", &container, &scripted(json!({}))).expect_ok();
     assert_eq!(
         container.routes("-4"),
         ["10.50.0.0/16 dev eth0", "10.51.0.0/16 dev eth0"]
@@ -183,15 +182,11 @@ fn a_family_without_gateway_has_routes_on_the_link() {
         container.routes("-6"),
         ["fd00:50::/32 dev eth0 metric 1024 pref medium"]
     );
-    crate::common::call(&host, "CHECK")
-        .container(&container)
-        .config(&run.with_prev())
-        .run()
-        .expect_ok();
+    call(&ipam, "CHECK", &container, &run.with_prev()).expect_ok();
 }
 
 #[test]
-fn ones_that_cannot_be_are_named_and_undone() {
+fn a_route_that_is_refused_is_named_and_add_undone() {
     for (route, problem) in [
         (
             json!({"dst": "10.50.0.0/16", "gw": "192.0.2.1"}),
@@ -214,11 +209,10 @@ fn ones_that_cannot_be_are_named_and_undone() {
             "failed to add route",
         ),
     ] {
-        let config = ipv4(json!({"isGateway": true}));
-        let host = crate::common::used_host(&config);
+        let mut config = ipv4(json!({"isGateway": true}));
+        let host = used_host(&config);
         let container = host.container("c1");
-        let before = crate::common::state(&host);
-        let mut config = config;
+        let before = state(&host);
         config["ipam"]["routes"] = json!([route]);
         bridge()
             .add(&container, &config)

@@ -1,56 +1,39 @@
 //! `macspoofchk`: only frames with the container's own hardware address pass.
 
-use crate::common::{assert_restored, bridge, dual, host_end, layer2, run_on, state};
+use crate::common::{assert_restored, attached, bridge, dual, host_end, layer2, reaches};
 use crate::masquerade::traces;
 use serde_json::{Value, json};
 use std::fs;
-use std::net::IpAddr;
-use std::time::Duration;
-use testkit::{Container, Host, Node, Run, filters};
+use testkit::{Host, Node, filters, namespace, state};
 
 fn config() -> Value {
     dual(json!({"isGateway": true, "macspoofchk": true}))
 }
 
-fn attached(host: &Host, name: &str) -> (Container, Run) {
-    let container = host.container(name);
-    let run = bridge().add(&container, &config()).expect_ok();
-    bridge().check(&container, &run.with_prev()).expect_ok();
-    (container, run)
-}
-
-fn reaches(from: &Container, to: &str) -> bool {
-    let to: IpAddr = to.parse().unwrap();
-    from.can_reach(to, Duration::from_millis(400))
-}
-
 #[test]
-fn frames_with_another_address_are_dropped() {
+fn frames_with_another_source_address_are_dropped() {
     let host = Host::new();
-    let (c1, _) = attached(&host, "c1");
-    let (c2, _) = attached(&host, "c2");
+    let (c1, _) = attached(&host, "c1", &config());
+    let (c2, _) = attached(&host, "c2", &config());
     for to in ["10.1.0.1", "fd00:1::1", "10.1.0.3", "fd00:1::3"] {
         c1.ping(to);
     }
-    let own = c1.link("eth0").unwrap()["address"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    run_on(&c1, "ip link set eth0 address 02:00:00:00:00:66");
+    let own = c1.link_attribute("eth0", "/address");
+    c1.ip("link set eth0 address 02:00:00:00:00:66");
     for to in ["10.1.0.1", "fd00:1::1", "10.1.0.3"] {
         assert!(!reaches(&c1, to), "{to}");
     }
     c2.ping("10.1.0.1");
-    run_on(&c1, &format!("ip link set eth0 address {own}"));
+    c1.ip(&format!("link set eth0 address {}", own.as_str().unwrap()));
     for node in [&c1, &c2] {
-        run_on(node, "ip neigh flush all");
+        node.ip("neigh flush all");
     }
     c1.ping("10.1.0.3");
 }
 
-/// As the reference has them, and as `nft` prints them.
+/// As `nft` prints them.
 #[test]
-fn what_the_kernel_has() {
+fn rules_are_upstreams() {
     let host = Host::new();
     let mac = "02:00:00:00:00:07";
     let config = layer2(json!({"macspoofchk": true, "runtimeConfig": {"mac": mac}}));
@@ -102,8 +85,8 @@ fn check_names_what_is_missing() {
         ),
     ] {
         let host = Host::new();
-        let (container, run) = attached(&host, "c1");
-        run_on(&host, change);
+        let (container, run) = attached(&host, "c1", &config());
+        namespace::run(change);
         let check = bridge().check(&container, &run.with_prev());
         check.expect_error(999).mentions(words);
         bridge().del(&container, &run.with_prev()).expect_ok();
@@ -112,23 +95,23 @@ fn check_names_what_is_missing() {
 }
 
 #[test]
-fn del_from_whatever_is_left() {
+fn del_deletes_the_rules_whatever_is_left() {
     for gone in ["nothing", "link", "namespace", "environment", "table"] {
-        for noted in [true, false] {
+        for recorded in [true, false] {
             let host = Host::new();
-            let (container, run) = attached(&host, "c1");
-            let (other, others) = attached(&host, "c2");
+            let (container, run) = attached(&host, "c1", &config());
+            let (other, others) = attached(&host, "c2", &config());
             let mut config = run.with_prev();
             config["prevResult"] = Value::Null;
             let mut del = bridge().command("DEL").container(&container);
             match gone {
-                "link" => drop(run_on(&container, "ip link del eth0")),
+                "link" => drop(container.ip("link del eth0")),
                 "namespace" => container.delete(),
                 "environment" => del = del.netns(""),
-                "table" => drop(run_on(&host, "nft flush ruleset")),
+                "table" => drop(namespace::run("nft flush ruleset")),
                 _ => {}
             }
-            if !noted {
+            if !recorded {
                 fs::remove_dir_all("/run/cni/filters").unwrap();
             }
             for _ in 0..2 {
@@ -144,23 +127,23 @@ fn del_from_whatever_is_left() {
                 bridge().check(&other, &others.with_prev()).expect_ok();
             }
             bridge().del(&other, &others.with_prev()).expect_ok();
-            assert_eq!(traces(&host), [""; 0], "{gone} {noted}");
+            assert_eq!(traces(&host), [""; 0], "{gone} {recorded}");
         }
     }
 }
 
 #[test]
-fn gc_collects_checks_of_ports_that_are_gone() {
-    for noted in [true, false] {
+fn gc_deletes_rules_of_ports_that_no_longer_exist() {
+    for recorded in [true, false] {
         let host = Host::new();
-        let (dead, _) = attached(&host, "c1");
-        let (live, run) = attached(&host, "c2");
-        // As of another network, which GC of this one knows nothing about.
+        let (dead, _) = attached(&host, "c1", &config());
+        let (live, run) = attached(&host, "c2", &config());
+        // Of another network, of which this one's GC knows no attachments.
         let other = host.container("c3");
         let config_of_other = layer2(json!({"name": "other", "macspoofchk": true}));
         let run_of_other = bridge().add(&other, &config_of_other).expect_ok();
-        run_on(&dead, "ip link del eth0");
-        if !noted {
+        dead.ip("link del eth0");
+        if !recorded {
             fs::remove_dir_all("/run/cni/filters").unwrap();
         }
         let mut gc = config();
@@ -174,15 +157,15 @@ fn gc_collects_checks_of_ports_that_are_gone() {
     }
 }
 
-/// Another attachment of this name has left its rules: upstream would add a second one.
+/// An earlier attachment of the same name left its rules; upstream adds a second jump.
 #[test]
 fn added_again_without_a_del_between() {
-    for noted in [true, false] {
+    for recorded in [true, false] {
         let host = Host::new();
-        let (container, _) = attached(&host, "c1");
-        run_on(&container, "ip link del eth0");
+        let (container, _) = attached(&host, "c1", &config());
+        container.ip("link del eth0");
         fs::remove_dir_all("/var/lib/cni/networks").unwrap();
-        if !noted {
+        if !recorded {
             fs::remove_dir_all("/run/cni/filters").unwrap();
         }
         let run = bridge().add(&container, &config()).expect_ok();
@@ -198,7 +181,7 @@ fn added_again_without_a_del_between() {
 }
 
 #[test]
-fn a_container_id_that_leaves_no_room_is_refused() {
+fn a_container_id_too_long_for_a_comment_is_refused() {
     let host = Host::new();
     let container = host.container("c1");
     let before = state(&host);
@@ -208,7 +191,7 @@ fn a_container_id_that_leaves_no_room_is_refused() {
     };
     let error = add(&"i".repeat(112)).expect_error(4);
     error.mentions("container ID of 112 bytes is too long for macspoofchk (at most 111)");
-    assert_restored(&host, &before, "refused");
+    assert_restored(&host, &before, "after the failure");
     let id = "i".repeat(111);
     add(&id).expect_ok();
     let del = bridge().command("DEL").container(&container).id(&id);

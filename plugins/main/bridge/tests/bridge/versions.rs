@@ -1,14 +1,10 @@
-//! Every version of the specification, the printed text byte for byte.
+//! Results in every version of the specification, compared byte for byte.
 
-use crate::common::{attribute, bridge, dual, host_end, ipv4, ipv6, layer2, leases};
+use crate::common::{bridge, dual, host_end, ipv4, ipv6, layer2};
 use serde_json::{Value, json};
-use testkit::{Host, Node, Run};
+use testkit::{Host, Node, Run, VERSIONS, leases};
 
-const VERSIONS: [&str; 7] = [
-    "0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0",
-];
-
-/// The shapes that results have had, by the versions that have them.
+/// The formats of results, by the versions that have them.
 #[derive(Clone, Copy)]
 struct Texts {
     until_0_2: &'static str,
@@ -36,23 +32,23 @@ impl Texts {
     }
 }
 
-/// The expected text with the names and hardware addresses that the kernel has.
+/// The expected text with the names and hardware addresses of the links.
 fn fill_in(text: &str, version: &str, host: &Host, container: &impl Node, run: &Run) -> String {
     let mut text = text.trim_end().replace("VERSION", version);
     if version == "1.1.0" {
-        // The first version with a place for it.
+        // The first version whose interfaces have an MTU.
         text = text.replace("_MAC\",", "_MAC\",\n            \"mtu\": 1500,");
     }
     if text.contains("HOST_VETH") {
         let veth = host_end(run);
         let mac = |mac: Value| mac.as_str().unwrap().to_owned();
         text = text
-            .replace("HOST_MAC", &mac(attribute(host, &veth, "/address")))
+            .replace("HOST_MAC", &mac(host.link_attribute(&veth, "/address")))
             .replace("HOST_VETH", &veth)
-            .replace("BRIDGE_MAC", &mac(attribute(host, "cni0", "/address")))
+            .replace("BRIDGE_MAC", &mac(host.link_attribute("cni0", "/address")))
             .replace(
                 "CONTAINER_MAC",
-                &mac(attribute(container, "eth0", "/address")),
+                &mac(container.link_attribute("eth0", "/address")),
             );
     }
     text
@@ -85,20 +81,17 @@ fn round_trips(config: &Value, texts: Texts) {
         }
         for _ in 0..2 {
             let del = bridge().del(&container, &run.with_prev()).expect_ok();
-            assert_eq!(
-                (del.stdout_text(), del.stderr_text()),
-                (String::new(), String::new())
-            );
+            assert_eq!((del.stdout_text(), del.stderr_text()), Default::default());
             assert_eq!(host.link_names(), ["cni0", "lo"]);
             assert_eq!(host.snapshot().lines("c1 link").join("\n"), untouched);
-            assert_eq!(leases(), [""; 0]);
+            assert_eq!(leases("net"), [""; 0]);
         }
-        // Every version is to hand out the same addresses.
+        // Every version is to get the same addresses.
         host.command(&["rm", "-r", "/var/lib/cni/networks"]);
     }
 }
 
-fn asked() -> Value {
+fn configured() -> Value {
     json!({
         "isDefaultGateway": true,
         "dns": {"nameservers": ["10.1.0.1"], "search": ["example.org"]},
@@ -107,21 +100,21 @@ fn asked() -> Value {
 
 #[test]
 fn ipv4_results() {
-    round_trips(&ipv4(asked()), texts!("ipv4"));
+    round_trips(&ipv4(configured()), texts!("ipv4"));
 }
 
 #[test]
 fn ipv6_results() {
-    round_trips(&ipv6(asked()), texts!("ipv6"));
+    round_trips(&ipv6(configured()), texts!("ipv6"));
 }
 
 #[test]
 fn dual_stack_results() {
-    round_trips(&dual(asked()), texts!("dual"));
+    round_trips(&dual(configured()), texts!("dual"));
 }
 
 #[test]
-fn layer_2_results() {
+fn results_without_ipam() {
     let host = Host::new();
     for version in VERSIONS {
         let container = host.container("c1");
@@ -157,7 +150,7 @@ fn an_absent_or_empty_version_is_0_1_0() {
     for version in [Value::Null, "".into()] {
         let host = Host::new();
         let container = host.container("c1");
-        let mut config = dual(asked());
+        let mut config = dual(configured());
         config["cniVersion"] = version;
         let run = bridge().add(&container, &config).expect_ok();
         let expected = fill_in(texts!("dual").until_0_2, "0.1.0", &host, &container, &run);
@@ -166,7 +159,7 @@ fn an_absent_or_empty_version_is_0_1_0() {
 }
 
 #[test]
-fn the_versions_that_it_says_it_speaks() {
+fn supported_versions() {
     let reply = bridge().version().expect_ok().json();
     assert_eq!(
         reply,

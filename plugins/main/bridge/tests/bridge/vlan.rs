@@ -1,40 +1,33 @@
-//! `vlan`, `vlanTrunk`, `preserveDefaultVlan`: who hears whom on a bridge that filters
-//! by VLAN.
+//! `vlan`, `vlanTrunk`, `preserveDefaultVlan`: VLANs of ports, and which containers reach
+//! each other on a bridge that filters by VLAN.
 
 use crate::common::{
-    attribute, bridge, dual, give_address, host_end, in_vlan, ipv4, layer2, run_on, vlans_of,
+    attached, bridge, dual, give_address, host_end, in_vlan, ipv4, layer2, reaches, vlans_of,
 };
 use serde_json::{Value, json};
-use std::net::IpAddr;
 use std::thread;
 use std::time::Duration;
-use testkit::{Container, Host, Node, needs};
+use testkit::{Container, Host, Node, namespace, needs};
 
 const FILTERING: &str = "/linkinfo/info_data/vlan_filtering";
 
-/// A container without IPAM, with an address of its own.
+/// Attaches a container without IPAM, and adds `address` to its interface. Returns it and
+/// the name of its port.
 #[track_caller]
-fn plugged(host: &Host, name: &str, address: &str, keys: Value) -> (Container, String) {
-    let container = host.container(name);
-    let run = bridge().add(&container, &layer2(keys)).expect_ok();
-    bridge().check(&container, &run.with_prev()).expect_ok();
+fn with_address(host: &Host, name: &str, address: &str, keys: Value) -> (Container, String) {
+    let (container, run) = attached(host, name, &layer2(keys));
     give_address(&container, address, "eth0");
     (container, host_end(&run))
 }
 
-fn hears_nothing_of(from: &Container, to: &str) {
-    let to: IpAddr = to.parse().unwrap();
-    assert!(!from.can_reach(to, Duration::from_millis(600)), "{to}");
-}
-
 #[test]
-fn containers_of_one_vlan_talk_and_of_two_do_not() {
+fn containers_reach_each_other_in_one_vlan_only() {
     needs(&["bridge-vlan-filtering"]);
     let host = Host::new();
-    let (c1, port) = plugged(&host, "c1", "10.7.0.1/24", json!({"vlan": 100}));
-    let (c2, _) = plugged(&host, "c2", "10.7.0.2/24", json!({"vlan": 100}));
-    let (c3, _) = plugged(&host, "c3", "10.7.0.3/24", json!({"vlan": 200}));
-    let (c4, plain) = plugged(&host, "c4", "10.7.0.4/24", json!({}));
+    let (c1, port) = with_address(&host, "c1", "10.7.0.1/24", json!({"vlan": 100}));
+    let (c2, _) = with_address(&host, "c2", "10.7.0.2/24", json!({"vlan": 100}));
+    let (c3, _) = with_address(&host, "c3", "10.7.0.3/24", json!({"vlan": 200}));
+    let (c4, plain) = with_address(&host, "c4", "10.7.0.4/24", json!({}));
     for (container, address) in [
         (&c1, "fd07::1/64"),
         (&c2, "fd07::2/64"),
@@ -42,10 +35,10 @@ fn containers_of_one_vlan_talk_and_of_two_do_not() {
     ] {
         give_address(container, address, "eth0");
     }
-    assert_eq!(attribute(&host, "cni0", FILTERING), 1);
+    assert_eq!(host.link_attribute("cni0", FILTERING), 1);
     assert_eq!(vlans_of(&host, &port), [(100, "pu")]);
     assert_eq!(vlans_of(&host, &plain), [(1, "pu")]);
-    // Of the bridge itself nothing is changed.
+    // The VLANs of the bridge itself are not changed.
     assert_eq!(vlans_of(&host, "cni0"), [(1, "pu")]);
     c1.ping("10.7.0.2");
     c2.ping("10.7.0.1");
@@ -56,14 +49,13 @@ fn containers_of_one_vlan_talk_and_of_two_do_not() {
         (&c1, "10.7.0.4"),
         (&c4, "10.7.0.2"),
     ] {
-        hears_nothing_of(from, to);
+        assert!(!reaches(from, to), "{to}");
     }
-    hears_nothing_of(&c1, "fd07::3");
-    // It is the VLAN that keeps them apart.
-    run_on(
-        &host,
-        &format!("bridge vlan add dev {plain} vid 100 pvid untagged"),
-    );
+    assert!(!reaches(&c1, "fd07::3"));
+    // Only the VLAN separates them.
+    namespace::run(&format!(
+        "bridge vlan add dev {plain} vid 100 pvid untagged"
+    ));
     c1.ping("10.7.0.4");
 }
 
@@ -72,15 +64,14 @@ fn a_trunk_gets_tagged_frames_of_its_vlans_only() {
     needs(&["bridge-vlan-filtering", "vlan"]);
     let host = Host::new();
     let trunk = json!({"vlanTrunk": [{"minID": 20, "maxID": 21}, {"id": 10}, {"id": 20}]});
-    let (router, port) = plugged(&host, "router", "10.7.1.9/24", trunk);
+    let (router, port) = with_address(&host, "router", "10.7.1.9/24", trunk);
     let listed = [(1, "pu"), (10, ""), (20, ""), (21, "")];
     assert_eq!(vlans_of(&host, &port), listed);
     for vlan in [10, 20, 21, 30] {
-        run_on(
-            &router,
-            &format!("ip link add link eth0 name eth0.{vlan} type vlan id {vlan}"),
-        );
-        run_on(&router, &format!("ip link set eth0.{vlan} up"));
+        router.ip(&format!(
+            "link add link eth0 name eth0.{vlan} type vlan id {vlan}"
+        ));
+        router.ip(&format!("link set eth0.{vlan} up"));
         give_address(
             &router,
             &format!("10.7.{vlan}.9/24"),
@@ -91,17 +82,17 @@ fn a_trunk_gets_tagged_frames_of_its_vlans_only() {
     for vlan in [10, 20, 21, 30] {
         let name = format!("c{vlan}");
         let address = format!("10.7.{vlan}.1/24");
-        others.push(plugged(&host, &name, &address, json!({"vlan": vlan})).0);
+        others.push(with_address(&host, &name, &address, json!({"vlan": vlan})).0);
     }
     for vlan in [10, 20, 21] {
         router.ping(&format!("10.7.{vlan}.1"));
     }
     // Untagged frames are those of VLAN 1.
-    let (plain, _) = plugged(&host, "plain", "10.7.1.1/24", json!({}));
+    let (plain, _) = with_address(&host, "plain", "10.7.1.1/24", json!({}));
     plain.ping("10.7.1.9");
-    hears_nothing_of(&router, "10.7.30.1");
-    hears_nothing_of(&others[3], "10.7.30.9");
-    // Not a single frame has come, though the container asked for the address by broadcast.
+    assert!(!reaches(&router, "10.7.30.1"));
+    assert!(!reaches(&others[3], "10.7.30.9"));
+    // Not even the broadcast ARP requests of the container arrived.
     let received = |vlan: u64| {
         let link = router.ip_json(&["-s", "link", "show", "dev", &format!("eth0.{vlan}")]);
         link[0]["stats64"]["rx"]["packets"].as_u64().unwrap()
@@ -114,22 +105,22 @@ fn a_trunk_gets_tagged_frames_of_its_vlans_only() {
 fn a_trunk_with_a_native_vlan() {
     needs(&["bridge-vlan-filtering", "vlan"]);
     let host = Host::new();
-    // Listed again in the trunk, it stays the native one.
+    // The native VLAN stays native although the trunk lists it too.
     let keys = json!({"vlan": 5, "vlanTrunk": [{"minID": 4, "maxID": 6}]});
-    let (c1, port) = plugged(&host, "c1", "10.7.5.1/24", keys);
+    let (c1, port) = with_address(&host, "c1", "10.7.5.1/24", keys);
     assert_eq!(vlans_of(&host, &port), [(4, ""), (5, "pu"), (6, "")]);
-    let (c2, _) = plugged(&host, "c2", "10.7.5.2/24", json!({"vlan": 5}));
+    let (c2, _) = with_address(&host, "c2", "10.7.5.2/24", json!({"vlan": 5}));
     c1.ping("10.7.5.2");
-    let (tagged, _) = plugged(&host, "c3", "10.7.6.2/24", json!({"vlan": 6}));
-    run_on(&c1, "ip link add link eth0 name eth0.6 type vlan id 6");
-    run_on(&c1, "ip link set eth0.6 up");
+    let (tagged, _) = with_address(&host, "c3", "10.7.6.2/24", json!({"vlan": 6}));
+    c1.ip("link add link eth0 name eth0.6 type vlan id 6");
+    c1.ip("link set eth0.6 up");
     give_address(&c1, "10.7.6.1/24", "eth0.6");
     tagged.ping("10.7.6.1");
-    hears_nothing_of(&c2, "10.7.6.2");
+    assert!(!reaches(&c2, "10.7.6.2"));
 }
 
 #[test]
-fn ports_in_all_ways() {
+fn vlans_of_ports_for_every_combination_of_keys() {
     needs(&["bridge-vlan-filtering"]);
     let everything: Vec<(u64, &str)> = (1..=4094)
         .map(|id| (id, if id == 1 { "pu" } else { "" }))
@@ -151,7 +142,7 @@ fn ports_in_all_ways() {
             &[(1, "pu"), (7, "")],
         ),
         (json!({"vlanTrunk": [{"id": 1}]}), &[(1, "pu")]),
-        // Nothing but a bridge that filters.
+        // An empty trunk only makes the bridge filter.
         (json!({"vlanTrunk": []}), &[(1, "pu")]),
         (json!({"vlanTrunk": [{}], "vlan": 0}), &[(1, "pu")]),
         (
@@ -164,7 +155,7 @@ fn ports_in_all_ways() {
         let run = bridge().add(&container, &layer2(keys.clone())).expect_ok();
         assert_eq!(run.stderr_text(), "");
         assert_eq!(vlans_of(&host, &host_end(&run)), vlans, "{keys}");
-        assert_eq!(attribute(&host, "cni0", FILTERING), 1, "{keys}");
+        assert_eq!(host.link_attribute("cni0", FILTERING), 1, "{keys}");
         bridge().check(&container, &run.with_prev()).expect_ok();
         bridge().del(&container, &run.with_prev()).expect_ok();
         assert_eq!(host.link_names(), ["cni0", "lo"]);
@@ -173,7 +164,7 @@ fn ports_in_all_ways() {
     let container = host.container("c1");
     let without = layer2(json!({"preserveDefaultVlan": true, "vlan": 0}));
     bridge().add(&container, &without).expect_ok();
-    assert_eq!(attribute(&host, "cni0", FILTERING), 0);
+    assert_eq!(host.link_attribute("cni0", FILTERING), 0);
 }
 
 #[test]
@@ -193,89 +184,82 @@ fn a_bridge_with_another_default_vlan() {
     ] {
         let host = Host::new();
         let make = "ip link add cni0 type bridge vlan_filtering 1 vlan_default_pvid";
-        run_on(&host, &format!("{make} {default}"));
+        namespace::run(&format!("{make} {default}"));
         let container = host.container("c1");
         let run = bridge().add(&container, &layer2(keys.clone())).expect_ok();
         assert_eq!(vlans_of(&host, &host_end(&run)), vlans, "{default} {keys}");
         bridge().check(&container, &run.with_prev()).expect_ok();
-        let pvid = attribute(&host, "cni0", "/linkinfo/info_data/vlan_default_pvid");
+        let pvid = host.link_attribute("cni0", "/linkinfo/info_data/vlan_default_pvid");
         assert_eq!(pvid, default);
     }
 }
 
-/// Its only ports are those that ADD has prepared for VLANs, so nothing else relies on it.
+/// ADD has prepared all of its ports for VLANs, so that filtering affects no others.
 #[test]
-fn a_bridge_that_only_vlans_use_begins_to_filter() {
+fn filtering_is_enabled_on_a_bridge_whose_ports_are_all_in_vlans() {
     needs(&["bridge-vlan-filtering"]);
     let host = Host::new();
-    run_on(&host, "ip link add cni0 up type bridge");
+    host.ip("link add cni0 up type bridge");
     let config = in_vlan(5, json!({"isGateway": true}));
     bridge().status(&config).expect_ok();
     for container in ["c1", "c2"] {
         // The second finds the first's port, and the gateway's.
-        run_on(&host, "ip link set cni0 type bridge vlan_filtering 0");
+        host.ip("link set cni0 type bridge vlan_filtering 0");
         let container = host.container(container);
         let run = bridge().add(&container, &config).expect_ok();
         assert_eq!(run.stderr_text(), "");
-        assert_eq!(attribute(&host, "cni0", FILTERING), 1);
+        assert_eq!(host.link_attribute("cni0", FILTERING), 1);
         bridge().check(&container, &run.with_prev()).expect_ok();
         container.ping("10.1.5.1");
     }
 }
 
 #[test]
-fn a_bridge_with_ports_of_others_is_not_made_to_filter() {
+fn filtering_is_not_enabled_on_a_bridge_with_other_ports() {
     needs(&["bridge-vlan-filtering", "dummy"]);
     let host = Host::new();
     let (container, config) = (host.container("c1"), layer2(json!({"vlan": 5})));
     let says = "bridge cni0 does not filter by vlan";
     for other in ["a container without vlan", "a network card"] {
-        run_on(&host, "ip link add cni0 up type bridge");
+        host.ip("link add cni0 up type bridge");
         let neighbour = host.container("neighbour");
         match other {
             "a network card" => {
-                run_on(&host, "ip link add card master cni0 type dummy");
-                run_on(&host, "bridge vlan add dev card vid 7 pvid untagged");
+                host.ip("link add card master cni0 type dummy");
+                namespace::run("bridge vlan add dev card vid 7 pvid untagged");
             }
             _ => drop(bridge().add(&neighbour, &layer2(json!({}))).expect_ok()),
         }
         bridge().status(&config).expect_error(50).mentions(says);
         let run = bridge().add(&container, &config).expect_ok();
         assert!(run.stderr_text().contains(says), "{}", run.report());
-        assert_eq!(attribute(&host, "cni0", FILTERING), 0);
+        assert_eq!(host.link_attribute("cni0", FILTERING), 0);
         let port = host_end(&run);
         assert_eq!(vlans_of(&host, &port), [(5, "pu")]);
-        // Just as ADD left it, so no drift; what ADD did is looked at.
+        // The bridge is as ADD left it. The port is compared nevertheless.
         bridge().check(&container, &run.with_prev()).expect_ok();
-        run_on(&host, &format!("bridge vlan del dev {port} vid 5"));
+        namespace::run(&format!("bridge vlan del dev {port} vid 5"));
         let check = bridge().check(&container, &run.with_prev());
         check.expect_error(999).mentions("has no native vlan");
-        run_on(
-            &host,
-            &format!("bridge vlan add dev {port} vid 5 pvid untagged"),
-        );
-        run_on(&host, "ip link set cni0 type bridge vlan_filtering 1");
+        namespace::run(&format!("bridge vlan add dev {port} vid 5 pvid untagged"));
+        host.ip("link set cni0 type bridge vlan_filtering 1");
         bridge().check(&container, &run.with_prev()).expect_ok();
         bridge().status(&config).expect_ok();
         bridge().del(&container, &run.with_prev()).expect_ok();
-        assert_eq!(run_on(&host, "find /run -path /run/cni/* -type f"), "");
+        assert_eq!(namespace::run("find /run -path /run/cni/* -type f"), "");
         neighbour.delete();
-        run_on(&host, "ip link del cni0");
+        host.ip("link del cni0");
     }
 }
 
-/// Nothing of a container's VLAN leaks while it is being plugged in.
 #[test]
-fn no_frame_of_another_vlan_passes_meanwhile() {
+fn no_frame_of_another_vlan_reaches_a_container_during_add() {
     needs(&["bridge-vlan-filtering"]);
     let host = Host::new();
     host.set_sysctl("net/ipv6/conf/default/disable_ipv6", "1");
-    let (c1, _) = plugged(&host, "c1", "10.7.0.1/24", json!({"vlan": 1}));
-    run_on(
-        &c1,
-        "ip neigh add 10.7.0.77 lladdr 02:00:00:00:00:77 dev eth0",
-    );
-    // A flood of frames for a station that nobody knows goes to all ports of VLAN 1.
+    let (c1, _) = with_address(&host, "c1", "10.7.0.1/24", json!({"vlan": 1}));
+    c1.ip("neigh add 10.7.0.77 lladdr 02:00:00:00:00:77 dev eth0");
+    // Frames to an unknown MAC address are flooded to all ports of VLAN 1.
     let flood = c1.enter(|| {
         let socket = std::net::UdpSocket::bind("10.7.0.1:0").unwrap();
         thread::spawn(move || {
@@ -297,27 +281,27 @@ fn no_frame_of_another_vlan_passes_meanwhile() {
 fn networks_of_two_vlans_with_the_same_addresses() {
     needs(&["bridge-vlan-filtering"]);
     let host = Host::new();
-    let (one, other) = (host.container("c1"), host.container("c2"));
+    let (c1, c2) = (host.container("c1"), host.container("c2"));
     let network = |vlan: u16| {
         let name = format!("net{vlan}");
         ipv4(json!({"name": name, "vlan": vlan}))
     };
-    let first = bridge().add(&one, &network(5)).expect_ok();
-    let second = bridge().add(&other, &network(6)).expect_ok();
-    assert_eq!(one.addresses("eth0"), other.addresses("eth0"));
-    bridge().check(&one, &first.with_prev()).expect_ok();
-    bridge().check(&other, &second.with_prev()).expect_ok();
-    let third = host.container("c3");
-    bridge().add(&third, &network(5)).expect_ok();
-    third.ping("10.1.0.2");
-    for (container, vlan) in [(&one, 5), (&other, 6), (&third, 5)] {
+    let first = bridge().add(&c1, &network(5)).expect_ok();
+    let second = bridge().add(&c2, &network(6)).expect_ok();
+    assert_eq!(c1.addresses("eth0"), c2.addresses("eth0"));
+    bridge().check(&c1, &first.with_prev()).expect_ok();
+    bridge().check(&c2, &second.with_prev()).expect_ok();
+    let c3 = host.container("c3");
+    bridge().add(&c3, &network(5)).expect_ok();
+    c3.ping("10.1.0.2");
+    for (container, vlan) in [(&c1, 5), (&c2, 6), (&c3, 5)] {
         bridge().del(container, &network(vlan)).expect_ok();
     }
     assert_eq!(host.link_names(), ["cni0", "lo"]);
 }
 
 #[test]
-fn results_have_three_interfaces_without_a_gateway() {
+fn without_a_gateway_results_have_three_interfaces() {
     needs(&["bridge-vlan-filtering"]);
     let host = Host::new();
     for keys in [json!({}), json!({"ipam": {}, "isGateway": true})] {
@@ -331,9 +315,9 @@ fn results_have_three_interfaces_without_a_gateway() {
     }
 }
 
-/// Runs on the kernels that the other tests here cannot run on.
+/// For the kernels that the other tests cannot run on.
 #[test]
-fn a_kernel_that_does_not_filter_is_told_of() {
+fn a_kernel_without_vlan_filtering_is_named() {
     let host = Host::new();
     let probe = "ip link add probe type bridge vlan_filtering 1";
     if host
@@ -345,9 +329,9 @@ fn a_kernel_that_does_not_filter_is_told_of() {
     let container = host.container("c1");
     let words =
         "the kernel does not filter by vlan on bridges; it needs CONFIG_BRIDGE_VLAN_FILTERING";
-    for there in [false, true] {
-        if there {
-            run_on(&host, "ip link add cni0 type bridge");
+    for exists in [false, true] {
+        if exists {
+            host.ip("link add cni0 type bridge");
         }
         let before = host.snapshot();
         for keys in [json!({"vlan": 5}), json!({"vlanTrunk": [{"id": 5}]})] {
@@ -356,7 +340,7 @@ fn a_kernel_that_does_not_filter_is_told_of() {
             add.expect_error(999).mentions(words);
             before.assert_same(&host.snapshot());
             let status = bridge().status(&config);
-            match there {
+            match exists {
                 true => drop(status.expect_error(50).mentions(words)),
                 false => drop(status.expect_ok()),
             }

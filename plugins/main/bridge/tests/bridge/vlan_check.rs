@@ -1,28 +1,26 @@
-//! CHECK after each single piece of drift of the VLANs names it.
+//! CHECK fails after each single drift of the VLANs, and names it.
 
-use crate::common::{attribute, bridge, dual, host_end, run_on};
+use crate::common::{attached, bridge, dual, host_end};
 use serde_json::{Value, json};
-use testkit::{Container, Host, Run, needs};
+use testkit::{Container, Host, Node, Run, namespace, needs};
 
 struct Attached {
     host: Host,
     container: Container,
     run: Run,
-    /// Names to be written in commands and texts.
+    /// Placeholders in commands and messages, and what they stand for.
     names: Vec<(&'static str, String)>,
 }
 
 impl Attached {
     fn new(extra: Value) -> Attached {
         let host = Host::new();
-        let container = host.container("c1");
-        let run = bridge().add(&container, &dual(extra)).expect_ok();
-        bridge().check(&container, &run.with_prev()).expect_ok();
+        let (container, run) = attached(&host, "c1", &dual(extra));
         let mut names = vec![("VETH", host_end(&run))];
-        if testkit::Node::link(&host, "cni0.100").is_some() {
-            let port = attribute(&host, "cni0.100", "/link");
+        if host.link("cni0.100").is_some() {
+            let port = host.link_attribute("cni0.100", "/link");
             names.push(("PORT", port.as_str().unwrap().to_owned()));
-            let mac = attribute(&host, "cni0.100", "/address");
+            let mac = host.link_attribute("cni0.100", "/address");
             names.push(("MAC", mac.as_str().unwrap().to_owned()));
         }
         Attached {
@@ -38,28 +36,28 @@ impl Attached {
         names.fold(text.to_owned(), |text, (key, name)| text.replace(key, name))
     }
 
-    /// What was changed by hand, and what CHECK has to say of it.
+    /// CHECK fails after `commands`, and mentions `words`.
     #[track_caller]
     fn after(&self, commands: &[&str], words: &str) {
         for command in commands {
-            run_on(&self.host, &self.named(command));
+            namespace::run(&self.named(command));
         }
         let check = bridge().check(&self.container, &self.run.with_prev());
         check.expect_error(999).mentions(&self.named(words));
     }
 }
 
-/// Commands that change something, the words that CHECK has for it, and the commands that restore it: the drifts
-/// share a host.
+/// Commands that cause drift, a part of CHECK's message, and commands that revert the drift
+/// for the next one on the same host.
 type Drift<'a> = (&'a [&'a str], &'a str, &'a [&'a str]);
 
 #[track_caller]
-fn each_is_reported(keys: Value, drifts: &[Drift]) {
+fn each_is_named(keys: Value, drifts: &[Drift]) {
     let attached = Attached::new(keys);
     for (commands, words, restore) in drifts {
         attached.after(commands, words);
         for command in *restore {
-            run_on(&attached.host, &attached.named(command));
+            namespace::run(&attached.named(command));
         }
         if !restore.is_empty() {
             let check = bridge().check(&attached.container, &attached.run.with_prev());
@@ -69,7 +67,7 @@ fn each_is_reported(keys: Value, drifts: &[Drift]) {
 }
 
 #[test]
-fn of_the_containers_port() {
+fn drift_of_the_port_is_named() {
     needs(&["bridge-vlan-filtering"]);
     let keys = json!({"vlan": 100, "vlanTrunk": [{"minID": 200, "maxID": 202}]});
     let native = "bridge vlan add dev VETH vid 100 pvid untagged";
@@ -120,11 +118,11 @@ fn of_the_containers_port() {
             &["ip link set cni0 type bridge vlan_filtering 1"],
         ),
     ];
-    each_is_reported(keys, drifts);
+    each_is_named(keys, drifts);
 }
 
 #[test]
-fn of_the_gateway() {
+fn drift_of_the_gateway_is_named() {
     needs(&["bridge-vlan-filtering"]);
     let native = "bridge vlan add dev PORT vid 100 pvid untagged";
     let ipv4 = "ip addr add 10.1.0.1/24 dev cni0.100";
@@ -148,7 +146,7 @@ fn of_the_gateway() {
             "gateway address 10.1.0.1/24 is not on vlan interface cni0.100",
             &["ip addr del 10.1.0.1/24 dev cni0", ipv4],
         ),
-        // Its IPv6 addresses go when it goes down.
+        // The kernel deletes the IPv6 addresses of a link that is set down.
         (
             &["ip link set cni0.100 down"],
             "Interface cni0.100 is down",
@@ -194,30 +192,27 @@ fn of_the_gateway() {
             &[],
         ),
     ];
-    each_is_reported(json!({"vlan": 100, "isGateway": true}), drifts);
+    each_is_named(json!({"vlan": 100, "isGateway": true}), drifts);
 }
 
 #[test]
-fn what_it_does_not_mind() {
+fn differences_that_are_ignored() {
     needs(&["bridge-vlan-filtering"]);
     let attached = Attached::new(json!({"vlan": 100, "isGateway": true}));
     for command in [
-        // The bridge takes it as it comes without addresses.
+        // Without gateway addresses the hardware address of a bridge follows its ports.
         "ip link set cni0 address 02:00:00:00:00:99",
-        // Older releases of upstream leave the default VLAN.
+        // Older releases of upstream leave ports in the default VLAN.
         "bridge vlan add dev VETH vid 1 untagged",
         "bridge vlan add dev cni0 vid 9 self",
     ] {
-        run_on(&attached.host, &attached.named(command));
+        namespace::run(&attached.named(command));
     }
     let check = bridge().check(&attached.container, &attached.run.with_prev());
     check.expect_ok();
-    // Of a port that no VLAN was asked for, none is looked at.
+    // Without `vlan` and `vlanTrunk` the VLANs of the port are not compared.
     let attached = Attached::new(json!({}));
-    run_on(
-        &attached.host,
-        &attached.named("bridge vlan add dev VETH vid 9"),
-    );
+    namespace::run(&attached.named("bridge vlan add dev VETH vid 9"));
     let check = bridge().check(&attached.container, &attached.run.with_prev());
     check.expect_ok();
 }

@@ -1,9 +1,9 @@
-//! A failing ADD with VLANs leaves host and container exactly as they were.
+//! A failing ADD with VLANs leaves host and container as they were.
 
-use crate::common::{bridge, dual, layer2, run_on};
+use crate::common::{bridge, dual, layer2};
 use crate::rollback::fails_without_a_trace;
 use serde_json::{Value, json};
-use testkit::needs;
+use testkit::{Node, needs};
 
 fn everything() -> Value {
     dual(json!({
@@ -18,12 +18,12 @@ fn each_request_with_a_new_bridge() {
     fails_without_a_trace(&everything(), |_| {});
 }
 
-/// It begins to filter, and ceases again.
+/// ADD enables VLAN filtering, and its failure disables it.
 #[test]
 fn each_request_with_an_existing_bridge() {
     needs(&["bridge-vlan-filtering"]);
     fails_without_a_trace(&everything(), |host| {
-        run_on(host, "ip link add cni0 type bridge vlan_default_pvid 7");
+        host.ip("link add cni0 type bridge vlan_default_pvid 7");
     });
 }
 
@@ -35,23 +35,23 @@ fn each_request_with_a_network_in_use() {
         network["name"] = "other".into();
         let neighbour = host.container("neighbour");
         bridge().add(&neighbour, &network).expect_ok();
-        // Lives as long as the host.
+        // It is to live as long as the host.
         std::mem::forget(neighbour);
     });
 }
 
-/// It leads nowhere, is down, and has other addresses.
+/// It is down, its port has no master, and it has other addresses.
 #[test]
 fn each_request_with_a_vlan_interface_to_change() {
     needs(&["bridge-vlan-filtering"]);
     fails_without_a_trace(&everything(), |host| {
-        for line in [
-            "ip link add cni0 up type bridge vlan_filtering 1",
-            "ip link add gateway up type veth peer name cni0.100",
-            "ip addr add 10.9.0.1/24 dev cni0.100",
-            "ip addr add 10.9.0.2/24 dev cni0.100",
+        for command in [
+            "link add cni0 up type bridge vlan_filtering 1",
+            "link add gateway up type veth peer name cni0.100",
+            "addr add 10.9.0.1/24 dev cni0.100",
+            "addr add 10.9.0.2/24 dev cni0.100",
         ] {
-            run_on(host, line);
+            host.ip(command);
         }
     });
 }

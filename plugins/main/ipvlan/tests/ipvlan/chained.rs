@@ -1,4 +1,4 @@
-//! Behind another plugin: its interface is the master, its addresses are taken over.
+//! Chained ipvlan: master and addresses from prevResult.
 
 use crate::common::IPVLAN;
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ fn previous() -> Value {
 }
 
 #[test]
-fn master_and_addresses_of_the_plugin_before() {
+fn master_and_addresses_of_prev_result() {
     let network = IPVLAN.network();
     let container = network.container("c1");
     let config = IPVLAN.layer2(json!({"master": null, "prevResult": previous()}));
@@ -57,7 +57,7 @@ fn master_and_addresses_of_the_plugin_before() {
 }
 
 #[test]
-fn addresses_of_the_plugin_before_on_a_named_master() {
+fn addresses_of_prev_result_and_a_configured_master() {
     let network = IPVLAN.network();
     let container = network.container("c1");
     let mut previous = previous();
@@ -70,7 +70,7 @@ fn addresses_of_the_plugin_before_on_a_named_master() {
 }
 
 #[test]
-fn master_of_the_plugin_before_and_addresses_of_ipam() {
+fn master_of_prev_result_and_addresses_of_ipam() {
     let network = IPVLAN.network();
     let container = network.container("c1");
     let config = IPVLAN.ipv4(json!({"master": "", "prevResult": previous()}));
@@ -79,7 +79,7 @@ fn master_of_the_plugin_before_and_addresses_of_ipam() {
 }
 
 #[test]
-fn in_older_versions() {
+fn prev_result_of_older_versions() {
     let network = IPVLAN.network();
     for version in ["0.3.1", "0.4.0", "1.0.0"] {
         let container = network.container("c1");
@@ -102,7 +102,7 @@ fn in_older_versions() {
 }
 
 #[test]
-fn unusable_results_are_refused() {
+fn unusable_prev_results_are_refused() {
     let table = r#"
         {"master": null, "prevResult": {"interfaces": []}} => chained master failure. PrevResult lacks a single named interface
         {"master": null, "prevResult": {"interfaces": [{"name": ""}]}} => chained master failure. PrevResult lacks a single named interface
@@ -118,7 +118,7 @@ fn unusable_results_are_refused() {
 }
 
 #[test]
-fn failures_leave_nothing() {
+fn each_request_fails_without_a_trace() {
     let config = IPVLAN.layer2(json!({"master": null, "prevResult": previous()}));
     // The link, two addresses, up, one route.
     assert_eq!(IPVLAN.each_request_fails(&config), 5);

@@ -1,5 +1,5 @@
-//! Black-box tests: the built binary, driven as a runtime drives it, in hosts and
-//! containers of the tests' own. One program, so that it is linked once.
+//! Black-box tests: the built binary, called as a runtime calls it, on hosts and in
+//! containers of the test's own. They are one program, so that it is linked once.
 
 mod chained;
 mod common;

@@ -1,4 +1,4 @@
-//! The modes, distinguished by packets.
+//! Connectivity in each mode.
 
 use crate::common::IPVLAN;
 use serde_json::json;
@@ -37,7 +37,7 @@ fn l2_is_a_switch() {
     }
 }
 
-/// Beyond the master, the host routes to the container.
+/// The router reaches the containers through the host.
 fn route_by_the_host(host: &Host, router: &Container) {
     host.ip("addr add 10.9.0.2/24 dev m0");
     router.ip("addr flush dev eth0");
@@ -58,7 +58,7 @@ fn l3_and_l3s_are_routers() {
             container.ping("10.9.0.1");
         }
         network.router().ping("10.1.0.10");
-        // Nobody answers neighbour solicitations.
+        // The kernel neither sends nor answers ARP requests there.
         assert!(
             a.link_attribute("eth0", "/flags")
                 .as_array()
@@ -68,7 +68,7 @@ fn l3_and_l3s_are_routers() {
     }
 }
 
-/// The host does not receive what its own master sends.
+/// The host does not receive frames that its own master sends.
 #[test]
 fn no_mode_reaches_the_host() {
     for mode in ["l2", "l3"] {
@@ -80,7 +80,7 @@ fn no_mode_reaches_the_host() {
     }
 }
 
-/// Neither duplicate address detection nor neighbour discovery works there.
+/// In this mode neither duplicate address detection nor neighbour discovery works.
 #[test]
 fn ipv6_in_l3() {
     let network = IPVLAN.network();

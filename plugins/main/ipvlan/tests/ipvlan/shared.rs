@@ -1,4 +1,4 @@
-//! What ipvlan has in common with other plugins of one interface.
+//! Test cases that ipvlan shares with other plugins of one interface.
 
 use crate::common::IPVLAN;
 use serde_json::json;

@@ -1,10 +1,10 @@
-//! What ADD makes: the result, the kernel's state, and packets that get through.
+//! ADD: the result, the kernel's state, and connectivity.
 
-use crate::common::{attribute, dual, fixed, host_end, ipv4, ptp, reaches, with_ipam};
+use crate::common::{dual, fixed, host_end, ipv4, ptp, reaches, with_ipam};
 use serde_json::{Value, json};
-use testkit::{Host, Node, VERSIONS, leases, reused_addresses_are_reachable};
+use testkit::{Host, Node, VERSIONS, default_route, leases, reused_addresses_are_reachable};
 
-/// The shapes of results, with placeholders for what the kernel chooses.
+/// The result in `version`, with the host's end `veth`.
 fn expected(version: &str, host_mac: &Value, container_mac: &Value, veth: &str) -> Value {
     let mut result = match version {
         "0.1.0" | "0.2.0" => {
@@ -46,17 +46,13 @@ fn every_version() {
         let config = dual(json!({"cniVersion": version, "dns": {"nameservers": ["10.1.0.53"]}}));
         let run = ptp().add(&container, &config).expect_ok();
         assert_eq!(run.stderr_text(), "");
-        let veths: Vec<String> = host
-            .link_names()
-            .into_iter()
-            .filter(|n| n != "lo")
-            .collect();
-        let [veth] = &veths[..] else {
-            panic!("{veths:?}")
+        let links = host.link_names();
+        let [_lo, veth] = &links[..] else {
+            panic!("{links:?}")
         };
         let result = run.json();
-        let host_mac = attribute(&host, veth, "address");
-        let container_mac = attribute(&container, "eth0", "address");
+        let host_mac = host.link_attribute(veth, "/address");
+        let container_mac = container.link_attribute("eth0", "/address");
         assert_eq!(result, expected(version, &host_mac, &container_mac, veth));
         reaches(&container, "10.1.0.1");
         reaches(&container, "fd00:1::1");
@@ -70,10 +66,7 @@ fn every_version() {
         }
         for _ in 0..2 {
             let del = ptp().del(&container, &run.with_prev()).expect_ok();
-            assert_eq!(
-                (del.stdout_text(), del.stderr_text()),
-                ("".into(), "".into())
-            );
+            assert_eq!((del.stdout_text(), del.stderr_text()), Default::default());
             assert_eq!(host.link_names(), ["lo"]);
             assert_eq!(container.link_names(), ["lo"]);
             assert_eq!(leases("net"), [""; 0]);
@@ -117,7 +110,7 @@ fn routes_of_both_ends() {
     assert_eq!(host.sysctl("net/ipv4/ip_forward"), "1");
     assert_eq!(host.sysctl("net/ipv6/conf/all/forwarding"), "1");
     assert_eq!(host.sysctl(&format!("net/ipv6/conf/{veth}/accept_ra")), "0");
-    // The kernel adds no connected route again once the link has settled.
+    // The kernel does not add the connected route again in the background.
     std::thread::sleep(std::time::Duration::from_secs(2));
     assert_eq!(container.routes("-6"), ipv6);
     reaches(&container, "fd00:1::1");
@@ -161,37 +154,29 @@ fn mtu_of_both_ends() {
         let container = host.container("c1");
         let config = ipv4(json!({"mtu": mtu}));
         let run = ptp().add(&container, &config).expect_ok();
-        assert_eq!(attribute(&container, "eth0", "mtu"), expected);
-        assert_eq!(attribute(&host, &host_end(&run), "mtu"), expected);
+        assert_eq!(container.link_attribute("eth0", "/mtu"), expected);
+        assert_eq!(host.link_attribute(&host_end(&run), "/mtu"), expected);
         ptp().check(&container, &run.with_prev()).expect_ok();
         ptp().del(&container, &config).expect_ok();
     }
 }
 
 #[test]
-fn mtu_of_the_way_out() {
+fn mtu_of_the_default_route() {
     let host = Host::new();
-    for command in [
-        "link add out mtu 1380 type veth peer name far",
-        "addr add 192.0.2.1/24 dev out",
-        "link set out up",
-        "link set far up",
-        "route add default via 192.0.2.2",
-    ] {
-        host.command(&["sh", "-c", &format!("ip {command}")]);
-    }
+    default_route(&host, 1380);
     let container = host.container("c1");
     let run = ptp()
         .add(&container, &ipv4(json!({"mtu": "auto"})))
         .expect_ok();
-    assert_eq!(attribute(&container, "eth0", "mtu"), 1380);
-    assert_eq!(attribute(&host, &host_end(&run), "mtu"), 1380);
+    assert_eq!(container.link_attribute("eth0", "/mtu"), 1380);
+    assert_eq!(host.link_attribute(&host_end(&run), "/mtu"), 1380);
     assert_eq!(run.json()["interfaces"][1]["mtu"], 1380);
     ptp().check(&container, &run.with_prev()).expect_ok();
 }
 
 #[test]
-fn further_properties_of_both_ends() {
+fn link_options_of_both_ends() {
     let host = Host::new();
     let container = host.container("c1");
     let keys = json!({
@@ -208,14 +193,14 @@ fn further_properties_of_both_ends() {
         assert_eq!(link["gro_max_size"], 30000);
     }
     ptp().check(&container, &run.with_prev()).expect_ok();
-    container.command(&["ip", "link", "set", "eth0", "txqueuelen", "7"]);
+    container.ip("link set eth0 txqueuelen 7");
     ptp()
         .check(&container, &run.with_prev())
         .expect_error(999)
         .mentions("Interface eth0 has 7 where txQueueLen is 500");
 }
 
-/// ADD, a ping, CHECK and DEL with static addresses: the container's routes.
+/// ADD, CHECK and DEL with static addresses, which answer. Returns the container's routes.
 #[track_caller]
 fn connects(addresses: &[(&str, &str)], routes: Value, family: &str) -> Vec<String> {
     let host = Host::new();
@@ -234,7 +219,7 @@ fn connects(addresses: &[(&str, &str)], routes: Value, family: &str) -> Vec<Stri
 }
 
 #[test]
-fn a_host_address_with_a_gateway_elsewhere() {
+fn a_host_address_with_a_gateway_of_another_network() {
     let routes = connects(
         &[("10.1.0.2/32", "169.254.1.1")],
         json!([{"dst": "0.0.0.0/0"}]),
@@ -283,7 +268,7 @@ fn two_addresses_of_one_subnet() {
 }
 
 #[test]
-fn a_network_of_two() {
+fn a_network_of_two_addresses() {
     connects(&[("10.1.0.1/31", "10.1.0.0")], json!([]), "-4");
     connects(&[("fd00:1::1/127", "fd00:1::")], json!([]), "-6");
 }
@@ -312,7 +297,7 @@ fn route_attributes_reach_the_kernel() {
 }
 
 #[test]
-fn dns_of_the_plugin_goes_before_that_of_ipam() {
+fn dns_of_the_configuration_replaces_that_of_ipam() {
     let dns = |own: Value| {
         let host = Host::new();
         let container = host.container("c1");
@@ -334,7 +319,7 @@ fn dns_of_the_plugin_goes_before_that_of_ipam() {
     assert_eq!(dns(json!({"dns": {"nameservers": []}})), Value::Null);
 }
 
-/// Neither the host nor another container keeps the MAC address of the container that had the address before.
+/// Host and neighbours have cached the MAC address of the container that had the address before.
 #[test]
 fn a_reused_address_is_reachable_at_once() {
     let host = Host::new();

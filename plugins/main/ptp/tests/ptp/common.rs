@@ -1,4 +1,4 @@
-//! What the tests share: configurations and calls.
+//! Configurations and calls that the tests share.
 
 use serde_json::{Value, json};
 use testkit::{Node, Plugin, Run, merge};
@@ -41,7 +41,7 @@ pub(crate) fn ptp() -> Plugin {
     Plugin::new("ptp")
 }
 
-/// The name of the host's end.
+/// Returns the name of the host's end, the first interface of a result.
 #[track_caller]
 pub(crate) fn host_end(run: &Run) -> String {
     let result = run.json();
@@ -50,17 +50,8 @@ pub(crate) fn host_end(run: &Run) -> String {
     name.expect("a first interface").to_owned()
 }
 
-/// One attribute of a link, as `ip -json -details link` tells it.
-#[track_caller]
-pub(crate) fn attribute(node: &impl Node, link: &str, key: &str) -> Value {
-    let link = node
-        .link(link)
-        .unwrap_or_else(|| panic!("no link {link} on {}", node.label()));
-    link.get(key).cloned().unwrap_or_default()
-}
-
-/// Demands an answer from `address`, within the time that the kernel takes to settle
-/// things in the background on a busy machine.
+/// Requires an answer from `address`, within the time that the kernel may take for work in
+/// the background.
 #[track_caller]
 pub(crate) fn reaches(node: &impl Node, address: &str) {
     let ip = address.parse().expect("an address");

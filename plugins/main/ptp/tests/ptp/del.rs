@@ -1,11 +1,11 @@
-//! DEL and GC from whatever state there is; STATUS.
+//! DEL and GC whatever is left of the attachment; STATUS.
 
 use crate::common::{dual, host_end, ipv4, ptp, reaches, with_ipam};
 use serde_json::json;
 use testkit::{Host, Node, Plugin, SCRIPTED, ScriptedIpam, VERSIONS, leases};
 
 #[test]
-fn whatever_is_gone() {
+fn del_whatever_is_left() {
     for gone in [
         "namespace",
         "link",
@@ -24,8 +24,8 @@ fn whatever_is_gone() {
             .config(&run.with_prev());
         match gone {
             "namespace" => container.delete(),
-            "link" => drop(container.command(&["ip", "link", "del", "eth0"])),
-            "host end" => drop(host.command(&["ip", "link", "del", &host_end(&run)])),
+            "link" => drop(container.ip("link del eth0")),
+            "host end" => drop(host.ip(&format!("link del {}", host_end(&run)))),
             "netns variable" => {
                 container.delete();
                 del = del.without_env("CNI_NETNS");
@@ -43,7 +43,7 @@ fn whatever_is_gone() {
 }
 
 #[test]
-fn a_configuration_that_became_invalid() {
+fn del_with_an_invalid_configuration() {
     let host = Host::new();
     let container = host.container("c1");
     let config = dual(json!({}));
@@ -58,7 +58,7 @@ fn a_configuration_that_became_invalid() {
 }
 
 #[test]
-fn a_failing_ipam_does_not_keep_the_link() {
+fn the_link_is_deleted_though_ipam_fails() {
     let host = Host::new();
     let container = host.container("c1");
     ptp().add(&container, &ipv4(json!({}))).expect_ok();
@@ -71,7 +71,7 @@ fn a_failing_ipam_does_not_keep_the_link() {
 }
 
 #[test]
-fn without_ipam_there_is_nothing_to_release() {
+fn without_ipam_only_del_succeeds() {
     let host = Host::new();
     let container = host.container("c1");
     let config = with_ipam(json!({}), json!({}));
@@ -90,7 +90,7 @@ fn without_ipam_there_is_nothing_to_release() {
 }
 
 #[test]
-fn ipam_is_asked_before_the_link_goes() {
+fn ipam_is_called_before_the_link_is_deleted() {
     let host = Host::new();
     let answer = json!({
         "cniVersion": "1.1.0", "ips": [{"address": "10.3.0.9/24", "gateway": "10.3.0.1"}],
@@ -116,7 +116,7 @@ fn ipam_is_asked_before_the_link_goes() {
 }
 
 #[test]
-fn gc_releases_what_is_not_valid() {
+fn gc_releases_leases_of_attachments_that_are_not_valid() {
     let host = Host::new();
     let (c1, c2) = (host.container("c1"), host.container("c2"));
     let config = dual(json!({}));

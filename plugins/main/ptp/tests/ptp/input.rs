@@ -1,9 +1,10 @@
-//! What is refused, before anything is changed.
+//! Bad input is refused before anything is changed.
 
 use crate::common::{dual, fixed, host_end, ipv4, ptp, reaches, with_ipam};
 use serde_json::{Value, json};
 use testkit::{Host, Node, leases};
 
+/// ADD of `config` fails and changes nothing.
 #[track_caller]
 fn refused(config: &Value, code: u64, words: &str) {
     let host = Host::new();
@@ -37,7 +38,7 @@ fn wrong_types() {
 }
 
 #[test]
-fn an_mtu_that_no_interface_has() {
+fn an_mtu_out_of_range() {
     refused(
         &ipv4(json!({"mtu": 4294967296_u64})),
         7,

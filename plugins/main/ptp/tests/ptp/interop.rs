@@ -1,8 +1,9 @@
-//! Beside the peer's binaries: what one has added, the other checks and deletes.
+//! Interoperation with upstream's binaries, the peer: attachments that one adds and the
+//! other checks and deletes.
 
 use crate::common::{dual, host_end, ptp, reaches};
 use serde_json::{Value, json};
-use testkit::{Host, Node, Plugin, leases, merge};
+use testkit::{Host, Node, Plugin, leases, merge, namespace};
 
 fn config(version: &str) -> Value {
     let mut config = dual(json!({
@@ -37,19 +38,19 @@ fn handed_over(from: &Plugin, to: &Plugin) {
 }
 
 #[test]
-fn from_the_peer_to_us() {
+fn from_the_peer_to_this_plugin() {
     handed_over(&Plugin::peer("ptp"), &ptp());
 }
 
 #[test]
-fn from_us_to_the_peer() {
+fn from_this_plugin_to_the_peer() {
     handed_over(&ptp(), &Plugin::peer("ptp"));
 }
 
 /// A pod that the peer added, whatever its release made of the keys, passes CHECK; drift of what it did set does not.
 #[test]
 fn each_key_of_a_pod_of_the_peer_is_checked_as_far_as_the_peer_sets_it() {
-    let masqueraded = ("iptables -t nat -F POSTROUTING", "POSTROUTING");
+    let masquerade = ("iptables -t nat -F POSTROUTING", "POSTROUTING");
     for (keys, (drift, words)) in [
         (
             json!({}),
@@ -69,11 +70,11 @@ fn each_key_of_a_pod_of_the_peer_is_checked_as_far_as_the_peer_sets_it() {
                 "gateway address 10.1.0.1 is not on",
             ),
         ),
-        (json!({"ipMasq": true}), masqueraded),
+        (json!({"ipMasq": true}), masquerade),
         // The peer's release does not know the key, and makes rules of iptables.
         (
             json!({"ipMasq": true, "ipMasqBackend": "nftables"}),
-            masqueraded,
+            masquerade,
         ),
         (
             json!({"txQueueLen": 77, "numQueues": 3, "gsoMaxSize": 30000, "groMaxSize": 30000}),
@@ -92,8 +93,7 @@ fn each_key_of_a_pod_of_the_peer_is_checked_as_far_as_the_peer_sets_it() {
         let run = Plugin::peer("ptp").add(&container, &config).expect_ok();
         ptp().check(&container, &run.with_prev()).expect_ok();
         let veth = host_end(&run);
-        let drift = drift.replace("VETH", &veth);
-        host.command(&drift.split(' ').collect::<Vec<_>>());
+        namespace::run(&drift.replace("VETH", &veth));
         ptp()
             .check(&container, &run.with_prev())
             .expect_error(999)

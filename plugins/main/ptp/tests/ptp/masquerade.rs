@@ -1,5 +1,5 @@
-//! `ipMasq`: what leaves the network has an address of the host's, and nothing else has.
-//! The bridge plugin, which does it in the same way, is looked at more closely.
+//! `ipMasq`: packets to other networks have an address of the host as their source.
+//! The tests of the bridge plugin, which shares the implementation, cover more cases.
 
 use crate::common::{dual, ptp};
 use serde_json::{Value, json};
@@ -32,13 +32,13 @@ fn traces(host: &Host) -> Vec<String> {
 }
 
 #[test]
-fn outside_the_hosts_address_is_seen_and_inside_the_containers() {
+fn packets_to_other_networks_only_have_the_hosts_address() {
     for backend in BACKENDS {
         let host = Host::new();
         let outside = outside(&host);
         let (c1, _) = attached(&host, "c1", backend);
         let (c2, _) = attached(&host, "c2", backend);
-        for (there, hosts, own, beside) in [
+        for (there, hosts, own, neighbour) in [
             ("192.0.2.9", "192.0.2.1", "10.1.0.2", "10.1.0.3"),
             ("2001:db8::9", "2001:db8::1", "fd00:1::2", "fd00:1::3"),
         ] {
@@ -47,9 +47,9 @@ fn outside_the_hosts_address_is_seen_and_inside_the_containers() {
                 address(hosts),
                 "{backend}"
             );
-            // From one container to the other the host routes, too.
+            // The host routes between containers as well.
             assert_eq!(
-                Listener::new(&c2, beside).sees(&c1),
+                Listener::new(&c2, neighbour).sees(&c1),
                 address(own),
                 "{backend}"
             );
@@ -58,10 +58,10 @@ fn outside_the_hosts_address_is_seen_and_inside_the_containers() {
 }
 
 #[test]
-fn the_rules_go_with_the_attachment() {
+fn del_deletes_rules_whatever_is_left() {
     for backend in BACKENDS {
         for gone in ["nothing", "prevResult", "link", "namespace", "environment"] {
-            for noted in [true, false] {
+            for recorded in [true, false] {
                 let host = Host::new();
                 let (container, mut config) = attached(&host, "c1", backend);
                 let (other, others) = attached(&host, "c2", backend);
@@ -70,12 +70,12 @@ fn the_rules_go_with_the_attachment() {
                     config["prevResult"] = Value::Null;
                 }
                 match gone {
-                    "link" => drop(container.command(&["ip", "link", "del", "eth0"])),
+                    "link" => drop(container.ip("link del eth0")),
                     "namespace" => container.delete(),
                     "environment" => del = del.netns(""),
                     _ => {}
                 }
-                if !noted {
+                if !recorded {
                     fs::remove_dir_all("/run/cni/filters").unwrap();
                 }
                 for _ in 0..2 {
@@ -84,14 +84,14 @@ fn the_rules_go_with_the_attachment() {
                     let mine = |line: &String| line.contains("10.1.0.2") || line.contains("c1\"");
                     assert!(
                         !left.iter().any(mine),
-                        "{backend} {gone} {noted}: {left:#?}"
+                        "{backend} {gone} {recorded}: {left:#?}"
                     );
                 }
                 ptp().check(&other, &others).expect_ok();
                 let mut gc = config.clone();
                 gc["cni.dev/valid-attachments"] = json!([]);
                 ptp().gc(&gc).expect_ok();
-                assert_eq!(traces(&host), [""; 0], "{backend} {gone} {noted}");
+                assert_eq!(traces(&host), [""; 0], "{backend} {gone} {recorded}");
             }
         }
     }
@@ -111,7 +111,7 @@ fn a_failed_add_leaves_nothing() {
 }
 
 #[test]
-fn handed_over_between_us_and_the_peer() {
+fn handed_over_between_this_plugin_and_the_peer() {
     let peer = Plugin::peer("ptp");
     for (from, to) in [(&peer, &ptp()), (&ptp(), &peer)] {
         let host = Host::new();

@@ -1,11 +1,11 @@
-//! A failing ADD leaves host and container exactly as they were, wherever it fails.
+//! A failing ADD leaves host and container as they were, whichever step fails.
 
 use crate::common::{dual, ipv4, ptp, reaches, with_ipam};
 use serde_json::json;
 use testkit::{Host, Node, SCRIPTED, ScriptedIpam, fail_each_request, state};
 
 #[test]
-fn each_request_to_the_kernel() {
+fn each_request_fails_without_a_trace() {
     let host = Host::new();
     let mut config = dual(json!({"mtu": 1400, "txQueueLen": 10}));
     config["ipam"]["routes"] = json!([
@@ -21,7 +21,7 @@ fn each_request_to_the_kernel() {
 }
 
 #[test]
-fn ipam_refuses() {
+fn ipam_that_fails() {
     let host = Host::new();
     let error = r#"echo '{"code": 11, "msg": "no address", "details": "later"}'; exit 1"#;
     let ipam = ScriptedIpam::new(&host, error);
@@ -39,7 +39,7 @@ fn ipam_refuses() {
 }
 
 #[test]
-fn forwarding_cannot_be_switched_on() {
+fn forwarding_that_cannot_be_enabled() {
     let host = Host::new();
     let container = host.container("c1");
     let config = ipv4(json!({}));

@@ -1,4 +1,4 @@
-//! VLANs and their masters.
+//! VLAN IDs and masters.
 
 use crate::common::VLAN;
 use serde_json::json;
@@ -8,7 +8,7 @@ use testkit::{Container, Node, merge, wire};
 
 const ID: &str = "/linkinfo/info_data/id";
 
-/// How long to wait for a packet that is not to come.
+/// How long an answer may take; one that is not there by then was dropped.
 const SILENCE: Duration = Duration::from_millis(400);
 
 fn reaches(container: &Container, address: [u8; 4]) -> bool {
@@ -16,7 +16,7 @@ fn reaches(container: &Container, address: [u8; 4]) -> bool {
 }
 
 #[test]
-fn vlans_are_networks_of_their_own() {
+fn vlans_are_separate_networks() {
     let network = VLAN.network();
     let add = |name: &str, id: u16| {
         let container = network.container(name);
@@ -32,7 +32,7 @@ fn vlans_are_networks_of_their_own() {
     assert!(!reaches(&six, [10, 1, 0, 10]));
 }
 
-/// The same VLAN of two masters is one network where the masters' networks are one.
+/// A VLAN is one network across two masters if the networks of the masters are connected.
 #[test]
 fn one_vlan_of_two_masters() {
     let network = VLAN.network();
@@ -77,7 +77,7 @@ fn smallest_and_largest_ids() {
 }
 
 #[test]
-fn id_0_carries_a_priority_only() {
+fn id_0_is_for_priority_tagged_frames() {
     let network = VLAN.network();
     let router = network.router();
     router.ip("link add prio up link eth0 type vlan id 0");
@@ -111,7 +111,7 @@ fn check_compares_the_id() {
     );
 }
 
-/// Unlike macvlans and ipvlans, a VLAN of a VLAN keeps that as its lower link.
+/// Unlike with macvlan and ipvlan, the VLAN that is the master is the lower link.
 #[test]
 fn a_vlan_can_be_the_master() {
     let network = VLAN.network();

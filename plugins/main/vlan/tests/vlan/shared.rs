@@ -1,4 +1,4 @@
-//! What vlan has in common with other plugins of one interface.
+//! Test cases that vlan shares with other plugins of one interface.
 
 use crate::common::VLAN;
 use serde_json::json;
