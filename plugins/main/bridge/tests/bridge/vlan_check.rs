@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use testkit::{Container, Host, Node, Run, namespace, needs};
 
 struct Attached {
-    host: Host,
+    /// Where the commands run: it is the calling thread's.
+    _host: Host,
     container: Container,
     run: Run,
     /// Placeholders in commands and messages, and what they stand for.
@@ -24,7 +25,7 @@ impl Attached {
             names.push(("MAC", mac.as_str().unwrap().to_owned()));
         }
         Attached {
-            host,
+            _host: host,
             container,
             run,
             names,
