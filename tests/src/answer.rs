@@ -1,10 +1,10 @@
-//! Demands on what a plugin printed.
+//! Assertions about the output of a plugin.
 
 use serde::Serialize;
 use serde_json::{Value, json};
 use testkit::{ErrorReply, Run};
 
-/// Demands success without a word, as DEL, CHECK, GC and STATUS owe it (CNI specification, section 3).
+/// Demands success with nothing on standard output, as of DEL, CHECK, GC and STATUS (CNI specification, section 3).
 ///
 /// # Panics
 ///
@@ -20,13 +20,13 @@ pub fn silent(run: Run) -> Run {
     run
 }
 
-/// Demands a failure with `code` whose error object has exactly the form that plugins built on the reference
-/// library print: one document, keys `code`, `msg` and perhaps `details` in this order, four spaces of
-/// indent, no newline at the end; exit status 1.
+/// Demands a failure with `code`, exit status 1, and an error object in exactly the form in which plugins built on the
+/// reference library print it: one document, the keys `code`, `msg` and, if not empty, `details` in this order, an
+/// indent of four spaces, no newline at the end.
 ///
 /// # Panics
 ///
-/// When it succeeded, or the object is another one.
+/// When the plugin succeeded, or the object differs.
 #[track_caller]
 pub fn refusal(run: Run, code: u64) -> ErrorReply {
     let error = run.clone().expect_error(code);
@@ -34,22 +34,22 @@ pub fn refusal(run: Run, code: u64) -> ErrorReply {
     if !error.details.is_empty() {
         object["details"] = json!(error.details);
     }
-    // Go writes what was not UTF-8 as an escape, which is the same character.
+    // Go escapes U+FFFD, its replacement for bytes that are not UTF-8.
     let text = run.stdout_text().replace("\\ufffd", "\u{fffd}");
     assert_eq!(
         text,
         pretty(&object),
-        "the error object has another form\n{}",
+        "the form of the error object differs\n{}",
         run.report()
     );
     error
 }
 
-/// Demands a failure whose error object has the form [`refusal`] demands, whatever its code.
+/// Demands a failure with any code, and an error object in the form that [`refusal`] demands.
 ///
 /// # Panics
 ///
-/// When it succeeded, or the object has another form.
+/// When the plugin succeeded, or the object has another form.
 #[track_caller]
 pub fn failure(run: Run) -> ErrorReply {
     assert!(!run.is_ok(), "a failure expected\n{}", run.report());
@@ -58,7 +58,8 @@ pub fn failure(run: Run) -> ErrorReply {
     refusal(run, code)
 }
 
-/// Demands a result printed as the reference library prints it: four spaces of indent, no newline at the end.
+/// Demands a result in the form in which the reference library prints it: an indent of four spaces, no newline at the
+/// end. Returns the result.
 ///
 /// # Panics
 ///
@@ -70,14 +71,14 @@ pub fn result(run: &Run) -> Value {
     assert_eq!(
         run.stdout_text(),
         pretty(&value),
-        "printed in another form\n{}",
+        "the form of the result differs\n{}",
         run.report()
     );
     value
 }
 
-/// A document with four spaces of indent and no newline at the end, keys in their order, and `<`, `>` and `&`
-/// escaped as the reference library escapes them.
+/// Formats a document as the reference library does: an indent of four spaces, no newline at the end, keys in their
+/// order, and `<`, `>` and `&` escaped.
 ///
 /// # Panics
 ///
@@ -97,9 +98,9 @@ pub fn pretty(value: &Value) -> String {
         .replace('&', "\\u0026")
 }
 
-/// A result's text with everything that differs from run to run replaced by a name: hardware addresses and
-/// the random name of the host's end by `<bridge mac>`, `<veth>`, `<veth mac>`, `<mac>`, the namespace's path by
-/// `<netns>`.
+/// Returns the text of a result with placeholders for values that differ from run to run: `<bridge mac>`,
+/// `<veth mac>` and `<mac>` for hardware addresses, `<veth>` for the generated name of the host's end, `<netns>` for
+/// the path of the namespace.
 ///
 /// # Panics
 ///
@@ -117,7 +118,7 @@ pub fn normalised(run: &Run) -> String {
             (false, true) => "<bridge mac>",
             (_, false) => "<mac>",
         };
-        // The zero address of lo is no matter of chance.
+        // The hardware address of lo is always zero.
         if !mac.is_empty() && mac != "00:00:00:00:00:00" {
             text = text.replace(&mac, of);
         }

@@ -1,16 +1,44 @@
 //! A network of several plugins, called as a runtime calls them.
 
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
 use serde_json::{Value, json};
-use testkit::{Container, Invocation, Plugin, merge};
+use testkit::{Container, Invocation, Plugin, bin_dir, merge};
 
 use crate::answer;
 
-/// The configurations of a network's plugins in their order, without `name` and `cniVersion`.
+/// A network list and one attachment to it.
 #[derive(Clone, Debug)]
-pub struct Chain(pub Vec<Value>);
+pub struct Chain {
+    /// The configurations of the plugins in their order, without `name` and `cniVersion`.
+    pub plugins: Vec<Value>,
+    /// The network's name.
+    pub network: String,
+    /// `CNI_CONTAINERID`
+    pub container_id: String,
+    /// `CNI_IFNAME`
+    pub if_name: String,
+    /// The directory of the binaries.
+    pub bin: PathBuf,
+}
 
 impl Chain {
-    /// ADD of all; returns the last result.
+    /// The network `net` with the interface `eth0` (`lo` for loopback) of the container `c1`.
+    pub fn new(plugins: Vec<Value>) -> Chain {
+        let is_loopback = plugins
+            .first()
+            .is_some_and(|plugin| plugin["type"] == "loopback");
+        Chain {
+            plugins,
+            network: "net".to_owned(),
+            container_id: "c1".to_owned(),
+            if_name: if is_loopback { "lo" } else { "eth0" }.to_owned(),
+            bin: bin_dir(),
+        }
+    }
+
+    /// Runs ADD of each plugin and returns the last result.
     ///
     /// # Panics
     ///
@@ -18,69 +46,106 @@ impl Chain {
     #[track_caller]
     pub fn add(&self, container: &Container) -> Value {
         let mut result = Value::Null;
-        for config in &self.0 {
-            let mut call = call("ADD", config, &json!({"prevResult": result}));
-            call = call.container(container);
+        for plugin in &self.plugins {
+            let call = self.attachment("ADD", container.netns(), plugin, &result);
             result = answer::result(&call.run());
         }
         result
     }
 
-    /// The calls of DEL, in reverse order.
-    pub fn del(&self, container_id: &str, netns: &str, result: &Value) -> Vec<Invocation> {
-        let calls = self.0.iter().rev().map(|config| {
-            let call = call("DEL", config, &json!({"prevResult": result}));
-            call.id(container_id).netns(netns)
-        });
-        calls.collect()
-    }
-
-    /// The calls of CHECK.
-    pub fn check(&self, container_id: &str, netns: &str, result: &Value) -> Vec<Invocation> {
-        let calls = self.0.iter().map(|config| {
-            let call = call("CHECK", config, &json!({"prevResult": result}));
-            call.id(container_id).netns(netns)
-        });
-        calls.collect()
-    }
-
-    /// GC of all with these keys added, `null` included.
+    /// Runs CHECK of each plugin.
     ///
     /// # Panics
     ///
-    /// When one fails.
+    /// When one fails or prints anything.
     #[track_caller]
-    pub fn gc(&self, keys: &Value) {
-        for config in &self.0 {
-            let mut config = named(config);
+    pub fn check(&self, container: &Container, result: &Value) {
+        for call in self.calls("CHECK", container.netns(), result) {
+            answer::silent(call.run());
+        }
+    }
+
+    /// Runs DEL of each plugin, in reverse order.
+    ///
+    /// # Panics
+    ///
+    /// When one fails or prints anything.
+    #[track_caller]
+    pub fn del(&self, container: &Container, result: &Value) {
+        for call in self.calls("DEL", container.netns(), result) {
+            answer::silent(call.run());
+        }
+    }
+
+    /// Returns the calls of CHECK, or of DEL in reverse order, with `netns` as `CNI_NETNS`.
+    pub fn calls(&self, verb: &str, netns: &Path, result: &Value) -> Vec<Invocation> {
+        let calls = self
+            .plugins
+            .iter()
+            .map(|plugin| self.attachment(verb, netns, plugin, result));
+        match verb {
+            "DEL" => calls.rev().collect(),
+            _ => calls.collect(),
+        }
+    }
+
+    /// Runs GC of each plugin. The attachment is the only valid one, or none is valid.
+    ///
+    /// # Panics
+    ///
+    /// When one fails or prints anything.
+    #[track_caller]
+    pub fn gc(&self, is_valid: bool) {
+        let own = json!({"containerID": self.container_id, "ifname": self.if_name});
+        let valid = match is_valid {
+            true => json!([own]),
+            false => json!([]),
+        };
+        self.gc_with(&json!({"cni.dev/valid-attachments": valid}));
+    }
+
+    /// Runs GC of each plugin with these keys added to its configuration, `null` included.
+    ///
+    /// # Panics
+    ///
+    /// When one fails or prints anything.
+    #[track_caller]
+    pub fn gc_with(&self, keys: &Value) {
+        for plugin in &self.plugins {
+            let mut config = self.config(plugin);
             for (key, value) in keys.as_object().into_iter().flatten() {
                 config[key] = value.clone();
             }
-            answer::silent(plugin(&config).gc(&config));
+            answer::silent(self.call("GC", &config).run());
         }
     }
-}
 
-fn call(verb: &str, config: &Value, extra: &Value) -> Invocation {
-    let call = plugin(config).command(verb).ifname(interface(config));
-    call.config(&merge(named(config), extra))
-}
-
-fn interface(config: &Value) -> &'static str {
-    match config["type"] == "loopback" {
-        true => "lo",
-        false => "eth0",
+    /// Runs STATUS of each plugin.
+    ///
+    /// # Panics
+    ///
+    /// When one fails or prints anything.
+    #[track_caller]
+    pub fn status(&self) {
+        for plugin in &self.plugins {
+            answer::silent(self.call("STATUS", &self.config(plugin)).run());
+        }
     }
-}
 
-#[track_caller]
-fn plugin(config: &Value) -> Plugin {
-    Plugin::new(config["type"].as_str().unwrap_or_default())
-}
+    fn attachment(&self, verb: &str, netns: &Path, plugin: &Value, result: &Value) -> Invocation {
+        let config = merge(self.config(plugin), &json!({"prevResult": result}));
+        let call = self.call(verb, &config).netns(netns);
+        call.id(&self.container_id).ifname(&self.if_name)
+    }
 
-fn named(config: &Value) -> Value {
-    merge(
-        config.clone(),
-        &json!({"cniVersion": "1.1.0", "name": "net"}),
-    )
+    fn call(&self, verb: &str, config: &Value) -> Invocation {
+        let name = config["type"].as_str().unwrap_or_default();
+        let call = Plugin::in_dir(&self.bin, name).command(verb).config(config);
+        call.deadline(Duration::from_secs(60))
+    }
+
+    fn config(&self, plugin: &Value) -> Value {
+        let keys = json!({"cniVersion": "1.1.0", "name": self.network});
+        merge(plugin.clone(), &keys)
+    }
 }

@@ -1,17 +1,17 @@
-//! Black-box tests that span plugins: what they share.
+//! Shared code of the black-box tests that span plugins.
 //!
-//! | part | what it holds |
+//! | module | contents |
 //! |---|---|
-//! | [`conformance`] | rules that every CNI plugin keeps, to be run against any plugin binary |
-//! | [`networks`] | the configurations the tests use |
-//! | [`chain`] | networks of several plugins |
-//! | [`answer`] | demands on what a plugin printed |
-//! | [`state`] | what plugins keep on the host |
+//! | [`conformance`] | rules that every CNI plugin follows, which can be run against any plugin binary |
+//! | [`networks`] | network configurations |
+//! | [`chain`] | networks of several plugins, called as a runtime calls them |
+//! | [`answer`] | assertions about the output of a plugin |
+//! | [`state`] | state that plugins keep on the host |
 //!
-//! The tests themselves are in `tests/tests`. They run the built binaries against the real kernel, on hosts
-//! that [`testkit`] makes of namespaces.
+//! The tests are in `tests/tests`. They run the built binaries against the real kernel, on hosts that [`testkit`]
+//! creates from namespaces.
 //!
-//! Like `testkit`, everything here ends the test by panicking when something is not as it should be.
+//! Like `testkit`, this code panics when an expectation is not met, which ends the test.
 #![allow(
     clippy::unwrap_used,
     reason = "test support ends the test by panicking, see the crate docs"

@@ -1,4 +1,4 @@
-//! The configurations the tests use.
+//! Network configurations.
 
 use serde_json::{Value, json};
 
@@ -7,11 +7,11 @@ pub const VERSIONS: [&str; 7] = [
     "0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0",
 ];
 
-/// A version in a form that compares.
+/// A version in a form that can be compared.
 ///
 /// # Panics
 ///
-/// When `version` is not three numbers.
+/// When `version` does not consist of three numbers.
 pub fn ordinal(version: &str) -> [u32; 3] {
     let numbers: Vec<u32> = version
         .split('.')
@@ -20,7 +20,7 @@ pub fn ordinal(version: &str) -> [u32; 3] {
     numbers.try_into().unwrap()
 }
 
-/// The network that the README of the plugins has shown from the beginning, without `ipMasq`, which has tests of its own.
+/// The example network of upstream's README, without `ipMasq`, which has its own tests.
 pub fn readme(version: &str) -> Value {
     json!({
         "cniVersion": version,
@@ -41,7 +41,7 @@ pub fn dual_stack(version: &str) -> Value {
     bridged(version, &["10.23.0.0/16", "fd00:23::/64"])
 }
 
-/// A network whose containers get an address of each of `subnets`, the bridge being their default gateway.
+/// A network whose containers get an address of each of `subnets` and have the bridge as default gateway.
 pub fn bridged(version: &str, subnets: &[&str]) -> Value {
     let ranges: Vec<Value> = subnets
         .iter()
@@ -62,7 +62,7 @@ pub fn loopback(version: &str) -> Value {
     json!({"cniVersion": version, "name": "lo", "type": "loopback"})
 }
 
-/// `config` with the members of `change` put over it, objects merged; `null` removes a member.
+/// Returns `config` with `change` merged into it, recursively; `null` removes a member.
 #[must_use]
 pub fn with(mut config: Value, change: &Value) -> Value {
     merge(&mut config, change);

@@ -1,4 +1,4 @@
-//! What plugins keep on the host.
+//! State that plugins keep on the host.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,12 +9,11 @@ use std::time::{Duration, Instant};
 
 use testkit::{Host, Node, Snapshot};
 
-/// Where `host-local` keeps a directory a network.
+/// The directory in which `host-local` keeps a directory per network.
 pub const LEASES: &str = "/var/lib/cni/networks";
 
-/// The state of the host, without what an attachment may leave behind by design: the memory of the address
-/// handed out last, the index `host-local` keeps beside its files, and the addresses that the kernel gives `lo`
-/// for good when it first comes up.
+/// The state of the host, without what an attachment leaves behind by design: the last reserved address and the index
+/// of `host-local`, and the addresses that the kernel adds to `lo` when it is first set up.
 #[track_caller]
 pub fn of(host: &Host) -> Snapshot {
     let parts = [
@@ -29,12 +28,12 @@ pub fn of(host: &Host) -> Snapshot {
         .fold(host.snapshot(), |snapshot, part| snapshot.without(part))
 }
 
-/// Demands that the host is in state `before` again. What the kernel does in the background (links of a
-/// namespace that has just gone) gets two seconds.
+/// Demands that the host is in state `before` again, within two seconds: the kernel deletes the links of a deleted
+/// namespace in the background.
 ///
 /// # Panics
 ///
-/// When it is not, showing the difference.
+/// When it is not, with the difference.
 #[track_caller]
 pub fn assert_back(before: &Snapshot, host: &Host) {
     let end = Instant::now() + Duration::from_secs(2);
@@ -44,7 +43,7 @@ pub fn assert_back(before: &Snapshot, host: &Host) {
     before.assert_same(&of(host));
 }
 
-/// The addresses that are taken in a network, each with the content of its file.
+/// The reserved addresses of a network, each with the content of its file.
 pub fn leases(network: &str) -> BTreeMap<IpAddr, String> {
     let files = fs::read_dir(Path::new(LEASES).join(network))
         .into_iter()
@@ -58,7 +57,7 @@ pub fn leases(network: &str) -> BTreeMap<IpAddr, String> {
         .collect()
 }
 
-/// The names of all veth devices of a node.
+/// The names of all veth links of a node.
 pub fn veths(node: &impl Node) -> Vec<String> {
     let links = node.ip_json(&["link", "show", "type", "veth"]);
     let names = links
@@ -69,8 +68,8 @@ pub fn veths(node: &impl Node) -> Vec<String> {
     names.map(String::from).collect()
 }
 
-/// Waits until no address of the node is tentative any more: upstream puts IPv6 gateway addresses on a bridge
-/// with duplicate address detection, which goes on after ADD has returned.
+/// Waits until no address of the node is tentative: upstream adds IPv6 gateway addresses to a bridge with duplicate
+/// address detection, which continues after ADD has returned.
 ///
 /// # Panics
 ///

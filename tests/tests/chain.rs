@@ -1,6 +1,5 @@
-//! The chain that Kubernetes nodes run: bridge with masquerade, portmap, bandwidth, firewall, tuning, called as a
-//! runtime calls it, the result of each handed to the next, backwards for DEL. And sbr where it fits: at the second
-//! interface of a container.
+//! The plugin chain of Kubernetes nodes: bridge with masquerading, portmap, bandwidth, firewall, tuning, called as a
+//! runtime calls them; and bridge with sbr for the second interface of a container.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,20 +13,20 @@ use testkit::{
 
 const BACKENDS: [&str; 2] = ["iptables", "nftables"];
 
-/// The network list, for one container of it.
+/// The network list as one container uses it.
 struct Chain {
     backend: &'static str,
     version: &'static str,
     number: usize,
-    /// The network of second interfaces, with sbr behind.
+    /// Whether it is the network of second interfaces, with sbr.
     second: bool,
     /// Only the plugins that add packet filters.
     filters_only: bool,
-    /// Where its commands are looked for, if not where they mostly are.
+    /// `PATH` of the plugins, if not the default.
     path: Option<String>,
 }
 
-/// Whose binaries are called.
+/// The implementation whose binaries are called.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Side {
     Ours,
@@ -54,7 +53,7 @@ impl Chain {
         }
     }
 
-    /// The configurations, in their order.
+    /// The configurations of the plugins in their order.
     fn plugins(&self) -> Vec<Value> {
         let rate = json!({
             "ingressRate": 50_000_000, "ingressBurst": 5_000_000, "egressRate": 50_000_000, "egressBurst": 5_000_000
@@ -121,11 +120,11 @@ impl Chain {
             Some(path) => call.env("PATH", path),
             None => call,
         };
-        // Thirty of them run on two cores.
+        // Thirty run at once, possibly on two cores.
         call.config(config).deadline(Duration::from_secs(120))
     }
 
-    /// The result of the whole chain.
+    /// Runs ADD of each plugin and returns the last result.
     #[track_caller]
     fn add(&self, side: Side, container: &Container) -> Value {
         self.add_as(side, container.id(), container)
@@ -145,9 +144,9 @@ impl Chain {
     }
 
     fn check(&self, side: Side, container: &Container, result: &Value) -> Vec<Run> {
-        // The peer's takes the IPv4 address for that of both families; portmap's own tests have it CHECK.
-        let is_sound = |config: &Value| side == Side::Ours || config["type"] != "portmap";
-        let plugins = self.plugins().into_iter().filter(is_sound);
+        // The peer's portmap checks both families with the IPv4 address. The tests of portmap compare its CHECK.
+        let is_comparable = |config: &Value| side == Side::Ours || config["type"] != "portmap";
+        let plugins = self.plugins().into_iter().filter(is_comparable);
         let calls = plugins.map(|mut config| {
             config["prevResult"] = result.clone();
             self.call(side, "CHECK", container.id(), Some(container), &config)
@@ -166,7 +165,7 @@ impl Chain {
         }
     }
 
-    /// GC with no valid attachment.
+    /// Runs GC of each plugin with no valid attachment.
     #[track_caller]
     fn collect_all(&self) {
         for mut config in self.plugins() {
@@ -175,7 +174,7 @@ impl Chain {
         }
     }
 
-    /// What stays by design is there: bridge, tables, chains that all share.
+    /// Attaches and detaches a container, so that what outlives attachments exists: bridge, tables, shared chains.
     #[track_caller]
     fn warm_up(&self, host: &Host) {
         let first = host.container("first");
@@ -184,9 +183,9 @@ impl Chain {
     }
 }
 
-/// ADD, CHECK, and DEL twice; nothing is left.
+/// STATUS, ADD and CHECK succeed, and DEL, called twice, restores the previous state of the host.
 #[track_caller]
-fn comes_and_goes(host: &Host, chain: &Chain) {
+fn every_verb_works(host: &Host, chain: &Chain) {
     chain.warm_up(host);
     let container = host.container("c1");
     let before = state::of(host);
@@ -207,9 +206,9 @@ fn comes_and_goes(host: &Host, chain: &Chain) {
 }
 
 #[test]
-fn every_verb() {
+fn every_verb_with_each_backend() {
     for backend in BACKENDS {
-        comes_and_goes(&Host::new(), &Chain::new(backend, 1));
+        every_verb_works(&Host::new(), &Chain::new(backend, 1));
     }
 }
 
@@ -220,14 +219,14 @@ fn every_verb_with_legacy_iptables() {
         path: Some(legacy_iptables(&host)),
         ..Chain::new("iptables", 1)
     };
-    comes_and_goes(&host, &chain);
-    // It was that variant indeed.
+    every_verb_works(&host, &chain);
+    // The rules are in the legacy tables, and only there.
     let saved = host.command(&["iptables-legacy-save", "-t", "nat"]);
     assert!(saved.contains(":CNI-HOSTPORT-DNAT"), "{saved}");
     assert!(host.command(&["nft", "list", "tables"]).is_empty());
 }
 
-/// iptables keeps 255 bytes of a comment.
+/// iptables limits comments to 255 bytes.
 #[test]
 fn a_container_id_may_have_300_characters() {
     let host = Host::new();
@@ -259,8 +258,7 @@ fn a_container_id_may_have_300_characters() {
     }
 }
 
-/// `iptables` was switched from one variant to the other after ADD, in either direction. DEL and GC delete the rules
-/// of both.
+/// If `iptables` is switched to the other variant after ADD, DEL and GC still delete the rules.
 #[test]
 fn the_iptables_variant_changes_after_add() {
     let host = Host::new();
@@ -293,9 +291,9 @@ fn the_iptables_variant_changes_after_add() {
     }
 }
 
-/// What comes in at the second interface goes out there again, and all of it can be taken back.
+/// Replies leave through the second interface if the request arrived there, and DEL restores the previous state.
 #[test]
-fn a_second_interface_with_routes_of_its_own() {
+fn a_second_interface_has_its_own_routes() {
     for backend in BACKENDS {
         let host = Host::new();
         let first = Chain::new(backend, 1);
@@ -316,11 +314,12 @@ fn a_second_interface_with_routes_of_its_own() {
         for run in second.check(Side::Ours, &container, &of_second) {
             answer::silent(run);
         }
-        // From outside there is a way to either address; the answer has to take the same way back.
+        // Replies from an address of the second interface must leave through that interface.
         for ip in of_second["ips"].as_array().unwrap() {
             let address = ip["address"].as_str().unwrap().split('/').next().unwrap();
-            let way = container.command(&["ip", "route", "get", outside(address), "from", address]);
-            assert!(way.contains("dev net1"), "{way}");
+            let route =
+                container.command(&["ip", "route", "get", outside(address), "from", address]);
+            assert!(route.contains("dev net1"), "{route}");
             assert!(host.can_reach(address.parse().unwrap(), Duration::from_secs(5)));
         }
         second.del(Side::Ours, "c1", Some(&container), Some(&of_second));
@@ -330,7 +329,7 @@ fn a_second_interface_with_routes_of_its_own() {
     }
 }
 
-/// An address of the same family that is of none of the networks.
+/// An address of the same family outside of both networks.
 fn outside(address: &str) -> &'static str {
     if address.contains(':') {
         "2001:db8::1"
@@ -339,9 +338,9 @@ fn outside(address: &str) -> &'static str {
     }
 }
 
-/// Without namespace and result, as after a reboot of the runtime.
+/// DEL without `CNI_NETNS` and `prevResult` cleans up, as after a reboot of the node.
 #[test]
-fn del_of_a_container_that_is_gone() {
+fn del_cleans_up_when_the_container_is_gone() {
     for backend in BACKENDS {
         let host = Host::new();
         let chain = Chain::new(backend, 1);
@@ -355,40 +354,40 @@ fn del_of_a_container_that_is_gone() {
     }
 }
 
-/// Containers die, their DELs never come, the runtime says which are left.
+/// GC deletes the attachments of containers that ended without DEL, and keeps valid ones.
 #[test]
-fn gc_after_containers_have_died() {
+fn gc_deletes_stale_attachments() {
     for backend in BACKENDS {
         let host = Host::new();
         let chain = |number| Chain::new(backend, number);
         chain(1).warm_up(&host);
-        let stays = host.container("stays");
-        let result = chain(1).add(Side::Ours, &stays);
+        let valid = host.container("valid");
+        let result = chain(1).add(Side::Ours, &valid);
         let before = state::of(&host);
         for number in 2..5 {
-            let dies = host.container(&format!("dies{number}"));
-            chain(number).add(Side::Ours, &dies);
+            let stale = host.container(&format!("stale{number}"));
+            chain(number).add(Side::Ours, &stale);
         }
         for _ in 0..2 {
             for mut config in chain(1).plugins() {
                 config["cni.dev/valid-attachments"] =
-                    json!([{"containerID": "stays", "ifname": "eth0"}]);
+                    json!([{"containerID": "valid", "ifname": "eth0"}]);
                 answer::silent(chain(1).call(Side::Ours, "GC", "", None, &config).run());
             }
             state::assert_back(&before, &host);
         }
-        for run in chain(1).check(Side::Ours, &stays, &result) {
+        for run in chain(1).check(Side::Ours, &valid, &result) {
             answer::silent(run);
         }
     }
 }
 
-/// What the one side has added the other checks and deletes.
+/// The peer checks and deletes what we added, and the other way round.
 #[test]
-fn either_way_round_with_the_peer() {
+fn attachments_are_interchangeable_with_the_peer() {
     for (adder, other) in [(Side::Ours, Side::Peer), (Side::Peer, Side::Ours)] {
         let host = Host::new();
-        // The peer knows neither the later version nor the other backend.
+        // The peer has neither version 1.1.0 nor the nftables backend.
         let chain = Chain {
             version: "1.0.0",
             ..Chain::new("iptables", 1)
@@ -405,23 +404,23 @@ fn either_way_round_with_the_peer() {
         let checks = chain.check(other, &container, &result).into_iter();
         checks.for_each(|run| drop(answer::silent(run)));
         chain.del(other, "c1", Some(&container), Some(&result));
-        // Where the rules were, which is compared with what is there before it is used.
+        // The peer leaves our records. They are verified before use, so that a stale one does no harm.
         before.assert_same(&state::of(&host).without("/run/cni/"));
     }
 }
 
 const MANY: usize = 30;
 
-/// Ends the other program, also when the test fails.
-struct Stops<'a>(&'a AtomicBool);
+/// StopOnDrop the other program, also when the test fails.
+struct StopOnDrop<'a>(&'a AtomicBool);
 
-impl Drop for Stops<'_> {
+impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
 
-/// Rewrites rules of its own.
+/// Adds and deletes rules of another program.
 fn rewrite() {
     const ROUND: &str = "iptables -w -t nat -A POSTROUTING -s 192.0.2.1 -j ACCEPT \
                          && iptables -w -A FORWARD -s 192.0.2.1 -j ACCEPT \
@@ -430,17 +429,17 @@ fn rewrite() {
                          && nft 'flush chain ip mine c; add rule ip mine c counter; add rule ip mine c accept'";
     let done = Command::new("sh").args(["-c", ROUND]).output();
     let done = done.expect("sh runs");
-    let said = String::from_utf8_lossy(&done.stderr);
-    assert!(done.status.success(), "the other program: {said}");
+    let stderr = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "the other program: {stderr}");
 }
 
-/// Thirty containers come and go at once, each with a chain of its own, while another program rewrites its rules.
+/// Thirty containers are attached and detached at once while another program changes its own rules.
 #[test]
-fn thirty_at_once_beside_another_program() {
+fn thirty_containers_at_once_beside_another_program() {
     for backend in BACKENDS {
         let host = Host::new();
         host.command(&["nft", "add table ip mine; add chain ip mine c"]);
-        // The chains that iptables makes with its first rule stay.
+        // The base chains that iptables creates with its first rule stay.
         rewrite();
         Chain::new(backend, 99).warm_up(&host);
         let containers: Vec<Container> = (0..MANY)
@@ -449,7 +448,7 @@ fn thirty_at_once_beside_another_program() {
         let before = state::of(&host);
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            let _stops = Stops(&stop);
+            let _stop = StopOnDrop(&stop);
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
                     rewrite();
@@ -478,7 +477,7 @@ fn thirty_at_once_beside_another_program() {
     }
 }
 
-/// Plugin by plugin for all containers at once; the results.
+/// Runs ADD plugin by plugin, for all containers at once. Returns the results.
 #[track_caller]
 fn add_all(backend: &'static str, containers: &[Container]) -> Vec<Value> {
     let mut results = vec![Value::Null; containers.len()];

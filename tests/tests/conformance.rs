@@ -1,10 +1,10 @@
-//! Every plugin keeps the rules that all CNI plugins keep.
+//! The conformance rules, applied to each plugin.
 //!
-//! The module `own` runs them against a plugin of your own: see `Documentation/conformance.md`.
+//! The module `own` applies them to your own plugin: see `Documentation/conformance.md`.
 
 use blackbox::conformance::{Rig, Subject, attachment, environment, input, upkeep, versions};
 
-/// A test for each rule, on a rig made by `$rig`.
+/// Defines a test for each rule, on a rig that `$rig` creates.
 macro_rules! rules {
     ($attribute:tt $rig:path, $subject:expr; $($topic:ident: $($rule:ident)*;)*) => {
         $($(
@@ -17,59 +17,59 @@ macro_rules! rules {
     };
 }
 
-/// A module of tests for a subject.
+/// Defines a module of tests for a subject.
 macro_rules! conforms {
     ($module:ident, $attribute:tt $subject:expr) => {
         mod $module {
             use super::*;
 
-            // Nothing is attached: any kernel will do.
+            // These rules attach nothing, so that any kernel will do.
             rules! {
                 $attribute Rig::on_any_kernel, $subject;
                 environment:
-                    called_by_hand_it_introduces_itself
-                    called_by_hand_nothing_else_matters
+                    without_a_command_the_plugin_prints_its_name_and_versions
+                    without_a_command_identifiers_are_not_checked
                     missing_variables_are_listed
                     malformed_container_ids_are_refused
                     malformed_interface_names_are_refused
-                    other_bytes_than_utf8_do_no_harm;
+                    bytes_that_are_not_utf8_are_handled;
                 input:
-                    what_is_no_configuration_is_refused
-                    networks_without_a_proper_name_are_refused
+                    input_that_is_not_a_configuration_is_refused
+                    networks_without_a_valid_name_are_refused
                     unknown_verbs_are_refused;
                 versions:
-                    version_is_answered_without_more_ado
+                    version_is_answered_whatever_the_input
                     unknown_versions_are_refused
-                    verbs_are_refused_before_their_time;
+                    verbs_are_refused_in_versions_without_them;
                 attachment:
                     add_needs_a_namespace
-                    its_own_namespace_is_refused_before_anything_is_done;
+                    the_plugins_own_namespace_is_refused_before_any_change;
             }
             rules! {
                 $attribute Rig::new, $subject;
                 environment:
-                    upkeep_does_not_look_at_identifiers;
+                    gc_and_status_ignore_identifiers;
                 input:
-                    unknown_keys_do_not_matter
-                    the_case_of_keys_does_not_matter
+                    unknown_keys_are_ignored
+                    keys_match_in_any_case
                     large_configurations_are_read_whole
-                    arguments_of_kubernetes_do_not_matter;
+                    arguments_of_kubernetes_are_accepted;
                 versions:
-                    no_version_is_the_oldest;
+                    a_missing_version_means_the_oldest;
                 attachment:
-                    attachments_come_and_go_in_every_version
-                    check_notices_what_is_gone
+                    add_check_and_del_work_in_every_version
+                    check_fails_after_del
                     a_second_add_fails_and_changes_nothing
-                    del_may_come_at_any_time_and_again
-                    del_comes_after_the_namespace
-                    del_keeps_to_its_own
+                    del_succeeds_before_add_and_repeatedly
+                    del_cleans_up_after_the_namespace_is_gone
+                    del_leaves_other_attachments_alone
                     del_does_not_depend_on_prev_result;
                 upkeep:
-                    upkeep_of_a_fresh_host_changes_nothing
+                    gc_and_status_of_a_fresh_host_change_nothing
                     status_of_a_host_in_use_changes_nothing
-                    gc_keeps_what_is_valid
-                    gc_collects_what_was_left_behind
-                    gc_of_an_empty_list_collects_all
+                    gc_keeps_valid_attachments
+                    gc_deletes_stale_attachments
+                    gc_with_an_empty_list_deletes_all_attachments
                     gc_refuses_a_malformed_list;
             }
         }

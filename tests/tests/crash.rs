@@ -1,8 +1,8 @@
-//! The plugin is killed in the middle of its work: by the OOM killer, a timeout of the runtime, a node that goes
-//! down. Whatever it had done by then, DEL removes it, a new ADD works, and GC finds what nobody DELeted.
+//! Plugins that are killed while they run: by the OOM killer, after a timeout of the runtime, or with the node.
+//! DEL deletes whatever had been done by then, a new ADD succeeds, and GC deletes what got no DEL.
 //!
-//! The moments are spread evenly over the time that an undisturbed run takes. How long that is the tests find out as
-//! they go, since it changes with the load of the machine.
+//! The moments of the kills are spread evenly over the duration of an undisturbed run. The tests estimate this duration
+//! as they go, because it changes with the load of the machine.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,15 +15,15 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 use testkit::{Container, Host, Node, Plugin, Running};
 
-/// How many moments of a run are tried.
+/// Number of moments to test.
 const MOMENTS: u32 = 60;
 
-/// Who dies.
+/// The processes that are killed.
 #[derive(Clone, Copy, Debug)]
 enum Victim {
     /// The plugin and its delegate, as when a node or a service's control group goes down.
     Both,
-    /// The plugin alone, as when a runtime's patience ends; its delegate runs on for a while.
+    /// The plugin alone, as after a timeout of the runtime. Its delegate continues for a while.
     Plugin,
 }
 
@@ -39,19 +39,19 @@ fn start(verb: &str, container: &Container) -> Running {
         .start()
 }
 
-/// Makes the bridge and the directories, which stay for good.
+/// Creates the bridge and the directories, which outlive attachments.
 fn warm_up(host: &Host) {
     let container = host.container("warm-up");
     answer::result(&start("ADD", &container).wait());
     answer::silent(start("DEL", &container).wait());
 }
 
-/// Kills plugins, each a little earlier or later than the others.
+/// Kills each plugin at another moment.
 struct Killer {
     victim: Victim,
-    /// How long a run takes, as far as is known.
-    whole: Duration,
-    strikes: u32,
+    /// The estimated duration of a run.
+    estimate: Duration,
+    kills: u32,
     in_time: u32,
 }
 
@@ -59,16 +59,16 @@ impl Killer {
     fn of(victim: Victim) -> Killer {
         Killer {
             victim,
-            whole: Duration::from_millis(10),
-            strikes: 0,
+            estimate: Duration::from_millis(10),
+            kills: 0,
             in_time: 0,
         }
     }
 
-    /// Lets the plugin run for some part of its time and kills it. Returns when no process of it is left.
-    fn strike(&mut self, mut running: Running) {
-        let until = Instant::now() + self.whole * self.per_cent() / 100;
-        // Sleeping is too coarse for the last millisecond.
+    /// Lets the plugin run for a part of the estimate and kills it. Returns when none of its processes is left.
+    fn kill(&mut self, mut running: Running) {
+        let until = Instant::now() + self.estimate * self.per_cent() / 100;
+        // The last millisecond is a busy wait, because sleep is too coarse.
         while Instant::now() < until {
             if until.saturating_duration_since(Instant::now()) > Duration::from_millis(1) {
                 thread::sleep(Duration::from_micros(200));
@@ -85,35 +85,35 @@ impl Killer {
         while killpg(pid, None) != Err(Errno::ESRCH) {
             assert!(
                 Instant::now() < end,
-                "a process of the plugin's is still there after 10 s"
+                "a process of the plugin is still running after 10 s"
             );
             thread::sleep(Duration::from_millis(1));
         }
         self.learn(in_time);
     }
 
-    /// The part of a run after which to strike: evenly spread, but not in order, by the multiples of the golden ratio.
+    /// The part of the estimate after which to kill. Multiples of the golden ratio are evenly spread but not in order.
     fn per_cent(&self) -> u32 {
-        self.strikes * 618 % 1000 / 10
+        self.kills * 618 % 1000 / 10
     }
 
     fn learn(&mut self, in_time: bool) {
         if in_time && self.per_cent() > 75 {
-            self.whole = self.whole * 5 / 4;
+            self.estimate = self.estimate * 5 / 4;
         } else if !in_time {
-            self.whole = self.whole * 4 / 5;
+            self.estimate = self.estimate * 4 / 5;
         }
-        self.strikes += 1;
+        self.kills += 1;
         self.in_time += u32::from(in_time);
     }
 
-    /// Demands that the strikes were not in vain.
+    /// Demands that enough plugins were killed before they had finished.
     #[track_caller]
     fn assert_effective(&self) {
-        let (in_time, strikes) = (self.in_time, self.strikes);
+        let (in_time, kills) = (self.in_time, self.kills);
         assert!(
-            in_time > strikes / 3,
-            "only {in_time} of {strikes} plugins were killed in time"
+            in_time > kills / 3,
+            "only {in_time} of {kills} plugins were killed before they had finished"
         );
     }
 }
@@ -128,7 +128,7 @@ fn assert_works(host: &Host, container: &Container) {
         let gateway = gateway.parse().expect("an address");
         assert!(
             container.can_reach(gateway, Duration::from_secs(5)),
-            "no answer of {gateway}\n{result}"
+            "no answer from {gateway}\n{result}"
         );
     }
     answer::silent(bridge.del(container, &config()));
@@ -136,7 +136,7 @@ fn assert_works(host: &Host, container: &Container) {
     assert!(state::leases("net").is_empty());
 }
 
-/// After the first container has come and gone, so that only what belongs to one attachment is in question.
+/// Kills ADD on a host where the bridge and the directories exist. DEL restores the previous state.
 #[track_caller]
 fn add_is_killed(victim: Victim) {
     let host = Host::new();
@@ -147,9 +147,9 @@ fn add_is_killed(victim: Victim) {
     for n in 0..MOMENTS {
         let container = host.container(&format!("c{n}"));
         let fresh = state::of(&host);
-        killer.strike(start("ADD", &container));
-        let remains = container.link("eth0").is_some() || !state::leases("net").is_empty();
-        remnants += u32::from(remains);
+        killer.kill(start("ADD", &container));
+        let has_remnants = container.link("eth0").is_some() || !state::leases("net").is_empty();
+        remnants += u32::from(has_remnants);
         answer::silent(start("DEL", &container).wait());
         state::assert_back(&fresh, &host);
         assert!(state::veths(&host).is_empty());
@@ -159,7 +159,7 @@ fn add_is_killed(victim: Victim) {
     }
     state::assert_back(&before, &host);
     killer.assert_effective();
-    // Or nothing was shown.
+    // Otherwise the test shows nothing.
     assert!(
         remnants > MOMENTS / 10,
         "only {remnants} of {MOMENTS} left anything behind"
@@ -167,23 +167,23 @@ fn add_is_killed(victim: Victim) {
 }
 
 #[test]
-fn add_is_killed_with_its_delegate() {
+fn del_cleans_up_after_a_kill_of_add_and_its_delegate() {
     add_is_killed(Victim::Both);
 }
 
 #[test]
-fn add_is_killed_alone() {
+fn del_cleans_up_after_a_kill_of_add_alone() {
     add_is_killed(Victim::Plugin);
 }
 
-/// The very first ADD of a host, which also makes the bridge and the directories: a new ADD finishes the work.
+/// The first ADD on a host also creates the bridge and the directories; after a kill a new ADD completes them.
 #[test]
-fn the_first_add_of_all_is_killed() {
+fn a_new_add_completes_a_killed_first_add() {
     let mut killer = Killer::of(Victim::Both);
     for _ in 0..MOMENTS / 2 {
         let host = Host::new();
         let container = host.container("c1");
-        killer.strike(start("ADD", &container));
+        killer.kill(start("ADD", &container));
         answer::silent(start("DEL", &container).wait());
         assert!(state::veths(&host).is_empty());
         assert!(state::leases("net").is_empty());
@@ -194,20 +194,20 @@ fn the_first_add_of_all_is_killed() {
     killer.assert_effective();
 }
 
-/// Without DEL, the container being gone: GC finds what is left.
+/// The container is deleted without DEL after the kill; GC restores the previous state.
 #[test]
-fn add_is_killed_and_the_container_gone() {
+fn gc_cleans_up_after_a_kill_of_add() {
     let host = Host::new();
     warm_up(&host);
     let before = state::of(&host);
-    let mut nobody = config();
-    nobody["cni.dev/valid-attachments"] = json!([]);
+    let mut none_valid = config();
+    none_valid["cni.dev/valid-attachments"] = json!([]);
     let mut killer = Killer::of(Victim::Both);
     for _ in 0..MOMENTS / 2 {
         let container = host.container("c1");
-        killer.strike(start("ADD", &container));
+        killer.kill(start("ADD", &container));
         drop(container);
-        answer::silent(Plugin::new("bridge").gc(&nobody));
+        answer::silent(Plugin::new("bridge").gc(&none_valid));
         state::assert_back(&before, &host);
         assert!(state::leases("net").is_empty());
     }
@@ -215,9 +215,9 @@ fn add_is_killed_and_the_container_gone() {
     assert_works(&host, &host.container("c1"));
 }
 
-/// A crash of one does not touch the others.
+/// A kill of one ADD does not affect other attachments.
 #[test]
-fn neighbours_live_on() {
+fn other_attachments_survive_a_kill() {
     let host = Host::new();
     let neighbour = host.container("neighbour");
     let added = start("ADD", &neighbour).wait();
@@ -228,7 +228,7 @@ fn neighbours_live_on() {
     let mut killer = Killer::of(Victim::Both);
     for _ in 0..MOMENTS / 4 {
         let container = host.container("c1");
-        killer.strike(start("ADD", &container));
+        killer.kill(start("ADD", &container));
         answer::silent(Plugin::new("bridge").check(&neighbour, &added.with_prev()));
         neighbour.ping("10.60.0.1");
         drop(container);
@@ -238,9 +238,9 @@ fn neighbours_live_on() {
     killer.assert_effective();
 }
 
-/// DEL killed, then repeated.
+/// A second DEL completes a killed one.
 #[test]
-fn del_is_killed() {
+fn a_second_del_completes_a_killed_one() {
     let host = Host::new();
     warm_up(&host);
     let container = host.container("c1");
@@ -248,24 +248,23 @@ fn del_is_killed() {
     let mut killer = Killer::of(Victim::Both);
     for _ in 0..MOMENTS {
         answer::result(&start("ADD", &container).wait());
-        killer.strike(start("DEL", &container));
+        killer.kill(start("DEL", &container));
         answer::silent(start("DEL", &container).wait());
         state::assert_back(&before, &host);
     }
     killer.assert_effective();
 }
 
-/// host-local itself, which must neither leak an address nor leave one half written: DEL finds it all, and so does
-/// the peer's.
+/// A killed host-local leaves no partial files, and DEL of either implementation releases the addresses.
 #[test]
-fn host_local_is_killed() {
+fn leases_of_a_killed_host_local_are_whole_and_released() {
     let host = Host::new();
     let container = host.container("c1");
     let config = with(config(), &json!({"cniVersion": "1.0.0"}));
     let (ours, peer) = (Plugin::new("host-local"), Plugin::peer("host-local"));
     let mut killer = Killer::of(Victim::Both);
     for n in 0..3 * MOMENTS {
-        killer.strike(
+        killer.kill(
             ours.command("ADD")
                 .container(&container)
                 .config(&config)
@@ -274,15 +273,15 @@ fn host_local_is_killed() {
         for (ip, content) in state::leases("net") {
             assert_eq!(content, "c1\r\neth0", "{ip} in run {n}");
         }
-        let cleaner = if n % 2 == 0 { &ours } else { &peer };
-        answer::silent(cleaner.del(&container, &config));
+        let remover = if n % 2 == 0 { &ours } else { &peer };
+        answer::silent(remover.del(&container, &config));
         assert!(state::leases("net").is_empty());
     }
     killer.assert_effective();
-    // Nor does anything pile up beside the addresses.
+    // Temporary files do not accumulate.
     let files = host.snapshot();
     let files = files.lines("host files");
-    let beside: Vec<&&str> = files.iter().filter(|line| line.contains("/net/")).collect();
-    assert!(beside.len() <= 6, "{beside:#?}");
+    let others: Vec<&&str> = files.iter().filter(|line| line.contains("/net/")).collect();
+    assert!(others.len() <= 6, "{others:#?}");
     answer::result(&ours.add(&container, &config));
 }

@@ -1,4 +1,4 @@
-//! GC of whole networks. A runtime in Go without valid attachments writes `null` for their list.
+//! GC of whole networks. A runtime written in Go passes an empty list of valid attachments as `null`.
 
 use blackbox::chain::Chain;
 use blackbox::state;
@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 use testkit::Host;
 
 const VALID: &str = "cni.dev/valid-attachments";
-/// The key of the specification's first 1.1.0 text.
+/// The key in the first text of specification 1.1.0.
 const DEPRECATED: &str = "cni.dev/attachments";
 
-/// Networks whose plugins all keep something on the host.
+/// Networks whose plugins all keep state on the host.
 fn networks() -> Vec<Chain> {
     let backends = ["iptables", "nftables"].map(|backend| {
-        Chain(vec![
+        Chain::new(vec![
             json!({"type": "bridge", "isGateway": true, "ipMasq": true, "ipMasqBackend": backend, "ipam": ipam()}),
             json!({
                 "type": "portmap", "backend": backend, "capabilities": {"portMappings": true},
@@ -25,11 +25,11 @@ fn networks() -> Vec<Chain> {
         ])
     });
     let others = [
-        Chain(vec![
+        Chain::new(vec![
             json!({"type": "ptp", "ipMasq": true, "ipam": ipam()}),
             json!({"type": "sbr"}),
         ]),
-        Chain(vec![
+        Chain::new(vec![
             json!({"type": "flannel", "subnetFile": "/run/subnet.env"}),
         ]),
     ];
@@ -54,13 +54,13 @@ fn null_means_that_no_attachment_is_valid() {
             let container = host.container("c1");
             network.add(&container);
             let attached = state::of(&host);
-            network.gc(&json!({}));
+            network.gc_with(&json!({}));
             attached.assert_same(&state::of(&host));
 
-            network.gc(&keys);
+            network.gc_with(&keys);
             let collected = state::of(&host);
             assert!(state::leases("net").is_empty(), "{network:?}, {keys}");
-            network.gc(&json!({VALID: []}));
+            network.gc_with(&json!({VALID: []}));
             collected.assert_same(&state::of(&host));
         }
     }

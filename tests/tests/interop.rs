@@ -1,8 +1,8 @@
-//! A node changes from upstream's binaries to ours, or back, while containers run: what the ones ADDed, the
-//! others CHECK and DEL, and both keep the same account of addresses.
+//! Interoperability with upstream's binaries, which may be replaced while containers run: each side checks and deletes
+//! what the other added, and both use the same leases.
 //!
-//! The peer is Debian's `containernetworking-plugins` 1.1.1 in /usr/lib/cni. It knows the specification up to
-//! 1.0.0; GC and STATUS it does not know.
+//! The peer is Debian's `containernetworking-plugins` 1.1.1 in /usr/lib/cni. It supports the specification up to 1.0.0,
+//! without GC and STATUS.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -16,7 +16,7 @@ const V4: &[&str] = &["10.30.0.0/24"];
 const V6: &[&str] = &["fd00:30::/64"];
 const DUAL: &[&str] = &["10.30.0.0/24", "fd00:30::/64"];
 
-/// One of the two sides. For `bridge` the IPAM plugin may be of the other side: `ipam` says where it is from.
+/// An implementation of the plugin, and one of its IPAM plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Side {
     ours: bool,
@@ -62,11 +62,11 @@ impl Side {
     }
 }
 
-/// A result's value without what differs by chance, and without an empty `dns`: the peer prints one in 1.0.0,
-/// newer releases of its library and ours do not.
+/// Returns a result without values that differ from run to run, and without an empty `dns`: the peer prints one in
+/// 1.0.0, unlike newer releases of its library.
 fn comparable(run: &Run) -> Value {
     let mut value: Value =
-        serde_json::from_str(&answer::normalised(run)).expect("normalised text is JSON still");
+        serde_json::from_str(&answer::normalised(run)).expect("normalised text is JSON");
     if value["dns"] == json!({}) {
         value
             .as_object_mut()
@@ -76,11 +76,11 @@ fn comparable(run: &Run) -> Value {
     value
 }
 
-/// Each side ADDs, another CHECKs and DELs, in every version that both know.
+/// One side runs ADD, the other runs CHECK and DEL, in every version that both support.
 #[track_caller]
 fn exchange(adder: Side, remover: Side, subnets: &[&str]) {
     let host = Host::new();
-    // The bridge and the directories stay for good, and both sides make them alike.
+    // The bridge and the directories outlive attachments. Both sides create the same.
     let container = host.container("first");
     let config = networks::bridged("1.0.0", subnets);
     adder.run("bridge", "ADD", &container, &config).expect_ok();
@@ -118,7 +118,7 @@ fn bridge_dual_stack() {
     exchange(PEER, OURS, DUAL);
 }
 
-/// Half of the binaries exchanged: bridge of the one side, IPAM plugin of the other.
+/// The bridge plugin of one side runs the IPAM plugin of the other.
 #[test]
 fn bridge_of_one_side_with_ipam_of_the_other() {
     for mixed in MIXED {
@@ -130,9 +130,9 @@ fn bridge_of_one_side_with_ipam_of_the_other() {
     }
 }
 
-/// DEL of what the other side ADDed when the namespace is gone already.
+/// DEL of an attachment of the other side after its namespace is gone.
 #[test]
-fn the_namespace_is_gone() {
+fn del_cleans_up_when_the_namespace_is_gone() {
     for (adder, remover) in [(OURS, PEER), (PEER, OURS)] {
         let host = Host::new();
         let config = networks::bridged("1.0.0", DUAL);
@@ -151,9 +151,9 @@ fn the_namespace_is_gone() {
     }
 }
 
-/// Both build the same result and the same kernel state.
+/// Both sides print the same result and create the same kernel state.
 #[test]
-fn both_build_the_same() {
+fn results_and_kernel_state_are_the_same() {
     for subnets in [V4, V6, DUAL] {
         for version in ["0.3.1", "0.4.0", "1.0.0"] {
             let config = networks::bridged(version, subnets);
@@ -205,7 +205,7 @@ fn both_build_the_same() {
     }
 }
 
-/// The account of addresses: same files, names and content, whoever wrote them.
+/// Lease files have the same names and contents on both sides.
 #[test]
 fn leases_are_the_same_files() {
     let config = networks::bridged("1.0.0", DUAL);
@@ -223,11 +223,11 @@ fn leases_are_the_same_files() {
             .flatten()
         {
             let name = file.file_name().to_string_lossy().into_owned();
-            // Ours alone, and nothing upstream would trip over.
+            // Only ours has it, and upstream ignores it.
             if name == ".index" {
                 continue;
             }
-            // Only ours: the peer's files are readable for all, later releases' no longer.
+            // Only of ours: the peer's files are readable by all, those of later releases are not.
             if side == OURS {
                 let mode = file.metadata().expect("metadata").permissions().mode() & 0o7777;
                 assert_eq!(mode, if name == "lock" { 0o750 } else { 0o600 }, "{name}");
@@ -241,9 +241,9 @@ fn leases_are_the_same_files() {
     assert_eq!(look(OURS), look(PEER));
 }
 
-/// Taking turns, both hand out the next address, never one twice, and each gives back the other's.
+/// Both sides in turns allocate the next address, never one twice, and release the addresses of the other.
 #[test]
-fn host_local_takes_turns() {
+fn both_allocate_and_release_in_turns() {
     let host = Host::new();
     let config = networks::bridged("1.0.0", DUAL);
     let containers: Vec<Container> = (0..20).map(|n| host.container(&format!("c{n}"))).collect();
@@ -262,7 +262,7 @@ fn host_local_takes_turns() {
     for (n, container) in containers.iter().enumerate() {
         for side in [OURS, PEER] {
             answer::silent(side.run("host-local", "CHECK", container, &config));
-            // Both know that it holds an address already.
+            // Both notice that it has an address already.
             let error = answer::failure(side.run("host-local", "ADD", container, &config));
             assert!(
                 error.msg.contains("duplicate allocation is not allowed"),
@@ -277,7 +277,7 @@ fn host_local_takes_turns() {
         }
     }
     assert_eq!(state::leases("net").len(), 0);
-    // And on from where the last one was handed out.
+    // Allocation continues after the last address.
     for (n, container) in containers.iter().enumerate() {
         let result = turn(n)
             .run("host-local", "ADD", container, &config)
@@ -290,11 +290,11 @@ fn host_local_takes_turns() {
     }
 }
 
-/// A range that is nearly used up: both find the last address, and agree that there is no more.
+/// Both sides allocate the last address of a range, and report that there is no other.
 #[test]
-fn host_local_agrees_on_the_end() {
+fn both_exhaust_a_range() {
     let host = Host::new();
-    // .1 is the gateway's, .7 the broadcast address: five are left.
+    // .1 is the gateway, .7 the broadcast address: five are left.
     let config = networks::bridged("1.0.0", &["10.30.0.0/29"]);
     let containers: Vec<Container> = (0..6).map(|n| host.container(&format!("c{n}"))).collect();
     for round in [OURS, PEER, OURS] {
@@ -315,9 +315,9 @@ fn host_local_agrees_on_the_end() {
     }
 }
 
-/// A requested address; both refuse it to a second one.
+/// Both sides allocate a requested address, and refuse it to another container.
 #[test]
-fn host_local_agrees_on_requested_addresses() {
+fn both_allocate_requested_addresses() {
     let host = Host::new();
     let config = networks::bridged("1.0.0", V4);
     let (c1, c2) = (host.container("c1"), host.container("c2"));
@@ -336,9 +336,9 @@ fn host_local_agrees_on_requested_addresses() {
     }
 }
 
-/// Files of very old releases hold the container's ID alone.
+/// Lease files of very old releases contain only the container ID.
 #[test]
-fn leases_of_old_releases_count() {
+fn leases_of_old_releases_are_valid() {
     let config = networks::bridged("1.0.0", V4);
     let host = Host::new();
     let container = host.container("c1");
@@ -382,9 +382,9 @@ fn loopback() {
     }
 }
 
-/// In 1.0.0 both report the same. Not so below: there the peer prints the shape of 1.0.0 whatever the version.
+/// In 1.0.0 both sides print the same. In older versions the peer prints the form of 1.0.0 all the same.
 #[test]
-fn loopback_reports_the_same() {
+fn results_of_loopback_are_the_same() {
     let host = Host::new();
     let config = networks::loopback("1.0.0");
     let results: Vec<Value> = [OURS, PEER]

@@ -31,15 +31,15 @@ fn chain(subnets: &[&str]) -> Vec<Value> {
     plugins
 }
 
-/// A `$PATH` with the commands of IPv4 only.
+/// Returns a `$PATH` with the IPv4 commands only.
 fn path_without_ip6tables(host: &Host) -> String {
     let dir = host.dir().join("iptables-only");
-    std::fs::create_dir_all(&dir).expect("a directory of the test's own");
+    std::fs::create_dir_all(&dir).expect("create a directory");
     for command in ["iptables", "iptables-save", "iptables-restore"] {
         let link = dir.join(command);
         if !link.is_symlink() {
             let program = format!("/usr/sbin/{command}");
-            std::os::unix::fs::symlink(program, &link).expect("a new name");
+            std::os::unix::fs::symlink(program, &link).expect("create a link");
         }
     }
     dir.display().to_string()
@@ -72,7 +72,7 @@ fn add(path: &str, container: &Container, plugins: &[Value]) -> Value {
     result.unwrap_or_default()
 }
 
-/// DEL by the whole chain, which prints nothing at all.
+/// Runs DEL of the whole chain, which must print nothing at all.
 #[track_caller]
 fn del(path: &str, container: &Container, plugins: &[Value], result: Option<&Value>) {
     for plugin in plugins.iter().rev() {
@@ -85,8 +85,8 @@ fn del(path: &str, container: &Container, plugins: &[Value], result: Option<&Val
     }
 }
 
-/// Other programs use the tables of IPv6, in both variants.
-fn use_tables_of_ipv6(host: &Host) {
+/// Creates chains of another program in the IPv6 tables of both variants.
+fn create_foreign_ipv6_chains(host: &Host) {
     for command in ["ip6tables-legacy", "ip6tables-nft"] {
         for table in ["nat", "filter"] {
             host.command(&[command, "-t", table, "-N", "OTHER"]);
@@ -97,12 +97,12 @@ fn use_tables_of_ipv6(host: &Host) {
 #[test]
 fn del_of_an_ipv6_network_succeeds_without_ip6tables() {
     let host = Host::new();
-    use_tables_of_ipv6(&host);
+    create_foreign_ipv6_chains(&host);
     let path = path_without_ip6tables(&host);
     let container = host.container("c1");
     let plugins = chain(&[V4, V6]);
     let before = state::of(&host);
-    // As after a failed ADD.
+    // The result of a failed ADD.
     let result = json!({
         "cniVersion": "1.1.0",
         "interfaces": [{"name": "cni0"}, {"name": "eth0", "sandbox": container.netns()}],
@@ -120,7 +120,7 @@ fn del_of_an_ipv6_network_succeeds_without_ip6tables() {
 #[test]
 fn an_ipv4_network_needs_no_ip6tables() {
     let host = Host::new();
-    use_tables_of_ipv6(&host);
+    create_foreign_ipv6_chains(&host);
     let path = path_without_ip6tables(&host);
     let plugins = chain(&[V4]);
     let container = host.container("c1");
@@ -153,12 +153,12 @@ fn status_of_an_ipv6_network_names_the_missing_ip6tables() {
             "{text}"
         );
         assert!(text.contains("install iptables or use nftables"), "{text}");
-        // With ip6tables it is ready.
+        // With ip6tables, STATUS succeeds.
         answer::silent(call("/usr/sbin:/usr/bin", "STATUS", None, &config).run());
     }
 }
 
-/// DEL and GC look for rules of IPv6 whatever the network has.
+/// DEL and GC look for IPv6 rules even if the network has no IPv6.
 #[test]
 fn del_and_gc_succeed_in_a_kernel_without_ipv6() {
     testkit::needs(&["no-ipv6"]);

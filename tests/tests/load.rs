@@ -1,4 +1,4 @@
-//! Many calls at once: a node that starts, or a job that runs fifty containers.
+//! Many calls at once, as on a node that boots or with a job of fifty containers.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ fn containers(host: &Host) -> Vec<Container> {
         .collect()
 }
 
-/// A call of the bridge plugin for each container, IPAM plugins found where `path` says.
+/// Returns a call of the bridge plugin for each container; `path` is the `CNI_PATH` of the n-th.
 fn calls<'a>(
     verb: &'a str,
     containers: &'a [Container],
@@ -33,13 +33,13 @@ fn calls<'a>(
             .command(verb)
             .path(path(n))
             .container(container);
-        // All on two cores, or fewer.
+        // All run at once, possibly on two cores.
         call.config(&configs[n % configs.len()])
             .deadline(Duration::from_secs(120))
     })
 }
 
-/// The state of a host whose bridge and directories have been made by a first container.
+/// Attaches and detaches a container, so that the bridge and the directories exist. Returns the state of the host.
 fn warmed_up(host: &Host, config: &Value) -> Snapshot {
     let first = host.container("first");
     answer::result(&Plugin::new("bridge").add(&first, config));
@@ -48,31 +48,28 @@ fn warmed_up(host: &Host, config: &Value) -> Snapshot {
     state::of(host)
 }
 
-/// The addresses in the results, which must all be different.
+/// Returns the addresses in the results, which must all differ.
 #[track_caller]
 fn addresses(added: &[Run]) -> BTreeSet<String> {
     let mut all = BTreeSet::new();
     for run in added {
         for ip in answer::result(run)["ips"].as_array().into_iter().flatten() {
             let address = ip["address"].as_str().unwrap_or_default().to_owned();
-            assert!(
-                all.insert(address.clone()),
-                "{address} was handed out twice"
-            );
+            assert!(all.insert(address.clone()), "{address} was allocated twice");
         }
     }
     all
 }
 
-/// The bridge's ports.
+/// The number of ports of the bridge.
 fn ports(host: &Host) -> usize {
     host.ip_json(&["link", "show", "master", "cni0"])
         .as_array()
         .map_or(0, Vec::len)
 }
 
-/// Every container reaches the gateway over both families. How soon is not the question here: the kernel of a machine
-/// this busy takes its time.
+/// Demands that every container reaches the gateway with both families. The limit is generous, because the machine is
+/// busy.
 #[track_caller]
 fn assert_gateway_answers(containers: &[Container]) {
     for container in containers {
@@ -87,9 +84,9 @@ fn assert_gateway_answers(containers: &[Container]) {
     }
 }
 
-/// Fifty ADDs at once, each followed through to the end, then fifty DELs.
+/// Runs fifty ADDs at once, then fifty CHECKs, then fifty DELs.
 #[track_caller]
-fn come_and_go(path: impl Fn(usize) -> PathBuf + Copy) {
+fn add_check_and_del_at_once(path: impl Fn(usize) -> PathBuf + Copy) {
     let host = Host::new();
     let configs = [networks::bridged("1.0.0", DUAL)];
     let before = warmed_up(&host, &configs[0]);
@@ -101,7 +98,7 @@ fn come_and_go(path: impl Fn(usize) -> PathBuf + Copy) {
         assert_eq!(state::leases("net").len(), 2 * CONTAINERS);
         assert_eq!(ports(&host), CONTAINERS);
         assert_gateway_answers(&containers);
-        // The bridge's own address has not changed under the containers.
+        // The hardware address of the bridge has not changed since any ADD.
         let bridge = host.link("cni0").expect("the bridge is there");
         for run in &added {
             assert_eq!(
@@ -115,7 +112,7 @@ fn come_and_go(path: impl Fn(usize) -> PathBuf + Copy) {
         for run in run_all(calls("CHECK", &containers, &checks, path)) {
             answer::silent(run);
         }
-        // The other way round, so that what one side wrote the other removes.
+        // With the other IPAM plugin, so that each side deletes leases of the other.
         for run in run_all(calls("DEL", &containers, &configs, |n| path(n + 1))) {
             answer::silent(run);
         }
@@ -126,14 +123,14 @@ fn come_and_go(path: impl Fn(usize) -> PathBuf + Copy) {
 }
 
 #[test]
-fn fifty_at_once() {
-    come_and_go(|_| bin_dir());
+fn fifty_containers_at_once() {
+    add_check_and_del_at_once(|_| bin_dir());
 }
 
-/// In the midst of an exchange of binaries: every second IPAM plugin is the peer's.
+/// Every second IPAM plugin is the peer's, as while the binaries of a node are being replaced.
 #[test]
-fn fifty_at_once_with_both_ipam_plugins() {
-    come_and_go(|n| {
+fn fifty_containers_at_once_with_both_ipam_plugins() {
+    add_check_and_del_at_once(|n| {
         if n.is_multiple_of(2) {
             bin_dir()
         } else {
@@ -142,9 +139,9 @@ fn fifty_at_once_with_both_ipam_plugins() {
     });
 }
 
-/// On a host that has nothing yet, all fifty find the bridge missing.
+/// On a fresh host, all fifty find that the bridge is missing.
 #[test]
-fn fifty_at_once_on_a_fresh_host() {
+fn fifty_containers_at_once_on_a_fresh_host() {
     for _ in 0..3 {
         let host = Host::new();
         let containers = containers(&host);
@@ -161,9 +158,9 @@ fn fifty_at_once_on_a_fresh_host() {
     }
 }
 
-/// ADDs and DELs of different containers at the same time, round after round.
+/// ADDs and DELs of different containers run at the same time.
 #[test]
-fn coming_and_going_at_once() {
+fn adds_and_dels_at_once() {
     let host = Host::new();
     let configs = [networks::bridged("1.1.0", DUAL)];
     let before = warmed_up(&host, &configs[0]);
@@ -174,19 +171,19 @@ fn coming_and_going_at_once() {
         .iter()
         .for_each(|run| drop(answer::result(run)));
     for round in 0..4 {
-        let (come, go) = if round % 2 == 0 {
+        let (added_now, deleted_now) = if round % 2 == 0 {
             (even, odd)
         } else {
             (odd, even)
         };
-        let runs = run_all(call("ADD", come).chain(call("DEL", go)));
-        let (added, deleted) = runs.split_at(come.len());
-        assert_eq!(addresses(added).len(), 2 * come.len());
+        let runs = run_all(call("ADD", added_now).chain(call("DEL", deleted_now)));
+        let (added, deleted) = runs.split_at(added_now.len());
+        assert_eq!(addresses(added).len(), 2 * added_now.len());
         for run in deleted {
             answer::silent(run.clone());
         }
-        assert_eq!(ports(&host), come.len());
-        assert_gateway_answers(come);
+        assert_eq!(ports(&host), added_now.len());
+        assert_gateway_answers(added_now);
     }
     run_all(call("DEL", odd))
         .into_iter()
@@ -195,9 +192,9 @@ fn coming_and_going_at_once() {
     state::assert_back(&before, &host);
 }
 
-/// More containers than addresses: as many succeed as there are, the others fail cleanly.
+/// With more containers than addresses, ADD succeeds once per address, and the other ADDs fail and leave nothing.
 #[test]
-fn more_than_there_are_addresses() {
+fn more_containers_than_addresses() {
     let host = Host::new();
     let configs = [networks::bridged(
         "1.1.0",
@@ -224,7 +221,7 @@ fn more_than_there_are_addresses() {
     assert_eq!((ports(&host), state::leases("net").len()), (0, 0));
 }
 
-/// Makes and removes links without end, which keeps the kernel's one lock for all of networking busy.
+/// A process that creates and deletes links all the time, which keeps the kernel's RTNL lock busy.
 struct Churn(Child);
 
 impl Churn {
@@ -246,9 +243,9 @@ impl Drop for Churn {
     }
 }
 
-/// On a host where links come and go, the kernel finishes IPv6 addresses some time after it has accepted them, also
-/// without duplicate address detection: until then it drops what is sent to them, and the next try of neighbour
-/// discovery comes a second later. ADD must not return before.
+/// When the RTNL lock is busy, the kernel activates an IPv6 address some time after it has accepted it, also without
+/// duplicate address detection. Until then it drops packets to the address, and neighbour discovery retries only after
+/// a second. ADD must not return before the addresses are active.
 #[test]
 fn addresses_are_ready_when_add_returns() {
     let host = Host::new();
@@ -259,25 +256,25 @@ fn addresses_are_ready_when_add_returns() {
             let container = host.container(&format!("c{n}"));
             let added = Plugin::new("bridge").add(&container, &config);
             answer::result(&added);
-            // The first datagram asks for the neighbour; half a second is far more than the answer takes.
+            // An answer to the first neighbour solicitation takes far less than half a second.
             let gateway = "fd00:50::1".parse().expect("an address");
             let answered = container.can_reach(gateway, Duration::from_millis(500));
             answer::silent(Plugin::new("bridge").del(&container, &config));
-            // After two seconds ADD does not wait any longer, and says so.
-            let patient = added.elapsed < Duration::from_secs(2);
-            (patient && !answered).then(|| container.id().to_owned())
+            // ADD waits for at most two seconds, then logs a warning and returns.
+            let is_within_limit = added.elapsed < Duration::from_secs(2);
+            (is_within_limit && !answered).then(|| container.id().to_owned())
         })
         .collect();
     assert!(
         late.is_empty(),
-        "without an answer at once: {}",
+        "no answer right after ADD: {}",
         late.join(" ")
     );
 }
 
-/// One and the same attachment asked for ten times at once: one gets it, DELs in between do no harm.
+/// Of ten ADDs of one attachment at once, one succeeds. Ten DELs at once all succeed.
 #[test]
-fn the_same_one_ten_times() {
+fn the_same_attachment_ten_times_at_once() {
     let host = Host::new();
     let config = networks::bridged("1.1.0", DUAL);
     let container = host.container("c1");
@@ -299,9 +296,9 @@ fn the_same_one_ten_times() {
     }
 }
 
-/// Containers that end while their DELs run.
+/// DEL succeeds if the namespace is deleted while it runs.
 #[test]
-fn namespaces_vanish_during_del() {
+fn namespaces_are_deleted_during_del() {
     let host = Host::new();
     let configs = [networks::bridged("1.1.0", DUAL)];
     let before = warmed_up(&host, &configs[0]);

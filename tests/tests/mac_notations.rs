@@ -1,4 +1,4 @@
-//! Hardware addresses in every notation that upstream takes.
+//! Hardware addresses in every notation that upstream accepts.
 
 use blackbox::answer;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ const NOTATIONS: [&str; 5] = [
 ];
 
 #[test]
-fn each_notation_is_taken_wherever_an_address_is_asked_for() {
+fn each_notation_is_accepted_for_every_hardware_address() {
     for mac in NOTATIONS {
         for (plugin, keys, args) in [
             (
@@ -65,7 +65,7 @@ fn each_notation_is_taken_wherever_an_address_is_asked_for() {
 }
 
 #[test]
-fn tuning_takes_each_notation() {
+fn tuning_accepts_each_notation() {
     for mac in NOTATIONS {
         let host = Host::new();
         let container = host.container("c1");

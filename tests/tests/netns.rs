@@ -1,5 +1,4 @@
-//! `CNI_NETNS` that leads to something else than before: DEL cleans up without it, ADD and CHECK say what is there,
-//! and another path to the same namespace is the same namespace.
+//! `CNI_NETNS` that no longer leads to the namespace of ADD, or leads to it by another path.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,11 +9,11 @@ use blackbox::{answer, state};
 use serde_json::{Value, json};
 use testkit::{Container, Host, Node, needs};
 
-/// A network and how its host is prepared before each ADD.
+/// A network, and a script that prepares its host before each ADD.
 struct Case {
     chain: Chain,
     prepare: &'static str,
-    /// Number of wrong paths that are tried.
+    /// Number of wrong paths to test.
     paths: usize,
 }
 
@@ -22,9 +21,8 @@ impl Case {
     fn new(chain: Vec<Value>) -> Case {
         let prepare = "[ -e /sys/class/net/up0 ] || ip link add up0 type veth peer name down0
                        ip link set up0 up; ip link set down0 up";
-        let chain = Chain(chain);
         Case {
-            chain,
+            chain: Chain::new(chain),
             prepare,
             paths: usize::MAX,
         }
@@ -34,7 +32,7 @@ impl Case {
         Case { prepare, ..self }
     }
 
-    /// Makes a container and its attachment.
+    /// Creates a container and its attachment.
     #[track_caller]
     fn attach(&self, host: &Host) -> (Container, Value) {
         host.command(&["sh", "-c", self.prepare]);
@@ -45,20 +43,20 @@ impl Case {
 
     #[track_caller]
     fn del(&self, netns: &Path, result: &Value) {
-        for call in self.chain.del("c1", &netns.to_string_lossy(), result) {
+        for call in self.chain.calls("DEL", netns, result) {
             answer::silent(call.run());
         }
     }
 
-    /// DEL succeeds and cleans up whatever `CNI_NETNS` leads to once the namespace is gone.
+    /// After the namespace is gone, DEL succeeds and cleans up, whatever is at `CNI_NETNS`.
     #[track_caller]
     fn del_cleans_up_without_the_namespace(&self) {
         let host = Host::new();
-        let paths = no_namespaces(&host);
+        let paths = paths_without_a_namespace(&host);
         let (container, result) = self.attach(&host);
         self.del(container.netns(), &result);
         drop(container);
-        // A device in a namespace ends with it.
+        // host-device has moved its device back. In the loop below, the device is deleted with the namespace.
         let _ = host.try_command(&["ip", "link", "del", "dev0"]);
         let before = state::of(&host);
         for path in paths.iter().take(self.paths) {
@@ -71,23 +69,22 @@ impl Case {
         }
     }
 
-    /// CHECK accepts every path to the namespace, and no other namespace.
+    /// CHECK accepts every path to the namespace, and refuses other namespaces.
     #[track_caller]
     fn check_knows_the_namespace_by_any_path(&self) {
         let host = Host::new();
         let (container, mut result) = self.attach(&host);
-        let path = container.netns().to_string_lossy().into_owned();
         let link = host.dir().join("link");
-        std::os::unix::fs::symlink(&path, &link).expect("make a link");
+        std::os::unix::fs::symlink(container.netns(), &link).expect("make a link");
         let process = Process::inside(&container);
-        let proc_path = format!("/proc/{}/ns/net", process.0.id());
-        for other in [path.as_str(), &link.to_string_lossy(), &proc_path] {
-            for call in self.chain.check("c1", other, &result) {
+        let proc_path = PathBuf::from(format!("/proc/{}/ns/net", process.0.id()));
+        for path in [container.netns(), &link, &proc_path] {
+            for call in self.chain.calls("CHECK", path, &result) {
                 answer::silent(call.run());
             }
         }
-        if self.chain.0[0]["type"] == "loopback" {
-            // Every namespace has one.
+        if self.chain.plugins[0]["type"] == "loopback" {
+            // Every namespace has a loopback interface.
             return;
         }
         let foreign = host.container("c2");
@@ -96,12 +93,12 @@ impl Case {
                 interface["sandbox"] = foreign.netns().to_string_lossy().into();
             }
         }
-        let first = self.chain.check("c1", &path, &result).swap_remove(0);
-        answer::failure(first.run()).mentions("doesn't match configured netns");
+        let mut calls = self.chain.calls("CHECK", container.netns(), &result);
+        answer::failure(calls.swap_remove(0).run()).mentions("doesn't match configured netns");
     }
 }
 
-/// A process in a container's namespace.
+/// A process in the namespace of a container.
 struct Process(Child);
 
 impl Process {
@@ -118,8 +115,8 @@ impl Drop for Process {
     }
 }
 
-/// Paths that lead to no network namespace.
-fn no_namespaces(host: &Host) -> Vec<PathBuf> {
+/// Paths at which there is no network namespace.
+fn paths_without_a_namespace(host: &Host) -> Vec<PathBuf> {
     let file = host.write("file", b"");
     let dir = host.dir().join("dir");
     fs::create_dir(&dir).expect("make a directory");
@@ -175,8 +172,8 @@ macro_rules! cases {
     )*};
 }
 
-/// A case for which this kernel may lack the feature. Where it runs, processes are slow to start, and the paths
-/// have been tried with the other plugins.
+/// A case that requires a kernel feature. Only one path is tested, because User Mode Linux is slow and the other
+/// plugins cover the rest.
 fn needing(feature: &str, case: Case) -> Case {
     needs(&[feature]);
     Case { paths: 1, ..case }

@@ -1,4 +1,4 @@
-//! Running other programs.
+//! Calls of other programs.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
@@ -7,7 +7,7 @@ use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-/// The command line as one would type it.
+/// The command line as a user would type it.
 pub(crate) fn shown(command: &Command) -> String {
     let is_cargo = std::env::var_os("CARGO").is_some_and(|cargo| cargo == command.get_program());
     let program = if is_cargo {
@@ -20,7 +20,7 @@ pub(crate) fn shown(command: &Command) -> String {
     words.join(" ")
 }
 
-/// Runs a program that must succeed, with our standard output and error.
+/// Runs a program, which must succeed, with the standard output and error of this process.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = command
         .status()
@@ -31,7 +31,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a program that must succeed; its standard output, trimmed.
+/// Runs a program, which must succeed. Returns its standard output, trimmed.
 pub(crate) fn read(command: &mut Command) -> Result<String> {
     let output = command
         .stdin(Stdio::null())
@@ -44,7 +44,7 @@ pub(crate) fn read(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Which output [`watch`] reads.
+/// The output that [`watch`] reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Output {
     Stdout,
@@ -52,7 +52,7 @@ pub(crate) enum Output {
     Both,
 }
 
-/// Runs a program and hands each line that it writes to `line`.
+/// Runs a program and passes each line of its output to `line`.
 pub(crate) fn watch(
     command: &mut Command,
     output: Output,
@@ -73,7 +73,7 @@ pub(crate) fn watch(
     Ok(child.wait()?)
 }
 
-/// Where a program is, in `PATH` or where administrators' tools are.
+/// Finds a program in `PATH` or in the `sbin` directories.
 pub(crate) fn which(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
@@ -82,14 +82,14 @@ pub(crate) fn which(program: &str) -> Option<PathBuf> {
         .find(|candidate| candidate.is_file())
 }
 
-/// The cargo that runs this program, in the project's root.
+/// Returns a command of the cargo that runs this program, in the root of the project.
 pub(crate) fn cargo(
     root: &Path,
     arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
 ) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root).args(arguments);
-    // "cargo run" sets these for xtask; build scripts and tests of other packages must not see them.
+    // "cargo run" sets these for xtask. They must not reach build scripts and tests of other packages.
     for (key, _) in std::env::vars_os() {
         let key = key.to_string_lossy().into_owned();
         if key.starts_with("CARGO_PKG_") || key.starts_with("CARGO_MANIFEST_") {

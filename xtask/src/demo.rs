@@ -1,5 +1,5 @@
-//! `cargo xtask demo`: two containers are attached to a dual-stack bridge network by the real binaries, reach each other
-//! and the gateway, are checked and detached, and nothing is left.
+//! `cargo xtask demo`: attaches two containers to a dual-stack bridge network with the real binaries, shows that they
+//! reach each other and the gateway, checks and detaches them, and shows that nothing is left.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -11,10 +11,10 @@ use testkit::{Container, Host, Node, Plugin, Run, Snapshot, leases};
 use crate::machine::{self, private_host};
 use crate::{build, no_build, project};
 
-/// The time within which every address must answer after the last ADD.
+/// The time limit for all answers after the last ADD.
 const DEADLINE: Duration = Duration::from_secs(1);
 
-/// The network, as a runtime configures it.
+/// The configuration of the network.
 fn network() -> Value {
     json!({
         "cniVersion": "1.1.0",
@@ -77,7 +77,7 @@ fn title(text: &str) {
     println!("\n=== {text}");
 }
 
-/// Shows a call as it would be typed, and makes it.
+/// Prints a call as a user would type it, and runs it.
 fn call(verb: &str, container: &Container, run: impl FnOnce() -> Run) -> Result<Run> {
     println!(
         "$ CNI_COMMAND={verb} CNI_CONTAINERID={} CNI_NETNS={} CNI_IFNAME=eth0 CNI_PATH=bin bin/bridge < conf",
@@ -104,7 +104,7 @@ fn ips(result: &Run, key: &str) -> Vec<String> {
         .collect()
 }
 
-/// Every container sends to every other and to the gateway, over both families. Needs no ping.
+/// Sends from every container to every other one and to the gateway, with both families. Does not need ping.
 fn reach_all(containers: &[Container], results: &[Run], attached: Instant) -> Result<()> {
     let mut silent = Vec::new();
     for container in containers {
@@ -141,7 +141,7 @@ fn reach_all(containers: &[Container], results: &[Run], attached: Instant) -> Re
     }
     let all = attached.elapsed();
     println!(
-        "all asked {:.0} ms after the last ADD returned",
+        "all addresses probed {:.0} ms after the last ADD returned",
         milliseconds(all)
     );
     if !silent.is_empty() {
@@ -153,7 +153,7 @@ fn reach_all(containers: &[Container], results: &[Run], attached: Instant) -> Re
     Ok(())
 }
 
-/// The bridge, the veth pairs and the addresses, as the results name them.
+/// Prints the bridge, the veth pairs and the addresses of the results.
 fn show_attachments(containers: &[Container], results: &[Run]) {
     for (container, result) in containers.iter().zip(results) {
         let interfaces = &result.json()["interfaces"];
@@ -176,8 +176,8 @@ fn list(items: &[String]) -> String {
     }
 }
 
-/// The bridge outlives the containers, for the next one, and so does host-local's note of where to go on. With the
-/// bridge deleted, everything else must be as it was before.
+/// Demands that the host is as before, except for the bridge, which stays for other containers and is deleted here, and
+/// the last reserved address of host-local.
 fn nothing_left(host: &Host, before: &Snapshot) -> Result<()> {
     let remaining = |snapshot: &Snapshot| -> Vec<String> {
         let diff = before.diff(snapshot);

@@ -1,7 +1,7 @@
-//! `cargo xtask dist`: the host platform's release tarball.
+//! `cargo xtask dist`: the release tarball for the host platform.
 //!
-//! Name and layout are upstream's, so that installers that fetch and unpack it work unchanged. The same commit
-//! and toolchain give the same bytes.
+//! Name and layout are the same as upstream's, so that installers need no change. The same commit and toolchain give
+//! the same bytes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 
 use crate::{build, commands, no_build, project};
 
-/// What goes beside the binaries.
+/// The files besides the binaries.
 const DOCUMENTS: &[&str] = &["LICENSE", "README.md"];
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
@@ -39,7 +39,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     );
     pack(&stage, &release.join(&archive))?;
     for (program, suffix) in [("sha256sum", "sha256"), ("sha512sum", "sha512")] {
-        // Named relative, so that "sha256sum --check" works where the file was downloaded to.
+        // A relative name, so that "sha256sum --check" works in any directory.
         let sum = commands::read(Command::new(program).current_dir(&release).arg(&archive))?;
         let path = release.join(format!("{archive}.{suffix}"));
         fs::write(&path, sum + "\n").with_context(|| path.display().to_string())?;
@@ -48,7 +48,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         .with_context(|| archive.clone())?
         .len();
     println!(
-        "\n{} ({size} bytes), with .sha256 and .sha512 beside it",
+        "\n{} ({size} bytes), with .sha256 and .sha512",
         release.join(&archive).display()
     );
     Ok(())
@@ -64,7 +64,7 @@ fn put(file: &Path, stage: &Path, mode: &str) -> Result<()> {
     )
 }
 
-/// A tarball whose bytes depend on names and contents alone.
+/// Creates a tarball whose bytes depend only on names and contents.
 fn pack(stage: &Path, archive: &Path) -> Result<()> {
     let tar: PathBuf = archive.with_extension("tar");
     let mut command = Command::new("tar");
@@ -89,12 +89,12 @@ fn pack(stage: &Path, archive: &Path) -> Result<()> {
             .args(["--no-name", "--best", "--force"])
             .arg(&tar),
     )?;
-    // gzip's own name for it, to ours.
+    // From the name that gzip chooses to the final one.
     let made = tar.with_extension("tar.gz");
     fs::rename(&made, archive).with_context(|| made.display().to_string())
 }
 
-/// This machine's architecture in Go's words, which upstream's file names use.
+/// Go's name of this machine's architecture, as in upstream's file names.
 fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",

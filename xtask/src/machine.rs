@@ -1,4 +1,4 @@
-//! What a command needs of the machine: installed where that is possible, else named in the error.
+//! Programs that commands require: installed if possible, else named in the error.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,13 +8,13 @@ use testkit::Host;
 
 use crate::commands;
 
-/// Something that must be on the machine.
+/// A program that a command requires.
 pub(crate) struct Need {
-    /// A program's name, or an absolute path.
+    /// The name of the program, or an absolute path.
     pub(crate) what: &'static str,
-    /// The Debian package that has it.
+    /// Its Debian package.
     pub(crate) package: &'static str,
-    /// What it is for, for the message.
+    /// Its purpose, for the error message.
     pub(crate) why: &'static str,
 }
 
@@ -45,22 +45,22 @@ impl Need {
     }
 }
 
-/// Packages whose service starts when they are installed under systemd, and changes the machine.
+/// Packages whose services would start at installation under systemd and change the machine.
 const SERVICES: &[&str] = &["firewalld"];
 
-/// Whether packages can be installed here.
+/// Whether packages can be installed.
 pub(crate) fn can_install() -> bool {
-    // Root of a user namespace owns nothing outside.
+    // Root of a user namespace has no rights outside of it.
     let mapped = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     let whole = mapped.split_whitespace().eq(["0", "0", "4294967295"]);
     testkit::is_root() && whole && commands::which("apt-get").is_some()
 }
 
-/// Installs what of `needs` is missing.
+/// Installs those of `needs` that are missing.
 ///
 /// # Errors
 ///
-/// Names what is still missing, and how to get it.
+/// Names what is still missing and how to install it.
 pub(crate) fn provide(needs: &[Need]) -> Result<()> {
     let missing = || needs.iter().filter(|need| !need.is_met());
     let mut packages: Vec<&str> = missing().map(|need| need.package).collect();
@@ -89,16 +89,16 @@ pub(crate) fn provide(needs: &[Need]) -> Result<()> {
     )
 }
 
-/// Installs Debian packages, and prints that it does.
+/// Installs Debian packages and prints their names.
 pub(crate) fn install(packages: &[&str]) -> Result<()> {
     println!("installing with apt-get: {}", packages.join(" "));
     let mut arguments = vec!["install", "-y", "--no-install-recommends"];
     arguments.extend(packages);
-    // A fresh machine has no package lists or old ones: the first attempt may fail for that alone.
+    // The first attempt may fail because package lists are missing or outdated.
     apt_get(&arguments).or_else(|_| refresh().and_then(|()| apt_get(&arguments)))
 }
 
-/// Downloads the package lists anew.
+/// Updates the package lists.
 pub(crate) fn refresh() -> Result<()> {
     apt_get(&["update"])
 }
@@ -112,15 +112,15 @@ fn apt_get(arguments: &[&str]) -> Result<()> {
     commands::read(&mut command).map(drop)
 }
 
-/// Turns this process into a private host, as root or as root of a user namespace of its own.
+/// Turns this process into a private host, as root or as root of a new user namespace.
 ///
 /// # Errors
 ///
-/// What the kernel refused, and what to do.
+/// The error of the kernel and what to do.
 pub(crate) fn private_host() -> Result<Host> {
     if !testkit::is_root() {
         testkit::become_root().context(
-            "this kernel allows no user namespaces to an ordinary user; run it with sudo",
+            "this kernel does not allow user namespaces for unprivileged users; run it with sudo",
         )?;
         println!("\nnot root: continuing as root of a user namespace");
     }

@@ -1,9 +1,9 @@
-//! `cargo xtask`: build, test, demonstrate, measure, package. The project's only build tool.
+//! `cargo xtask`: the build tool of the project.
 //!
-//! Each command is a module. Commands install what the machine lacks where they may, else name it ([`machine`]).
+//! Each command is a module. Commands install the programs that they require, or name them in an error ([`machine`]).
 #![allow(
     clippy::print_stdout,
-    reason = "a command line tool talks on standard output"
+    reason = "a command line tool writes to standard output"
 )]
 
 mod bench;
@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use lexopt::Arg;
 
-/// A command: its name, what follows the name, what it does.
+/// A command with its arguments and description.
 struct Command {
     name: &'static str,
     arguments: &'static str,
@@ -38,13 +38,13 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "build",
         arguments: "[--libc musl|gnu]",
-        about: "build every plugin as shipped into bin/: static, small, within its size budget",
+        about: "build release binaries of all plugins into bin/: static and within the size budget",
         run: build::run,
     },
     Command {
         name: "test",
         arguments: "[arguments of cargo nextest run, or cargo test]",
-        about: "run all tests, as root, each in namespaces of its own",
+        about: "run all tests as root, each in its own namespaces",
         run: test::run,
     },
     Command {
@@ -56,13 +56,13 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "bench",
         arguments: "[--peer DIR] [--json FILE] [--quick] [--no-build] [CASE...]",
-        about: "measure time, memory, processes and size of every plugin beside a peer's and the bare kernel operations",
+        about: "measure time, memory, processes and size of all plugins against a peer and the bare kernel operations",
         run: bench::run,
     },
     Command {
         name: "dist",
         arguments: "[--no-build]",
-        about: "pack a reproducible tarball for this platform into release/, with checksums",
+        about: "create a reproducible tarball for this platform in release/, with checksums",
         run: dist::run,
     },
     Command {
@@ -74,12 +74,12 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "new-plugin",
         arguments: "CLASS NAME",
-        about: "write the files of a new plugin; CLASS is one of main, ipam, meta, debug",
+        about: "create the files of a new plugin; CLASS is one of main, ipam, meta, debug",
         run: new_plugin::run,
     },
 ];
 
-/// Commands that run inside User Mode Linux; not for users.
+/// Internal commands that run in User Mode Linux.
 const INTERNAL: [(&str, Run); 2] = [
     (test::deferred::COMMAND, test::deferred::run),
     (uml::POWER_OFF, |_| uml::power_off()),
@@ -134,7 +134,7 @@ fn help() {
     }
 }
 
-/// Whether the only argument of a command, `--no-build`, is given.
+/// Parses the arguments of a command that has only the option `--no-build`. Returns whether it is given.
 ///
 /// # Errors
 ///

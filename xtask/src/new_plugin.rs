@@ -1,4 +1,4 @@
-//! `cargo xtask new-plugin`: the files that every plugin has.
+//! `cargo xtask new-plugin`: creates the files of a new plugin.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ const CLASSES: &[&str] = &["main", "ipam", "meta", "debug"];
 
 const MANIFEST: &str = include_str!("../templates/plugin/Cargo.toml.in");
 
-/// The manifest every plugin starts with; `tidy` compares the part before `[dependencies]`.
+/// The manifest of a new plugin; `tidy` compares the part before `[dependencies]`.
 pub(crate) fn manifest(name: &str) -> String {
     fill(MANIFEST, name)
 }
@@ -24,7 +24,7 @@ fn fill(template: &str, name: &str) -> String {
         .replace("@plugin@", &type_name(name))
 }
 
-/// `host-device` as a type name: `HostDevice`.
+/// Returns the type name of a plugin: `HostDevice` for `host-device`.
 fn type_name(name: &str) -> String {
     let word = |word: &str| {
         let (first, rest) = word.split_at(1);

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::commands;
 
-/// The greatest size of a plugin binary as it ships, in bytes.
+/// The size limit of a release binary, in bytes.
 pub(crate) const SIZE_BUDGET: u64 = 1_500_000;
 
 /// A package of the workspace.
@@ -17,7 +17,7 @@ pub(crate) struct Package {
     pub(crate) dir: PathBuf,
     /// Names of the binaries.
     pub(crate) binaries: Vec<String>,
-    /// Names of the packages that it depends on, development dependencies left out.
+    /// Names of its dependencies, without development dependencies.
     pub(crate) dependencies: Vec<String>,
 }
 
@@ -27,7 +27,7 @@ impl Package {
         shown(&self.dir)
     }
 
-    /// The directory's name: a plugin's name.
+    /// The name of the directory, which is the name of a plugin.
     pub(crate) fn dir_name(&self) -> String {
         self.dir
             .file_name()
@@ -43,7 +43,7 @@ impl Package {
 
 /// The project's root directory.
 pub(crate) fn root() -> PathBuf {
-    // Cargo tells where the manifest is now; the directory of the build is for a binary run without cargo.
+    // "cargo run" sets this variable. Without cargo, its value at build time is used.
     let manifest = std::env::var_os("CARGO_MANIFEST_DIR")
         .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
     manifest
@@ -56,12 +56,12 @@ pub(crate) fn target() -> PathBuf {
     root().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }
 
-/// Where `build` puts the shipping binaries.
+/// The directory of the release binaries.
 pub(crate) fn bin() -> PathBuf {
     root().join("bin")
 }
 
-/// A path as shown to the user: relative to the root.
+/// A path relative to the root, for messages.
 pub(crate) fn shown(path: &Path) -> String {
     path.strip_prefix(root())
         .unwrap_or(path)
@@ -119,7 +119,7 @@ pub(crate) fn plugins() -> Result<Vec<Package>> {
     Ok(packages)
 }
 
-/// The version that is built: `CNI_BUILD_VERSION`, else what git says, else the workspace's.
+/// The version of the build: `CNI_BUILD_VERSION`, else that of git, else that of the workspace.
 pub(crate) fn version() -> String {
     let git = |arguments: &[&str]| {
         commands::read(
@@ -135,7 +135,7 @@ pub(crate) fn version() -> String {
         .ok()
         .filter(|version| !version.is_empty())
         .or_else(|| git(&["--tags", "--match", "v[0-9]*", "--dirty"]))
-        // Without a tag: the version being worked on, and the commit if there is one.
+        // Without a tag, the version of the workspace, with the commit if there is one.
         .or_else(|| {
             git(&["--always", "--dirty", "--exclude", "*"])
                 .map(|commit| format!("{workspace}-dev-{commit}"))

@@ -1,4 +1,4 @@
-//! The choice of a backend, in processes with a `$PATH` of their own.
+//! The choice of a backend depending on `$PATH`, in child processes.
 #![allow(clippy::unwrap_used)]
 
 use std::os::unix::fs::PermissionsExt;
@@ -8,7 +8,7 @@ use std::process::Command;
 use netfilter::backend::Backend;
 use testkit::namespace::in_namespace;
 
-const NAME: &str = "nftables_only_where_iptables_does_not_work";
+const NAME: &str = "nftables_is_chosen_only_without_a_working_iptables";
 
 fn with_path(path: &Path, expected: &str) {
     let output = Command::new(std::env::current_exe().unwrap())
@@ -25,15 +25,15 @@ fn with_path(path: &Path, expected: &str) {
 }
 
 #[test]
-fn nftables_only_where_iptables_does_not_work() {
+fn nftables_is_chosen_only_without_a_working_iptables() {
     if let Ok(expected) = std::env::var("NETFILTER_EXPECT") {
         in_namespace(|| {
             assert_eq!(Backend::choose().as_str(), expected);
-            // No `nft` is needed for it.
+            // The nftables backend does not need `nft`.
             Backend::Nftables.probe(true).unwrap();
             let iptables = Backend::Iptables.probe(false);
             assert_eq!(iptables.is_ok(), expected == "iptables");
-            // There is no ip6tables in this path.
+            // This path has no ip6tables.
             if iptables.is_ok() {
                 let error = Backend::Iptables.probe(true).unwrap_err();
                 assert!(error.to_string().contains("\"ip6tables\""), "{error}");

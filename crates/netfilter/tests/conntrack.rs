@@ -1,4 +1,4 @@
-//! Deletion of real flows, with `conntrack` as the witness.
+//! Deletion of tracked flows, compared with the output of `conntrack`.
 #![allow(clippy::unwrap_used)]
 
 use std::net::{IpAddr, UdpSocket};
@@ -8,7 +8,7 @@ use testkit::namespace::{in_namespace, nft, run};
 
 const UDP: u8 = 17;
 
-/// Makes the kernel track connections, and translate those to one port.
+/// Makes the kernel track connections and translate the destination of one port.
 const TRACK: &str = "
     table inet t {
         chain prerouting { type filter hook prerouting priority 0; ct state new accept; }
@@ -30,7 +30,7 @@ fn send(to: &str) {
     socket.send_to(b"x", to).unwrap();
 }
 
-/// Destination port of each tracked flow of UDP, as `conntrack` lists them.
+/// The destination ports of all tracked UDP flows, as `conntrack` lists them.
 fn ports(family: &str) -> Vec<u16> {
     let list = run(&format!("conntrack -L -p udp -f {family}"));
     let mut ports: Vec<u16> = list
@@ -42,7 +42,7 @@ fn ports(family: &str) -> Vec<u16> {
 }
 
 #[test]
-fn only_the_flows_that_are_meant_go() {
+fn only_matching_flows_are_deleted() {
     in_namespace(|| {
         run("ip link set lo up");
         nft(TRACK);
@@ -80,7 +80,7 @@ fn only_the_flows_that_are_meant_go() {
         assert_eq!(delete(&[to_three]).unwrap(), 1);
         assert_eq!(ports("ipv4"), [1000, 1000, 2000, 5300, 5300]);
 
-        // What was translated is known by who answers.
+        // A translated flow is selected by the source of the replies.
         let translated = Filter {
             answered_by: Some(ip("127.0.0.2")),
             ..port(5300)
@@ -88,7 +88,7 @@ fn only_the_flows_that_are_meant_go() {
         assert_eq!(delete(&[translated]).unwrap(), 1);
         assert_eq!(ports("ipv4"), [1000, 1000, 2000, 5300]);
 
-        // Of several ports and both families, in one call.
+        // Several ports and both families in one call.
         let v6 = Filter {
             ipv6: true,
             ..port(1000)
@@ -103,7 +103,7 @@ fn only_the_flows_that_are_meant_go() {
 }
 
 #[test]
-fn many_flows_go() {
+fn many_flows_are_deleted() {
     in_namespace(|| {
         run("ip link set lo up");
         nft(TRACK);
@@ -118,6 +118,6 @@ fn many_flows_go() {
 }
 
 #[test]
-fn a_namespace_without_flows_has_none() {
+fn deletion_without_flows_succeeds() {
     in_namespace(|| assert_eq!(delete(&[Filter::new(false, UDP)]).unwrap(), 0));
 }

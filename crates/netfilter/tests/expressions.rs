@@ -1,5 +1,5 @@
-//! Every expression beside what `nft` makes of the same words: the bytes that
-//! the kernel then holds are the same, and so is what `nft` prints.
+//! Expressions, compared with those of `nft` for the same rule: the bytes in the
+//! kernel and the output of `nft` are the same.
 #![allow(clippy::unwrap_used)]
 
 use std::net::{IpAddr, SocketAddr};
@@ -23,10 +23,10 @@ fn socket(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
-/// Words of `nft`, and our rule.
+/// A rule in the syntax of `nft`, and the same rule of this crate.
 type Case<'a> = (&'a str, Rule<'a>);
 
-/// Puts the words into a chain of the same kind as ours, and compares.
+/// Adds the rules of `nft` to a chain of the same kind as `chain`, and compares.
 #[track_caller]
 fn compare(chain: Chain<'_>, prepare: &str, cases: Vec<Case<'_>>) {
     let family = chain.table.family.as_str();
@@ -352,8 +352,8 @@ fn lookups_in_sets() {
                 ),
             ],
         );
-        // Of ports in a key nft wants the protocol tested for, which we leave to
-        // the caller.
+        // For a port in a key, nft requires a match of the protocol, which this
+        // crate leaves to the caller.
         let client = Nft::open().unwrap();
         let fields = [Field::Iifname, Field::Ipv4Saddr, Field::Sport];
         client

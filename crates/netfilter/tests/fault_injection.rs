@@ -1,5 +1,4 @@
-//! The n-th change fails without being made, whichever way it is made; and the
-//! choice of a backend, which needs an environment of its own as well.
+//! Fault injection makes the n-th change fail without making it, with every backend.
 #![cfg(feature = "fault-injection")]
 #![allow(clippy::unwrap_used)]
 
@@ -13,10 +12,10 @@ use testkit::Host;
 use testkit::namespace::{nft, run};
 
 const NAME: &str = "every_change_counts_and_can_fail";
-/// Three changes of tables, one by iptables, one of connections.
+/// The number of changes: three of tables, one by iptables, one of connections.
 const CHANGES: u32 = 5;
 
-/// The counter is the process's, so the test runs itself again for each number.
+/// The counter is global to the process, so the test runs itself in a new process for each number.
 #[test]
 fn every_change_counts_and_can_fail() {
     if std::env::var_os("NETFILTER_CHILD").is_some() {

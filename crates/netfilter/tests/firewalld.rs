@@ -1,4 +1,4 @@
-//! The real firewalld on a real bus.
+//! Zones of a firewalld that runs on a bus.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -34,7 +34,7 @@ fn sources_are_added_and_removed() {
     let mut firewalld = wait_for("firewalld", || Firewalld::find().unwrap());
 
     let source = "10.0.0.2/32";
-    // It has its name before it has read its zones.
+    // firewalld claims its bus name before it has read its zones.
     wait_for("zones", || firewalld.query_source("trusted", source).ok());
     for source in [source, "fd00::2/128"] {
         assert!(!firewalld.query_source("trusted", source).unwrap());

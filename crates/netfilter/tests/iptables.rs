@@ -41,7 +41,7 @@ fn user_arguments_are_passed_to_iptables() {
     });
 }
 
-/// A failing line leaves nothing behind, and is named.
+/// A transaction with an invalid line changes nothing, and the error names the line.
 #[test]
 fn a_refused_change_changes_nothing() {
     each(BOTH, |variant| {
@@ -77,10 +77,10 @@ fn a_missing_command_is_named() {
     );
 }
 
-/// Several at once, with another that rewrites its own rules all the time:
-/// everything is there in the end, and nothing twice; then nothing.
+/// Several processes at once add rules, then delete them, while another one changes
+/// its own rules. No rule is missing or added twice, and none is left in the end.
 #[test]
-fn many_change_the_same_table() {
+fn concurrent_changes_lose_and_repeat_no_rule() {
     each(&[Family::V4], |variant| {
         let command = variant.command();
         let stop = std::sync::atomic::AtomicBool::new(false);
@@ -171,7 +171,7 @@ fn an_unused_chain_is_deleted_with_the_rules_that_jump_to_it() {
         delete(gone(second).delete_unused_chain(CHAIN));
         assert_eq!(left(), (false, 0), "{}", variant.name);
 
-        // Also the rules of chains that are not named.
+        // Rules in other chains of the table are deleted as well.
         add(both.clone());
         variant.exec(&["-t", "nat", "-A", "OUTPUT", "-j", CHAIN]);
         assert_eq!(left(), (true, 3));
@@ -250,7 +250,7 @@ fn only_the_accept_rules_of_an_address_are_deleted() {
     });
 }
 
-/// Commands that note that they were run, and do as the real ones.
+/// Wrappers of the commands that record each call.
 struct Counted {
     log: std::path::PathBuf,
     iptables: Iptables,

@@ -1,5 +1,5 @@
-//! Both variants of iptables: the rules of the reference implementation, made
-//! by its own commands and by us, are the same to `iptables-save`.
+//! Rules of both variants of iptables, compared with those of the reference
+//! implementation's commands in the output of `iptables-save`.
 #![allow(clippy::unwrap_used)]
 
 mod variants;
@@ -8,7 +8,7 @@ use netfilter::iptables::{self, Change, Family, Rule, Table};
 use variants::{BOTH, CHAIN, COMMENT, addresses, each, ip, masquerade, portmap};
 
 #[test]
-fn masquerade_is_upstreams() {
+fn masquerade_is_the_same_as_upstream() {
     each(BOTH, |variant| {
         let (address, len, multicast) = addresses(variant.family);
         let network = format!("{address}/{len}");
@@ -51,7 +51,7 @@ fn masquerade_is_upstreams() {
 }
 
 #[test]
-fn portmap_is_upstreams() {
+fn portmap_is_the_same_as_upstream() {
     each(BOTH, |variant| {
         let (address, len, _) = addresses(variant.family);
         let network = format!("{address}/{len}");
@@ -138,7 +138,7 @@ fn portmap_is_upstreams() {
 }
 
 #[test]
-fn firewall_is_upstreams() {
+fn firewall_is_the_same_as_upstream() {
     each(BOTH, |variant| {
         let (address, _, _) = addresses(variant.family);
         let host = if variant.family == Family::V4 {

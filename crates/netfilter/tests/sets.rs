@@ -18,7 +18,7 @@ fn socket(text: &str) -> SocketAddr {
 }
 
 #[test]
-fn sets_are_made_as_nft_makes_them() {
+fn sets_are_the_same_as_those_of_nft() {
     let element = |values: &[Value<'_>]| Element::new(values);
     let address = |text: &str| Value::Address(ip(text));
     let theirs = "table inet t {
@@ -121,7 +121,7 @@ fn sets_are_made_as_nft_makes_them() {
     assert_eq!(elements(&theirs.1), elements(&ours.1));
 }
 
-/// JSON of `nft` without what depends on the order of creation.
+/// JSON of `nft`, without what depends on the order of creation, sorted.
 fn sorted(json: &str) -> Vec<String> {
     let value: serde_json::Value = serde_json::from_str(json).unwrap();
     let mut list: Vec<String> = value["nftables"]

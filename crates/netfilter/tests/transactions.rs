@@ -1,4 +1,4 @@
-//! All or nothing, beside others, at scale, and what errors say.
+//! Transactions: atomicity, concurrency, size, and errors.
 #![allow(clippy::unwrap_used)]
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -28,7 +28,7 @@ fn to(host: u8) -> [Value<'static>; 2] {
     Value::socket((Ipv4Addr::new(10, 0, 0, host), 80).into())
 }
 
-/// A client with the table and chain.
+/// A client, after the creation of the table and chain.
 fn client() -> Nft {
     let client = Nft::open().unwrap();
     let mut batch = Batch::new();
@@ -96,10 +96,10 @@ fn a_missing_object_is_not_an_error_of_a_read() {
     });
 }
 
-/// Nothing of a batch is done when its last change fails, and the error names
-/// that change and the thing.
+/// If the last change of a batch fails, no change is made, and the error names
+/// the failed change and its object.
 #[test]
-fn errors_name_the_change_and_nothing_is_done() {
+fn a_failed_batch_changes_nothing_and_names_the_change() {
     let commit = |fill: &(dyn Fn(&mut Batch) + Sync)| {
         in_namespace(|| {
             let client = client();
@@ -162,7 +162,7 @@ fn errors_name_the_change_and_nothing_is_done() {
         error.to_string().contains("other types than the fields"),
         "{error}"
     );
-    // What no kernel has stands for what an old one lacks.
+    // An expression that no kernel has stands for one that an old kernel lacks.
     let error = commit(&|batch| {
         let bridge = Table::new(Family::Bridge, "b");
         batch.add_table(&bridge);
@@ -175,7 +175,7 @@ fn errors_name_the_change_and_nothing_is_done() {
          this kernel has no such chains in this family: NAT needs CONFIG_NFT_NAT, \
          in family inet also Linux 5.2 or later"
     );
-    // Masquerading where packets come in.
+    // Masquerading is not allowed in prerouting.
     let error = commit(&|batch| {
         let base = TABLE.base_chain("b", ChainType::Nat, Hook::Prerouting, 0);
         batch.add_chain(&base);
@@ -253,10 +253,10 @@ fn scripts_of_nft() {
     });
 }
 
-/// Runs itself again as an unprivileged user.
+/// The test runs itself again as an unprivileged user.
 #[test]
-fn without_permission_it_is_said() {
-    const NAME: &str = "without_permission_it_is_said";
+fn a_missing_permission_is_reported() {
+    const NAME: &str = "a_missing_permission_is_reported";
     if std::env::var_os("NETFILTER_UNPRIVILEGED").is_some() {
         let client = Nft::open().unwrap();
         let mut batch = Batch::new();
@@ -272,7 +272,7 @@ fn without_permission_it_is_said() {
         }
         return;
     }
-    // In a directory that every user can read.
+    // A copy in a directory that every user can read.
     let dir = std::env::temp_dir().join(format!("netfilter-{}", std::process::id()));
     std::fs::create_dir(&dir).unwrap();
     let program = dir.join("test");
@@ -293,7 +293,7 @@ fn without_permission_it_is_said() {
 }
 
 #[test]
-fn thousands_in_one_batch() {
+fn a_batch_may_have_thousands_of_changes() {
     in_namespace(|| {
         let client = client();
         let mut batch = Batch::new();
@@ -329,7 +329,7 @@ fn thousands_in_one_batch() {
         }
         client.commit(&batch).unwrap();
         assert_eq!(client.rules(&CHAIN).unwrap(), []);
-        // Many refusals do not drown the first one.
+        // Even with many failed changes, the first error is reported.
         let mut batch = Batch::new();
         for number in 0..5000 {
             batch.delete_chain(if number == 0 { &CHAIN } else { &NONE });
@@ -345,8 +345,8 @@ fn thousands_in_one_batch() {
 
 const NONE: Chain<'_> = TABLE.chain("none");
 
-/// Two writers that read, then replace what they read, beside a process that
-/// rewrites rules of its own all the time: no update is lost.
+/// Two writers read a rule and replace it, while another process changes its own
+/// rules all the time. No update is lost.
 #[test]
 fn concurrent_transactions_lose_no_update() {
     const EACH: u32 = 100;

@@ -1,5 +1,5 @@
-//! The objects of the reference implementation's nftables backends, made by
-//! `nft` from its scripts and by us: the kernel holds the same.
+//! The objects of the reference implementation's nftables backends, compared with
+//! those that `nft` creates from its scripts: the kernel state is the same.
 #![allow(clippy::unwrap_used)]
 
 use std::net::{IpAddr, SocketAddr};
@@ -38,7 +38,11 @@ fn same(chains: &[Chain<'_>], theirs: impl Fn() + Send + Sync, ours: impl Fn(&Nf
         all(chains)
     });
     assert_eq!(ours.0, theirs.0);
-    assert!(ours.1 == theirs.1, "other bytes of the same\n{}", ours.0);
+    assert!(
+        ours.1 == theirs.1,
+        "the same text, but other bytes\n{}",
+        ours.0
+    );
     assert!(!ours.1.is_empty());
 }
 
@@ -92,8 +96,8 @@ add rule inet cni_plugins_masquerade masq_checks ip6 saddr == 2001:db8::2 ip6 da
         || drop(nft(&script)),
         |client| drop(client.commit(&batch()).unwrap()),
     );
-    // Their rules are found and deleted by their comment; ours go on top of
-    // their tables.
+    // Rules of upstream are found and deleted by their comment, and new rules are
+    // added to its tables.
     in_namespace(|| {
         nft(&script);
         let client = Nft::open().unwrap();
@@ -134,7 +138,7 @@ add rule inet cni_plugins_masquerade masq_checks ip6 saddr == 2001:db8::2 ip6 da
     });
 }
 
-/// One family of portmap: table, its chains, a container of two mappings.
+/// portmap for one family: the table, its chains, and a container with two mappings.
 fn portmap(family: Family) -> (String, Batch, [Chain<'static>; 6]) {
     let v4 = family == Family::Ip;
     let name = family.as_str();

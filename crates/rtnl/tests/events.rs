@@ -1,4 +1,4 @@
-//! Waiting for links and addresses; dumps while the table changes.
+//! Waits for links and addresses, and dumps during changes.
 #![allow(clippy::unwrap_used)]
 
 use std::net::Ipv4Addr;
@@ -26,7 +26,7 @@ fn a_link_that_is_up_already_is_not_waited_for() {
         let mut events = Handle::subscribe_links().unwrap();
         let past = Instant::now();
         assert!(events.wait(index, past, up).unwrap().is_met());
-        // Old events do not count once the state is another one.
+        // An outdated event is ignored, because the link has changed since.
         run("ip link set v1 down");
         run("ip link set v1 up");
         run("ip link set v1 down");
@@ -54,7 +54,7 @@ fn a_link_that_comes_up_later_is_noticed() {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 std::thread::sleep(Duration::from_millis(50));
-                // Events of another link are passed over.
+                // Events of other links are ignored.
                 here.run(|| run("ip link set br0 up"));
                 here.run(|| run("ip link set v1 up"));
             });
@@ -66,7 +66,7 @@ fn a_link_that_comes_up_later_is_noticed() {
 }
 
 #[test]
-fn a_link_that_goes_away_ends_the_wait() {
+fn deletion_of_the_link_ends_the_wait() {
     in_namespace(|| {
         run("ip link add v0 type veth peer name v1");
         let here = Namespace::current();
@@ -184,7 +184,7 @@ fn dumps_are_consistent() {
     in_namespace(|| {
         let handle = Handle::open().unwrap();
         let lo = handle.link_by_name("lo").unwrap().index;
-        // Enough for several datagrams.
+        // Enough addresses for a dump of several datagrams.
         let stay: Vec<AddressSpec> = (0..3000u32)
             .map(|n| AddressSpec::new(Ipv4Addr::from(0x0a00_0000 + n).into(), 32))
             .collect();
@@ -235,7 +235,7 @@ fn dumps_are_consistent() {
             20,
             "{complete} complete, {refused} refused"
         );
-        // Quiet again, the first attempt does.
+        // Without changes, the first attempt succeeds.
         let list = handle.addresses(lo, Some(Family::V4)).unwrap();
         assert_eq!(list.len(), 3000);
     });

@@ -38,7 +38,7 @@ fn fails_at_the_third(count: &Path) {
         };
         handle.request(bridge("br0")).unwrap();
         assert_eq!(fs::read_to_string(count).unwrap(), "1");
-        // Reading does not count.
+        // Reads are not counted.
         handle.links().unwrap();
         let results = handle.batch(vec![bridge("br1"), bridge("br2"), bridge("br3")]);
         assert!(results[0].is_ok() && results[2].is_ok());

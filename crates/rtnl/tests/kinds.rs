@@ -98,7 +98,7 @@ fn ipvlan() {
         .enumerate()
         {
             let flag = [IpvlanFlag::Bridge, IpvlanFlag::Private, IpvlanFlag::Vepa][number];
-            // All links of one parent share the mode.
+            // All ipvlan links of one lower link share the mode.
             let parent = format!("d{number}");
             create(&handle, &LinkSpec::new(parent.as_str(), LinkKind::Dummy));
             let parent = handle.link_by_name(&parent).unwrap().index;

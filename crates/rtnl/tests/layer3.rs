@@ -7,7 +7,7 @@ use rtnl::*;
 use serde_json::json as value;
 use testkit::namespace::{in_namespace, json, run};
 
-// Of if_addr.h and rtnetlink.h.
+// From if_addr.h and rtnetlink.h.
 const IFA_F_NODAD: u32 = 0x02;
 const RTPROT_STATIC: u8 = 4;
 const RTN_BLACKHOLE: u8 = 6;
@@ -16,7 +16,7 @@ fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-/// A veth pair v0, v1, both up; the index of v0.
+/// Creates a veth pair `v0` and `v1`, both up. Returns the index of `v0`.
 fn pair(handle: &Handle) -> u32 {
     run("ip link add v0 type veth peer name v1");
     run("ip link set v0 up");
@@ -91,7 +91,7 @@ fn addresses_are_added_and_deleted() {
         assert_eq!(all.len(), v4.len() + v6.len());
         assert!(all[..v4.len()].iter().all(|a| a.addr.is_ipv4()));
         assert_eq!(handle.addresses(4711, None).unwrap(), []);
-        // Another link's are not among them.
+        // Addresses of other links are not included.
         run("ip addr add 10.99.0.1/24 dev v1");
         assert_eq!(
             handle.addresses(index, Some(Family::V4)).unwrap().len(),
@@ -157,7 +157,7 @@ fn routes_are_added_and_deleted() {
         add(&default, Exclusivity::Exclusive).unwrap();
         let error = add(&default, Exclusivity::Exclusive).unwrap_err();
         assert!(error.is_exists());
-        // Identical is an error even without EXCL; another gateway is not.
+        // An identical route is an error even without EXCL; one with another gateway is not.
         assert!(add(&default, Exclusivity::Shared).unwrap_err().is_exists());
         let second = RouteSpec {
             gateway: Some(ip("10.0.0.253")),
@@ -219,7 +219,7 @@ fn routes_are_added_and_deleted() {
         };
         add(&direct, Exclusivity::Exclusive).unwrap();
         assert_eq!(json("ip -j -d route show 203.0.113.7")[0]["scope"], "link");
-        // What is left open matches: scope and protocol are not asked for.
+        // Scope and protocol are not set and match any value.
         let loosely = RouteSpec::new(ip("203.0.113.7"), 32);
         handle.request(Request::del_route(&loosely)).unwrap();
 
@@ -270,7 +270,7 @@ fn ipv6_routes_and_replacing() {
         let seen = json("ip -6 -j route show default");
         assert_eq!(seen.len(), 1);
         assert_eq!(seen[0]["gateway"], "2001:db8::3");
-        // A sibling makes it one route with two next hops.
+        // A second route to the destination becomes a next hop of the first.
         spec.gateway = Some(ip("2001:db8::4"));
         handle
             .request(Request::add_route(&spec, Exclusivity::Shared))

@@ -85,7 +85,7 @@ fn one_request_creates_a_veth_pair() {
             assert_eq!(link.num_rx_queues, 3);
         }
         assert_eq!(link.gso_max_size, 32768);
-        // The peer is all that is missing.
+        // Only the peer is missing.
         assert_ne!(link.operstate, OperState::Up);
         let mut events = Handle::subscribe_links().unwrap();
         container.run(|| run("ip link set eth0 up"));
@@ -93,7 +93,7 @@ fn one_request_creates_a_veth_pair() {
         let ready = |link: &Link| link.operstate == OperState::Up;
         assert!(events.wait(link.index, deadline, ready).unwrap().is_met());
         assert!(link.is_up() && link.is_kind("veth"));
-        // Not before Linux 6.2.
+        // Since Linux 6.2.
         if let Some(echo) = reply.link {
             assert_eq!(echo.index, link.index);
             assert_eq!(echo.mac, link.mac);
@@ -104,7 +104,7 @@ fn one_request_creates_a_veth_pair() {
     });
 }
 
-/// The kernel versions of the documentation of `Reply::link`.
+/// Compares the kernel versions in the documentation of `Reply::link`.
 #[test]
 fn new_links_are_echoed_since_linux_6_2() {
     let release = run("uname -r");
@@ -211,10 +211,10 @@ fn a_name_with_a_zero_byte_is_not_sent() {
 fn a_batch_gives_each_request_its_own_result() {
     in_namespace(|| {
         let handle = Handle::open().unwrap();
-        // More than one datagram's worth.
+        // More requests than fit into one datagram.
         let mut requests = Vec::new();
         for number in 0..100 {
-            // Every seventh is asked for twice.
+            // Every seventh link is requested twice.
             let name = format!("br{}", if number % 7 == 6 { number - 1 } else { number });
             requests.push(Request::new_link(&bridge(&name)));
         }
@@ -376,7 +376,7 @@ fn macvlan_is_created_in_another_namespace() {
 
 /// The reason why macvlan and similar links are created with a temporary name.
 #[test]
-fn a_name_taken_here_is_an_obstacle_there_on_older_kernels() {
+fn a_name_in_use_in_this_namespace_fails_on_older_kernels() {
     in_namespace(|| {
         let container = Namespace::default();
         let handle = Handle::open().unwrap();
@@ -466,7 +466,7 @@ fn a_handle_stays_in_its_namespace() {
 
 /// A peer name in use fails the whole request.
 #[test]
-fn a_taken_peer_name_is_an_error() {
+fn a_peer_name_in_use_is_an_error() {
     in_namespace(|| {
         let container = Namespace::default();
         let handle = Handle::open().unwrap();
@@ -481,7 +481,7 @@ fn a_taken_peer_name_is_an_error() {
         };
         assert!(pair("taken").err().unwrap().is_exists());
         assert!(handle.link_by_name("v0").unwrap_err().is_not_found());
-        // The same name here is no obstacle.
+        // The same name in this namespace is not an error.
         run("ip link add free type bridge");
         pair("free").unwrap();
     });

@@ -85,7 +85,7 @@ fn rules_are_added_and_deleted() {
     });
 }
 
-/// Rules with selectors that `Rule` does not decode are marked so.
+/// Rules with selectors that `Rule` does not decode are marked.
 #[test]
 fn rules_with_other_selectors() {
     in_namespace(|| {
@@ -175,7 +175,7 @@ fn raw_routes_keep_all_attributes() {
         };
         let mut copies = of_table(RT_TABLE_MAIN);
         copies.retain(mine);
-        // Away, gateways last, and into another table, connected ones first.
+        // Routes with a gateway are added last and deleted first, because the kernel looks up the gateway.
         copies.sort_by_key(|copy| copy.gateways().next().is_some());
         for copy in &copies {
             let bytes = copy.in_table(70_000);
@@ -186,7 +186,7 @@ fn raw_routes_keep_all_attributes() {
                 .unwrap();
         }
         let sorted = |mut lines: Vec<String>| {
-            // Time passes.
+            // The lifetime decreases.
             lines
                 .iter_mut()
                 .for_each(|line| *line = line.split(" expires").next().unwrap().to_owned());
@@ -205,7 +205,7 @@ fn raw_routes_keep_all_attributes() {
             assert!(!copies.iter().any(|other| copy.same_entry(other)));
             let back = copy.in_table(RT_TABLE_MAIN);
             assert!(copies.iter().any(|other| back.same_entry(other)));
-            // Gateways are found through the other table's, once it is asked.
+            // The gateway may be reachable only through the other table, which requires a rule.
             handle
                 .request(Request::add_raw_route(&back, Exclusivity::Behind))
                 .or_else(|_| {
@@ -219,7 +219,7 @@ fn raw_routes_keep_all_attributes() {
     });
 }
 
-/// Of two default routes, the first one is the first again.
+/// Routes with the same destination keep their order.
 #[test]
 fn ipv4_routes_are_inserted_before_or_after() {
     in_namespace(|| {

@@ -14,7 +14,7 @@ fn spec(kind: QdiscKind) -> QdiscSpec {
     }
 }
 
-/// A veth pair `v0`, `v1`, both ends up, and the index of the first.
+/// Creates a veth pair `v0` and `v1`, both up. Returns the index of `v0`.
 fn veth(handle: &Handle) -> u32 {
     run("ip link add v0 type veth peer name v1");
     run("ip link set v0 up");
@@ -90,7 +90,7 @@ fn missing_objects_are_reported_as_missing() {
         );
         assert_eq!(handle.qdisc(index, TcHandle::INGRESS).unwrap(), None);
         assert_eq!(handle.qdisc(index, TcHandle::new(5, 1)).unwrap(), None);
-        // Down from birth, it has but what the kernel does not tell of.
+        // A link that was never up has no qdisc that the kernel reports.
         run("ip link add i0 type ifb");
         let down = handle.link_by_name("i0").unwrap().index;
         assert_eq!(handle.qdisc(down, TcHandle::ROOT).unwrap(), None);
@@ -102,7 +102,7 @@ fn missing_objects_are_reported_as_missing() {
         );
         assert_eq!(handle.filters(index, TcHandle::INGRESS_QDISC).unwrap(), []);
         assert_eq!(handle.classes(index).unwrap(), []);
-        // The answers have not got out of step.
+        // Replies still belong to their requests.
         assert_eq!(handle.link_by_index(index).unwrap().name, "v0");
     });
 }
@@ -281,7 +281,7 @@ fn htb_classes_and_filters() {
     });
 }
 
-/// Not every kernel has these qdiscs.
+/// Kernels without these qdiscs report an unknown kind.
 #[test]
 fn fair_queues() {
     in_namespace(|| {

@@ -1,4 +1,4 @@
-//! What the black-box tests of several plugins do alike.
+//! Test cases and helpers shared by the black-box tests of several plugins.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -13,11 +13,11 @@ use crate::plugin::{Plugin, bin_dir};
 use crate::run::Invocation;
 use crate::snapshot::Snapshot;
 
-/// `base` with the keys of `extra` added or replaced; a key that is `null` in `extra` is removed.
+/// Returns `base` with the keys of `extra` added or replaced; a key that is `null` in `extra` is removed.
 ///
 /// # Panics
 ///
-/// When `extra` is no object.
+/// When `extra` is not an object.
 #[track_caller]
 #[must_use]
 pub fn merge(mut base: Value, extra: &Value) -> Value {
@@ -33,11 +33,11 @@ pub fn merge(mut base: Value, extra: &Value) -> Value {
     base
 }
 
-/// The blocks of JSON on a page of the documentation, in their order.
+/// Returns the blocks of JSON on a page of the documentation, in their order.
 ///
 /// # Panics
 ///
-/// When a block is no JSON.
+/// When a block is not JSON.
 #[track_caller]
 #[must_use]
 pub fn examples(page: &str) -> Vec<Value> {
@@ -48,7 +48,7 @@ pub fn examples(page: &str) -> Vec<Value> {
         .collect()
 }
 
-/// The entry of `plugin` in a network list; a configuration that is no list, as it is.
+/// Returns the entry of `plugin` in a network list, or the example itself if it is a single configuration.
 fn own_entry<'e>(example: &'e Value, plugin: &Plugin) -> &'e Value {
     let name = plugin.program().file_name().and_then(|name| name.to_str());
     let entries = example["plugins"].as_array().into_iter().flatten();
@@ -56,14 +56,16 @@ fn own_entry<'e>(example: &'e Value, plugin: &Plugin) -> &'e Value {
     own.next().unwrap_or(example)
 }
 
-/// Every example of a plugin's page works: the plugin's entry in a network list, or its configuration. STATUS,
-/// ADD, CHECK, DEL and GC succeed, and the container has the same links as before. There are `at_least` so many.
+/// Runs every example of a plugin's page: the plugin's entry in a network list, or its configuration. STATUS, ADD,
+/// CHECK, DEL and GC must succeed and leave the links of the container as they were. The page must have `at_least`
+/// this many examples.
 ///
-/// `prepare` makes what an example needs, and may change it. It returns the container, and what must live as long.
+/// `prepare` creates what an example requires, and may change the example. It returns the container, and a value to
+/// keep until the end.
 ///
 /// # Panics
 ///
-/// When one does not.
+/// When one fails.
 #[track_caller]
 pub fn examples_work<T>(
     plugin: &Plugin,
@@ -90,7 +92,7 @@ pub fn examples_work<T>(
     }
 }
 
-/// The addresses that host-local has handed out in `network`, sorted.
+/// The addresses that host-local has allocated in `network`, sorted.
 #[must_use]
 pub fn leases(network: &str) -> Vec<String> {
     let directory = fs::read_dir(format!("/var/lib/cni/networks/{network}"));
@@ -105,13 +107,13 @@ pub fn leases(network: &str) -> Vec<String> {
     leases
 }
 
-/// What a failed ADD must leave alone: all but host-local's memory of where its last allocation was.
+/// The state that a failed ADD must not change: everything but the last reserved address of host-local.
 #[must_use]
 pub fn state(host: &Host) -> Snapshot {
     host.snapshot().without("last_reserved_ip")
 }
 
-/// An IPAM plugin that does what a test says, beside the real ones.
+/// An IPAM plugin that is a shell script, next to the real plugins.
 pub struct ScriptedIpam<'h> {
     host: &'h Host,
 }
@@ -120,8 +122,8 @@ pub struct ScriptedIpam<'h> {
 pub const SCRIPTED: &str = "scripted";
 
 impl<'h> ScriptedIpam<'h> {
-    /// One whose ADD runs the shell commands `on_add`; the other verbs succeed, silently. Its standard input
-    /// is at hand as `$IN`.
+    /// Creates one whose ADD runs the shell commands `on_add`; the other verbs succeed silently. `$IN` is the standard
+    /// input.
     #[track_caller]
     pub fn new(host: &'h Host, on_add: &str) -> Self {
         let script = format!(
@@ -135,28 +137,27 @@ impl<'h> ScriptedIpam<'h> {
         ScriptedIpam { host }
     }
 
-    /// One whose ADD answers with `result`.
+    /// Creates one whose ADD prints `result`.
     #[track_caller]
     pub fn answering(host: &'h Host, result: &Value) -> Self {
         Self::new(host, &format!("cat <<'EOF'\n{result}\nEOF"))
     }
 
-    /// A call of `plugin` that finds it.
+    /// Returns a call of `plugin` with this IPAM plugin in `CNI_PATH`.
     pub fn command(&self, plugin: &Plugin, verb: &str) -> Invocation {
         let path = format!("{}:{}", self.host.dir().display(), bin_dir().display());
         plugin.command(verb).path(path)
     }
 
-    /// The verbs it was called with, in order.
+    /// The verbs with which it was called, in order.
     pub fn calls(&self) -> Vec<String> {
         let log = fs::read_to_string(self.host.dir().join("calls")).unwrap_or_default();
         log.lines().map(String::from).collect()
     }
 }
 
-/// Makes each modifying request of `add` to the kernel fail in turn, and demands that nothing is left of the
-/// attempt: no link, address, route, lease, nowhere. Then the ADD succeeds, and DEL undoes it. How many
-/// requests there were.
+/// Makes each modifying request of `add` to the kernel fail in turn, and demands that the ADD leaves no link, address,
+/// route or lease anywhere. In the end ADD and DEL succeed. Returns the number of requests.
 ///
 /// The binary must have been built with the feature `fault-injection` of `rtnl`.
 ///
@@ -166,7 +167,7 @@ impl<'h> ScriptedIpam<'h> {
 #[track_caller]
 pub fn fail_each_request(host: &Host, add: impl Fn() -> Invocation) -> u32 {
     let del = || add().env("CNI_COMMAND", "DEL").run().expect_ok();
-    // Directories of state appear with the first use.
+    // The first use creates the state directories.
     add().run().expect_ok();
     del();
     let before = state(host);
@@ -176,7 +177,7 @@ pub fn fail_each_request(host: &Host, add: impl Fn() -> Invocation) -> u32 {
     count
 }
 
-/// The same for an ADD whose effects outlast its DEL, such as a bridge: there is none before, and no DEL after.
+/// The same for the first ADD on a host, which also creates what outlives DEL, such as a bridge. No DEL follows.
 ///
 /// # Panics
 ///
@@ -196,7 +197,7 @@ pub fn fail_each_request_of_first(host: &Host, add: impl Fn() -> Invocation) -> 
             .expect("the binary counts its requests when built by cargo test");
         fs::remove_file(&counter).expect("the counter was just read");
         if run.is_ok() {
-            // That many requests it does not make.
+            // ADD makes fewer requests than that.
             assert!(
                 count < number && number > 1,
                 "{count} requests, {number} failed"
@@ -220,14 +221,14 @@ pub fn fail_each_request_of_first(host: &Host, add: impl Fn() -> Invocation) -> 
     unreachable!("some request is the last")
 }
 
-/// A link `name` of the host that leads to a container of this name, where its other end is `eth0` with
-/// `addresses`: the network outside. Both ends are up.
+/// Creates a link `name` of the host whose peer is `eth0`, with `addresses`, of the container `outside`: the network
+/// outside of the host. Both ends are up.
 #[track_caller]
 pub fn wire(host: &Host, name: &str, outside: &str, addresses: &[&str]) -> Container {
     let container = host.container(outside);
     host.ip_batch(&[
         &format!("link add {name} type veth peer name eth0 netns {outside}"),
-        // No link-local address that comes at its own time, in between two looks at the host.
+        // No link-local address, which the kernel would add some time later, between two snapshots.
         &format!("link set {name} addrgenmode none up"),
     ]);
     let add = |address: &&str| format!("addr add {address} dev eth0 nodad");
@@ -242,8 +243,8 @@ pub const VERSIONS: [&str; 7] = [
     "0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0",
 ];
 
-/// An `ipam` of host-local with a range, and a default route, of each family: the first addresses are
-/// 10.1.0.10 and fd00:1::10, the gateways 10.1.0.1 and fd00:1::1.
+/// Returns an `ipam` of host-local with a range and a default route of each family. The first addresses are 10.1.0.10
+/// and fd00:1::10, the gateways 10.1.0.1 and fd00:1::1.
 #[must_use]
 pub fn dual_stack() -> Value {
     json!({

@@ -1,4 +1,4 @@
-//! Hosts and containers.
+//! Private hosts and containers, made of namespaces.
 
 use std::cell::Cell;
 use std::fs::{self, File};
@@ -12,30 +12,30 @@ use nix::sched::{CloneFlags, setns, unshare};
 use crate::node::Node;
 use crate::{Snapshot, inventory, mounts};
 
-/// Where a host keeps its containers' namespaces, as `ip netns` does.
+/// The directory of the container namespaces, as of `ip netns`.
 pub(crate) const NETNS_DIR: &str = "/run/netns";
-/// Scratch space of a test.
+/// The directory for files of the test.
 const SCRATCH: &str = "/run/testkit";
 
-/// A machine of the test's own, made of the calling thread: see the crate docs.
+/// A private host, which the calling thread enters: see the crate docs.
 ///
-/// Not `Send`: the namespaces belong to the thread that made them. Threads started *after* the host was
-/// made are inside it.
+/// Not `Send`, because namespaces belong to the thread that created them. Threads that this thread starts afterwards
+/// are inside the host.
 pub struct Host {
     inner: Rc<Inner>,
 }
 
-/// What host and containers share; the namespaces live as long as any of them.
+/// Shared by the host and its containers; the namespaces exist as long as any of them.
 struct Inner {
     /// The host's network namespace.
     net: File,
-    /// Where the thread came from, to return to.
+    /// The previous namespaces of the thread, to return to.
     old_net: File,
     old_mnt: File,
 }
 
-/// A container: a persistent network namespace at `/run/netns/<name>` of its [`Host`], as a runtime makes
-/// it. Its `lo` is down and it has no other link.
+/// A container: a persistent network namespace at `/run/netns/<name>` of its [`Host`], as a runtime creates it. Its
+/// `lo` is down, and it has no other link.
 pub struct Container {
     host: Rc<Inner>,
     name: String,
@@ -44,24 +44,24 @@ pub struct Container {
     deleted: Cell<bool>,
 }
 
-/// A namespace found at `/run/netns`, which may or may not belong to a [`Container`].
+/// A namespace in `/run/netns`, which may or may not belong to a [`Container`].
 pub(crate) struct Namespace {
     host: Rc<Inner>,
     net: File,
     name: String,
 }
 
-/// Leads the thread back to the host's network namespace whatever happens in between.
+/// Returns the thread to the network namespace of the host when dropped, also on a panic.
 struct Back<'a>(&'a File);
 
 impl Drop for Back<'_> {
     fn drop(&mut self) {
-        // Going on in the wrong namespace would be worse than a panic.
+        // To continue in the wrong namespace would be worse than a panic.
         setns(self.0, CloneFlags::CLONE_NEWNET).expect("return to the host's network namespace");
     }
 }
 
-/// The calling thread's own network namespace (`/proc/self` would be the main thread's).
+/// Opens the network namespace of the calling thread (`/proc/self` is that of the main thread).
 fn current_net() -> io::Result<File> {
     File::open("/proc/thread-self/ns/net")
 }
@@ -69,12 +69,12 @@ fn current_net() -> io::Result<File> {
 impl Host {
     /// Turns the calling thread into a private host.
     ///
-    /// Own network namespace with `lo` up, own mount namespace, empty `/run` and `/var/lib/cni`, sysfs of
-    /// the own namespace.
+    /// It gets a network namespace with `lo` up, and a mount namespace with an empty `/run` and `/var/lib/cni` and the
+    /// sysfs of that network namespace.
     ///
     /// # Panics
     ///
-    /// When namespaces cannot be made, usually for want of root.
+    /// When namespaces cannot be created, usually because the user is not root.
     #[track_caller]
     pub fn new() -> Host {
         Host::try_new().unwrap_or_else(|err| {
@@ -89,7 +89,7 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// What the kernel answered, with the step that failed.
+    /// The error of the kernel, with the step that failed.
     pub fn try_new() -> io::Result<Host> {
         let step = |what: &'static str| {
             move |err: io::Error| io::Error::new(err.kind(), format!("{what}: {err}"))
@@ -100,7 +100,7 @@ impl Host {
         unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS)
             .map_err(|errno| step("unshare the network and mount namespaces")(errno.into()))?;
         let net = current_net().map_err(step("open the new network namespace"))?;
-        // From here on dropping `inner` leads the thread back out.
+        // From here on, dropping `inner` returns the thread.
         let inner = Rc::new(Inner {
             net,
             old_net,
@@ -118,22 +118,22 @@ impl Host {
         Ok(host)
     }
 
-    /// Makes a container; its container ID is its name.
+    /// Creates a container; its container ID is its name.
     ///
     /// # Panics
     ///
-    /// When the name is taken or the namespace cannot be made.
+    /// When the name is in use or the namespace cannot be created.
     #[track_caller]
     pub fn container(&self, name: &str) -> Container {
         self.try_container(name)
-            .unwrap_or_else(|err| panic!("cannot make container {name}: {err}"))
+            .unwrap_or_else(|err| panic!("cannot create container {name}: {err}"))
     }
 
     /// [`Host::container`] for callers that want to report the failure themselves.
     ///
     /// # Errors
     ///
-    /// What the kernel answered.
+    /// The error of the kernel.
     pub fn try_container(&self, name: &str) -> io::Result<Container> {
         let path = Path::new(NETNS_DIR).join(name);
         File::create_new(&path)?;
@@ -157,7 +157,7 @@ impl Host {
         })
     }
 
-    /// A directory for the test's own files, on the host's private tmpfs.
+    /// The directory for files of the test, on the private tmpfs of the host.
     pub fn dir(&self) -> &'static Path {
         Path::new(SCRATCH)
     }
@@ -170,7 +170,7 @@ impl Host {
         path
     }
 
-    /// Mounts an empty tmpfs over `path` (made if missing); `options` as in tmpfs(5), for example `size=4k`
+    /// Mounts an empty tmpfs over `path`, which is created if missing; `options` as in tmpfs(5), for example `size=4k`
     /// for a state directory that is soon full.
     #[track_caller]
     pub fn mount_tmpfs(&self, path: impl AsRef<Path>, options: &str) {
@@ -180,7 +180,7 @@ impl Host {
             .unwrap_or_else(|err| panic!("mount tmpfs on {}: {err}", path.display()));
     }
 
-    /// Makes the directory `path` read-only, for root too.
+    /// Makes the directory `path` read-only, for root as well.
     #[track_caller]
     pub fn make_read_only(&self, path: impl AsRef<Path>) {
         let path = path.as_ref();
@@ -188,7 +188,7 @@ impl Host {
             .unwrap_or_else(|err| panic!("make {} read-only: {err}", path.display()));
     }
 
-    /// Takes the topmost mount off `path`: undoes [`Host::mount_tmpfs`] and [`Host::make_read_only`].
+    /// Removes the topmost mount of `path`: reverts [`Host::mount_tmpfs`] and [`Host::make_read_only`].
     #[track_caller]
     pub fn unmount(&self, path: impl AsRef<Path>) {
         let path = path.as_ref();
@@ -196,8 +196,7 @@ impl Host {
             .unwrap_or_else(|err| panic!("unmount {}: {err}", path.display()));
     }
 
-    /// All containers that exist, by their files in `/run/netns`; also those that something else than this host
-    /// value has made, or that were leaked.
+    /// All namespaces in `/run/netns`, including those that others have created or leaked.
     pub(crate) fn containers(&self) -> Vec<Namespace> {
         let entries = fs::read_dir(NETNS_DIR).into_iter().flatten().flatten();
         let open = |entry: fs::DirEntry| {
@@ -236,15 +235,15 @@ impl Node for Host {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // Errors are not of interest: in a user namespace the old namespaces cannot be entered again, and
-        // then the thread's end is the host's end. A test that is already failing must not panic twice.
+        // Errors are ignored: from a user namespace the old namespaces cannot be entered again, and the host ends with
+        // the thread. Also, a test that is already failing must not panic twice.
         let _ = setns(&self.old_mnt, CloneFlags::CLONE_NEWNS);
         let _ = setns(&self.old_net, CloneFlags::CLONE_NEWNET);
     }
 }
 
 impl Container {
-    /// The container's name, which is its `CNI_CONTAINERID` too.
+    /// The container's name, which is also its `CNI_CONTAINERID`.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -259,10 +258,9 @@ impl Container {
         &self.path
     }
 
-    /// Removes the namespace's path as a runtime does when the container goes.
+    /// Deletes the path of the namespace, as a runtime does with the container.
     ///
-    /// The namespace itself, and with it the links inside, live on while this value holds it open; use
-    /// `drop` for the rest.
+    /// The namespace and its links exist until this value, which keeps the namespace open, is dropped.
     pub fn delete(&self) {
         if !self.deleted.replace(true) {
             let _ = umount2(&self.path, MntFlags::MNT_DETACH);
@@ -271,7 +269,7 @@ impl Container {
     }
 }
 
-/// Enters `net` for the time of `f`.
+/// Runs `f` in the network namespace `net`.
 fn inside<T>(net: &File, host: &Inner, name: &str, f: impl FnOnce() -> T) -> T {
     setns(net, CloneFlags::CLONE_NEWNET)
         .unwrap_or_else(|err| panic!("enter container {name}: {err}"));

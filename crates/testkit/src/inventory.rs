@@ -1,7 +1,7 @@
 //! The objects of a network namespace as lines of text, from the kernel's own lists.
 //!
-//! Left out is what changes by itself: counters, timers, carrier, interface indexes, and what the kernel makes some time
-//! after a link is up: link-local IPv6 addresses, their routes, and the local table's routes of IPv6 addresses.
+//! It omits what changes by itself (counters, timers, carrier, interface indexes) and what the kernel adds some time
+//! after a link is up (link-local IPv6 addresses and their routes, routes of IPv6 addresses in the local table).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -39,7 +39,7 @@ const LINK_FLAGS: [(u32, &str); 7] = [
     (0x1000, "MULTICAST"),
 ];
 
-/// A name for a number of the kernel's, or the number.
+/// Returns the name of a kernel constant, or the number if it has none.
 fn named(names: &[(u8, &str)], number: u8) -> String {
     let name = names.iter().find(|(known, _)| *known == number);
     name.map_or_else(|| number.to_string(), |(_, name)| (*name).to_owned())
@@ -92,7 +92,7 @@ impl Links {
             .unwrap_or_else(|| format!("#{index}"))
     }
 
-    /// Kind, MTU, hardware address, master, flags and what the kind has, a line for each link.
+    /// One line per link: kind, MTU, hardware address, master, flags, and attributes of the kind.
     pub(crate) fn lines(&self) -> BTreeSet<String> {
         self.messages
             .iter()
@@ -150,7 +150,7 @@ impl Links {
         parts.join(" ")
     }
 
-    /// The VLANs of bridges and their ports, where the kernel has them.
+    /// The VLANs of bridges and their ports, if the kernel supports VLAN filtering.
     pub(crate) fn vlans(&self) -> io::Result<BTreeSet<String>> {
         // IFLA_EXT_MASK with RTEXT_FILTER_BRVLAN.
         let mut body = [0; LINK_HEADER + 8];
@@ -184,7 +184,7 @@ impl Links {
     fn address(&self, message: &[u8]) -> Option<Address> {
         let all = &message[8..];
         let get = |kind: u16| find(all, kind);
-        // IFA_LOCAL differs from IFA_ADDRESS where there is a peer, and IPv6 has it only there.
+        // IFA_LOCAL differs from IFA_ADDRESS if the address has a peer. IPv6 has it only then.
         let local = ip(get(2).or(get(1))?)?;
         if is_link_local(local) {
             return None;
@@ -228,7 +228,7 @@ impl Links {
         let flags = u32_at(message, 8);
         let protocol = named(PROTOCOLS, message[5]);
         let destination = find(&message[12..], 1).and_then(ip);
-        // In the local table, or in that of a VRF: the kernel adds these some time after the link is up.
+        // In the local table or that of a VRF. The kernel adds these some time after the link is up.
         let follows_address = message[0] == AF_INET6
             && protocol == "kernel"
             && matches!(
@@ -242,7 +242,7 @@ impl Links {
         let mut line = format!("dst={destination}");
         for (kind, content) in attributes(&message[12..]) {
             let part = match kind {
-                // The destination is there, RTA_CACHEINFO and RTA_EXPIRES are timers.
+                // The destination is part of the line already; RTA_CACHEINFO and RTA_EXPIRES are timers.
                 1 | 12 | 23 => continue,
                 2 => format!(
                     "src={}",
@@ -353,13 +353,13 @@ pub(crate) fn rules() -> io::Result<[BTreeSet<String>; 2]> {
     Ok(lines)
 }
 
-/// Whether there is a qdisc that somebody made: those of the kernel have no handle.
+/// Whether there is a qdisc that a program added. The kernel's default qdiscs have no handle.
 pub(crate) fn has_qdiscs() -> io::Result<bool> {
     let messages = route_dump(RTM_GETQDISC, &[0; 20])?;
     Ok(messages.iter().any(|message| u32_at(message, 8) >> 16 != 0))
 }
 
-/// Whether there is a table of nf_tables. A kernel without nf_tables has none.
+/// Whether nf_tables has a table. A kernel without nf_tables has none.
 pub(crate) fn has_nft_tables() -> bool {
     let tables = dump(SockProtocol::NetlinkNetFilter, GET_TABLE, &[0; 4]);
     tables.is_ok_and(|tables| !tables.is_empty())
@@ -381,7 +381,7 @@ fn find(bytes: &[u8], kind: u16) -> Option<&[u8]> {
         .map(|(_, content)| content)
 }
 
-/// The attributes with names, in the order of the names.
+/// The attributes that are in `names`, in the order of the names.
 fn chosen(all: &[(u16, &[u8])], names: &[(u16, &str)]) -> Vec<String> {
     let part = |(kind, name): &(u16, &str)| {
         let (_, content) = all.iter().find(|(k, _)| k == kind)?;

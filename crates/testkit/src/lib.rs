@@ -1,4 +1,4 @@
-//! Test support: throw-away hosts and containers, and the running of plugin binaries.
+//! Test support: temporary hosts and containers, and calls of plugin binaries.
 //!
 //! ```no_run
 //! use testkit::{Host, Node, Plugin};
@@ -23,22 +23,20 @@
 //!
 //! # One test, one host
 //!
-//! [`Host::new`] gives the *calling thread* a network namespace and a mount namespace of its own, with
-//! empty file systems over `/run` and `/var/lib/cni`. Processes and threads that this thread starts are
-//! inside too; the rest of the test program, and the machine, never notice. This is why tests run in
-//! parallel both under `cargo test` (a thread a test) and under nextest (a process a test). When the last
-//! handle to the host goes, so does all of it.
+//! [`Host::new`] gives the *calling thread* a network namespace and a mount namespace of its own, with empty file
+//! systems at `/run` and `/var/lib/cni`. Processes and threads that this thread starts afterwards are inside as well;
+//! the rest of the test program and the machine are not affected. Tests can therefore run in parallel both under `cargo
+//! test` (a thread per test) and under nextest (a process per test). The host ends with its last handle.
 //!
-//! # A kernel that has it
+//! # Kernel features
 //!
-//! A test that needs something which kernels are often built without says so first, with [`needs`]. Where the
-//! running kernel lacks it, `cargo xtask test` runs the test in User Mode Linux.
+//! A test that requires an optional kernel feature calls [`needs`] first. If the running kernel lacks the feature,
+//! `cargo xtask test` runs the test in User Mode Linux.
 //!
-//! # This crate panics
+//! # Panics
 //!
-//! It is test support: whatever it cannot do ends the test with a message that says what was tried and
-//! shows both sides in full. Hence the crate-level permission for `expect` and `panic!`; nothing that
-//! ships depends on it.
+//! Whatever fails here ends the test with a message that names the operation and shows both sides in full. Therefore
+//! the crate allows `expect` and `panic!`; no shipped binary depends on it.
 #![allow(
     clippy::unwrap_used,
     reason = "test support ends the test by panicking, see the crate docs"

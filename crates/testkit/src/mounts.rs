@@ -23,7 +23,7 @@ pub(crate) fn tmpfs(path: &Path, options: &str) -> io::Result<()> {
     .map_err(io::Error::from)
 }
 
-/// Stops mounts of this namespace from reaching the machine.
+/// Prevents mounts of this namespace from propagating to the machine.
 pub(crate) fn make_private() -> io::Result<()> {
     mount(
         none(),
@@ -35,10 +35,10 @@ pub(crate) fn make_private() -> io::Result<()> {
     .map_err(io::Error::from)
 }
 
-/// Shows the namespace's own devices under `/sys/class/net`.
+/// Mounts a sysfs that shows the devices of the network namespace in `/sys/class/net`.
 ///
-/// Refused in a user namespace where the machine hides parts of sysfs; nothing that a test of an
-/// unprivileged user does needs it, so that is no error.
+/// In a user namespace the kernel refuses this if the machine hides parts of sysfs. This is not an error, because tests
+/// of unprivileged users do not need it.
 pub(crate) fn fresh_sysfs() -> io::Result<()> {
     match mount(
         Some("sysfs"),
@@ -52,10 +52,10 @@ pub(crate) fn fresh_sysfs() -> io::Result<()> {
     }
 }
 
-/// Makes `path` an empty directory, also where the machine has none and must not get one.
+/// Makes `path` an empty directory, even if the machine does not have the directory and must not get it.
 ///
-/// A missing directory cannot be mounted over. Then the nearest existing parent is replaced by a tmpfs
-/// that shows the same entries (bound one by one), in which the directory can be made.
+/// It is impossible to mount over a missing directory. In this case the nearest existing parent is replaced by a tmpfs
+/// with the same entries (bind mounts), in which the directory can be created.
 pub(crate) fn empty_dir(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return tmpfs(path, "mode=755");
@@ -70,7 +70,7 @@ pub(crate) fn empty_dir(path: &Path) -> io::Result<()> {
             path.display()
         )));
     }
-    // The descriptor keeps the old directory reachable below the new mount.
+    // The old directory remains accessible through the descriptor.
     let old = fs::File::open(parent)?;
     let entries: Vec<_> = fs::read_dir(parent)?.collect::<Result<_, _>>()?;
     tmpfs(parent, "mode=755")?;
@@ -104,7 +104,7 @@ pub(crate) fn empty_dir(path: &Path) -> io::Result<()> {
 
 /// Makes the mount at `path` read-only.
 pub(crate) fn read_only(path: &Path) -> io::Result<()> {
-    // Bound onto itself first, so that a plain directory can be made read-only as well.
+    // A bind mount onto itself first, so that a plain directory can be made read-only as well.
     mount(
         Some(path),
         path,

@@ -1,5 +1,5 @@
-//! Bare network namespaces and commands in them, for tests that need neither a
-//! [`Host`](crate::Host) nor a plugin: those of the netlink crates.
+//! Network namespaces and commands in them, for the tests of the netlink crates, which need neither a
+//! [`Host`](crate::Host) nor a plugin.
 
 use std::fs::File;
 use std::io::Write;
@@ -11,11 +11,11 @@ use std::thread;
 use nix::sched::{CloneFlags, setns, unshare};
 use serde_json::Value;
 
-/// Runs a test on a thread of its own in a new network namespace.
+/// Runs a test on another thread, in a new network namespace.
 ///
 /// # Panics
 ///
-/// When the test does, or when the namespace cannot be made, usually for want of root.
+/// When the test panics, or when the namespace cannot be created, usually because the user is not root.
 pub fn in_namespace<T: Send>(test: impl FnOnce() -> T + Send) -> T {
     on_a_thread(|| {
         unshare(CloneFlags::CLONE_NEWNET).expect("unshare needs root");
@@ -23,7 +23,7 @@ pub fn in_namespace<T: Send>(test: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-/// Runs `f` on a thread of its own, whose namespaces end with it.
+/// Runs `f` on another thread. Namespaces that it enters end with the thread.
 fn on_a_thread<T: Send>(f: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| {
         let thread = scope.spawn(f);
@@ -31,8 +31,8 @@ fn on_a_thread<T: Send>(f: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-/// A network namespace that lives as long as this value: a new one, or with
-/// [`Namespace::current`] the calling thread's.
+/// A network namespace that exists as long as this value: a new one, or with [`Namespace::current`] that of the
+/// calling thread.
 pub struct Namespace(File);
 
 impl Default for Namespace {
@@ -51,7 +51,7 @@ impl Namespace {
         Namespace(File::open("/proc/thread-self/ns/net").expect("/proc is mounted"))
     }
 
-    /// The descriptor that the kernel knows the namespace by.
+    /// The descriptor of the namespace.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
@@ -60,7 +60,7 @@ impl Namespace {
     ///
     /// # Panics
     ///
-    /// When `inside` does.
+    /// When `inside` panics.
     pub fn run<T: Send>(&self, inside: impl FnOnce() -> T + Send) -> T {
         on_a_thread(|| {
             setns(&self.0, CloneFlags::CLONE_NEWNET).expect("enter a namespace that is open");
@@ -80,7 +80,7 @@ pub fn run(command: &str) -> String {
     feed(command, "")
 }
 
-/// The same for a command that reads `input` from its standard input.
+/// The same with `input` on standard input.
 ///
 /// # Panics
 ///
@@ -97,7 +97,7 @@ pub fn feed(command: &str, input: &str) -> String {
         .spawn()
         .unwrap_or_else(fail);
     if let Some(mut stdin) = child.stdin.take() {
-        // A command that does not read its input may have ended before.
+        // A command that does not read its input may have ended already.
         let _ = stdin.write_all(input.as_bytes());
     }
     let output = child
@@ -134,7 +134,7 @@ pub fn json(command: &str) -> Vec<Value> {
     }
     let list: Vec<Value> =
         serde_json::from_str(&text).unwrap_or_else(|err| panic!("{command}: {err}\n{text}"));
-    // iproute2 prints an empty object for what it filters out.
+    // iproute2 prints an empty object for each entry that it filters out.
     let is_empty = |value: &Value| value.as_object().is_some_and(serde_json::Map::is_empty);
     list.into_iter().filter(|value| !is_empty(value)).collect()
 }

@@ -1,4 +1,4 @@
-//! Kernel features that a test cannot do without, and what becomes of the test where they are missing.
+//! Kernel features that tests require, and deferral of tests to another kernel.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -13,29 +13,31 @@ use std::thread;
 use nix::sched::{CloneFlags, unshare};
 use serde_json::{Value, json};
 
-/// Names the file that tests which need another kernel are to be written to, a [`Deferred`] a line.
+/// Environment variable with the path of the file to which tests that need another kernel append a [`Deferred`], one
+/// per line.
 pub const DEFER: &str = "CNI_TEST_DEFER";
 
-/// Names a file in which the tests of one run on one kernel share what they have found out about it, a line for each
+/// Environment variable with the path of the file in which the tests of a run share the results of probes, one line per
 /// feature: its name, a tab, and why the kernel lacks it (nothing if it has it).
 pub const FEATURES_FILE: &str = "CNI_TEST_FEATURES";
 
-/// Says on what kind of kernel the tests run; [`UML`] is the only value with a meaning.
+/// Environment variable with the kind of the kernel; [`UML`] is the only value with a meaning.
 pub const KERNEL: &str = "CNI_TEST_KERNEL";
 
-/// A User Mode Linux, in which the tests may do with the machine's own network as they like.
+/// User Mode Linux, where tests may change the machine's own network.
 pub const UML: &str = "uml";
 
-/// A network device with a driver: it survives its namespace, and goes home to the machine's.
+/// A network device with a driver: when its namespace is deleted, it returns to the initial namespace.
 const PHYSICAL_DEVICE: &str = "physical-device";
 
-/// A kernel that was booted with `ipv6.disable=1`: it knows no address, route or rule of that family.
+/// A kernel that was booted with `ipv6.disable=1` and supports no IPv6 addresses, routes and rules.
 const NO_IPV6: &str = "no-ipv6";
 
-/// What a test may need, and the commands that succeed, in an empty network namespace, where it is there.
+/// The features that a test may require, and commands that succeed in an empty network namespace if the kernel has the
+/// feature.
 const FEATURES: &[(&str, &[&str])] = &[
     (
-        // A bridge of a kernel without it takes the option, and forgets it.
+        // A kernel without it accepts the option and ignores it.
         "bridge-vlan-filtering",
         &[
             "ip link add br0 type bridge vlan_filtering 1",
@@ -72,19 +74,18 @@ const FEATURES: &[(&str, &[&str])] = &[
     ("vrf", &["ip link add v0 type vrf table 5"]),
 ];
 
-/// Says, as the first thing that a test does, what it needs of the kernel: `vlan`, `ipvlan`, `dummy`, `vrf`,
+/// Declares, at the start of a test, the kernel features that it requires: `vlan`, `ipvlan`, `dummy`, `vrf`,
 /// `netkit`, `ifb` (kinds of links), `fq`, `fq_codel` (queues), `bridge-vlan-filtering`, `matchall` (the packet
 /// classifier), `no-ipv6` (a kernel booted with `ipv6.disable=1`), and `physical-device` (see
 /// [`physical_device`]).
 ///
-/// Returns where the kernel has it all. Where it has not, the test ends here: under `cargo xtask test`, which
-/// names a file in [`DEFER`], it is noted there and neither passes nor fails, but is run again on another
-/// kernel. A feature is probed in a network namespace made for the purpose, once a process, or once a run where
-/// [`FEATURES_FILE`] is set.
+/// Returns if the kernel has all of them. Otherwise the test ends: under `cargo xtask test`, which sets [`DEFER`], it
+/// is recorded in that file and run again on another kernel. A feature is probed in a temporary network namespace, once
+/// per process, or once per run if [`FEATURES_FILE`] is set.
 ///
 /// # Panics
 ///
-/// Where the kernel lacks something and nobody takes note of it, or for a feature that is not on the list.
+/// If the kernel lacks a feature and [`DEFER`] is not set, and for an unknown feature.
 #[track_caller]
 pub fn needs(features: &[&str]) {
     let lacking: Vec<(&str, String)> = features
@@ -114,12 +115,12 @@ pub fn needs(features: &[&str]) {
     if is_alone() {
         exit(0);
     }
-    // Other tests of this process go on. The runner calls this a failure, and who reads the file knows better.
+    // Other tests of this process continue. The runner reports a failure, which xtask corrects from the file.
     resume_unwind(Box::new("needs another kernel"));
 }
 
-/// The name of a network device that outlives the namespace it is in, and that the test may have; to be asked
-/// for with `needs(&["physical-device"])`. A test that has one is alone on its machine.
+/// The name of a network device that outlives its namespace and that the test may move. The test must require it with
+/// `needs(&["physical-device"])`; no other test then runs on the machine.
 ///
 /// # Panics
 ///
@@ -130,7 +131,7 @@ pub fn physical_device() -> String {
 }
 
 fn find_physical_device() -> Result<String, String> {
-    // Other machines' devices lead to somewhere.
+    // On other machines, devices are in use.
     if !is_uml() {
         return Err("this machine's own network devices are not the test's to move".into());
     }
@@ -142,7 +143,7 @@ fn find_physical_device() -> Result<String, String> {
         .ok_or_else(|| "no network device here has a driver".into())
 }
 
-/// How many times longer than on a real machine things may take on this one.
+/// The factor for time limits: greater than 1 on a slow machine.
 pub fn patience() -> u32 {
     if is_uml() { 5 } else { 1 }
 }
@@ -155,7 +156,7 @@ fn is_uml() -> bool {
 ///
 /// # Panics
 ///
-/// For a feature that is not on the list.
+/// For an unknown feature.
 #[track_caller]
 pub fn has(feature: &str) -> bool {
     lacks(feature).is_none()
@@ -165,7 +166,7 @@ pub fn has(feature: &str) -> bool {
 #[track_caller]
 fn lacks(feature: &str) -> Option<String> {
     static KNOWN: Mutex<BTreeMap<String, Option<String>>> = Mutex::new(BTreeMap::new());
-    // Nothing can panic while it is held but on an unknown feature, of which it then holds nothing.
+    // The only panic while the lock is held is for an unknown feature, which leaves the map unchanged.
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     if known.is_empty() {
         known.extend(read_features());
@@ -188,11 +189,11 @@ fn lacks(feature: &str) -> Option<String> {
     answer
 }
 
-/// The features that tests before this one have probed, see [`FEATURES_FILE`].
+/// The features that other tests have probed, see [`FEATURES_FILE`].
 fn read_features() -> Vec<(String, Option<String>)> {
     let text = env::var_os(FEATURES_FILE).and_then(|file| fs::read_to_string(file).ok());
     let text = text.unwrap_or_default();
-    // A line without its end is being written.
+    // Another test is still writing a line without its end.
     let lines = text
         .split_inclusive('\n')
         .filter(|line| line.ends_with('\n'));
@@ -212,19 +213,19 @@ fn share_feature(feature: &str, why: Option<&str>) {
         "{feature}\t{}\n",
         why.unwrap_or_default().replace('\n', " ")
     );
-    // A test that cannot write it down costs others the time of another probe, no more.
+    // A failure only means that other tests probe again.
     let _ = env::var_os(FEATURES_FILE).map(|file| append(Path::new(&file), &line));
 }
 
-/// Adds a line to a file, which several processes may do at once.
+/// Appends a line to a file. Several processes may do so at once.
 fn append(file: &Path, line: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().create(true).append(true).open(file)?;
     file.write_all(line.as_bytes())
 }
 
-/// What went wrong with the first of `commands` that did, run one after the other in a new network namespace.
+/// Runs `commands` one after the other in a new network namespace. Returns the error of the first that fails.
 fn try_out(commands: &'static [&'static str]) -> Option<String> {
-    // The namespace ends with the thread, and whatever has been made in it.
+    // The namespace and everything in it ends with the thread.
     let thread = thread::spawn(move || {
         if let Err(err) = unshare(CloneFlags::CLONE_NEWNET) {
             return Some(format!("cannot make a network namespace: {err}; root may"));
@@ -250,7 +251,7 @@ fn failure(command: &str) -> Option<String> {
     }
 }
 
-/// Whether this process runs a single test: nextest's, and those of `cargo xtask test` on another kernel.
+/// Whether this process runs a single test, as under nextest and in User Mode Linux.
 fn is_alone() -> bool {
     env::var_os("NEXTEST_EXECUTION_MODE").is_some_and(|mode| mode == "process-per-test")
 }
@@ -258,13 +259,13 @@ fn is_alone() -> bool {
 /// A test that needs another kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deferred {
-    /// The test program's name among all the project's: nextest's binary ID, else the file name without hash.
+    /// The name of the test program: nextest's binary ID, else the file name without hash.
     pub binary: String,
     /// The test program.
     pub program: PathBuf,
-    /// The test in it.
+    /// The name of the test in the program.
     pub test: String,
-    /// The directory it runs in, its package's.
+    /// The working directory, which is that of the package.
     pub dir: PathBuf,
     /// The features that the kernel lacks.
     pub missing: Vec<String>,
@@ -287,17 +288,17 @@ impl Deferred {
         }
     }
 
-    /// What test runners call it: `binary test`.
+    /// The name that test runners print: `binary test`.
     pub fn name(&self) -> String {
         format!("{} {}", self.binary, self.test)
     }
 
-    /// Whether it may not share its machine with another test.
+    /// Whether no other test may run on the machine at the same time.
     pub fn is_exclusive(&self) -> bool {
         self.lacks(PHYSICAL_DEVICE)
     }
 
-    /// Whether it needs a kernel that was booted without IPv6.
+    /// Whether it requires a kernel that was booted without IPv6.
     pub fn is_without_ipv6(&self) -> bool {
         self.lacks(NO_IPV6)
     }
@@ -306,7 +307,7 @@ impl Deferred {
         self.missing.iter().any(|missing| missing == feature)
     }
 
-    /// The line that stands for it in a file.
+    /// The line that represents it in a file.
     pub fn to_line(&self) -> String {
         let line = json!({
             "binary": self.binary, "program": self.program, "test": self.test, "dir": self.dir,
@@ -319,11 +320,11 @@ impl Deferred {
         append(file, &self.to_line())
     }
 
-    /// All that stand in a file's text.
+    /// Parses the text of a file.
     ///
     /// # Errors
     ///
-    /// Shows the line that is none.
+    /// Contains the invalid line.
     pub fn read_all(text: &str) -> Result<Vec<Deferred>, String> {
         let lines = text.lines().filter(|line| !line.is_empty());
         let read = |line: &str| {
@@ -371,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_can_be_read() {
+    fn written_records_can_be_read() {
         let file = tempfile::NamedTempFile::new().expect("a temporary file");
         for _ in 0..2 {
             deferred().append(file.path()).expect("appended");
@@ -383,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_record_is_refused() {
+    fn invalid_records_are_refused() {
         for line in [
             "{",
             "{}",
@@ -405,12 +406,12 @@ mod tests {
     }
 
     #[test]
-    fn what_every_kernel_has_is_there_and_what_none_has_is_not() {
+    fn probes_tell_existing_from_missing_features() {
         assert_eq!(
             try_out(&["ip link add p0 type veth", "ip link show p0"]),
             None
         );
-        // It went with its namespace.
+        // It was deleted with its namespace.
         assert!(try_out(&["ip link show p0"]).is_some());
         let why = try_out(&["ip link set lo up", "ip link add x type no-such-kind"]);
         assert!(why.is_some_and(|why| why.starts_with("ip link add x type")));
@@ -420,7 +421,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "no way is known to tell whether a kernel has \"flux\"")]
-    fn a_feature_must_be_known() {
+    fn an_unknown_feature_panics() {
         needs(&["flux"]);
     }
 }

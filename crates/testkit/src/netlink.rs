@@ -1,4 +1,4 @@
-//! Netlink dumps, undecoded: what the kernel has, without the code under test and without starting a process.
+//! Netlink dumps, independent of the code under test and without processes.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -18,26 +18,26 @@ const NLM_F_ACK: u16 = 0x04;
 const NLM_F_DUMP_INTR: u16 = 0x10;
 const NLM_F_DUMP: u16 = 0x300;
 
-/// The messages that answer a dump request, without their netlink headers.
+/// Returns the messages of a dump, without their netlink headers.
 ///
 /// # Errors
 ///
-/// What the kernel answered.
+/// The error of the kernel.
 pub(crate) fn dump(protocol: SockProtocol, kind: u16, body: &[u8]) -> io::Result<Vec<Vec<u8>>> {
     loop {
         let socket = request(protocol, kind, NLM_F_REQUEST | NLM_F_DUMP, body)?;
-        // Something changed while the kernel was listing: the list may be incomplete.
+        // The table changed during the dump, which may be incomplete.
         if let Some(messages) = replies(&socket)? {
             return Ok(messages);
         }
     }
 }
 
-/// Sends a request that changes something, and waits for its acknowledgement.
+/// Sends a modifying request and waits for its acknowledgement.
 ///
 /// # Errors
 ///
-/// What the kernel answered.
+/// The error of the kernel.
 pub(crate) fn change(kind: u16, body: &[u8]) -> io::Result<()> {
     let flags = NLM_F_REQUEST | NLM_F_ACK;
     let socket = request(SockProtocol::NetlinkRoute, kind, flags, body)?;
@@ -51,14 +51,14 @@ fn request(protocol: SockProtocol, kind: u16, flags: u16, body: &[u8]) -> io::Re
     let mut message = length.to_ne_bytes().to_vec();
     message.extend(kind.to_ne_bytes());
     message.extend(flags.to_ne_bytes());
-    // Sequence number and port: one request a socket, and the kernel chooses the port.
+    // Sequence number and port are 0: there is one request per socket, and the kernel assigns the port.
     message.extend([0; 8]);
     message.extend(body);
     send(socket.as_raw_fd(), &message, MsgFlags::empty())?;
     Ok(socket)
 }
 
-/// All replies; `None` if the dump was interrupted.
+/// Returns all replies; `None` if the dump was interrupted.
 fn replies(socket: &OwnedFd) -> io::Result<Option<Vec<Vec<u8>>>> {
     let mut messages = Vec::new();
     let mut is_complete = true;
@@ -87,7 +87,7 @@ fn replies(socket: &OwnedFd) -> io::Result<Option<Vec<Vec<u8>>>> {
     }
 }
 
-/// The attributes in `bytes`: type without its flags, and content.
+/// Parses the attributes in `bytes` into type, without its flags, and content.
 pub(crate) fn attributes(mut bytes: &[u8]) -> Vec<(u16, &[u8])> {
     let mut all = Vec::new();
     while bytes.len() >= 4 {

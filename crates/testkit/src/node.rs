@@ -1,4 +1,4 @@
-//! What can be asked of a host and of a container alike.
+//! Operations on hosts and containers alike.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,17 +13,17 @@ use serde_json::Value;
 use crate::inventory::Links;
 use crate::patience;
 
-/// A place with a network: a [`Host`](crate::Host) or a [`Container`](crate::Container).
+/// A [`Host`](crate::Host) or a [`Container`](crate::Container), each with a network namespace.
 ///
-/// Looking is done with iproute2, independent of the code under test.
+/// Its state is read with iproute2, independent of the code under test.
 pub trait Node {
-    /// Runs `f` on the calling thread inside the node's network namespace, and comes back.
+    /// Runs `f` on the calling thread inside the node's network namespace.
     fn enter<T>(&self, f: impl FnOnce() -> T) -> T;
 
     /// The name used in messages.
     fn label(&self) -> &str;
 
-    /// Runs a program inside; the standard output, or a text of everything that went wrong.
+    /// Runs a program inside. Returns its standard output, or an error with all of its output.
     ///
     /// # Errors
     ///
@@ -51,13 +51,13 @@ pub trait Node {
         ))
     }
 
-    /// Runs a program inside that must succeed; its standard output.
+    /// Runs a program inside, which must succeed. Returns its standard output.
     #[track_caller]
     fn command(&self, argv: &[&str]) -> String {
         self.try_command(argv).unwrap_or_else(|err| panic!("{err}"))
     }
 
-    /// Runs `ip` with `arguments`, which are separated by blanks; it must succeed. Its standard output.
+    /// Runs `ip` with `arguments`, separated by blanks, which must succeed. Returns its standard output.
     #[track_caller]
     fn ip(&self, arguments: &str) -> String {
         let argv: Vec<&str> = ["ip"].into_iter().chain(arguments.split(' ')).collect();
@@ -84,7 +84,8 @@ pub trait Node {
         assert!(output.status.success(), "{label}: {commands:?}: {stderr}");
     }
 
-    /// `ip -json <args>`, for example `&["addr", "show", "dev", "eth0"]`. Add `-d` or `-6` in front as usual.
+    /// Runs `ip -json <args>`, for example `&["addr", "show", "dev", "eth0"]`, with options such as `-d` or `-6` in
+    /// front.
     #[track_caller]
     fn ip_json(&self, args: &[&str]) -> Value {
         let argv: Vec<&str> = ["ip", "-json"].iter().chain(args).copied().collect();
@@ -96,7 +97,7 @@ pub trait Node {
             .unwrap_or_else(|err| panic!("{}: no JSON: {err}\n{text}", argv.join(" ")))
     }
 
-    /// The names of all links, `lo` included, sorted.
+    /// The names of all links including `lo`, sorted.
     #[track_caller]
     fn link_names(&self) -> Vec<String> {
         let links = self.enter(Links::read);
@@ -105,7 +106,7 @@ pub trait Node {
             .names()
     }
 
-    /// One link as `ip -json -details link show` tells it; `None` if there is none of that name.
+    /// One link as `ip -json -details link show` prints it; `None` if there is none with this name.
     #[track_caller]
     fn link(&self, name: &str) -> Option<Value> {
         let links = self.ip_json(&["-details", "link", "show"]);
@@ -116,7 +117,7 @@ pub trait Node {
             .cloned()
     }
 
-    /// One attribute of a link that must exist: a JSON pointer into what [`Node::link`] returns, null if there is none.
+    /// One attribute of a link, which must exist, by its JSON pointer in the output of [`Node::link`]; null if missing.
     #[track_caller]
     fn link_attribute(&self, name: &str, pointer: &str) -> Value {
         let link = self.link(name);
@@ -124,8 +125,8 @@ pub trait Node {
         link.pointer(pointer).cloned().unwrap_or_default()
     }
 
-    /// The addresses of a link in CIDR form, in kernel order; link-local IPv6 addresses, which the kernel
-    /// makes by itself, left out.
+    /// The addresses of a link in CIDR form and the kernel's order, without link-local IPv6 addresses, which the kernel
+    /// adds by itself.
     #[track_caller]
     fn addresses(&self, link: &str) -> Vec<String> {
         let read = || {
@@ -143,8 +144,8 @@ pub trait Node {
         own.map(|address| address.cidr).collect()
     }
 
-    /// The main table's routes of one family (`-4` or `-6`), one readable line each, sorted; routes that the
-    /// kernel made by itself left out.
+    /// The routes of the main table of one family (`-4` or `-6`), one line each, sorted, without the routes that the
+    /// kernel added by itself.
     #[track_caller]
     fn routes(&self, family: &str) -> Vec<String> {
         let text = self.command(&["ip", family, "route", "show"]);
@@ -161,14 +162,14 @@ pub trait Node {
     ///
     /// # Errors
     ///
-    /// What ping said.
+    /// The output of ping.
     fn try_ping(&self, address: &str) -> Result<(), String> {
         let seconds = patience().to_string();
         self.try_command(&["ping", "-n", "-c", "1", "-W", &seconds, address])
             .map(drop)
     }
 
-    /// Pings `address` once; no answer within that time ends the test.
+    /// The same, but panics without an answer.
     #[track_caller]
     fn ping(&self, address: &str) {
         if let Err(err) = self.try_ping(address) {
@@ -177,12 +178,12 @@ pub trait Node {
         }
     }
 
-    /// Whether `address` answers within `deadline`, by [`reach`].
+    /// Whether `address` answers within `deadline`, see [`reach`].
     fn can_reach(&self, address: IpAddr, deadline: Duration) -> bool {
         self.enter(|| reach(address, deadline))
     }
 
-    /// A sysctl by its path below `/proc/sys`, for example `net/ipv4/ip_forward`, trimmed.
+    /// The value of a sysctl by its path below `/proc/sys`, for example `net/ipv4/ip_forward`, trimmed.
     #[track_caller]
     fn sysctl(&self, key: &str) -> String {
         let path = format!("/proc/sys/{key}");
@@ -192,7 +193,7 @@ pub trait Node {
             .to_owned()
     }
 
-    /// Every sysctl of the network that can be read, by its path, with its value; but for counters.
+    /// The values of all readable sysctls of the network by their paths, without counters.
     #[track_caller]
     fn sysctls(&self) -> BTreeMap<String, String> {
         fn walk(dir: &Path, found: &mut BTreeMap<String, String>) {
@@ -222,7 +223,7 @@ pub trait Node {
     }
 }
 
-/// Whether the machine at `address` is alive, found out without any privilege or helper program.
+/// Whether a host answers at `address`. Needs neither privileges nor another program.
 ///
 /// A datagram to a closed UDP port is answered with ICMP "port unreachable" (RFC 1122, 4.1.3.1), which a
 /// connected socket reports as "connection refused". Anything else within `deadline` is no answer. Runs in the
@@ -237,7 +238,7 @@ pub fn reach(address: IpAddr, deadline: Duration) -> bool {
     let Ok(socket) = UdpSocket::bind(SocketAddr::new(any, 0)) else {
         return false;
     };
-    // The first of traceroute's ports: nobody listens there.
+    // The first port of traceroute, where nothing listens.
     if socket.connect(SocketAddr::new(address, 33434)).is_err() {
         return false;
     }
@@ -254,7 +255,7 @@ pub fn reach(address: IpAddr, deadline: Duration) -> bool {
         match answer {
             Err(err) if err.kind() == ErrorKind::ConnectionRefused => return true,
             Err(err) if matches!(err.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-            // "No route to host" and the like may pass while a link comes up.
+            // "No route to host" and the like may be temporary while a link comes up.
             _ => std::thread::sleep(Duration::from_millis(10)),
         }
     }

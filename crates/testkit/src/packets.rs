@@ -1,4 +1,4 @@
-//! Packets between nodes, and what is seen of them.
+//! Packets between nodes, their source addresses, and packet filters.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
@@ -8,24 +8,24 @@ use crate::common_cases::wire;
 use crate::host::{Container, Host};
 use crate::node::Node;
 
-/// How long a datagram may take; one that is not there by then was dropped.
+/// The time after which a datagram counts as dropped.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// The port that is listened to.
+/// The port of listeners.
 const PORT: u16 = 4000;
 
-/// A node that listens to datagrams and says who they are from.
+/// A listener for datagrams that returns their source addresses.
 pub struct Listener {
     address: IpAddr,
     socket: UdpSocket,
 }
 
 impl Listener {
-    /// One that listens on `node` at one of its addresses.
+    /// Listens on `node` at one of its addresses.
     ///
     /// # Panics
     ///
-    /// When the address cannot be listened at.
+    /// When the socket cannot be bound to the address.
     #[track_caller]
     pub fn new(node: &impl Node, address: &str) -> Listener {
         let address: IpAddr = address.parse().expect("an address");
@@ -37,11 +37,11 @@ impl Listener {
         Listener { address, socket }
     }
 
-    /// The source address that a datagram of `from` has here; `None` if it does not arrive.
+    /// Sends a datagram from `from` and returns its source address on arrival; `None` if it does not arrive.
     ///
     /// # Panics
     ///
-    /// When it cannot even be sent.
+    /// When it cannot be sent.
     #[track_caller]
     pub fn sees(&self, from: &impl Node) -> Option<IpAddr> {
         let any = match self.address {
@@ -51,11 +51,11 @@ impl Listener {
         self.sees_from(from, any)
     }
 
-    /// The same with the sender bound to an address and port of its own.
+    /// The same with the sender bound to the address and port `source`.
     ///
     /// # Panics
     ///
-    /// When it cannot even be sent.
+    /// When it cannot be sent.
     #[track_caller]
     pub fn sees_from(&self, from: &impl Node, source: &str) -> Option<IpAddr> {
         let sender = from.enter(|| UdpSocket::bind(source));
@@ -74,20 +74,19 @@ impl Listener {
     }
 }
 
-/// A network outside of `host`: a container `outside` behind the host's link `out0`, where the host has the
-/// addresses 192.0.2.1 and 2001:db8::1, and the container 192.0.2.9 and 2001:db8::9. It finds the way back to
-/// wherever through the host.
+/// Creates a network outside of `host`: the container `outside` with the addresses 192.0.2.9 and 2001:db8::9 on the
+/// link `out0` of the host, which has 192.0.2.1 and 2001:db8::1 there and is the container's default gateway.
 #[track_caller]
 pub fn outside(host: &Host) -> Container {
     let outside = wire(host, "out0", "outside", &["192.0.2.9/24", "2001:db8::9/64"]);
-    // The kernel looks for neighbours on behalf of others only from a link-local address.
+    // The kernel sends neighbour solicitations for forwarded packets only from a link-local address.
     for address in ["192.0.2.1/24", "2001:db8::1/64", "fe80::1/64"] {
         host.command(&["ip", "addr", "add", address, "dev", "out0", "nodad"]);
     }
     for (family, via) in [("-4", "192.0.2.1"), ("-6", "2001:db8::1")] {
         outside.command(&["ip", family, "route", "add", "default", "via", via]);
     }
-    // The kernel notices a new carrier in the background, at worst after a second.
+    // The kernel handles a new carrier in the background, after up to a second.
     for there in ["192.0.2.9", "2001:db8::9"] {
         let there: IpAddr = there.parse().expect("an address");
         assert!(
@@ -98,7 +97,7 @@ pub fn outside(host: &Host) -> Container {
     outside
 }
 
-/// Gives `host` a default route by a new link `out` with an MTU of `mtu` bytes. The next hop is 192.0.2.1.
+/// Adds a default route of `host` on a new link `out` with an MTU of `mtu`. The next hop is 192.0.2.1.
 #[track_caller]
 pub fn default_route(host: &Host, mtu: u32) {
     host.ip_batch(&[
@@ -109,7 +108,7 @@ pub fn default_route(host: &Host, mtu: u32) {
     ]);
 }
 
-/// A `$PATH` whose `iptables` is the legacy variant.
+/// Returns a `$PATH` in which `iptables` is the legacy variant.
 ///
 /// # Panics
 ///
@@ -117,21 +116,21 @@ pub fn default_route(host: &Host, mtu: u32) {
 #[track_caller]
 pub fn legacy_iptables(host: &Host) -> String {
     let dir = host.dir().join("legacy");
-    std::fs::create_dir_all(&dir).expect("a directory of the test's own");
+    std::fs::create_dir_all(&dir).expect("create a directory");
     for command in ["iptables", "ip6tables"] {
         for suffix in ["", "-save", "-restore"] {
             let program = PathBuf::from(format!("/usr/sbin/{command}-legacy{suffix}"));
             assert!(program.exists(), "{} is missing", program.display());
             let link = dir.join(format!("{command}{suffix}"));
             if !link.is_symlink() {
-                std::os::unix::fs::symlink(&program, &link).expect("a new name");
+                std::os::unix::fs::symlink(&program, &link).expect("create a link");
             }
         }
     }
     format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", dir.display())
 }
 
-/// Everything that packet filters of `host` say, of all variants and families, a line each.
+/// The packet filter rules of `host`, of all variants and families, one line each.
 #[track_caller]
 pub fn filters(host: &Host) -> Vec<String> {
     let mut lines = Vec::new();
@@ -142,7 +141,7 @@ pub fn filters(host: &Host) -> Vec<String> {
         &["iptables-legacy-save"],
         &["ip6tables-legacy-save"],
     ] {
-        // Comments hold the time.
+        // Comments contain the time.
         let text = host.command(argv);
         lines.extend(
             text.lines()

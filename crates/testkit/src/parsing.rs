@@ -1,4 +1,4 @@
-//! Property tests of a plugin's input: no configuration, however malformed, makes it panic.
+//! Property tests of a plugin's input: no configuration makes it panic.
 
 use cni_core::Plugin;
 use cni_core::skel::{self, Env};
@@ -17,11 +17,11 @@ const VERBS: [&str; 5] = ["ADD", "DEL", "CHECK", "GC", "STATUS"];
 ///
 /// `config` is a valid configuration with every key that the plugin knows. The calls are made in a private host,
 /// for an interface `if_name` of a container whose namespace does not exist, and find no other plugin, so that no
-/// ADD can succeed. A verb prints nothing, or an error object with a message.
+/// ADD can succeed. A verb must print nothing, or an error object with a message.
 ///
 /// # Panics
 ///
-/// When the plugin panics or answers otherwise, with the smallest input found that makes it do so.
+/// When the plugin panics or prints anything else, with the smallest such input that was found.
 #[track_caller]
 pub fn survives_any_input(plugin: &dyn Plugin, if_name: &str, config: &Value) {
     let _host = Host::new();
@@ -114,7 +114,7 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// `config` with arbitrary values in one to three places.
+/// `config` with arbitrary values at one to three places.
 fn corrupted(config: &Value) -> impl Strategy<Value = Value> + use<> {
     let mut all = Vec::new();
     pointers(config, "", &mut all);

@@ -1,4 +1,4 @@
-//! Plugin binaries and how to call them.
+//! Plugin binaries and their calls.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -8,39 +8,36 @@ use serde_json::Value;
 use crate::Container;
 use crate::run::{Invocation, Run};
 
-/// Where Debian's `containernetworking-plugins` (upstream v1.1.1) puts its binaries.
+/// The directory of the binaries of Debian's `containernetworking-plugins` (upstream v1.1.1).
 pub const PEER_DIR: &str = "/usr/lib/cni";
 
 /// The directory of the plugin binaries under test.
 ///
-/// `CNI_TEST_BIN_DIR` where set (`cargo xtask test` sets it), else the profile directory that the running
-/// test was built into.
+/// `CNI_TEST_BIN_DIR` if set (`cargo xtask test` sets it), else the profile directory of the running test.
 ///
 /// # Panics
 ///
-/// When the test program's own path cannot be told.
+/// When the path of the test program is unknown.
 pub fn bin_dir() -> PathBuf {
     if let Some(dir) = env::var_os("CNI_TEST_BIN_DIR") {
         return dir.into();
     }
     let exe = env::current_exe().expect("path of the running test");
-    let dir = exe.parent().expect("a program lies in a directory");
+    let dir = exe.parent().expect("a program is in a directory");
     // target/<profile>/deps/<test>-<hash>
     if dir.ends_with("deps") {
-        dir.parent()
-            .expect("deps lies in a profile directory")
-            .into()
+        dir.parent().expect("deps is in a profile directory").into()
     } else {
         dir.into()
     }
 }
 
-/// The directory of another implementation's binaries, for interop tests: `CNI_TEST_PEER_DIR` where set, else
+/// The directory of another implementation's binaries, for interop tests: `CNI_TEST_PEER_DIR` if set, else
 /// [`PEER_DIR`].
 ///
 /// # Panics
 ///
-/// When it is missing: interop that was not tested is a failure, not a skip.
+/// When it is missing: an interop test must not be skipped.
 #[track_caller]
 pub fn peer_dir() -> PathBuf {
     let dir =
@@ -62,7 +59,7 @@ pub struct Plugin {
 }
 
 impl Plugin {
-    /// The plugin of this name among the binaries under test ([`bin_dir`]).
+    /// The plugin `name` among the binaries under test ([`bin_dir`]).
     ///
     /// # Panics
     ///
@@ -72,7 +69,7 @@ impl Plugin {
         Plugin::in_dir(bin_dir(), name)
     }
 
-    /// The peer's plugin of this name ([`peer_dir`]); its delegates are the peer's too.
+    /// The peer's plugin `name` ([`peer_dir`]); its delegates are also the peer's.
     ///
     /// # Panics
     ///
@@ -82,7 +79,7 @@ impl Plugin {
         Plugin::in_dir(peer_dir(), name)
     }
 
-    /// The plugin of this name in `dir`, which becomes its `CNI_PATH` too.
+    /// The plugin `name` in `dir`, which also becomes its `CNI_PATH`.
     ///
     /// # Panics
     ///
@@ -104,8 +101,8 @@ impl Plugin {
         &self.program
     }
 
-    /// A call of any verb (`""` for none), to be completed and run. Environment so far: `CNI_COMMAND`,
-    /// `CNI_PATH` (the plugin's directory) and `PATH`; nothing else is inherited.
+    /// Returns a call of a verb (`""` for none), not yet started. Its environment contains `CNI_COMMAND`, `CNI_PATH`
+    /// (the plugin's directory) and `PATH`; nothing else is inherited.
     pub fn command(&self, verb: &str) -> Invocation {
         Invocation::new(&self.program)
             .env(
@@ -134,7 +131,7 @@ impl Plugin {
             .run()
     }
 
-    /// Runs CHECK of `eth0` in the container; `config` must hold a `prevResult`, see [`with_prev`](Run::with_prev).
+    /// Runs CHECK of `eth0` in the container; `config` must contain a `prevResult`, see [`with_prev`](Run::with_prev).
     #[track_caller]
     pub fn check(&self, container: &Container, config: &Value) -> Run {
         self.command("CHECK")

@@ -1,20 +1,21 @@
-//! An address that is used again by another container.
+//! Reuse of an address by another container.
 
 use crate::{Container, Host, Node, Plugin};
 use serde_json::Value;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-/// How soon after ADD a neighbour must reach the new container. Without an announcement it would first have to give up
-/// its cached entry, which takes the kernel 8 to 16 seconds.
+/// The time within which a neighbour must reach the new container after ADD. Without an announcement the kernel keeps
+/// the old neighbour entry for 8 to 16 seconds.
 const SOON: Duration = Duration::from_secs(5);
 
-/// A container with `addresses` (those that `config` hands out) is deleted while `neighbour` has its hardware address in
-/// the cache, and another container, with another hardware address, gets the addresses: `neighbour` reaches it at once.
+/// Deletes a container with `addresses` (those that `config` allocates) while `neighbour` has its hardware address in
+/// the neighbour table. Another container with another hardware address gets the addresses, and `neighbour` must reach
+/// it at once.
 ///
 /// # Panics
 ///
-/// When it does not.
+/// When `neighbour` does not reach it.
 #[track_caller]
 pub fn reused_addresses_are_reachable(
     host: &Host,

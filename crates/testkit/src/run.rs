@@ -1,4 +1,4 @@
-//! Calls of plugins: what is run, while it runs, and its result.
+//! Calls of plugins, running plugins, and their results.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::{Container, patience};
 
-/// Standard input up to this size fits into a fresh pipe whole (pipe(7)).
+/// The capacity of a pipe (pipe(7)).
 const PIPE_CAPACITY: usize = 65536;
 
 /// One call of a plugin, built step by step.
@@ -30,7 +30,7 @@ pub struct Invocation {
 }
 
 impl Invocation {
-    /// A call without environment and input.
+    /// Returns a call without environment and input.
     pub(crate) fn new(program: &Path) -> Invocation {
         Invocation {
             program: program.to_path_buf(),
@@ -69,7 +69,7 @@ impl Invocation {
         self.env("CNI_ARGS", args)
     }
 
-    /// Sets `CNI_PATH`, the directories where delegates are looked for, colon-separated.
+    /// Sets `CNI_PATH`, the directories in which delegates are searched, colon-separated.
     pub fn path(self, path: impl AsRef<OsStr>) -> Self {
         self.env("CNI_PATH", path)
     }
@@ -86,19 +86,20 @@ impl Invocation {
         self
     }
 
-    /// The configuration on standard input.
+    /// Sets the configuration on standard input.
     pub fn config(mut self, config: &Value) -> Self {
         self.stdin = config.to_string().into_bytes();
         self
     }
 
-    /// Any bytes on standard input, for what is not a configuration.
+    /// Sets standard input to bytes that need not be a configuration.
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = bytes.into();
         self
     }
 
-    /// How long the plugin may take until it is killed and the test fails; 30 seconds unless told, [`patience`] times that.
+    /// Sets the time after which the plugin is killed and the test fails, multiplied by [`patience`]. The default is 30
+    /// seconds.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
@@ -118,14 +119,15 @@ impl Invocation {
     ///
     /// # Panics
     ///
-    /// When it cannot be started or misses its deadline; a failing plugin is an ordinary [`Run`].
+    /// When it cannot be started or misses its deadline. The failure of a plugin is not a panic, but part of the
+    /// [`Run`].
     #[track_caller]
     pub fn run(self) -> Run {
         self.start().wait()
     }
 }
 
-/// A plugin that has been started. Dropping it kills it.
+/// A running plugin, which is killed when this value is dropped.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
@@ -135,10 +137,10 @@ pub struct Running {
     started: Instant,
 }
 
-/// A plugin that has run to its end.
+/// A plugin that has ended.
 #[derive(Clone, Debug)]
 pub struct Run {
-    /// How it exited.
+    /// Its exit status.
     pub status: ExitStatus,
     /// Everything on standard output.
     pub stdout: Vec<u8>,
@@ -164,7 +166,7 @@ pub struct ErrorReply {
 
 #[track_caller]
 fn start(call: Invocation) -> Running {
-    // Files, not pipes: no reader threads, and a daemon left behind cannot hold the test up.
+    // Files instead of pipes: no reader threads, and a background process that is left cannot block the test.
     let stdout = tempfile::tempfile().expect("temporary file for stdout");
     let stderr = tempfile::tempfile().expect("temporary file for stderr");
     let started = Instant::now();
@@ -174,12 +176,12 @@ fn start(call: Invocation) -> Running {
         .stdin(Stdio::piped())
         .stdout(stdout.try_clone().expect("duplicate stdout"))
         .stderr(stderr.try_clone().expect("duplicate stderr"))
-        // A group of its own, so that a missed deadline ends its helpers as well.
+        // A process group, so that its children are killed as well if it misses the deadline.
         .process_group(0)
         .spawn()
         .unwrap_or_else(|err| panic!("start {}: {err}", call.program.display()));
     let mut pipe = child.stdin.take().expect("stdin is a pipe");
-    // A plugin may well end without reading (EPIPE): what matters is what it then answers.
+    // A plugin may end without reading its input (EPIPE).
     if call.stdin.len() <= PIPE_CAPACITY {
         let _ = pipe.write_all(&call.stdin);
     } else {
@@ -195,7 +197,7 @@ fn start(call: Invocation) -> Running {
     }
 }
 
-/// Starts all plugins at once, then waits for each; results in the order of the calls.
+/// Starts all plugins at once, then waits for each. Returns the results in the order of the calls.
 #[track_caller]
 pub fn run_all(calls: impl IntoIterator<Item = Invocation>) -> Vec<Run> {
     let running: Vec<Running> = calls.into_iter().map(Invocation::start).collect();
@@ -208,7 +210,7 @@ impl Running {
         self.child.id()
     }
 
-    /// Kills the process (and its group) with SIGKILL, as a power cut or the OOM killer would.
+    /// Kills the process and its group with SIGKILL.
     pub fn kill(&mut self) {
         if let Ok(pid) = i32::try_from(self.child.id()) {
             let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
@@ -219,7 +221,7 @@ impl Running {
     ///
     /// # Panics
     ///
-    /// When the deadline passes first; the plugin is killed and everything known of it shown.
+    /// When it misses the deadline. The plugin is then killed, and its output shown.
     #[track_caller]
     pub fn wait(mut self) -> Run {
         let mut pause = Duration::from_micros(20);
@@ -237,7 +239,7 @@ impl Running {
                 );
             }
             thread::sleep(pause);
-            // Fine steps while `elapsed` is small, so that it says something.
+            // Short sleeps at the beginning, so that a small `elapsed` is accurate.
             pause = (self.started.elapsed() / 20).clamp(pause, Duration::from_millis(2));
         }
     }
@@ -291,15 +293,15 @@ impl Run {
     ///
     /// # Panics
     ///
-    /// When it is none.
+    /// When it is not JSON.
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.stdout)
             .unwrap_or_else(|err| panic!("standard output is no JSON: {err}\n{}", self.report()))
     }
 
-    /// The configuration of this call with this call's result as `prevResult`: what a runtime passes to
-    /// CHECK and DEL, and to the next plugin of a chain.
+    /// The configuration of this call with its result as `prevResult`, as a runtime passes it to CHECK and DEL, and to
+    /// the next plugin of a chain.
     #[track_caller]
     pub fn with_prev(&self) -> Value {
         let mut config: Value = serde_json::from_slice(&self.call.stdin)
@@ -312,7 +314,7 @@ impl Run {
     ///
     /// # Panics
     ///
-    /// Otherwise, showing the whole call and its answer.
+    /// Otherwise, with the whole call and its output.
     #[track_caller]
     pub fn expect_ok(self) -> Run {
         assert!(self.is_ok(), "plugin failed\n{}", self.report());
@@ -323,7 +325,7 @@ impl Run {
     ///
     /// # Panics
     ///
-    /// Otherwise, showing the whole call and its answer.
+    /// Otherwise, with the whole call and its output.
     #[track_caller]
     pub fn expect_error(self, code: u64) -> ErrorReply {
         assert!(
@@ -347,7 +349,7 @@ impl Run {
         error
     }
 
-    /// The call and its answer in full, for failure messages.
+    /// The whole call and its output, for failure messages.
     pub fn report(&self) -> String {
         let mut text = String::new();
         for (key, value) in &self.call.env {
@@ -373,7 +375,7 @@ impl Run {
 }
 
 impl ErrorReply {
-    /// Message and details as a runtime shows them: `msg; details`.
+    /// Message and details in the form in which runtimes show them: `msg; details`.
     pub fn text(&self) -> String {
         if self.details.is_empty() {
             self.msg.clone()
@@ -386,7 +388,7 @@ impl ErrorReply {
     ///
     /// # Panics
     ///
-    /// When neither does.
+    /// When neither contains it.
     #[track_caller]
     pub fn mentions(self, part: &str) -> ErrorReply {
         assert!(

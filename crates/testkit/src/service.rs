@@ -1,13 +1,13 @@
-//! Programs that run while a test does.
+//! Programs that run in the background of a test.
 
 use std::process::{Child, Command, Stdio};
 
-/// A program in the background, ended with the value.
+/// A program in the background, which is killed when this value is dropped.
 #[derive(Debug)]
 pub struct Service(Child);
 
 impl Service {
-    /// Starts a program, in the namespaces of the calling thread. What it prints is lost.
+    /// Starts a program in the namespaces of the calling thread. Its output is discarded.
     ///
     /// # Panics
     ///

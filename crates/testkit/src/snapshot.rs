@@ -1,4 +1,4 @@
-//! The complete state of a host, to compare before with after.
+//! The complete state of a host, for comparisons.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -9,13 +9,13 @@ use crate::Host;
 use crate::inventory::{self, Links};
 use crate::node::Node;
 
-/// Everything that plugins leave traces in, as readable lines under a heading each.
+/// All state that plugins can change, as readable lines under headings.
 ///
-/// Of the host and of each container: links (kind, flags, MTU, MAC, master, port flags, alias), VLANs of bridges,
+/// For the host and each container: links (kind, flags, MTU, MAC, master, port flags, alias), VLANs of bridges,
 /// addresses, routes of all tables, rules, permanent neighbours, qdiscs and filters, nf_tables and legacy iptables
 /// rules.
-/// Of the host: files below `/var/lib/cni` and `/run`. Left out is what changes by itself (counters, timers,
-/// carrier, interface indexes, automatic link-local addresses) and sysctls, which are asked for with [`Node::sysctl`].
+/// For the host: files below `/var/lib/cni` and `/run`. It omits what changes by itself (counters, timers, carrier,
+/// interface indexes, automatic link-local addresses), and sysctls, for which there is [`Node::sysctl`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
     sections: BTreeMap<String, BTreeSet<String>>,
@@ -38,7 +38,7 @@ impl Snapshot {
         snapshot
     }
 
-    /// The lines of one heading, for example `"c1 link"`; empty if there are none.
+    /// The lines under one heading, for example `"c1 link"`; empty if there are none.
     pub fn lines(&self, heading: &str) -> Vec<&str> {
         self.sections
             .get(heading)
@@ -48,7 +48,7 @@ impl Snapshot {
             .collect()
     }
 
-    /// The same without the lines that contain `part`, for what is meant to stay.
+    /// The same without the lines that contain `part`, for what is left by design.
     #[must_use]
     pub fn without(&self, part: &str) -> Snapshot {
         let sections = self
@@ -69,7 +69,7 @@ impl Snapshot {
         Snapshot { sections }
     }
 
-    /// What `later` lacks (`-`) and has in addition (`+`); empty if nothing changed.
+    /// The lines that `later` lacks (`-`) and has in addition (`+`); empty if nothing changed.
     pub fn diff(&self, later: &Snapshot) -> String {
         let mut text = String::new();
         let none = BTreeSet::new();
@@ -95,7 +95,7 @@ impl Snapshot {
     ///
     /// # Panics
     ///
-    /// Otherwise, showing the difference.
+    /// Otherwise, with the difference.
     #[track_caller]
     pub fn assert_same(&self, later: &Snapshot) {
         let diff = self.diff(later);
@@ -124,7 +124,7 @@ impl Snapshot {
         if node.enter(inventory::has_qdiscs).is_ok_and(|has| has) {
             self.put(&format!("{name} traffic control"), traffic_control(node));
         }
-        // What is not installed cannot have made rules.
+        // A program that is not installed has not added rules.
         if node.enter(inventory::has_nft_tables) {
             let filters = node.try_command(&["nft", "--stateless", "list", "ruleset"]);
             self.put(
@@ -142,7 +142,7 @@ impl Snapshot {
                 "ip6tables-legacy-save",
             ),
         ] {
-            // Asking iptables would load its tables; so ask only where there are some.
+            // iptables-save creates missing tables, so it only runs if there are some.
             if node
                 .enter(|| fs::read_to_string(tables))
                 .is_ok_and(|t| !t.trim().is_empty())
@@ -154,7 +154,7 @@ impl Snapshot {
     }
 }
 
-/// What the kernel lists of the calling thread's network namespace, by heading.
+/// The kernel objects in the network namespace of the calling thread, by heading.
 fn sections() -> std::io::Result<Vec<(&'static str, BTreeSet<String>)>> {
     let links = Links::read()?;
     let addresses = links.addresses()?.into_iter().map(|address| address.line);
@@ -172,8 +172,8 @@ fn sections() -> std::io::Result<Vec<(&'static str, BTreeSet<String>)>> {
     ])
 }
 
-/// Rules in their order, which matters; without comments, which hold the time, and
-/// without what the chains of iptables have counted.
+/// Numbered rules, because their order matters, without comments, which contain the time, and without the counters of
+/// iptables chains.
 fn numbered(text: &str) -> BTreeSet<String> {
     text.lines()
         .filter(|line| !line.trim().is_empty() && !line.starts_with('#'))
@@ -186,7 +186,7 @@ fn numbered(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// Qdiscs that somebody made (those of the kernel have no handle) and their filters.
+/// Qdiscs that a program added (default qdiscs have no handle) and their filters.
 fn traffic_control(node: &impl Node) -> BTreeSet<String> {
     let text = node
         .try_command(&["tc", "qdisc", "show"])
@@ -216,7 +216,7 @@ fn traffic_control(node: &impl Node) -> BTreeSet<String> {
 }
 
 fn list_files(dir: &Path, lines: &mut BTreeSet<String>) {
-    // The test's own and what every iptables call leaves.
+    // Files of the test, and the lock file that every iptables call leaves.
     const OURS: &[&str] = &[
         "/run/netns",
         "/run/testkit",

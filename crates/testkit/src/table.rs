@@ -1,8 +1,8 @@
-//! Tables of test cases, a line each: `INPUT => EXPECTED`.
+//! Tables of test cases, one line each: `INPUT => EXPECTED`.
 //!
-//! `INPUT` is an object in JSON, keys that are added to a configuration; or commands, separated by `; `; or both. Either
-//! may be missing. `EXPECTED` is a part of the error's message, or of `MESSAGE; DETAILS`; it begins with the error's
-//! code and a colon if that is not 999.
+//! `INPUT` consists of a JSON object, whose keys are added to a configuration, and of commands separated by `; `. Both
+//! are optional. `EXPECTED` is a part of the error's message or of `MESSAGE; DETAILS`, after the error's code and a
+//! colon if the code is not 999.
 
 use serde_json::{Value, json};
 
@@ -55,7 +55,7 @@ fn case(line: &str) -> Case {
     }
 }
 
-/// The object that `input` begins with, empty if there is none, and the rest.
+/// Splits `input` into the object at its beginning, empty if there is none, and the rest.
 #[track_caller]
 fn split_json(input: &str) -> (Value, &str) {
     if !input.starts_with('{') {

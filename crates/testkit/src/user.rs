@@ -1,4 +1,4 @@
-//! Being root, at least in a user namespace.
+//! Root privileges, also in a user namespace.
 
 use std::fs;
 use std::io;
@@ -11,12 +11,12 @@ pub fn is_root() -> bool {
     geteuid().is_root()
 }
 
-/// Makes an ordinary user root of a new user namespace, in which it may create network and mount
-/// namespaces; does nothing for who is root already.
+/// Makes an unprivileged user root of a new user namespace, where it may create network and mount namespaces. Does
+/// nothing if the user is root already.
 ///
 /// # Errors
 ///
-/// What the kernel answered: user namespaces can be switched off (`kernel.unprivileged_userns_clone`,
+/// The error of the kernel: user namespaces can be disabled (`kernel.unprivileged_userns_clone`,
 /// `user.max_user_namespaces`, AppArmor's `apparmor_restrict_unprivileged_userns`), and a process with more
 /// than one thread cannot enter one, see user_namespaces(7).
 pub fn become_root() -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! The test support tested: hosts are private, leave nothing, and tell what changed.
+//! Hosts, containers, snapshots and calls of plugins.
 
 use std::fs;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use testkit::{Host, Node, Plugin, run_all};
 
-/// A veth pair between host and container with a gateway address on the host's end.
+/// Creates a veth pair between host and container with a gateway address on the host's end.
 fn plug(host: &Host, name: &str, container: &impl Node, netns: &Path) {
     let netns = netns.to_str().expect("UTF-8 path");
     host.command(&[
@@ -41,7 +41,7 @@ fn plug(host: &Host, name: &str, container: &impl Node, netns: &Path) {
 }
 
 #[test]
-fn a_host_is_private_and_the_thread_comes_back() {
+fn a_host_is_private_and_the_thread_returns() {
     let net = || fs::read_link("/proc/thread-self/ns/net").unwrap();
     let mnt = || fs::read_link("/proc/thread-self/ns/mnt").unwrap();
     let (old_net, old_mnt) = (net(), mnt());
@@ -110,14 +110,14 @@ fn snapshots_name_what_changed_and_only_that() {
     ] {
         assert!(diff.contains(part), "{part} missing in\n{diff}");
     }
-    // Timers, carriers and counters run on meanwhile.
+    // Timers, carriers and counters change meanwhile.
     container.ping("10.9.0.1");
     plugged.assert_same(&host.snapshot());
     host.command(&["ip", "link", "del", "veth0"]);
     empty.assert_same(&host.snapshot().without("/note"));
 }
 
-/// A "plugin" that is a shell script, to test the runner without one.
+/// A plugin that is a shell script.
 fn script(host: &Host, body: &str) -> Plugin {
     use std::os::unix::fs::PermissionsExt;
     let path = host.write("script", format!("#!/bin/sh\n{body}\n"));
@@ -126,7 +126,7 @@ fn script(host: &Host, body: &str) -> Plugin {
 }
 
 #[test]
-fn the_runner_passes_everything_on() {
+fn a_call_passes_environment_and_input() {
     let host = Host::new();
     let container = host.container("c1");
     let plugin = script(
@@ -151,7 +151,7 @@ fn the_runner_passes_everything_on() {
 }
 
 #[test]
-fn failures_are_shown_in_full() {
+fn reports_contain_the_whole_call() {
     let host = Host::new();
     let plugin = script(
         &host,

@@ -10,10 +10,10 @@ use crate::{answer, state};
 
 const OWN_NETNS: &str = "plugin's netns and netns from CNI_NETNS should not be the same";
 
-/// The way of every attachment, in every version: ADD answers with a result of that version, CHECK finds
-/// nothing wrong and changes nothing, DEL leaves nothing.
+/// In every version, ADD prints a result of that version, CHECK succeeds and changes nothing, and DEL restores the
+/// previous state of the host.
 #[track_caller]
-pub fn attachments_come_and_go_in_every_version(rig: &Rig) {
+pub fn add_check_and_del_work_in_every_version(rig: &Rig) {
     let before = rig.warmed_up();
     for version in &rig.subject.versions {
         let container = rig.host.container("c1");
@@ -47,9 +47,9 @@ fn interfaces(result: &Value) -> impl Iterator<Item = &Value> {
     result["interfaces"].as_array().into_iter().flatten()
 }
 
-/// CHECK fails once DEL has been.
+/// CHECK fails after DEL.
 #[track_caller]
-pub fn check_notices_what_is_gone(rig: &Rig) {
+pub fn check_fails_after_del(rig: &Rig) {
     let container = rig.host.container("c1");
     let added = rig.add(&container, &rig.config());
     answer::result(&added);
@@ -59,7 +59,7 @@ pub fn check_notices_what_is_gone(rig: &Rig) {
     answer::failure(rig.check(&container, &with_prev));
 }
 
-/// An interface that exists already is somebody's.
+/// A second ADD of the same interface fails and leaves the existing interface alone.
 #[track_caller]
 pub fn a_second_add_fails_and_changes_nothing(rig: &Rig) {
     let container = rig.host.container("c1");
@@ -77,7 +77,7 @@ pub fn a_second_add_fails_and_changes_nothing(rig: &Rig) {
     answer::silent(rig.check(&container, &first.with_prev()));
 }
 
-/// ADD needs a namespace, and says which one it did not find.
+/// ADD and CHECK fail without a network namespace at `CNI_NETNS`, and the error contains the path.
 #[track_caller]
 pub fn add_needs_a_namespace(rig: &Rig) {
     if rig.subject.ipam {
@@ -85,7 +85,7 @@ pub fn add_needs_a_namespace(rig: &Rig) {
     }
     let container = rig.host.container("c1");
     let config = rig.config();
-    let file = rig.host.write("file", b"no namespace");
+    let file = rig.host.write("file", b"not a namespace");
     let dir = rig.host.dir().join("dir");
     fs::create_dir(&dir).expect("make a directory");
     let before = rig.host.snapshot();
@@ -100,9 +100,10 @@ pub fn add_needs_a_namespace(rig: &Rig) {
     before.assert_same(&rig.host.snapshot());
 }
 
-/// A plugin that is given its own namespace would plug the host into itself.
+/// ADD and DEL refuse the plugin's own namespace before they change anything: the attachment would connect the host
+/// to itself.
 #[track_caller]
-pub fn its_own_namespace_is_refused_before_anything_is_done(rig: &Rig) {
+pub fn the_plugins_own_namespace_is_refused_before_any_change(rig: &Rig) {
     let container = rig.host.container("c1");
     let bound = rig.host.write("own", b"");
     let bind = [
@@ -128,7 +129,7 @@ pub fn its_own_namespace_is_refused_before_anything_is_done(rig: &Rig) {
             before.assert_same(&rig.host.snapshot());
         }
     }
-    // Whoever says so means it. What comes of it is the plugin's own business.
+    // The override skips this check. What the plugin then does is up to the plugin.
     for value in ["1", "true", "TRUE"] {
         let call = rig
             .call("ADD", &container, &rig.config())
@@ -138,12 +139,12 @@ pub fn its_own_namespace_is_refused_before_anything_is_done(rig: &Rig) {
     }
 }
 
-/// DEL of what was never there, or no longer is, is done.
+/// DEL succeeds for an attachment that never existed or was deleted before.
 #[track_caller]
-pub fn del_may_come_at_any_time_and_again(rig: &Rig) {
+pub fn del_succeeds_before_add_and_repeatedly(rig: &Rig) {
     let container = rig.host.container("c1");
     let config = rig.config();
-    // Before the first ADD of all: nothing is made in passing either.
+    // Before the first ADD, DEL must not create anything either.
     let fresh = rig.host.snapshot();
     answer::silent(rig.del(&container, &config));
     answer::silent(
@@ -167,29 +168,29 @@ pub fn del_may_come_at_any_time_and_again(rig: &Rig) {
     }
 }
 
-/// DEL does its part when the namespace is gone, whether its path is still told or not.
+/// DEL cleans up after the namespace is gone, with and without `CNI_NETNS`.
 #[track_caller]
-pub fn del_comes_after_the_namespace(rig: &Rig) {
+pub fn del_cleans_up_after_the_namespace_is_gone(rig: &Rig) {
     rig.warmed_up();
-    let nobody = state::of(&rig.host);
+    let before = state::of(&rig.host);
     let config = rig.config();
-    for tell in [true, false] {
+    for has_netns in [true, false] {
         let container = rig.host.container("c1");
         answer::result(&rig.add(&container, &config));
         let mut del = rig.call("DEL", &container, &config);
-        if !tell {
+        if !has_netns {
             del = del.without_env("CNI_NETNS");
         }
         drop(container);
         answer::silent(del.clone().run());
         answer::silent(del.run());
-        state::assert_back(&nobody, &rig.host);
+        state::assert_back(&before, &rig.host);
     }
 }
 
-/// DEL of one attachment leaves the others alone.
+/// DEL of one attachment does not change others.
 #[track_caller]
-pub fn del_keeps_to_its_own(rig: &Rig) {
+pub fn del_leaves_other_attachments_alone(rig: &Rig) {
     let (one, other) = (rig.host.container("c1"), rig.host.container("c10"));
     let config = rig.config();
     let added = rig.add(&one, &config);
@@ -203,7 +204,7 @@ pub fn del_keeps_to_its_own(rig: &Rig) {
     answer::silent(rig.check(&one, &added.with_prev()));
 }
 
-/// DEL and CHECK live with the `prevResult` a runtime remembers; DEL also without, and with one it cannot use.
+/// DEL succeeds without a `prevResult`, and with one that it cannot parse.
 #[track_caller]
 pub fn del_does_not_depend_on_prev_result(rig: &Rig) {
     let before = rig.warmed_up();

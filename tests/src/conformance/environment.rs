@@ -1,4 +1,4 @@
-//! The environment: what a plugin demands, and what it says when called by hand.
+//! Rules about the environment: required variables, identifiers, and calls without `CNI_COMMAND`.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -8,7 +8,7 @@ use testkit::{Invocation, Plugin, Run};
 use super::Rig;
 use crate::answer;
 
-/// Variables that ADD and CHECK need, in the order they are tested and reported.
+/// Variables that ADD and CHECK require, in the order in which they are checked and reported.
 const ATTACHMENT: [(&str, &str); 4] = [
     ("CNI_CONTAINERID", "c1"),
     ("CNI_NETNS", "/run/netns/nowhere"),
@@ -16,7 +16,7 @@ const ATTACHMENT: [(&str, &str); 4] = [
     ("CNI_PATH", "/nowhere"),
 ];
 
-/// Input that no verb would accept: whoever reports something else has looked at the environment first.
+/// Input that no verb accepts. If the error is about something else, the environment was checked first.
 const NO_CONFIG: &str = "{";
 
 fn call(plugin: &Plugin, verb: &str) -> Invocation {
@@ -26,9 +26,9 @@ fn call(plugin: &Plugin, verb: &str) -> Invocation {
         .stdin(NO_CONFIG)
 }
 
-/// Without `CNI_COMMAND` a plugin says on standard error what it is, and that is no failure.
+/// Without `CNI_COMMAND` a plugin prints its name and versions on standard error, and succeeds.
 #[track_caller]
-pub fn called_by_hand_it_introduces_itself(rig: &Rig) {
+pub fn without_a_command_the_plugin_prints_its_name_and_versions(rig: &Rig) {
     let hello = format!("CNI {} plugin ", rig.subject.plugin);
     let versions = format!(
         "CNI protocol versions supported: {}",
@@ -53,13 +53,13 @@ pub fn called_by_hand_it_introduces_itself(rig: &Rig) {
     }
 }
 
-/// A malformed identifier is not looked at without `CNI_COMMAND`.
+/// Without `CNI_COMMAND`, identifiers are not checked.
 #[track_caller]
-pub fn called_by_hand_nothing_else_matters(rig: &Rig) {
+pub fn without_a_command_identifiers_are_not_checked(rig: &Rig) {
     answer::silent(call(&rig.plugin, "").id("../..").ifname("a/b").run());
 }
 
-/// What is missing is listed, all of it, in a fixed order; input is not looked at before.
+/// The error lists all missing variables in a fixed order. Input is not read before.
 #[track_caller]
 pub fn missing_variables_are_listed(rig: &Rig) {
     for (verb, needed) in [
@@ -72,7 +72,7 @@ pub fn missing_variables_are_listed(rig: &Rig) {
         if matches!(verb, "GC" | "STATUS") && !rig.subject.has_upkeep() {
             continue;
         }
-        // Every combination of given and missing.
+        // Every combination of set and missing variables.
         for given in 0..1 << needed.len() {
             let mut unset = call(&rig.plugin, verb);
             let mut empty = call(&rig.plugin, verb);
@@ -100,14 +100,14 @@ pub fn missing_variables_are_listed(rig: &Rig) {
     }
 }
 
-/// Container IDs become parts of file names and comments.
+/// Container IDs with characters that the specification forbids are refused: plugins use the ID in file names.
 #[track_caller]
 pub fn malformed_container_ids_are_refused(rig: &Rig) {
     for id in [
         "-a", ".a", "_a", "a b", "a/b", "../a", "a\n", "a:b", "é", "a;b",
     ] {
         for verb in ["ADD", "CHECK", "DEL"] {
-            // At once: neither the missing variables nor the interface name are reported.
+            // The ID is checked first: neither missing variables nor the interface name are reported.
             for call in [
                 call(&rig.plugin, verb).id(id),
                 call(&rig.plugin, verb).id(id).ifname("a/b"),
@@ -123,7 +123,7 @@ pub fn malformed_container_ids_are_refused(rig: &Rig) {
     }
 }
 
-/// Interface names follow the kernel's rules.
+/// Interface names that the kernel does not accept are refused.
 #[track_caller]
 pub fn malformed_interface_names_are_refused(rig: &Rig) {
     let too_long = "interface name is too long; interface name should be less than 16 characters";
@@ -158,9 +158,9 @@ pub fn malformed_interface_names_are_refused(rig: &Rig) {
     }
 }
 
-/// An environment need not be UTF-8; the answer always is.
+/// Values of variables that are not UTF-8 never lead to output that is not UTF-8.
 #[track_caller]
-pub fn other_bytes_than_utf8_do_no_harm(rig: &Rig) {
+pub fn bytes_that_are_not_utf8_are_handled(rig: &Rig) {
     let odd = OsStr::from_bytes(b"a\xff\xfe");
     let container = rig.host.container("c1");
     let config = rig.config();
@@ -178,7 +178,7 @@ pub fn other_bytes_than_utf8_do_no_harm(rig: &Rig) {
             "CNI_NETNS_OVERRIDE",
         ] {
             let run = rig.call(verb, &container, &config).env(variable, odd).run();
-            orderly(&run);
+            assert_is_orderly(&run);
         }
     }
     let command = rig.call("", &container, &config).env("CNI_COMMAND", odd);
@@ -190,10 +190,9 @@ pub fn other_bytes_than_utf8_do_no_harm(rig: &Rig) {
     );
 }
 
-/// A plugin that has nothing to do with GC and STATUS still gets no identifiers for them, and takes no
-/// offence at odd ones.
+/// GC and STATUS do not check the variables of an attachment.
 #[track_caller]
-pub fn upkeep_does_not_look_at_identifiers(rig: &Rig) {
+pub fn gc_and_status_ignore_identifiers(rig: &Rig) {
     if !rig.subject.has_upkeep() {
         return;
     }
@@ -208,9 +207,9 @@ pub fn upkeep_does_not_look_at_identifiers(rig: &Rig) {
     }
 }
 
-/// Either a success, or a failure told in one JSON document in UTF-8.
+/// Demands either success or an error object, both in UTF-8.
 #[track_caller]
-fn orderly(run: &Run) {
+fn assert_is_orderly(run: &Run) {
     assert!(
         std::str::from_utf8(&run.stdout).is_ok(),
         "not UTF-8\n{}",
@@ -221,6 +220,7 @@ fn orderly(run: &Run) {
     }
 }
 
+/// A call with every variable of an attachment set.
 fn complete(plugin: &Plugin, verb: &str) -> Invocation {
     ATTACHMENT
         .iter()

@@ -1,4 +1,4 @@
-//! Standard input: texts that are not a configuration, and keys that must not matter in one.
+//! Rules about standard input: malformed configurations, and keys that a plugin must ignore.
 
 use serde_json::{Value, json};
 
@@ -7,9 +7,9 @@ use crate::{answer, state};
 
 const VERBS: [&str; 5] = ["ADD", "CHECK", "DEL", "GC", "STATUS"];
 
-/// What is not a JSON object, or has a name that is none.
+/// Input that is not a JSON object, or whose `name` is not a string, is refused.
 #[track_caller]
-pub fn what_is_no_configuration_is_refused(rig: &Rig) {
+pub fn input_that_is_not_a_configuration_is_refused(rig: &Rig) {
     let container = rig.host.container("c1");
     let before = state::of(&rig.host);
     let whole = rig.config().to_string();
@@ -46,9 +46,10 @@ pub fn what_is_no_configuration_is_refused(rig: &Rig) {
     before.assert_same(&state::of(&rig.host));
 }
 
-/// A network has a name, and one that may become part of a path.
+/// A network without a name, or with characters that the specification forbids, is refused: plugins use the name in
+/// paths.
 #[track_caller]
-pub fn networks_without_a_proper_name_are_refused(rig: &Rig) {
+pub fn networks_without_a_valid_name_are_refused(rig: &Rig) {
     let container = rig.host.container("c1");
     let before = state::of(&rig.host);
     for verb in VERBS {
@@ -77,15 +78,15 @@ pub fn networks_without_a_proper_name_are_refused(rig: &Rig) {
     before.assert_same(&state::of(&rig.host));
 }
 
-/// Verbs are case-sensitive, and an unknown one is told only once the input has proven right: runtimes
-/// probe for old plugins by this text.
+/// Verbs are case-sensitive, and an unknown verb is reported only if the input is valid: runtimes detect old
+/// plugins by this text.
 #[track_caller]
 pub fn unknown_verbs_are_refused(rig: &Rig) {
     let container = rig.host.container("c1");
     for verb in ["add", "Del", "PING", "GET", "VERSION "] {
         let error = answer::refusal(rig.call(verb, &container, &rig.config()).run(), 4);
         assert_eq!(error.text(), format!("unknown CNI_COMMAND: {verb}"));
-        // None of the variables is needed for a verb that nobody knows.
+        // An unknown verb requires no variables.
         let bare = rig
             .plugin
             .command(verb)
@@ -97,9 +98,9 @@ pub fn unknown_verbs_are_refused(rig: &Rig) {
     }
 }
 
-/// Keys that nobody knows are somebody else's.
+/// Unknown keys are ignored, because they may be meant for others.
 #[track_caller]
-pub fn unknown_keys_do_not_matter(rig: &Rig) {
+pub fn unknown_keys_are_ignored(rig: &Rig) {
     let container = rig.host.container("c1");
     let mut config = rig.config();
     config["com.example/note"] = json!({"deep": [1, 2.5, null, {"er": "x"}]});
@@ -110,22 +111,22 @@ pub fn unknown_keys_do_not_matter(rig: &Rig) {
     answer::silent(rig.del(&container, &config));
 }
 
-/// Keys match whatever their case, as in the reference library.
+/// The case of keys is ignored, as in the reference library.
 #[track_caller]
-pub fn the_case_of_keys_does_not_matter(rig: &Rig) {
+pub fn keys_match_in_any_case(rig: &Rig) {
     let container = rig.host.container("c1");
     let config = rig.config();
     let members = config.as_object().expect("a configuration is an object");
-    let loud: Value = members
+    let upper_case: Value = members
         .iter()
         .map(|(key, value)| (key.to_uppercase(), value.clone()))
         .collect();
-    let result = answer::result(&rig.add(&container, &loud));
+    let result = answer::result(&rig.add(&container, &upper_case));
     assert_eq!(result["cniVersion"], rig.subject.newest());
-    answer::silent(rig.del(&container, &loud));
+    answer::silent(rig.del(&container, &upper_case));
 }
 
-/// A configuration may be larger than a pipe holds.
+/// A configuration may be larger than the buffer of a pipe.
 #[track_caller]
 pub fn large_configurations_are_read_whole(rig: &Rig) {
     let container = rig.host.container("c1");
@@ -135,9 +136,9 @@ pub fn large_configurations_are_read_whole(rig: &Rig) {
     answer::silent(rig.del(&container, &config));
 }
 
-/// Kubernetes runtimes pass arguments that are not for the plugin, and say so.
+/// Kubernetes runtimes pass arguments that the plugin does not know, together with `IgnoreUnknown`.
 #[track_caller]
-pub fn arguments_of_kubernetes_do_not_matter(rig: &Rig) {
+pub fn arguments_of_kubernetes_are_accepted(rig: &Rig) {
     let container = rig.host.container("c1");
     let pod =
         "K8S_POD_NAMESPACE=default;K8S_POD_NAME=web-0;K8S_POD_INFRA_CONTAINER_ID=c1;K8S_POD_UID=";

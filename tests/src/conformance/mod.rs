@@ -1,11 +1,11 @@
-//! Rules that every CNI plugin keeps, to be run against any plugin binary.
+//! Rules that every CNI plugin follows, which can be run against any plugin binary.
 //!
-//! A [`Subject`] says which plugin and with which configuration; a [`Rig`] is one host to test it on. Each rule
-//! is a function of a rig that panics where the plugin breaks it. `tests/tests/conformance.rs` runs them all;
-//! `Documentation/conformance.md` tells how to run them against a plugin of your own.
+//! A [`Subject`] is a plugin with a configuration; a [`Rig`] is a host with the subject on it. Each rule is a
+//! function of a rig that panics if the plugin breaks the rule. `tests/tests/conformance.rs` runs them all;
+//! `Documentation/conformance.md` describes how to run them against your own plugin.
 //!
-//! The rules are the CNI specification's, and where that is silent, what plugins built on the reference library
-//! do, because runtimes rely on it: order of tests, error codes, texts.
+//! The rules come from the CNI specification. Where it leaves something open (order of checks, error codes, message
+//! texts), they demand what plugins built on the reference library do, because runtimes rely on it.
 
 pub mod attachment;
 pub mod environment;

@@ -1,4 +1,4 @@
-//! What is tested, and the host it is tested on.
+//! The plugin under test, and its host.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -11,26 +11,26 @@ use crate::{answer, state};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Subject {
-    /// The binary's name, also the one in the text it prints when called by hand.
+    /// The name of the binary, which the plugin also prints when it is called without `CNI_COMMAND`.
     pub plugin: String,
     /// A configuration that works, without `cniVersion`.
     pub config: Value,
-    /// The interface it makes.
+    /// The interface it creates.
     #[serde(default = "default_interface")]
     pub if_name: String,
-    /// The specification versions it supports, oldest first; all, unless told.
+    /// The specification versions it supports, oldest first. The default is all.
     #[serde(default = "all_versions")]
     pub versions: Vec<String>,
-    /// It is an IPAM plugin: it keeps account of addresses and never looks at the namespace.
+    /// Whether it is an IPAM plugin, which allocates addresses and does not use the namespace.
     #[serde(default)]
     pub ipam: bool,
-    /// A second ADD of the same interface succeeds, there being nothing to make.
+    /// Whether a second ADD of the same interface succeeds, because the plugin creates nothing.
     #[serde(default)]
     pub repeatable: bool,
-    /// Programs to run on the host before anything else, for example to make the device it builds upon.
+    /// Programs to run on the host first, for example to create the master.
     #[serde(default)]
     pub before: Vec<Vec<String>>,
-    /// Kernel features it cannot do without, see [`testkit::needs`].
+    /// Kernel features it requires, see [`testkit::needs`].
     #[serde(default)]
     pub needs: Vec<String>,
 }
@@ -44,7 +44,7 @@ fn all_versions() -> Vec<String> {
 }
 
 impl Subject {
-    /// A plugin that makes `eth0`, in every version.
+    /// A plugin that creates `eth0`, in every version.
     pub fn new(plugin: &str, config: Value) -> Subject {
         Subject {
             plugin: plugin.into(),
@@ -58,8 +58,8 @@ impl Subject {
         }
     }
 
-    /// `plugin` with `keys` and `host-local`, IPv4 only: where a link reaches beyond the host, each IPv6 address
-    /// would be waited for.
+    /// `plugin` with `keys` and `host-local`. IPv4 only, because ADD waits for duplicate address detection of IPv6
+    /// addresses on links that leave the host.
     fn interface(plugin: &str, keys: Value) -> Subject {
         let mut config = json!({
             "name": "conformance", "type": plugin,
@@ -71,8 +71,8 @@ impl Subject {
         Subject::new(plugin, config)
     }
 
-    /// The same with a link `up0` to stand on.
-    fn upon_a_link(plugin: &str, keys: Value) -> Subject {
+    /// The same with the master `up0`.
+    fn on_a_master(plugin: &str, keys: Value) -> Subject {
         let mut subject = Subject::interface(plugin, keys);
         subject.config["master"] = json!("up0");
         let words = |line: &str| line.split(' ').map(String::from).collect();
@@ -99,12 +99,12 @@ impl Subject {
 
     /// `macvlan` with `host-local`.
     pub fn macvlan() -> Subject {
-        Subject::upon_a_link("macvlan", json!({"mode": "bridge"}))
+        Subject::on_a_master("macvlan", json!({"mode": "bridge"}))
     }
 
     /// `ipvlan` with `host-local`.
     pub fn ipvlan() -> Subject {
-        Subject::upon_a_link("ipvlan", json!({"mode": "l2"})).needing("ipvlan")
+        Subject::on_a_master("ipvlan", json!({"mode": "l2"})).needing("ipvlan")
     }
 
     /// `dummy` with `host-local`.
@@ -157,7 +157,7 @@ impl Subject {
     ///
     /// # Panics
     ///
-    /// When the variable is not set, or the file is not a description of a subject.
+    /// When the variable is not set, or the file does not describe a subject.
     pub fn from_env() -> Subject {
         let path = std::env::var_os("CNI_TEST_SUBJECT")
             .expect("CNI_TEST_SUBJECT names a file that describes the plugin, see Documentation/conformance.md");
@@ -187,28 +187,28 @@ impl Subject {
             .filter(move |v| networks::ordinal(v) >= oldest)
     }
 
-    /// Whether GC and STATUS are in its newest version.
+    /// Whether its newest version has GC and STATUS.
     pub fn has_upkeep(&self) -> bool {
         self.versions_from("1.1.0").next().is_some()
     }
 }
 
-/// A host with the plugin on it.
+/// A host with the plugin under test.
 pub struct Rig {
     /// The host.
     pub host: Host,
-    /// What is tested.
+    /// The plugin under test and its configuration.
     pub subject: Subject,
     /// Its binary.
     pub plugin: Plugin,
 }
 
 impl Rig {
-    /// A fresh host, prepared as the subject wants it.
+    /// A fresh host, prepared by the programs of [`Subject::before`]. The kernel must have what the subject needs.
     ///
     /// # Panics
     ///
-    /// When there is no such binary, or the host cannot be made.
+    /// When the binary is missing, or the host cannot be created.
     #[track_caller]
     pub fn new(subject: Subject) -> Rig {
         let features: Vec<&str> = subject.needs.iter().map(String::as_str).collect();
@@ -216,11 +216,11 @@ impl Rig {
         Rig::on_any_kernel(subject)
     }
 
-    /// The same for rules by which nothing is attached, and which need no feature of the kernel therefore.
+    /// The same for rules that attach nothing and therefore need no kernel features.
     ///
     /// # Panics
     ///
-    /// When there is no such binary, or the host cannot be made.
+    /// When the binary is missing, or the host cannot be created.
     #[track_caller]
     pub fn on_any_kernel(subject: Subject) -> Rig {
         let plugin = Plugin::new(&subject.plugin);
@@ -236,8 +236,8 @@ impl Rig {
         }
     }
 
-    /// The same after one container has come and gone, so that what stays for good (a bridge, directories) is
-    /// there; and the state the host is then in.
+    /// Attaches and detaches a container, so that what outlives an attachment (a bridge, directories) exists.
+    /// Returns the state of the host afterwards.
     #[track_caller]
     pub fn warmed_up(&self) -> Snapshot {
         let container = self.host.container("warm-up");
@@ -253,15 +253,15 @@ impl Rig {
         self.config_in(self.subject.newest())
     }
 
-    /// The configuration in `version`. Below 0.3.0 a result has one address a family; the subject's
-    /// configuration is expected to ask for no more.
+    /// The configuration in `version`. A result below 0.3.0 has at most one address per family, so the subject's
+    /// configuration must not request more.
     pub fn config_in(&self, version: &str) -> Value {
         let mut config = self.subject.config.clone();
         config["cniVersion"] = json!(version);
         config
     }
 
-    /// A call of `verb` for the container, to be completed and run.
+    /// Returns a call of `verb` for the container, not yet started.
     pub fn call(&self, verb: &str, container: &Container, config: &Value) -> testkit::Invocation {
         let call = self.plugin.command(verb).ifname(&self.subject.if_name);
         call.container(container).config(config)

@@ -1,11 +1,11 @@
-//! GC and STATUS, which came with version 1.1.0 of the specification.
+//! Rules about GC and STATUS, the verbs of version 1.1.0 of the specification.
 
 use serde_json::{Value, json};
 
 use super::Rig;
 use crate::{answer, state};
 
-/// The configuration of a GC that keeps these containers' interfaces.
+/// Returns the configuration of a GC for which the attachments of these containers are valid.
 fn keeping(rig: &Rig, containers: &[&str]) -> Value {
     let mut config = rig.config();
     let valid = containers
@@ -15,9 +15,9 @@ fn keeping(rig: &Rig, containers: &[&str]) -> Value {
     config
 }
 
-/// Asking for readiness and collecting nothing leave a fresh host as it is.
+/// STATUS and GC do not change a host without attachments.
 #[track_caller]
-pub fn upkeep_of_a_fresh_host_changes_nothing(rig: &Rig) {
+pub fn gc_and_status_of_a_fresh_host_change_nothing(rig: &Rig) {
     if !rig.subject.has_upkeep() {
         return;
     }
@@ -29,7 +29,7 @@ pub fn upkeep_of_a_fresh_host_changes_nothing(rig: &Rig) {
     before.assert_same(&rig.host.snapshot());
 }
 
-/// STATUS looks, and changes nothing.
+/// STATUS does not change a host with an attachment.
 #[track_caller]
 pub fn status_of_a_host_in_use_changes_nothing(rig: &Rig) {
     if !rig.subject.has_upkeep() {
@@ -42,9 +42,9 @@ pub fn status_of_a_host_in_use_changes_nothing(rig: &Rig) {
     attached.assert_same(&rig.host.snapshot());
 }
 
-/// Without the list of valid attachments nobody knows what is garbage; with it, what is listed stays.
+/// GC without a list of valid attachments changes nothing; with a list, the listed attachments stay.
 #[track_caller]
-pub fn gc_keeps_what_is_valid(rig: &Rig) {
+pub fn gc_keeps_valid_attachments(rig: &Rig) {
     if !rig.subject.has_upkeep() {
         return;
     }
@@ -63,9 +63,9 @@ pub fn gc_keeps_what_is_valid(rig: &Rig) {
     answer::silent(rig.check(&other, &second.with_prev()));
 }
 
-/// What containers left behind that ended without DEL is collected, and nothing else.
+/// GC deletes the attachments of containers that ended without DEL, and nothing else.
 #[track_caller]
-pub fn gc_collects_what_was_left_behind(rig: &Rig) {
+pub fn gc_deletes_stale_attachments(rig: &Rig) {
     if !rig.subject.has_upkeep() {
         return;
     }
@@ -85,9 +85,10 @@ pub fn gc_collects_what_was_left_behind(rig: &Rig) {
     answer::silent(rig.check(&stays, &added.with_prev()));
 }
 
-/// An empty list means that nobody is left, and so does `null`, which a runtime in Go writes for it.
+/// An empty list means that no attachment is valid, and so does `null`, which a runtime written in Go produces for an
+/// empty list.
 #[track_caller]
-pub fn gc_of_an_empty_list_collects_all(rig: &Rig) {
+pub fn gc_with_an_empty_list_deletes_all_attachments(rig: &Rig) {
     if !rig.subject.has_upkeep() {
         return;
     }
@@ -103,12 +104,12 @@ pub fn gc_of_an_empty_list_collects_all(rig: &Rig) {
         answer::silent(rig.plugin.gc(&config));
         state::assert_back(&before, &rig.host);
     }
-    // DEL may still come.
+    // A late DEL succeeds.
     let late = rig.host.container("gone1");
     answer::silent(rig.del(&late, &rig.config()));
 }
 
-/// A list that is none is refused; guessing could take living containers' addresses away.
+/// A malformed list is refused: a guess could release the addresses of running containers.
 #[track_caller]
 pub fn gc_refuses_a_malformed_list(rig: &Rig) {
     if !rig.subject.has_upkeep() || rig.subject.repeatable {

@@ -1,4 +1,4 @@
-//! Versions of the specification: which the plugin supports, and the first that has a verb.
+//! Rules about versions of the specification: which are supported, and which verbs they have.
 
 use serde_json::{Value, json};
 
@@ -6,10 +6,10 @@ use super::Rig;
 use crate::networks::VERSIONS;
 use crate::{answer, state};
 
-/// VERSION answers in one line, whatever else it is given.
+/// VERSION prints one line, whatever the input and the environment.
 #[track_caller]
-pub fn version_is_answered_without_more_ado(rig: &Rig) {
-    // The version of the specification that the plugin's own library knows.
+pub fn version_is_answered_whatever_the_input(rig: &Rig) {
+    // The newest version that the plugin supports.
     let newest = rig.subject.newest();
     let supported: Vec<String> = rig
         .subject
@@ -39,7 +39,7 @@ pub fn version_is_answered_without_more_ado(rig: &Rig) {
     }
 }
 
-/// A version that the plugin does not have is refused, and which ones it has is told.
+/// A version that the plugin does not support is refused, and the error lists those that it supports.
 #[track_caller]
 pub fn unknown_versions_are_refused(rig: &Rig) {
     let container = rig.host.container("c1");
@@ -81,9 +81,9 @@ pub fn unknown_versions_are_refused(rig: &Rig) {
     before.assert_same(&state::of(&rig.host));
 }
 
-/// No version is the oldest one.
+/// A configuration without a version has version 0.1.0.
 #[track_caller]
-pub fn no_version_is_the_oldest(rig: &Rig) {
+pub fn a_missing_version_means_the_oldest(rig: &Rig) {
     if rig
         .subject
         .versions
@@ -109,9 +109,9 @@ pub fn no_version_is_the_oldest(rig: &Rig) {
     }
 }
 
-/// CHECK came with 0.4.0, GC and STATUS with 1.1.0.
+/// CHECK is refused below version 0.4.0, GC and STATUS below 1.1.0.
 #[track_caller]
-pub fn verbs_are_refused_before_their_time(rig: &Rig) {
+pub fn verbs_are_refused_in_versions_without_them(rig: &Rig) {
     let container = rig.host.container("c1");
     let verbs: &[(&str, &str)] = match rig.subject.has_upkeep() {
         true => &[("CHECK", "0.4.0"), ("GC", "1.1.0"), ("STATUS", "1.1.0")],
@@ -145,7 +145,7 @@ pub fn verbs_are_refused_before_their_time(rig: &Rig) {
             refused("x", 6),
             "failed to convert major version part \"x\": strconv.Atoi: parsing \"x\": invalid syntax"
         );
-        // Between two versions: neither too old nor too new, just none of those there are.
+        // Between two versions: neither too old nor too new, but unknown.
         if *verb == "CHECK" && rig.subject.versions.iter().any(|v| v == "1.0.0") {
             assert!(refused("0.9.0", 1).starts_with("incompatible CNI versions; "));
         }

@@ -1,5 +1,5 @@
-//! Calls that are wrong in themselves: arguments, plugin names, paths. What the protocol says of environment and
-//! input is in the conformance rules.
+//! Invalid arguments, plugin names and paths. The protocol's own demands on environment and input are in the
+//! conformance rules.
 
 use std::fs;
 
@@ -32,7 +32,7 @@ fn malformed_arguments() {
             stage.refused(stage.call(plugin, "ADD", &config).args(args), 999, &[text]);
         }
     }
-    // Each plugin knows its own keys only. So says upstream: the bridge plugin refuses host-local's IP.
+    // A plugin knows only its own keys. As upstream, the bridge plugin refuses host-local's IP.
     let call = stage.call("bridge", "ADD", &config).args("IP=10.23.0.9");
     stage.refused(call, 999, &["ARGS: unknown args [\"IP=10.23.0.9\"]"]);
     let call = stage
@@ -41,9 +41,9 @@ fn malformed_arguments() {
     stage.refused(call, 999, &["x: invalid MAC address"]);
 }
 
-/// A type becomes a file name; it must not lead out of the directories of plugins.
+/// The type becomes a file name, which must not lead out of the plugin directories.
 #[test]
-fn plugin_types_that_are_no_file_names() {
+fn plugin_types_that_are_not_file_names() {
     let stage = Stage::new();
     for (kind, text) in [
         ("../host-local", "invalid plugin name: ../host-local"),
@@ -71,7 +71,7 @@ fn plugin_types_that_are_no_file_names() {
 }
 
 #[test]
-fn plugins_that_are_not_to_be_found() {
+fn plugins_that_are_missing_or_not_executable() {
     let stage = Stage::new();
     let config = network(json!({}));
     let dir = stage.host.dir().join("plugins");
@@ -83,15 +83,15 @@ fn plugins_that_are_not_to_be_found() {
     fs::create_dir(dir.join("host-local")).expect("make a directory");
     stage.refused(call(), 999, &[&text]);
     fs::remove_dir(dir.join("host-local")).expect("remove the directory");
-    fs::write(dir.join("host-local"), "no program").expect("write a file");
-    // A failed start has no code of its own, and none is made up.
+    fs::write(dir.join("host-local"), "not a program").expect("write a file");
+    // A failed start has no error code of its own, so that the code is 0.
     let text = format!("fork/exec {shown}/host-local: permission denied");
     stage.refused(call(), 0, &[&text]);
 }
 
-/// The namespace's path is told, and what is there instead.
+/// The error contains the path of the namespace and what is wrong with it.
 #[test]
-fn paths_that_are_no_namespace() {
+fn paths_without_a_namespace() {
     let stage = Stage::new();
     let file = stage.host.write("file", b"");
     let file = file.to_string_lossy();
@@ -119,9 +119,9 @@ fn paths_that_are_no_namespace() {
     }
 }
 
-/// What is not the interface's own plugin's is not taken for it.
+/// CHECK fails without an attachment.
 #[test]
-fn verbs_for_nothing() {
+fn check_without_an_attachment() {
     let stage = Stage::new();
     let config = network(json!({}));
     stage.refused(stage.call("bridge", "CHECK", &config), 999, &[]);

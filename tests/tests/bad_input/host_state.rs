@@ -1,4 +1,4 @@
-//! A host that is not as it should be: names taken, directories read-only or full.
+//! Obstacles on the host: names in use, other addresses, directories that are read-only or full.
 
 use std::fs;
 use std::path::Path;
@@ -23,7 +23,7 @@ fn the_interface_exists_already() {
         999,
         &["eth0", "already exists"],
     );
-    // Also when it came from the same network.
+    // Also if the same network created it.
     stage.container.command(&["ip", "link", "del", "eth0"]);
     answer::result(&stage.call("bridge", "ADD", &network(json!({}))).run());
     stage.add_refused(
@@ -39,7 +39,7 @@ fn the_interface_exists_already() {
 }
 
 #[test]
-fn the_bridge_is_none() {
+fn the_bridge_is_another_kind_of_link() {
     let stage = Stage::new();
     stage.host.command(&[
         "ip", "link", "add", "cni0", "type", "veth", "peer", "name", "other",
@@ -63,8 +63,8 @@ fn the_bridge_is_none() {
     stage.refused(stage.call("bridge", "STATUS", &config), 50, &["cni0"]);
 }
 
-/// A bridge of the operator's. Its hardware address is given, or it would follow its ports'; it is up, or the kernel
-/// would drop its IPv6 addresses when it is taken down again.
+/// Creates a bridge of the operator. Its hardware address is set, because otherwise it would change with the ports.
+/// It is up, because the kernel deletes IPv6 addresses when a link is set down again.
 fn own_bridge(stage: &Stage) {
     let mac = "02:00:00:00:00:aa";
     stage.host.command(&[
@@ -105,15 +105,15 @@ fn the_bridge_has_another_address() {
     );
 }
 
-/// What was replaced by force comes back when the ADD fails after all.
+/// An address that `forceAddress` replaced is restored if ADD fails.
 #[test]
-fn a_forced_address_is_taken_back() {
+fn a_replaced_address_is_restored_when_add_fails() {
     let stage = Stage::new();
     own_bridge(&stage);
     stage
         .host
         .command(&["ip", "addr", "add", "10.66.0.1/24", "dev", "cni0"]);
-    // Without IPv6 on the bridge its second gateway address, which comes after the first, is refused.
+    // With IPv6 disabled on the bridge, the kernel refuses the IPv6 gateway address, which is added after the IPv4 one.
     stage
         .host
         .set_sysctl("net/ipv6/conf/cni0/disable_ipv6", "1");
@@ -125,9 +125,9 @@ fn a_forced_address_is_taken_back() {
     assert_eq!(stage.host.addresses("cni0"), ["10.66.0.1/24"]);
 }
 
-/// The container's own kernel settings may stand in the way as well.
+/// The kernel refuses a route with an unreachable gateway.
 #[test]
-fn the_route_cannot_be() {
+fn an_unreachable_gateway_of_a_route() {
     let stage = Stage::new();
     let route = json!({"ipam": {"routes": [{"dst": "192.0.2.0/24", "gw": "198.51.100.1"}]}});
     let parts = [
@@ -148,7 +148,7 @@ fn a_read_only_state_directory() {
     for plugin in ["host-local", "bridge"] {
         stage.add_refused(plugin, &config, 999, &parts);
         stage.refused(stage.call(plugin, "STATUS", &config), 50, &parts);
-        // Nothing is there to be given back.
+        // There is nothing to release, so DEL and GC succeed.
         answer::silent(stage.call(plugin, "DEL", &config).run());
         answer::silent(Plugin::new(plugin).gc(&networks::with(
             config.clone(),
@@ -168,7 +168,7 @@ fn a_state_directory_that_became_read_only() {
     answer::silent(stage.call("bridge", "CHECK", &added.with_prev()).run());
     let call = stage.call("bridge", "ADD", &config).ifname("eth1");
     stage.refused(call, 999, &parts);
-    // What can be done is done: the interface goes. The address stays, and so the runtime is told to come again.
+    // DEL deletes the interface. The lease cannot be deleted, so DEL fails, and the runtime will repeat it.
     let error = answer::refusal(stage.call("bridge", "DEL", &config).run(), 999);
     for part in parts {
         error.clone().mentions(part);
@@ -197,10 +197,10 @@ fn a_state_directory_that_is_a_file() {
     );
 }
 
-/// Fills the file system at [`VAR`] except for so many pages.
+/// Fills the file system at [`VAR`] and leaves `pages_left` pages free.
 fn fill(pages_left: u64) {
     let page = [0_u8; 4096];
-    let path = Path::new(VAR).join("ballast");
+    let path = Path::new(VAR).join("filler");
     let mut content = Vec::new();
     while fs::write(&path, [&content[..], &page].concat()).is_ok() {
         content.extend(page);
@@ -210,12 +210,11 @@ fn fill(pages_left: u64) {
     let file = fs::OpenOptions::new()
         .write(true)
         .open(&path)
-        .expect("open the ballast");
-    file.set_len(keep).expect("shrink the ballast");
+        .expect("open the filler");
+    file.set_len(keep).expect("shrink the filler");
 }
 
-/// With no room at all, and with room for some of the steps only: what fails leaves nothing, what succeeds is
-/// whole.
+/// With no free space, and with enough for some of the steps, ADD fails and leaves nothing, or succeeds completely.
 #[test]
 fn a_full_state_directory() {
     let mut failures = 0;
@@ -225,21 +224,18 @@ fn a_full_state_directory() {
             stage.host.mount_tmpfs(VAR, "size=256k");
             let config = network(json!({}));
             if warm {
-                // A bridge, an index and the memory of the last address are there.
+                // The bridge, the index and the last reserved address exist.
                 answer::result(&stage.call("bridge", "ADD", &config).run());
                 answer::silent(stage.call("bridge", "DEL", &config).run());
             }
             fill(pages_left);
-            failures += usize::from(!full_or_whole(&stage, &config));
+            failures += usize::from(!add_fails_or_is_complete(&stage, &config));
         }
     }
-    assert!(
-        failures >= 2,
-        "only {failures} of 24 ADDs failed for want of room"
-    );
+    assert!(failures >= 2, "only {failures} of 24 ADDs ran out of space");
 }
 
-/// The same with no more files allowed.
+/// The same with a limited number of files.
 #[test]
 fn a_state_directory_without_inodes() {
     let mut failures = 0;
@@ -248,17 +244,17 @@ fn a_state_directory_without_inodes() {
         stage
             .host
             .mount_tmpfs(VAR, &format!("size=1m,nr_inodes={inodes}"));
-        failures += usize::from(!full_or_whole(&stage, &network(json!({}))));
+        failures += usize::from(!add_fails_or_is_complete(&stage, &network(json!({}))));
     }
     assert!(
         failures >= 2,
-        "only {failures} of 11 ADDs failed for want of inodes"
+        "only {failures} of 11 ADDs ran out of inodes"
     );
 }
 
-/// ADDs; whether that succeeded. A failure says why and leaves neither links nor leases nor pieces of files.
+/// Runs ADD and returns whether it succeeded. A failure names the cause and leaves no links, leases or partial files.
 #[track_caller]
-fn full_or_whole(stage: &Stage, config: &Value) -> bool {
+fn add_fails_or_is_complete(stage: &Stage, config: &Value) -> bool {
     let links = stage.host.link_names();
     let run = stage.call("bridge", "ADD", config).run();
     if run.is_ok() {
@@ -286,7 +282,7 @@ fn full_or_whole(stage: &Stage, config: &Value) -> bool {
             error.text()
         );
     }
-    // A full disk must not keep anything from being given back.
+    // DEL succeeds on a full disk.
     answer::silent(stage.call("bridge", "DEL", config).run());
     false
 }

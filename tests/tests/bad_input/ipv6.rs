@@ -1,4 +1,4 @@
-//! IPv6 addresses where there can be none: the error names the cause and the way out, and the ADD is undone.
+//! IPv6 addresses where the kernel does not accept them: the error names the cause and the way out, and ADD is undone.
 
 use blackbox::answer;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use testkit::{Node, merge, needs};
 
 use super::Stage;
 
-/// A network of `plugin` with one address of each family, and a master for plugins that need one.
+/// A network of `plugin` with one address of each family, and the master `m0` for plugins that need one.
 fn dual(plugin: &str, extra: Value) -> Value {
     let addresses = json!([
         {"address": "10.1.0.2/24", "gateway": "10.1.0.1"}, {"address": "fd00:1::2/64", "gateway": "fd00:1::1"},
@@ -27,14 +27,14 @@ fn stage() -> Stage {
 }
 
 #[track_caller]
-fn an_mtu_of_1280_is_demanded_by(plugins: &[&str]) {
+fn assert_requires_an_mtu_of_1280(plugins: &[&str]) {
     let stage = stage();
     for plugin in plugins {
         let config = dual(plugin, json!({"mtu": 1279}));
         let add = stage.call(plugin, "ADD", &config);
         let cause = "cannot add address fd00:1::2/64 to \"eth0\": mtu 1279 is below 1280, the minimum of IPv6";
         stage.refused(add, 7, &[cause, "raise the mtu"]);
-        // It is the least one that will do.
+        // 1280 is accepted.
         let config = dual(plugin, json!({"mtu": 1280}));
         stage.call(plugin, "ADD", &config).run().expect_ok();
         stage.call(plugin, "DEL", &config).run().expect_ok();
@@ -42,19 +42,19 @@ fn an_mtu_of_1280_is_demanded_by(plugins: &[&str]) {
 }
 
 #[test]
-fn on_a_link_with_a_small_mtu() {
-    an_mtu_of_1280_is_demanded_by(&["bridge", "ptp", "macvlan", "tap"]);
+fn add_fails_on_a_link_with_a_small_mtu() {
+    assert_requires_an_mtu_of_1280(&["bridge", "ptp", "macvlan", "tap"]);
 }
 
 #[test]
-fn on_further_links_with_a_small_mtu() {
+fn add_fails_on_further_links_with_a_small_mtu() {
     needs(&["vlan", "ipvlan"]);
-    an_mtu_of_1280_is_demanded_by(&["vlan", "ipvlan"]);
+    assert_requires_an_mtu_of_1280(&["vlan", "ipvlan"]);
 }
 
-/// The container's end would do, but the bridge follows the smallest of its ports.
+/// The MTU of the container's end suffices, but the MTU of the bridge is the smallest of its ports.
 #[test]
-fn on_a_bridge_with_a_small_mtu() {
+fn add_fails_on_a_bridge_with_a_small_mtu() {
     let stage = stage();
     for command in [
         "ip link add cni0 up mtu 1200 type bridge",
@@ -69,12 +69,12 @@ fn on_a_bridge_with_a_small_mtu() {
 }
 
 #[test]
-fn on_a_kernel_without_ipv6() {
+fn add_fails_on_a_kernel_without_ipv6() {
     needs(&["no-ipv6", "vlan", "ipvlan", "dummy"]);
     let stage = stage();
     for plugin in ["bridge", "ptp", "macvlan", "vlan", "ipvlan", "dummy"] {
         let add = stage.call(plugin, "ADD", &dual(plugin, json!({})));
-        // Upstream's vlan plugin does not pass on the code of an error of IPAM.
+        // As upstream, vlan does not pass on the code of an IPAM error.
         let code = if plugin == "vlan" { 999 } else { 7 };
         let error = answer::refusal(add.run(), code);
         error

@@ -1,5 +1,5 @@
-//! Bad input is refused before anything is changed: right code, a message that names the thing, and the host is
-//! as it was.
+//! Invalid input, which plugins refuse before they change anything, with the right code and a message that names the
+//! cause.
 
 mod calls;
 mod host_state;
@@ -31,7 +31,7 @@ impl Stage {
             .config(config)
     }
 
-    /// Runs the call, which must fail with `code`, mention all of `parts` and change nothing.
+    /// Demands that the call fails with `code`, mentions all of `parts`, and changes nothing.
     #[track_caller]
     fn refused(&self, call: Invocation, code: u64, parts: &[&str]) -> ErrorReply {
         let before = self.host.snapshot();
@@ -43,8 +43,8 @@ impl Stage {
         error
     }
 
-    /// An ADD that must fail after addresses have been handed out: they are given back, but which was the last
-    /// one stays remembered. The directory for that is made beforehand.
+    /// Demands that ADD fails after the allocation of addresses and releases them. Only the last reserved address may
+    /// change; its directory is created beforehand.
     #[track_caller]
     fn add_undone(&self, config: &Value, parts: &[&str]) -> ErrorReply {
         let other = self.host.container("warm-up");
@@ -54,7 +54,7 @@ impl Stage {
         self.undone(self.call("bridge", "ADD", config), parts)
     }
 
-    /// Runs the call, which must fail and take back all it did; only the memory of the last address may move.
+    /// Demands that the call fails and is undone. Only the last reserved address may change.
     #[track_caller]
     fn undone(&self, call: Invocation, parts: &[&str]) -> ErrorReply {
         let before = state::of(&self.host);
@@ -66,14 +66,14 @@ impl Stage {
         error
     }
 
-    /// An ADD that must fail.
+    /// Demands that ADD fails as described for [`Stage::refused`].
     #[track_caller]
     fn add_refused(&self, plugin: &str, config: &Value, code: u64, parts: &[&str]) -> ErrorReply {
         self.refused(self.call(plugin, "ADD", config), code, parts)
     }
 }
 
-/// A dual-stack network with `change` put over its configuration.
+/// A dual-stack network with `change` merged into its configuration.
 fn network(change: Value) -> Value {
     networks::with(networks::dual_stack("1.1.0"), &change)
 }

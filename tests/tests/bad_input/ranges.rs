@@ -1,4 +1,4 @@
-//! Ranges, gateways and addresses that cannot be, through the bridge plugin and its rollback.
+//! Invalid ranges, gateways and requested addresses, through the bridge plugin, which undoes ADD.
 
 use std::net::IpAddr;
 
@@ -13,7 +13,7 @@ fn with_ranges(ranges: Value) -> Value {
 }
 
 #[test]
-fn ranges_that_cannot_be() {
+fn invalid_ranges() {
     let stage = Stage::new();
     for (ranges, text) in [
         (json!([]), "no IP ranges specified"),
@@ -102,7 +102,7 @@ fn ranges_that_cannot_be() {
             );
         }
     }
-    // Two networks of one family need a version that can tell of two addresses.
+    // Two ranges of one family require a version whose result can contain two addresses.
     let two = json!([[{"subnet": "10.1.0.0/24"}], [{"subnet": "10.2.0.0/24"}]]);
     let mut config = with_ranges(two);
     config["cniVersion"] = json!("0.2.0");
@@ -117,9 +117,8 @@ fn ranges_that_cannot_be() {
     );
 }
 
-/// Outside of the subnet a gateway is legal for host-local, as it is upstream: it may be reached over a route of
-/// its own. The bridge takes it as its address. A default route through it, however, the kernel refuses, because
-/// nothing says how to reach it; then all is taken back.
+/// As upstream, host-local accepts a gateway outside of the subnet, which may have a route of its own, and the bridge
+/// gets it as its address. But the kernel refuses a default route through an unreachable gateway, and ADD is undone.
 #[test]
 fn gateways_outside_of_the_subnet() {
     let stage = Stage::new();
@@ -150,7 +149,7 @@ fn gateways_outside_of_the_subnet() {
     assert_eq!(result["ips"][0]["gateway"], "10.99.0.1");
     assert_eq!(stage.host.addresses("cni0"), ["10.99.0.1/24"]);
     answer::silent(stage.call("bridge", "DEL", &config).run());
-    // Of another family it can be nothing.
+    // A gateway of the other family is invalid.
     for (subnet, gateway) in [("10.1.0.0/24", "fd00::1"), ("fd00::/64", "10.1.0.1")] {
         let config = with_ranges(json!([[{"subnet": subnet, "gateway": gateway}]]));
         stage.add_refused("bridge", &config, 999, &[subnet, gateway]);
@@ -164,7 +163,7 @@ fn exhausted_ranges() {
         [{"subnet": "fd00:1::/64"}],
         [{"subnet": "10.1.0.0/29"}, {"subnet": "10.2.0.0/30"}]
     ]));
-    // Five and one, the gateways not counted.
+    // Five and one, without the gateways.
     let containers: Vec<Container> = (0..6)
         .map(|n| stage.host.container(&format!("holder{n}")))
         .collect();
@@ -177,7 +176,7 @@ fn exhausted_ranges() {
     let text = "failed to allocate for range 1: no IP addresses available in range set: \
                 10.1.0.1-10.1.0.6,10.2.0.1-10.2.0.2";
     assert!(error.msg.starts_with(text), "{}", error.msg);
-    // Not all of thousands are listed, but some are.
+    // The error lists the first holders; a range may have thousands.
     for container in &containers[..3] {
         error.clone().mentions(container.id());
     }
@@ -193,11 +192,11 @@ fn exhausted_ranges() {
 }
 
 #[test]
-fn requested_addresses_that_cannot_be() {
+fn invalid_requested_addresses() {
     let stage = Stage::new();
     let config = with_ranges(json!([[{"subnet": "10.1.0.0/24"}], [{"subnet": "fd00:1::/64"}]]));
     let other = stage.host.container("other");
-    // Beside a living attachment, which no failure may touch.
+    // A running attachment, which no failure may change.
     let taken = Plugin::new("bridge")
         .command("ADD")
         .container(&other)

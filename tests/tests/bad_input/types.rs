@@ -1,11 +1,11 @@
-//! Values of the wrong type: the message names the key.
+//! Values of the wrong type, for which the message names the key, and values that make no sense.
 
 use serde_json::{Value, json};
 
 use super::{Stage, network};
 use blackbox::{answer, networks};
 
-/// `config` with one value put at a path of keys.
+/// Returns `config` with `value` at a path of keys.
 fn at(mut config: Value, path: &str, value: &Value) -> Value {
     let mut place = &mut config;
     for key in path.split('.') {
@@ -18,7 +18,7 @@ fn at(mut config: Value, path: &str, value: &Value) -> Value {
     config
 }
 
-/// A wrong value for each type that a key can have.
+/// Values of other types than the key has.
 fn wrong(kind: &str) -> Vec<Value> {
     match kind {
         "bool" => vec![json!("true"), json!(1), json!([]), json!({})],
@@ -28,7 +28,7 @@ fn wrong(kind: &str) -> Vec<Value> {
         "strings" => vec![json!("x"), json!(7), json!({}), json!([7]), json!([["x"]])],
         "list" => vec![json!("x"), json!(7), json!({})],
         "object" => vec![json!("x"), json!(7), json!([]), json!(true)],
-        other => panic!("no such type {other}"),
+        other => panic!("unknown type {other}"),
     }
 }
 
@@ -110,7 +110,7 @@ fn keys_of_bridge() {
     each_key("bridge", &network(json!({})), &keys);
 }
 
-/// Through the bridge plugin, so that a refusal by its IPAM plugin must leave nothing of the bridge either.
+/// Through the bridge plugin, which must leave nothing when its IPAM plugin refuses the configuration.
 #[test]
 fn keys_of_host_local() {
     let keys = [
@@ -129,7 +129,7 @@ fn keys_of_host_local() {
     each_key("bridge", &network(json!({})), &keys);
 }
 
-/// One level further down.
+/// Keys one level further down.
 #[test]
 fn members_of_ranges_and_routes() {
     let stage = Stage::new();
@@ -170,7 +170,7 @@ fn members_of_ranges_and_routes() {
     before.assert_same(&stage.host.snapshot());
 }
 
-/// Of the right type, but nonsense.
+/// Values of the right type that make no sense.
 #[test]
 fn values_that_make_no_sense() {
     let stage = Stage::new();
@@ -204,7 +204,7 @@ fn values_that_make_no_sense() {
             999,
             &["02:00:00:00:00"],
         ),
-        // A group address can be no interface's.
+        // A multicast address is not valid for an interface.
         (
             "bridge",
             json!({"runtimeConfig": {"mac": "01:00:5e:00:00:01"}}),
@@ -264,9 +264,9 @@ fn values_that_make_no_sense() {
     }
 }
 
-/// The result of another plugin that is none.
+/// A `prevResult` that is not a valid result.
 #[test]
-fn previous_results_that_are_none() {
+fn invalid_previous_results() {
     let stage = Stage::new();
     let bad = [
         (json!({"cniVersion": "9.9.9"}), "9.9.9"),

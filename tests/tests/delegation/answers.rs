@@ -9,9 +9,10 @@ use testkit::{Node, Run};
 
 use crate::{GOOD, Stage};
 
-/// Code, text and details are the delegate's own, not wrapped: runtimes act on them. The details also name it.
+/// Code, message and details of a delegate are passed on unchanged, because runtimes act on them. The details also name
+/// the delegate.
 #[test]
-fn errors_pass_through_as_they_are() {
+fn errors_of_add_are_passed_on() {
     for (object, code, msg, details) in [
         (
             r#"{"code":11,"msg":"come back later","details":"pool is locked"}"#,
@@ -39,15 +40,15 @@ fn errors_pass_through_as_they_are() {
             let error = stage.refused(code);
             assert_eq!(error.msg, msg);
             assert_eq!(error.details, format!("{details}{}", stage.delegate()));
-            // Nothing was handed out, so nothing is given back: it may belong to a living attachment.
+            // No DEL follows: nothing was allocated, and DEL could release the addresses of a running container.
             assert_eq!(stage.verbs(), ["ADD"]);
         }
     }
 }
 
-/// The other verbs pass the delegate's error on as well.
+/// The other verbs pass on the error of the delegate as well.
 #[test]
-fn errors_of_other_verbs_pass_through() {
+fn errors_of_other_verbs_are_passed_on() {
     let script = format!(
         "case $CNI_COMMAND in ADD) ;; *) echo '{{\"code\":11,\"msg\":\"not now\"}}'; exit 1;; esac\n{GOOD}"
     );
@@ -60,7 +61,7 @@ fn errors_of_other_verbs_pass_through() {
         assert_eq!(error.msg, "not now");
         attached.assert_same(&state::of(&stage.host));
     }
-    // DEL removes the interface all the same, and can be repeated until the addresses are given back too.
+    // DEL deletes the interface all the same, and can be repeated until the addresses are released.
     for _ in 0..2 {
         assert_eq!(answer::refusal(stage.call("DEL").run(), 11).msg, "not now");
         assert!(stage.container.link("eth0").is_none());
@@ -72,7 +73,7 @@ fn errors_of_other_verbs_pass_through() {
     );
 }
 
-/// A delegate that dies without an error object: all there is to know is told.
+/// A delegate that fails without an error object: the error contains its output and exit status.
 #[test]
 fn failures_without_an_error_object() {
     for (script, text) in [
@@ -137,7 +138,7 @@ fn failures_without_an_error_object() {
     }
 }
 
-/// Success, but no result. Whatever was handed out is given back.
+/// A delegate that succeeds but prints no valid result: ADD fails, and DEL releases what was allocated.
 #[test]
 fn unreadable_results_are_undone() {
     for (output, text) in [
@@ -166,7 +167,7 @@ fn unreadable_results_are_undone() {
         ),
         ("echo '{}'", "IPAM plugin returned missing IP config"),
         ("echo null", "IPAM plugin returned missing IP config"),
-        // Error objects do not count without an error status.
+        // With exit status 0, an error object is not an error.
         (
             "echo '{\"code\":11,\"msg\":\"x\"}'",
             "IPAM plugin returned missing IP config",
@@ -183,9 +184,9 @@ fn unreadable_results_are_undone() {
     }
 }
 
-/// An address the kernel does not take: all is undone, the IPAM plugin is told.
+/// If the kernel refuses an address, ADD is undone, and DEL of the IPAM plugin is called.
 #[test]
-fn addresses_that_the_kernel_refuses() {
+fn add_is_undone_if_the_kernel_refuses_an_address() {
     for ip in ["224.0.0.1/24", "0.0.0.0/24", "ff02::1/64"] {
         let answer = format!(
             "{{\"cniVersion\":\"1.0.0\",\"ips\":[{{\"address\":\"{ip}\",\"gateway\":\"{}\"}}]}}",
@@ -199,7 +200,7 @@ fn addresses_that_the_kernel_refuses() {
         let before = state::of(&stage.host);
         let run = stage.call("ADD").run();
         if run.is_ok() {
-            // The kernel has no objection after all; then there must be nothing wrong.
+            // If this kernel accepts the address, CHECK must succeed as well.
             answer::silent(stage.call("CHECK").config(&run.with_prev()).run());
             continue;
         }
@@ -209,9 +210,9 @@ fn addresses_that_the_kernel_refuses() {
     }
 }
 
-/// The rollback tries all, also when the IPAM plugin fails again; the first error is the one reported.
+/// If the undo fails as well, the first error is reported.
 #[test]
-fn a_failing_rollback_does_not_hide_the_cause() {
+fn a_failing_undo_does_not_hide_the_cause() {
     let stage = Stage::new(
         r#"cat >/dev/null
 if [ "$CNI_COMMAND" = DEL ]; then echo '{"code":11,"msg":"not now"}'; exit 1; fi
@@ -221,9 +222,9 @@ echo '{"cniVersion":"1.0.0","ips":[{"address":"10.40.0.2/24"}],"routes":[{"dst":
     assert_eq!(stage.verbs(), ["ADD", "DEL"]);
 }
 
-/// What the delegate is given: the same input byte for byte, the same environment, its own verb.
+/// A delegate gets the input of its caller byte for byte, and the same environment.
 #[test]
-fn delegates_get_what_the_caller_got() {
+fn delegates_get_the_input_and_environment_of_the_caller() {
     let script = format!(
         r#"dir=${{0%/*}}
 cat >$dir/$CNI_COMMAND.stdin
@@ -232,7 +233,7 @@ exec </dev/null
 {GOOD}"#
     );
     let stage = Stage::new(&script);
-    // Spelling, order and white space that no program would print.
+    // Spelling, order and white space must be kept as they are.
     let input = format!(
         "\n {{ \"ZZZ\" : 1.50 , \"cniVersion\":\"1.1.0\", \"name\":\"net\",\t\"type\":\"bridge\", \
          \"IPAM\" : {{\"TYPE\":\"scripted\",\"pool\": \"<a&b>\\u00e9\"}}, \"big\":12345678901234567890123 , \
@@ -260,13 +261,13 @@ exec </dev/null
         } else if verb != "ADD" {
             answer::silent(call(verb).run());
         }
-        let noted = |what: &str| {
+        let recorded = |what: &str| {
             let path = stage.plugins.join(format!("{verb}.{what}"));
-            fs::read_to_string(path).expect("what the delegate got")
+            fs::read_to_string(path).expect("read what the delegate got")
         };
         let expected = if verb == "CHECK" { &check } else { &input };
-        assert!(noted("stdin") == *expected, "{verb}: another input");
-        let env = noted("env");
+        assert!(recorded("stdin") == *expected, "{verb}: the input differs");
+        let env = recorded("env");
         for line in [
             format!("CNI_COMMAND={verb}"),
             "CNI_CONTAINERID=c1".into(),
@@ -284,7 +285,7 @@ exec </dev/null
     }
 }
 
-/// What a good delegate says on standard error is for people, and reaches them.
+/// Standard error of a delegate that succeeds is passed on.
 #[test]
 fn warnings_of_delegates_are_passed_on() {
     let stage = Stage::new(&format!("echo 'the pool is nearly empty' >&2\n{GOOD}"));
@@ -297,7 +298,7 @@ fn warnings_of_delegates_are_passed_on() {
     );
 }
 
-/// Results of every version are understood, whatever version the configuration has.
+/// A delegate may print a result of any version, whatever the version of the configuration.
 #[test]
 fn delegates_may_answer_in_any_version() {
     for (version, body) in [
@@ -343,9 +344,9 @@ fn delegates_may_answer_in_any_version() {
     }
 }
 
-/// A delegate that leaves a process behind which holds its output open, or reads nothing at all.
+/// A delegate that does not read its input does not block the caller.
 #[test]
-fn odd_delegates_do_not_hang_the_caller() {
+fn a_delegate_that_reads_nothing_does_not_block_the_caller() {
     let reads_nothing = GOOD.replacen("cat >/dev/null\n", "", 1);
     let stage = Stage::new(&reads_nothing);
     let mut config = stage.config();

@@ -1,4 +1,4 @@
-//! Delegates that flood, hang, die, or leave processes behind.
+//! Delegates that print too much, hang, die, or leave processes behind.
 
 use std::fs;
 use std::path::Path;
@@ -13,37 +13,37 @@ use testkit::{ErrorReply, Snapshot};
 
 use crate::{GOOD, PLUGINS, Stage};
 
-/// Longer than any of these calls takes on a busy machine.
+/// A limit that none of these calls exceeds, even on a busy machine.
 const SOON: Duration = Duration::from_secs(20);
 
-/// Writes the number of a process to the file of this name below the plugin's directory.
+/// Returns shell commands that write a process ID to this file in the directory of the plugin.
 fn record(pid: &str, file: &str) -> String {
     format!("echo {pid} >${{0%/*}}/{file}.new; mv ${{0%/*}}/{file}.new ${{0%/*}}/{file}")
 }
 
-/// A script that runs `ending` on ADD and succeeds on all other verbs.
+/// Returns a script that runs `ending` on ADD and succeeds for the other verbs.
 fn on_add(ending: &str) -> String {
     let record = record("$$", "pid");
     format!("if [ $CNI_COMMAND = ADD ]; then {record}; cat >/dev/null; {ending}; exit; fi\n{GOOD}")
 }
 
 impl Stage {
-    /// The process whose number the script wrote to this file.
+    /// The process ID that the script wrote to this file.
     #[track_caller]
     fn process(&self, file: &str) -> Option<i32> {
         let text = fs::read_to_string(self.plugins.join(file)).ok()?;
-        Some(text.trim().parse().expect("a process number"))
+        Some(text.trim().parse().expect("a process ID"))
     }
 
-    /// The state of the host, without the empty directory that flannel leaves.
+    /// The state of the host, without the empty directory that `flannel` leaves.
     fn state(&self) -> Snapshot {
         let records = fs::read_dir("/var/lib/cni/flannel").into_iter().flatten();
-        assert!(records.count() == 0, "a record of flannel");
+        assert!(records.count() == 0, "flannel left a record");
         state::of(&self.host).without("/var/lib/cni/flannel/")
     }
 
-    /// ADD fails with `code`. Afterwards the host is as it was, and the processes whose numbers the script
-    /// wrote are gone.
+    /// Demands that ADD fails with `code` and leaves the host as it was, and that the processes whose IDs the script
+    /// wrote have ended.
     #[track_caller]
     fn fails(&self, code: u64) -> ErrorReply {
         let before = self.state();
@@ -57,7 +57,7 @@ impl Stage {
             }
         }
         if self.plugin == "flannel" {
-            // It keeps its record of a failed ADD for DEL.
+            // flannel keeps the record of a failed ADD until DEL.
             answer::silent(self.call("DEL").run());
         }
         for file in ["pid", "grandchild"] {
@@ -68,20 +68,21 @@ impl Stage {
     }
 }
 
-/// Waits until a process is gone or only left to be reaped.
+/// Waits until a process has ended. It may still be a zombie.
 #[track_caller]
 fn assert_ends(process: i32) {
     let begin = Instant::now();
     let stat = format!("/proc/{process}/stat");
     while fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
-        assert!(begin.elapsed() < SOON, "process {process} lives on");
+        assert!(begin.elapsed() < SOON, "process {process} is still running");
         thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// More than 8 MiB on one of the outputs is an error, in bounded memory; the ADD is undone, also at the delegate.
+/// A delegate that prints more than 8 MiB is killed, and the output is not kept in memory. ADD is undone, and DEL of
+/// the delegate is called.
 #[test]
-fn floods_are_cut_off() {
+fn delegates_that_print_too_much_are_killed() {
     for plugin in PLUGINS {
         for (ending, stream, line) in [
             ("exec yes", "standard output", "\"y\""),
@@ -119,7 +120,7 @@ fn floods_are_cut_off() {
     assert!(peak < 64 << 10, "a plugin needed {peak} KiB");
 }
 
-/// A delegate that does not end is killed with its process group.
+/// A delegate that does not end in time is killed with its process group.
 #[test]
 fn hanging_delegates_are_killed() {
     let grandchild = record("$!", "grandchild");
@@ -144,9 +145,9 @@ fn hanging_delegates_are_killed() {
     }
 }
 
-/// A delegate that hangs on the undo as well does not hold the caller up any longer.
+/// A delegate that hangs in the DEL of the undo is killed as well.
 #[test]
-fn a_hanging_undo_ends_too() {
+fn a_hanging_undo_is_killed() {
     let stage = Stage::new("exec sleep 100");
     let error = stage.fails(0);
     assert!(
@@ -157,9 +158,9 @@ fn a_hanging_undo_ends_too() {
     assert_eq!(stage.verbs(), ["ADD", "DEL"]);
 }
 
-/// What a delegate that did not report a failure has done is unknown, so its DEL is called.
+/// It is unknown what a delegate without an error object has done, so its DEL is called.
 #[test]
-fn deaths_and_unreadable_results_are_undone() {
+fn killed_delegates_and_invalid_results_are_undone() {
     for plugin in PLUGINS {
         for (ending, code, msg) in [
             (
@@ -210,10 +211,10 @@ fn deaths_and_unreadable_results_are_undone() {
     }
 }
 
-/// A failing delegate's background processes are ended with it, a successful one's go on. Neither holds the
-/// caller up by keeping the outputs open.
+/// The background processes of a failing delegate are killed, those of a successful one continue. Neither block the
+/// caller by keeping the outputs open.
 #[test]
-fn background_processes_do_not_hold_the_caller_up() {
+fn background_processes_do_not_block_the_caller() {
     let background = format!("sleep 100 & {}", record("$!", "grandchild"));
     for plugin in PLUGINS {
         let stage = Stage::of(plugin, &on_add(&format!("{background}; exit 3")));
@@ -264,7 +265,7 @@ fn delegates_die_with_a_killed_plugin() {
         assert_ends(delegate);
         answer::silent(stage.call("DEL").run());
         fs::remove_file(stage.plugins.join("pid")).expect("remove the file");
-        // A bridge stays for the network's other containers.
+        // The bridge stays for other containers of the network.
         before.assert_same(&stage.state().without("cni0"));
     }
 }

@@ -1,5 +1,5 @@
-//! An interface plugin whose IPAM plugin is a script: how a delegate's errors and results come through, what
-//! becomes of delegates that do not end well, and that nothing stays behind.
+//! Interface plugins whose IPAM plugin is a script: errors and results of delegates, delegates that hang or die, and
+//! that nothing is left behind.
 
 mod answers;
 mod limits;
@@ -33,7 +33,7 @@ impl Stage {
         Stage::of("bridge", script)
     }
 
-    /// `script` is the IPAM plugin of `plugin`. Before it runs, each call's verb is recorded.
+    /// Creates a host where `script` is the IPAM plugin of `plugin`. The verb of each call is recorded first.
     fn of(plugin: &'static str, script: &str) -> Stage {
         let host = Host::new();
         let plugins = host.dir().join("plugins");
@@ -52,7 +52,7 @@ impl Stage {
             fs::create_dir("/run/flannel").expect("make a directory");
             let subnets = "FLANNEL_NETWORK=10.40.0.0/16\nFLANNEL_SUBNET=10.40.0.1/24\n\
                            FLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n";
-            fs::write("/run/flannel/subnet.env", subnets).expect("the daemon's file");
+            fs::write("/run/flannel/subnet.env", subnets).expect("write the subnet file");
         }
         let container = host.container("c1");
         Stage {
@@ -82,7 +82,7 @@ impl Stage {
         call.container(&self.container).config(&self.config())
     }
 
-    /// The verbs the script was called with, in order.
+    /// The verbs with which the script was called, in order.
     fn verbs(&self) -> Vec<String> {
         let dir = self.host.dir().join("calls");
         let count = fs::read_dir(&dir).expect("read the calls").count();
@@ -90,7 +90,7 @@ impl Stage {
         (0..count).map(|n| read(n).trim().to_owned()).collect()
     }
 
-    /// ADD fails with `code`; nothing but what the script itself records is changed.
+    /// Demands that ADD fails with `code` and leaves the host as it was.
     #[track_caller]
     fn refused(&self, code: u64) -> ErrorReply {
         let before = state::of(&self.host);
@@ -99,7 +99,7 @@ impl Stage {
         error
     }
 
-    /// How errors name the script.
+    /// The script as errors name it.
     fn delegate(&self) -> String {
         format!("delegate: scripted ({}/scripted)", self.plugins.display())
     }

@@ -1,6 +1,4 @@
-//! Results, byte for byte, in every version of the specification.
-//!
-//! The texts below are held against the peer's binaries too: what upstream prints, we print.
+//! Results, byte for byte, in every version of the specification. The peer's results are compared with the same texts.
 
 use blackbox::networks::{self, VERSIONS};
 use blackbox::{answer, state};
@@ -10,8 +8,8 @@ use testkit::{Host, Node, Plugin, Run};
 mod texts;
 use texts::{DUAL_STACK, EVERYTHING, LOOPBACK, README};
 
-/// Which shape a version has: an index into the texts below.
-fn family(version: &str) -> usize {
+/// The form of results of a version, as an index into the texts.
+fn form(version: &str) -> usize {
     match networks::ordinal(version) {
         [0, ..3, _] => 0,
         [0, ..] => 1,
@@ -21,21 +19,22 @@ fn family(version: &str) -> usize {
 
 #[track_caller]
 fn assert_prints(run: &Run, texts: &[&str; 3], version: &str) {
-    let mut expected = texts[family(version)].replace("<version>", version);
+    let mut expected = texts[form(version)].replace("<version>", version);
     if version == "1.1.0" {
-        // The first version with a place for the MTU of the interfaces that the plugin made.
+        // Version 1.1.0 adds the MTU of the interfaces that the plugin created.
         expected = expected.replace("mac>\",", "mac>\",\n            \"mtu\": 1500,");
     }
     assert_eq!(answer::normalised(run), expected, "{}", run.report());
 }
 
-/// ADDs in every version, ours and, where it prints alike, the peer's, each on a host of its own.
+/// Compares the results of ADD in every version, of our plugin and, where it prints the same, of the peer's. Each ADD
+/// has a host of its own.
 fn both(plugin: &str, config: impl Fn(&str) -> Value, texts: &[&str; 3]) {
     for version in VERSIONS {
         for (ours, program) in [(true, Plugin::new(plugin)), (false, Plugin::peer(plugin))] {
-            // From 1.0.0 on the library sorts keys and leaves an empty dns out since its version 1.1.2; the
-            // peer is older. interop.rs compares the values.
-            if !ours && family(version) == 2 {
+            // For 1.0.0 and later, the library sorts keys and omits an empty dns since its version 1.1.2; the peer
+            // uses an older one. interop.rs compares the values.
+            if !ours && form(version) == 2 {
                 continue;
             }
             let host = Host::new();
@@ -55,8 +54,8 @@ fn a_dual_stack_network() {
     both("bridge", networks::dual_stack, &DUAL_STACK);
 }
 
-/// Only ours: below 1.0.0 upstream prints the newest shape under the old version's number, in which readers of
-/// 0.2.0 find no address at all.
+/// Only of ours: below 1.0.0 upstream prints the newest form with the old version number, so that a reader of 0.2.0
+/// finds no address.
 #[test]
 fn loopback() {
     for version in VERSIONS {
@@ -82,9 +81,9 @@ fn loopback_passes_a_previous_result_on() {
     }
 }
 
-/// Route members beyond `dst` and `gw` came after the peer, so only ours.
+/// Only of ours: the peer is older than route members other than `dst` and `gw`.
 #[test]
-fn routes_and_name_service_in_full() {
+fn routes_and_dns_with_every_member() {
     for version in VERSIONS {
         let host = Host::new();
         let container = host.container("c1");
@@ -122,9 +121,9 @@ fn routes_and_name_service_in_full() {
     }
 }
 
-/// Without addresses there is no result of 0.2.0 and older: told before anything is done.
+/// A result of 0.2.0 and older requires an address, so ADD without IPAM fails before it changes anything.
 #[test]
-fn layer_2_needs_a_version_that_can_say_so() {
+fn add_without_ipam_requires_version_0_3_0() {
     for version in VERSIONS {
         let host = Host::new();
         let container = host.container("c1");
@@ -132,7 +131,7 @@ fn layer_2_needs_a_version_that_can_say_so() {
         let mut config = networks::bridged(version, &[]);
         config.as_object_mut().expect("an object").remove("ipam");
         let run = Plugin::new("bridge").add(&container, &config);
-        if family(version) == 0 {
+        if form(version) == 0 {
             let error = answer::refusal(run, 999);
             assert_eq!(error.msg, "cannot convert: no valid IP addresses");
             before.assert_same(&state::of(&host));
@@ -145,7 +144,7 @@ fn layer_2_needs_a_version_that_can_say_so() {
 }
 
 #[test]
-fn asked_not_to_is_not_asked() {
+fn options_that_are_false_have_no_effect() {
     let host = Host::new();
     let container = host.container("c1");
     let config = networks::with(

@@ -1,4 +1,4 @@
-//! What is printed: before 0.3.0, before 1.0.0, from 1.0.0 on.
+//! Texts of results in three forms: before 0.3.0, before 1.0.0, from 1.0.0 on.
 
 /// The network of the README.
 pub(crate) const README: [&str; 3] = [
@@ -190,7 +190,7 @@ pub(crate) const DUAL_STACK: [&str; 3] = [
 }"#,
 ];
 
-/// Everything a route and a name service can have, from host-local alone.
+/// Every member of routes and DNS, from host-local.
 pub(crate) const EVERYTHING: [&str; 3] = [
     r#"{
     "cniVersion": "<version>",

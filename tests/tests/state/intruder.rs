@@ -1,6 +1,7 @@
-//! A user without rights who plants links, and tries to lock.
+//! An unprivileged user who plants symbolic links and pipes, and tries to lock files.
 
-use crate::chains::{Chain, flannel, full};
+use crate::chains::{flannel, full};
+use blackbox::chain::Chain;
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -9,7 +10,7 @@ use testkit::{Container, Host, Node};
 
 const NOBODY: u32 = 65534;
 
-/// Runs a shell command as another user than root.
+/// Runs a shell command as an unprivileged user.
 fn as_nobody(host: &Host, script: &str) -> Result<String, String> {
     let user = NOBODY.to_string();
     host.try_command(&[
@@ -36,7 +37,7 @@ fn files_below(directory: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// ADD, CHECK and DEL while the intruder's plants are there.
+/// Runs ADD, CHECK and DEL, which must succeed with the planted files in place.
 #[track_caller]
 fn verbs(chain: &Chain, container: &Container) {
     let result = chain.add(container);
@@ -45,7 +46,7 @@ fn verbs(chain: &Chain, container: &Container) {
 }
 
 #[test]
-fn nothing_can_be_locked_or_planted() {
+fn another_user_can_neither_lock_nor_create_files() {
     for backend in ["iptables", "nftables"] {
         let host = Host::new();
         let container = host.container("c1");
@@ -75,10 +76,10 @@ fn nothing_can_be_locked_or_planted() {
     }
 }
 
-/// What a release that went by the umask has left to an intruder: directories open to everybody, links
-/// and pipes under the names of every record.
+/// An older release that used the umask may have left directories that everybody can write to. Another user has
+/// created symbolic links and pipes there, under the name of every record.
 #[test]
-fn planted_records_are_neither_followed_nor_believed() {
+fn planted_records_are_neither_followed_nor_read() {
     for plant in ["ln -s $VICTIM", "mkfifo"] {
         for backend in ["iptables", "nftables"] {
             let host = Host::new();
@@ -113,7 +114,7 @@ fn planted_records_are_neither_followed_nor_believed() {
     }
 }
 
-/// Directories that the configuration names, and that everybody can write to.
+/// The configuration names data directories that everybody can write to.
 #[test]
 fn links_in_an_open_data_directory_are_not_followed() {
     let host = Host::new();
@@ -167,7 +168,7 @@ fn links_in_an_open_data_directory_are_not_followed() {
                 );
             }
             let chain = Chain::new(plugins);
-            // host-local refuses to lock what is not its file; nothing else may fail.
+            // host-local refuses to lock a symbolic link; no other case may fail.
             if *name == "lock" {
                 let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                     chain.add(&container)

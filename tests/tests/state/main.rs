@@ -1,7 +1,7 @@
-//! Files on the host: private whatever the umask, safe from other users, found whatever their names' lengths.
+//! Files that plugins keep on the host: private with any umask, safe from other users, found with names of any length.
 #![allow(
     clippy::unwrap_used,
-    reason = "a test ends by panicking, in its helpers as well"
+    reason = "a test fails by panicking, also in its helper functions"
 )]
 
 mod chains;

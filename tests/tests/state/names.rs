@@ -1,10 +1,11 @@
-//! Names of the greatest lengths that runtimes use, in every plugin.
+//! Names of the greatest lengths that runtimes use, with every plugin.
 
-use crate::chains::{Chain, full, further_interfaces, interfaces};
+use crate::chains::{full, further_interfaces, interfaces};
+use blackbox::chain::Chain;
 use serde_json::Value;
 use testkit::{Host, needs};
 
-/// ADD, CHECK, GC and DEL of a chain with long names.
+/// Runs ADD, CHECK, GC and DEL of a chain with long names.
 #[track_caller]
 fn verbs(host: &Host, plugins: &[Value], id_length: usize) {
     let mut chain = Chain::new(plugins.to_vec());
@@ -19,7 +20,10 @@ fn verbs(host: &Host, plugins: &[Value], id_length: usize) {
     chain.del(&container, &result);
     let _ = chain.add(&container);
     chain.gc(false);
-    assert!(!std::path::Path::new("/run/cni").exists(), "records stay");
+    assert!(
+        !std::path::Path::new("/run/cni").exists(),
+        "records are left"
+    );
 }
 
 #[test]
@@ -32,9 +36,9 @@ fn chains_take_long_names() {
     ] {
         let host = Host::new();
         let mut plugins = full(backend);
-        // Its chains are named by the container's ID, as upstream's, and refuse a longer one.
+        // The names of its chains contain the container ID, as upstream's do, so that it refuses a longer one.
         plugins[0]["macspoofchk"] = (id_length <= 100).into();
-        // Its comments are the container's ID, as upstream's; nftables has none longer than 128 bytes.
+        // Its comments contain the container ID, as upstream's do, and nftables limits them to 128 bytes.
         plugins.retain(|plugin| plugin["type"] != "portmap" || id_length <= 128);
         verbs(&host, &plugins, id_length);
     }

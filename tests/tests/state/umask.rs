@@ -1,13 +1,14 @@
-//! The modes of all files, whatever umask the runtime has.
+//! The modes of all files with different umasks of the runtime.
 
-use crate::chains::{Chain, full, further_interfaces, interfaces};
+use crate::chains::{full, further_interfaces, interfaces};
+use blackbox::chain::Chain;
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use testkit::{Host, bin_dir, needs};
 
-/// A directory of scripts that run each plugin with umask `bits`.
+/// Creates a directory of scripts that run each plugin with umask `bits`.
 fn binaries(host: &Host, bits: &str) -> PathBuf {
     let directory = host.dir().join(format!("bin-{bits}"));
     fs::create_dir(&directory).unwrap();
@@ -30,7 +31,7 @@ fn binaries(host: &Host, bits: &str) -> PathBuf {
     directory
 }
 
-/// What every file below `directory` is, its mode and its path.
+/// Collects the type with the mode, and the path, of every file below `directory`.
 fn walk(directory: &Path, found: &mut Vec<(u32, PathBuf)>) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let metadata = entry.metadata().unwrap();
@@ -42,14 +43,14 @@ fn walk(directory: &Path, found: &mut Vec<(u32, PathBuf)>) {
     }
 }
 
-/// The mode that a file must have, `None` for one that is none of the plugins'.
+/// The mode that a file must have; `None` if it does not belong to a plugin.
 fn expected(path: &Path, is_directory: bool) -> Option<u32> {
     let text = path.to_str().unwrap();
     let private = if is_directory { 0o700 } else { 0o600 };
     if text.starts_with("/run/cni") || text.starts_with("/var/lib/cni/flannel") {
         return Some(private);
     }
-    // Upstream's forms: host-local's directories are open to readers, its lock is 0750.
+    // As upstream: the directories of host-local are readable by all, its lock has mode 0750.
     if text.starts_with("/var/lib/cni/networks") {
         return Some(match path.file_name().unwrap().to_str().unwrap() {
             "lock" => 0o750,
@@ -64,11 +65,11 @@ fn expected(path: &Path, is_directory: bool) -> Option<u32> {
         "/run/xtables.lock",
     ];
     let is_other = others.iter().any(|other| text.starts_with(other));
-    assert!(is_other, "{text} is none of the documented files");
+    assert!(is_other, "{text} is not a documented file");
     None
 }
 
-/// Demands the documented mode of every file on the host; how many there are below `/run/cni`.
+/// Demands the documented mode of every file on the host. Returns the number of files below `/run/cni`.
 #[track_caller]
 fn assert_private(what: &str) -> usize {
     let mut found = Vec::new();
@@ -89,10 +90,13 @@ fn assert_private(what: &str) -> usize {
     ours.count()
 }
 
-/// Every verb of a chain, with a walk after each.
+/// Runs every verb of a chain and checks the modes after each.
 #[track_caller]
 fn verbs(host: &Host, plugins: &[Value], bits: &str, bin: &Path) {
-    let chain = Chain::new(plugins.to_vec()).binaries(bin);
+    let chain = Chain {
+        bin: bin.to_owned(),
+        ..Chain::new(plugins.to_vec())
+    };
     let container = host.container(&chain.container_id);
     let what = |verb: &str| format!("umask {bits}, {verb} of {}", plugins[0]["type"]);
     chain.status();
@@ -107,14 +111,19 @@ fn verbs(host: &Host, plugins: &[Value], bits: &str, bin: &Path) {
     assert_eq!(
         assert_private(&what("DEL")),
         0,
-        "{}: files stay",
+        "{}: files are left",
         what("DEL")
     );
     let _ = chain.add(&container);
     container.delete();
     drop(container);
     chain.gc(false);
-    assert_eq!(assert_private(&what("GC")), 0, "{}: files stay", what("GC"));
+    assert_eq!(
+        assert_private(&what("GC")),
+        0,
+        "{}: files are left",
+        what("GC")
+    );
 }
 
 #[test]

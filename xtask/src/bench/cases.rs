@@ -1,21 +1,22 @@
-//! What is measured, as data: another plugin is another case.
+//! The benchmark cases.
 //!
 //! Configurations and scripts contain variables, see [`Side::variables`](super::side::Side::variables).
 
-/// A plugin or a chain of plugins in one configuration, whose verbs are called in order, over and over.
+/// A plugin or a chain of plugins in one configuration. Its verbs are called in order, in many rounds.
 pub(crate) struct Case {
-    /// What the targets and the command line refer to.
+    /// The name in targets and on the command line.
     pub(crate) name: &'static str,
-    /// What the kernel must have, see [`testkit::needs`].
+    /// Kernel features that it requires, see [`testkit::needs`].
     pub(crate) needs: &'static [&'static str],
-    /// Plugins and the keys of their configurations besides `cniVersion`, `name` and `type`. DEL calls them backwards.
+    /// Plugins and the keys of their configurations without `cniVersion`, `name` and `type`. DEL calls them in reverse
+    /// order.
     pub(crate) chain: &'static [(&'static str, &'static str)],
-    /// A shell script that runs on the host first, once for each side. The variables are its environment.
+    /// A shell script that runs on the host first, once per side, with the variables as environment.
     pub(crate) prepare: &'static str,
     pub(crate) verbs: &'static [&'static str],
-    /// The verbs that the peer has too.
+    /// The verbs that the peer also has.
     pub(crate) peer_verbs: &'static [&'static str],
-    /// By verb, the same kernel operations issued bare: command lines of the `floor` program.
+    /// The kernel operations of each verb, as command lines of the `floor` program.
     pub(crate) floor: &'static [(&'static str, &'static [&'static str])],
 }
 
@@ -28,21 +29,21 @@ impl Case {
     }
 }
 
-/// What most cases have in common.
+/// The defaults of most cases.
 const CASE: Case = Case {
     name: "",
     needs: &[],
     chain: &[],
     prepare: LEASES,
     verbs: &["ADD", "CHECK", "DEL", "STATUS", "GC"],
-    // STATUS and GC came with version 1.1.0, for which the peer may be too old.
+    // The peer may be too old for STATUS and GC, the verbs of version 1.1.0.
     peer_verbs: &["ADD", "CHECK", "DEL"],
     floor: &[],
 };
 
 const LEASES: &str = "mkdir -p $leases";
 
-/// The floor's bridge exists before its first ADD, as the others' do after the first round.
+/// Creates the floor's bridge. The other sides have theirs after the first round.
 const BRIDGE: &str = "
     mkdir -p $leases
     [ $tag = floor ] || exit 0
@@ -51,7 +52,7 @@ const BRIDGE: &str = "
     ip -6 addr add fd00:$n::1/64 dev $bridge
     ip link set $bridge up";
 
-/// A link to stand on, or to be moved. The case before may have made it.
+/// Creates a master, or a device to be moved, unless the previous case has created it.
 const LINK: &str = "
     mkdir -p $leases
     [ ! -e /sys/class/net/$link ] || exit 0
@@ -59,7 +60,7 @@ const LINK: &str = "
     ip link set $link up
     ip link set end-$tag up";
 
-/// A container as `bridge` or `ptp` leaves it: a veth pair, an address, a default route.
+/// Creates a container as `bridge` or `ptp` leaves it: a veth pair, an address, a default route.
 const ATTACHED: &str = "
     [ ! -e /sys/class/net/$veth ] || ip link del $veth
     ip link add $veth type veth peer name eth0 netns $tag
@@ -68,7 +69,7 @@ const ATTACHED: &str = "
     ip -n $tag addr add 10.$n.0.2/16 dev eth0
     ip -n $tag route add default via 10.$n.0.1";
 
-/// A directory as 20,000 containers leave it. The gateway has .0.1, and the floor takes .0.2.
+/// Creates a directory with the leases of 20,000 containers. The gateway is .0.1, and the floor uses .0.2.
 const CROWDED: &str = "
     mkdir -p $leases
     i=3
@@ -101,7 +102,7 @@ const BRIDGE_ADD_DUAL: &str = "open; find $bridge; addresses; read /proc/sys/net
 
 const BRIDGE_CHECK: &str = "open; find $bridge; enter $netns; find eth0; peer; addresses; routes";
 
-/// The end of every bare ADD: the address of `eth0`, and up.
+/// The last operations of every bare ADD: set the address of `eth0`, and set it up.
 macro_rules! configure {
     () => {
         "; enter $netns; find eth0; write /proc/sys/net/ipv4/conf/eth0/arp_notify 1; address 10.$n.0.2/16; up; send"
@@ -140,7 +141,7 @@ const BANDWIDTH: &str = r#"{"prevResult": $previous, "capabilities": {"bandwidth
     "ingressRate": 100000000, "ingressBurst": 10000000, "egressRate": 100000000, "egressBurst": 10000000}}}"#;
 const TUNING: &str = r#"{"prevResult": $previous, "sysctl": {"net.core.somaxconn": "500"}}"#;
 
-/// The peer's looks for IPv6 where there is none.
+/// The peer looks for IPv6 where there is none.
 const WITHOUT_CHECK: &[&str] = &["ADD", "DEL"];
 
 pub(crate) const CASES: &[Case] = &[
@@ -168,7 +169,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "host-local, 20,000 taken",
         chain: &[("host-local", r#"{"ipam": $ipv4}"#)],
         prepare: CROWDED,
-        // GC would free the addresses, which nobody could be named for.
+        // No GC, which would release all of these leases.
         verbs: &["ADD", "CHECK", "DEL", "STATUS"],
         floor: LEASE_FLOOR,
         ..CASE
@@ -214,8 +215,8 @@ pub(crate) const CASES: &[Case] = &[
         floor: &[("ADD", &[]), ("DEL", &[])],
         ..CASE
     },
-    // The plugins that make, or take, one interface: IPv4 by host-local, since all alike wait for an IPv6 address of a
-    // link that leaves the host.
+    // Plugins that create or take one interface. IPv4 only, because all sides wait for duplicate address detection of
+    // IPv6 addresses on a link that leaves the host.
     Case {
         name: "ptp",
         chain: &[("ptp", r#"{"ipam": $ipv4}"#)],
@@ -292,8 +293,8 @@ pub(crate) const CASES: &[Case] = &[
         ],
         ..CASE
     },
-    // Plugins that change an interface which others made. bandwidth is measured in the chain of Kubernetes only: the
-    // peer's leaves the interface shaped, for others to delete.
+    // Plugins that change an interface of another plugin. bandwidth is measured in the Kubernetes chain only, because
+    // the peer's does not undo the shaping of the interface.
     Case {
         name: "tuning",
         chain: &[(
@@ -307,7 +308,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "sbr",
         chain: &[("sbr", r#"{"prevResult": $attached}"#)],
         prepare: ATTACHED,
-        // The peer's leaves its routes to go with the interface, and has no CHECK.
+        // The peer does not delete its routes, which end with the interface, and has no CHECK.
         peer_verbs: &[],
         ..CASE
     },
@@ -318,7 +319,7 @@ pub(crate) const CASES: &[Case] = &[
         prepare: ATTACHED,
         ..CASE
     },
-    // Packet filters, with both backends. The peer's package has iptables only: nf_tables is compared with that.
+    // Packet filters, with both backends. The peer's package has only iptables, with which nf_tables is compared.
     Case {
         name: "bridge+ipMasq iptables",
         chain: &[("bridge", MASQUERADE_IPTABLES)],

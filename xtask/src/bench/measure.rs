@@ -1,4 +1,4 @@
-//! One process, measured.
+//! Measurement of one process: time, memory, and number of programs.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::commands;
 
-/// A call of a program, repeatable: standard input and output are files.
+/// A repeatable call of a program. Standard input and output are files.
 pub(crate) struct Call {
     pub(crate) program: PathBuf,
     pub(crate) arguments: Vec<String>,
@@ -30,12 +30,12 @@ impl Call {
         }
     }
 
-    /// Runs `program` in place of the call's own; milliseconds from start to exit.
+    /// Runs `program` instead of the call's own. Returns the milliseconds from start to exit.
     fn run(&self, program: &Path, arguments: &[String]) -> Result<f64> {
         let stdin = File::open(&self.stdin).with_context(|| self.stdin.display().to_string())?;
         let stdout =
             File::create(&self.stdout).with_context(|| self.stdout.display().to_string())?;
-        // std starts this by posix_spawn: nothing in it asks for more.
+        // std starts this with posix_spawn, because no option requires fork.
         let mut command = Command::new(program);
         command
             .args(arguments)
@@ -61,17 +61,17 @@ impl Call {
         Ok(elapsed.as_secs_f64() * 1000.0)
     }
 
-    /// From start to exit, in milliseconds.
+    /// Runs the call. Returns the milliseconds from start to exit.
     pub(crate) fn time(&self) -> Result<f64> {
         self.run(&self.program, &self.arguments)
     }
 
-    /// What the last run wrote.
+    /// The output of the last run.
     pub(crate) fn output(&self) -> String {
         fs::read_to_string(&self.stdout).unwrap_or_default()
     }
 
-    /// Runs the call under another program that writes what it finds out to a file; what is in the file.
+    /// Runs the call under another program that writes its findings to a file. Returns the content of the file.
     fn run_under(&self, program: &Path, arguments: &[&str], suffix: &str) -> Result<String> {
         let file = self.stdout.with_extension(suffix);
         let mut all: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
@@ -83,13 +83,13 @@ impl Call {
         fs::read_to_string(&file).with_context(|| file.display().to_string())
     }
 
-    /// The largest resident set of any process of the call, in KiB. `floor` starts it: see there.
+    /// The largest resident set of any process of the call, in KiB, measured by `floor`.
     pub(crate) fn peak_memory(&self, floor: &Path) -> Result<u64> {
         let text = self.run_under(floor, &["rss"], "rss")?;
-        text.trim().parse().context("the memory that floor tells")
+        text.trim().parse().context("the memory that floor prints")
     }
 
-    /// How many programs the call executes, itself included.
+    /// The number of programs that the call executes, including itself.
     pub(crate) fn processes(&self) -> Result<usize> {
         let strace = commands::which("strace").context("strace is missing")?;
         let arguments = ["-f", "-qq", "-e", "trace=execve,execveat", "-o"];
@@ -97,13 +97,13 @@ impl Call {
     }
 }
 
-/// The successful executions in a trace, also those whose line was cut in two by another process.
+/// Counts the successful executions in a trace, also those whose line is split by output of another process.
 fn executed(trace: &str) -> usize {
     let is_executed = |line: &&str| line.contains("exec") && line.trim_end().ends_with("= 0");
     trace.lines().filter(is_executed).count()
 }
 
-/// The middle value.
+/// The median.
 pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

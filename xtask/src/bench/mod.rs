@@ -1,8 +1,8 @@
-//! `cargo xtask bench`: every plugin and verb, beside a peer's and the bare kernel operations (the floor) in the same run.
+//! `cargo xtask bench`: every plugin and verb, compared with a peer and with the bare kernel operations (the floor).
 //!
-//! Everything runs in a private host. For each case every side has a container, a bridge and a data directory of its
-//! own. Calls are interleaved (ours, peer, floor, ours, …), so that whatever else the machine does slows all alike, and
-//! medians are taken. Cases that this kernel is not good enough for run in User Mode Linux.
+//! Everything runs in a private host. In each case every side has a container, a bridge and a data directory of its
+//! own. Calls are interleaved (ours, peer, floor, ours, …), so that other load slows all sides alike, and medians are
+//! taken. Cases whose kernel features this kernel lacks run in User Mode Linux.
 
 mod cases;
 mod measure;
@@ -39,7 +39,7 @@ const PEER: Need = Need {
     why: "the peer to compare with",
 };
 
-/// Rounds of a thorough and of a quick run.
+/// Rounds of a full and of a quick run.
 const ROUNDS: (usize, usize) = (100, 15);
 
 /// The command line.
@@ -79,10 +79,10 @@ impl Options {
         Ok(options)
     }
 
-    /// Whether a case is wanted: all are unless some are named, by part of the name.
+    /// Whether a case is selected: all are, unless the arguments name some by a part of their names.
     fn wants(&self, name: &str) -> bool {
         let matches = |wanted: &String| match self.inside {
-            // The program outside passes whole names.
+            // The program outside of User Mode Linux passes whole names.
             Some(_) => wanted == name,
             None => name.contains(wanted.as_str()),
         };
@@ -90,7 +90,7 @@ impl Options {
     }
 }
 
-/// Everything that a run has measured.
+/// The results of a run.
 struct Measured {
     figures: Vec<Figures>,
     flows: Vec<shaping::Flow>,
@@ -138,7 +138,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     report(&measured, &binaries, &options)
 }
 
-/// Builds what measures, in the same way as the plugins are built.
+/// Builds the programs that measure, in the same way as the plugins.
 fn build_tools() -> Result<Tools> {
     let arguments = [
         "--package",
@@ -209,7 +209,7 @@ fn measure_cases(cases: &[&Case], options: &Options, tools: &Tools) -> Result<Ve
     Ok(figures)
 }
 
-/// What the figures were taken on, for the reader of the table.
+/// Describes the machine, for readers of the table.
 fn machine() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cpuinfo = read("/proc/cpuinfo");
@@ -230,9 +230,9 @@ fn machine() -> String {
         "\n{model}, {processors} processors, Linux {}, load {load:.1}",
         release.trim()
     );
-    // The measurement itself is a load of one.
+    // The measurement itself causes a load of one.
     if load > 1.5 {
-        text += "\nThe machine is busy with other things: what is over the floor here is mostly waiting.";
+        text += "\nThe machine is busy with other tasks, so times above the floor are mostly waiting time.";
     }
     text
 }
@@ -248,7 +248,7 @@ fn report(measured: &Measured, binaries: &[Binary], options: &Options) -> Result
     );
     if measured.figures.iter().any(|row| row.uml) {
         println!(
-            "(UML): in User Mode Linux, since the machine's kernel lacks these links; read the ratios."
+            "(UML): in User Mode Linux, because the machine's kernel lacks these links; only the ratios are meaningful."
         );
     }
     println!();
@@ -281,6 +281,6 @@ fn report(measured: &Measured, binaries: &[Binary], options: &Options) -> Result
         "targets": targets.iter().map(targets::Target::to_json).collect::<Vec<_>>(),
     });
     std::fs::write(file, format!("{json:#}\n")).with_context(|| file.display().to_string())?;
-    println!("the same in {}", file.display());
+    println!("results as JSON: {}", file.display());
     Ok(())
 }

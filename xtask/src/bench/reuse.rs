@@ -1,8 +1,8 @@
-//! The case `re-used address`: how soon a neighbour reaches a container that got the address of a deleted one.
+//! The case `re-used address`: the time until a neighbour reaches a container with the address of a deleted one.
 //!
-//! The neighbour knows the hardware address of the deleted container. Time counts from the start of ADD to the first
-//! answer. Where the plugin does not announce the address, the neighbour keeps its entry for 15 to 45 s
-//! (`base_reachable_time`), and then probes it for 8 s; the wait is bounded.
+//! The neighbour knows the hardware address of the deleted container. The time counts from the start of ADD to the
+//! first answer. If the plugin does not announce the address, the neighbour keeps its entry for 15 to 45 s
+//! (`base_reachable_time`) and then probes it for 8 s; the wait is bounded.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -19,7 +19,7 @@ use super::targets::Target;
 /// The name on the command line.
 pub(crate) const NAME: &str = "re-used address";
 
-/// Plugins, and the keys of their configurations besides `ipam`.
+/// Plugins, and the keys of their configurations without `ipam`.
 const NETWORKS: [(&str, &str); 3] = [
     ("bridge", r#"{"bridge": "br0"}"#),
     ("macvlan", r#"{"master": "up0", "mode": "bridge"}"#),
@@ -53,16 +53,16 @@ struct Addresses {
     gateway: &'static str,
 }
 
-/// Rounds of a thorough and of a quick run; a peer has one, which takes long enough.
+/// Rounds of a full and of a quick run; a peer has one, which takes long.
 const ROUNDS: (usize, usize) = (15, 3);
 
-/// How long an answer is waited for.
+/// The time limit for an answer.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Milliseconds after the end of ADD within which ours must be reached.
+/// The target: milliseconds from the end of ADD to the first answer.
 const MOST: f64 = 100.0;
 
-/// What was measured of one side.
+/// The results of one side.
 pub(crate) struct Row {
     network: String,
     side: &'static str,
@@ -108,7 +108,7 @@ pub(crate) fn measure(sides: &[(&'static str, &Path)], quick: bool) -> Result<Ve
     Ok(rows)
 }
 
-/// A host with a neighbour and a container that has come and gone.
+/// A host with a neighbour and an attachment that is added and deleted.
 struct Network {
     plugin: Plugin,
     config: Value,
@@ -158,7 +158,7 @@ impl Network {
 
     /// Whether the container answers the neighbour in time.
     fn answers_within(&self, deadline: Duration) -> bool {
-        // Short attempts: each is a packet more to be answered.
+        // Short attempts, each of which sends another packet.
         let attempts = || {
             let end = Instant::now() + deadline;
             while Instant::now() < end {
@@ -174,8 +174,8 @@ impl Network {
         }
     }
 
-    /// Attaches a container that the neighbour gets to know, deletes it, attaches one anew with the same address;
-    /// milliseconds from the start of this ADD to its end, and to the first answer.
+    /// Attaches a container that the neighbour contacts, deletes it, and attaches another one with the same address.
+    /// Returns the milliseconds from the start of the second ADD to its end, and to the first answer.
     fn round(&self) -> Result<(f64, f64)> {
         succeed(self.plugin.add(&self.container, &self.config))?;
         if !self.answers_within(DEADLINE) {
@@ -201,7 +201,7 @@ fn succeed(run: testkit::Run) -> Result<()> {
     Ok(())
 }
 
-/// The rows as a table.
+/// Formats the rows as a table.
 pub(crate) fn shown(rows: &[Row]) -> String {
     let row = |row: &Row| {
         let answer = match row.answer.is_finite() {
@@ -224,7 +224,7 @@ pub(crate) fn shown(rows: &[Row]) -> String {
     table(&head, rows.iter().map(row))
 }
 
-/// Judges ours.
+/// Compares our results with the target.
 pub(crate) fn judge(rows: &[Row]) -> Vec<Target> {
     let ours = rows.iter().filter(|row| row.side == "ours");
     let target = |row: &Row| {

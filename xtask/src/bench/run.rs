@@ -1,4 +1,4 @@
-//! Running a case.
+//! Rounds of a case.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ impl Tools {
     }
 }
 
-/// What was measured of one side's verb.
+/// The results of one side and verb.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sample {
     /// Milliseconds, by round.
@@ -59,7 +59,7 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
-    /// How many times faster than the peer.
+    /// The ratio of the peer's time to ours.
     pub(crate) fn ratio(&self) -> Option<f64> {
         self.peer
             .as_ref()
@@ -81,7 +81,7 @@ impl Figures {
         })
     }
 
-    /// Reads what [`Figures::to_json`] wrote in User Mode Linux, of one of `cases`.
+    /// Parses what [`Figures::to_json`] wrote in User Mode Linux, for one of `cases`.
     pub(crate) fn from_json(row: &Value, cases: &[&Case]) -> Option<Figures> {
         let case = cases.iter().find(|case| row["case"] == case.name)?;
         let verb = case.verbs.iter().find(|verb| row["verb"] == **verb)?;
@@ -111,7 +111,7 @@ struct Runner<'a> {
     dir: PathBuf,
     /// The result of the last ADD, for CHECK and DEL.
     added: Option<Value>,
-    /// By verb of the case; `None` if this side does not have the verb.
+    /// One per verb of the case; `None` if this side does not have the verb.
     samples: Vec<Option<Sample>>,
 }
 
@@ -132,7 +132,7 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// The call of a verb for one plugin of the chain, with its input written to a file.
+    /// Returns the call of a verb for one plugin of the chain, and writes its input to a file.
     fn call(
         &self,
         verb: &str,
@@ -169,8 +169,8 @@ impl<'a> Runner<'a> {
         })
     }
 
-    /// Does `measure` with each call of a verb, as a runtime makes them for a chain, and gives `put` what was measured,
-    /// in the order of the calls. Nothing if this side does not have the verb.
+    /// Runs `measure` on each call of a verb, in the order in which a runtime makes them for a chain, and passes the
+    /// results to `put`. Does nothing if this side does not have the verb.
     fn sample<T>(
         &mut self,
         index: usize,
@@ -207,7 +207,7 @@ impl<'a> Runner<'a> {
     }
 }
 
-/// The floor's side: bare operations.
+/// The floor: bare kernel operations.
 struct Bare<'a> {
     side: Side,
     case: &'a Case,
@@ -274,7 +274,7 @@ pub(crate) fn case(
     let mut empty = Vec::new();
     for round in 0..rounds {
         for index in 0..case.verbs.len() {
-            // The order changes, since each is slowed by what the one before has left to the kernel.
+            // The order changes, because each call is slowed by deferred kernel work of the call before.
             let turns = runners.len() + 1;
             for turn in 0..turns {
                 match runners.get_mut((turn + round) % turns) {
@@ -295,7 +295,7 @@ pub(crate) fn case(
     Ok(figures)
 }
 
-/// The first rounds, in which bridges, directories and caches appear; memory and processes are measured in them.
+/// Runs the first rounds, which create bridges, directories and caches, and measures memory and processes in them.
 fn warm_up(runners: &mut [Runner<'_>], bare: &mut Bare<'_>, tools: &Tools) -> Result<()> {
     let verbs = bare.case.verbs.len();
     for index in 0..verbs {

@@ -1,6 +1,6 @@
-//! The case `filters at scale`: masquerade and port mappings where thousands of containers have some already.
+//! The case `filters at scale`: masquerading and port mappings on a host with the rules of thousands of containers.
 //!
-//! Each size has a host of its own, filled with rules in the form that the plugins make, in one go.
+//! For each number of containers there is a host, where their rules, in the form of the plugins, are loaded at once.
 
 use std::path::Path;
 use std::process::Command;
@@ -19,24 +19,24 @@ use crate::{commands, project};
 /// The name on the command line.
 pub(crate) const NAME: &str = "filters at scale";
 
-/// Attachments that are there already.
+/// Numbers of existing attachments.
 const SIZES: [u32; 3] = [0, 1_000, 5_000];
 
-/// Rounds of a thorough and of a quick run; beside the peer, which takes seconds for each, and alone.
+/// Rounds of a full and of a quick run, with the peer, which takes seconds per round, and without.
 const ROUNDS: [(usize, usize); 2] = [(7, 3), (50, 15)];
 
-/// Rules in one of the plugins' forms.
+/// The form of one plugin's rules.
 struct Form {
-    /// The case that is measured among them.
+    /// The case that is measured with these rules.
     case: &'static str,
-    /// Whether the peer has it.
+    /// Whether the peer uses this form.
     peer: bool,
     /// The program that loads the rules, and the text before and after them.
     load: &'static [&'static str],
     around: (&'static str, &'static str),
     /// The rules of one attachment. Variables: `$address`, `$port`, `$id` (64 hexadecimal digits), `$hex` (21).
     rules: &'static str,
-    /// How many times that among none an operation may take at the largest size.
+    /// The target: the ratio of the time with the most attachments to that with none.
     most: Option<f64>,
 }
 
@@ -98,7 +98,7 @@ add rule ip cni_hostport masquerading ip saddr 127.0.0.1 ip daddr $address masqu
 add element ip cni_portmap from_localhost { $address comment "$id" }
 add element ip cni_portmap from_network_16 { 10.200.0.0 . $address comment "$id" }
 "#,
-        // Constant, but for the noise of a measurement.
+        // Constant, apart from noise.
         most: Some(1.25),
     },
 ];
@@ -114,7 +114,7 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// The time at the largest size, in terms of that among none.
+    /// The ratio of the time with the most attachments to that with none.
     fn growth(&self) -> f64 {
         self.times[SIZES.len() - 1] / self.times[0]
     }
@@ -149,7 +149,7 @@ pub(crate) fn measure(peer: Option<&Path>, tools: &Tools, quick: bool) -> Result
     Ok(rows)
 }
 
-/// Has the plugin make its chains and tables once, then adds what `size` containers would have.
+/// Makes the plugin create its chains and tables, then adds the rules of `size` containers.
 fn fill(host: &Host, case: &Case, form: &Form, size: u32) -> Result<()> {
     let side = Side::new(host, case, "first", 4)?;
     let (plugin, keys) = case.chain[0];
@@ -174,13 +174,13 @@ fn rules(form: &Form, number: u32) -> String {
     let address = format!("10.200.{}.{}", number / 250, number % 250 + 1);
     form.rules
         .replace("$address", &address)
-        // Above the ports that the cases map.
+        // Higher than the ports of the cases.
         .replace("$port", &(10_000 + number).to_string())
         .replace("$id", &format!("{number:064x}"))
         .replace("$hex", &format!("{number:021x}"))
 }
 
-/// One row for each side and verb, of the figures of all sizes.
+/// Converts the figures of all sizes into one row per side and verb.
 fn gather(sizes: &[Vec<Figures>], most: Option<f64>) -> Vec<Row> {
     type Pick = fn(&Figures) -> Option<f64>;
     let picks: [(&str, Pick); 3] = [
@@ -211,7 +211,7 @@ fn gather(sizes: &[Vec<Figures>], most: Option<f64>) -> Vec<Row> {
     rows
 }
 
-/// The rows as a table.
+/// Formats the rows as a table.
 pub(crate) fn shown(rows: &[Row]) -> String {
     let cells = |row: &Row| {
         let words = [row.case, row.verb, row.side].map(str::to_owned);
@@ -231,7 +231,7 @@ pub(crate) fn shown(rows: &[Row]) -> String {
     table(&head, rows.iter().map(cells))
 }
 
-/// Judges ours.
+/// Compares our results with the targets.
 pub(crate) fn judge(rows: &[Row]) -> Vec<Target> {
     let target = |row: &Row| {
         let what = format!("{} {} among 5,000", row.case, row.verb);

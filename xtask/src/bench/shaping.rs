@@ -1,8 +1,8 @@
-//! The case `bandwidth shaping`: whether a flow is held to the rate that was asked for.
+//! The case `bandwidth shaping`: the rate of a flow compared with the configured rate.
 //!
-//! A TCP connection between a container and its host, as fast as it goes, in each direction. What comes out at the
-//! other end is counted for some seconds, after the bucket has run empty. This is no test: a busy machine lets less
-//! through.
+//! A TCP connection between a container and its host sends as fast as possible, in each direction. The bytes that
+//! arrive are counted for some seconds, after the bucket is empty. This is not a test, because the rate is lower on a
+//! busy machine.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -20,16 +20,16 @@ use super::targets::Target;
 /// The name on the command line.
 pub(crate) const NAME: &str = "bandwidth shaping";
 
-/// What is asked for, in bits per second, with bursts of 100 ms.
+/// Configured rates in bits per second, with bursts of 100 ms.
 const RATES: [u64; 3] = [20_000_000, 100_000_000, 400_000_000];
 
-/// How far a flow may be from its rate, in percent.
+/// The allowed deviation of a flow from its rate, in percent.
 const TOLERANCE: f64 = 15.0;
 
 /// The bytes of a full Ethernet frame, which the kernel counts, for each of its TCP payload.
 const OVERHEAD: f64 = 1514.0 / 1448.0;
 
-/// Enough for the bucket to run empty, and for TCP to reach its rate.
+/// The time until the bucket is empty and TCP has reached its rate.
 const WARM_UP: Duration = Duration::from_millis(700);
 
 const HOST: &str = "10.99.0.1";
@@ -46,7 +46,7 @@ pub(crate) struct Flow {
 }
 
 impl Flow {
-    /// How far off, in percent.
+    /// The deviation in percent.
     fn off(&self) -> f64 {
         (self.measured / self.wanted as f64 - 1.0) * 100.0
     }
@@ -85,7 +85,7 @@ pub(crate) fn measure(sides: &[(&'static str, &Path)], quick: bool) -> Result<Ve
     Ok(flows)
 }
 
-/// A container on a host of its own, both directions shaped.
+/// A host with one container that is shaped in both directions.
 struct Shaped {
     container: Container,
     host: Host,
@@ -115,7 +115,7 @@ impl Shaped {
 
     /// Bits per second that arrive.
     fn flow(&self, direction: &str, time: Duration) -> Result<f64> {
-        // A socket stays in the namespace that it was made in.
+        // A socket stays in the namespace in which it was created.
         let listen = |at: &str| TcpListener::bind((at, 0));
         let connect = |to: SocketAddr| TcpStream::connect_timeout(&to, Duration::from_secs(5));
         let to_container = direction == "to the container";
@@ -135,7 +135,7 @@ impl Shaped {
             while sender.write_all(&data).is_ok() {}
         });
         let bytes = count(receiver, time)?;
-        // A panic in there would have been printed.
+        // A panic of the thread has been printed.
         let _ = sending.join();
         Ok(bytes * 8.0 * OVERHEAD)
     }
@@ -161,7 +161,7 @@ fn count(mut stream: TcpStream, time: Duration) -> std::io::Result<f64> {
     Ok(bytes as f64 / started.elapsed().as_secs_f64())
 }
 
-/// The flows as a table.
+/// Formats the flows as a table.
 pub(crate) fn shown(flows: &[Flow]) -> String {
     let megabits = |bits: f64| format!("{:.1}", bits / 1e6);
     let row = |flow: &Flow| {
@@ -179,7 +179,7 @@ pub(crate) fn shown(flows: &[Flow]) -> String {
     )
 }
 
-/// Judges the worst flow of ours.
+/// Compares our worst flow with the tolerance.
 pub(crate) fn judge(flows: &[Flow]) -> Option<Target> {
     let ours = flows.iter().filter(|flow| flow.side == "ours");
     let worst = ours.max_by(|a, b| a.off().abs().total_cmp(&b.off().abs()))?;

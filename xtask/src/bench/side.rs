@@ -1,4 +1,4 @@
-//! One of those compared: ours, the peer, the floor.
+//! A side of the comparison: ours, the peer, or the floor.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,11 +11,11 @@ use testkit::{Container, Host, Node};
 use super::cases::Case;
 use crate::commands;
 
-/// A container, names and a directory of its own in the shared host.
+/// The container, names and directory of one side in the shared host.
 pub(crate) struct Side {
-    /// `ours`, `peer` or `floor`; part of the names of what is made.
+    /// `ours`, `peer` or `floor`; part of the names of everything that is created.
     pub(crate) tag: &'static str,
-    /// Tells the addresses of the sides apart.
+    /// Distinguishes the addresses of the sides.
     number: u8,
     /// The container that is attached and detached.
     pub(crate) container: Container,
@@ -56,12 +56,12 @@ impl Side {
             "nftables"
         };
         vec![
-            // A result as `bridge` or `ptp` gives it, of interfaces that are there.
+            // A result in the form of `bridge` or `ptp`, with interfaces that exist.
             (
                 "attached",
                 self.previous(&format!("veth-{tag}")).to_string(),
             ),
-            // A result for plugins that look at addresses only.
+            // A result for plugins that only read addresses.
             ("previous", self.previous("").to_string()),
             ("nftables", nftables.into()),
             ("network", self.network()),
@@ -77,7 +77,7 @@ impl Side {
         ]
     }
 
-    /// `text` with the values of the variables.
+    /// Returns `text` with the variables replaced by their values.
     pub(crate) fn fill(&self, text: &str) -> String {
         let variables = self.variables().into_iter();
         variables.fold(text.to_owned(), |text, (name, value)| {
@@ -118,9 +118,9 @@ impl Side {
         format!("/var/lib/cni/networks/{}", self.network())
     }
 
-    /// Deletes what the next case would find otherwise.
+    /// Deletes what this case leaves on the host.
     pub(crate) fn clean(&self, host: &Host) -> Result<()> {
-        // There is a bridge only in some cases.
+        // Only some cases have a bridge.
         let _ = host.try_command(&["ip", "link", "del", &format!("br-{}", self.tag)]);
         match fs::remove_dir_all(self.leases()) {
             Err(err) if err.kind() != std::io::ErrorKind::NotFound => {

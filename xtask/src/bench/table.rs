@@ -9,7 +9,7 @@ use super::run::{Figures, Sample};
 use super::targets::Target;
 use crate::build::Binary;
 
-/// A Markdown table whose columns line up in plain text too.
+/// Formats a Markdown table with aligned columns.
 pub(crate) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table
@@ -19,12 +19,12 @@ pub(crate) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) 
     table.trim_fmt()
 }
 
-/// A cell for a value that may not be there.
+/// Formats a value that may be missing.
 fn cell(value: Option<String>) -> String {
     value.unwrap_or_else(|| "-".into())
 }
 
-/// Time, processes and memory of each case and verb.
+/// Formats time, processes and memory of each case and verb.
 pub(super) fn figures(figures: &[Figures]) -> String {
     let row = |row: &Figures| {
         let peer = row.peer.as_ref();
@@ -59,7 +59,7 @@ pub(super) fn figures(figures: &[Figures]) -> String {
     table(&head, figures.iter().map(row))
 }
 
-/// The binaries' sizes.
+/// Formats the sizes of the binaries.
 pub(super) fn sizes(binaries: &[Binary], peer: Option<&Path>) -> String {
     let row = |binary: &Binary| {
         let other = peer.and_then(|dir| std::fs::metadata(dir.join(&binary.name)).ok());
@@ -77,7 +77,7 @@ pub(super) fn sizes(binaries: &[Binary], peer: Option<&Path>) -> String {
     )
 }
 
-/// The targets and whether they are met.
+/// Formats the targets and whether they are met.
 pub(super) fn targets(targets: &[Target]) -> String {
     let row = |target: &Target| {
         let verdict = if target.met { "met" } else { "NOT MET" };

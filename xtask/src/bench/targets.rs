@@ -1,4 +1,4 @@
-//! Targets, and whether they are met.
+//! Performance targets.
 
 use serde_json::{Value, json};
 
@@ -6,10 +6,10 @@ use super::run::Figures;
 use crate::build::Binary;
 use crate::project::SIZE_BUDGET;
 
-/// The most memory of a call, in KiB.
+/// The memory limit of a call, in KiB.
 const MEMORY: u64 = 4096;
 
-/// A target and what was measured.
+/// A target and the measured value.
 pub(crate) struct Target {
     pub(crate) what: String,
     pub(crate) wanted: String,
@@ -18,7 +18,7 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// A target of at most `most`, in `unit`, than what `than` names.
+    /// Returns a target of at most `most`, in `unit`, relative to `than`.
     pub(crate) fn at_most(what: String, value: f64, most: f64, unit: &str, than: &str) -> Target {
         Target {
             what,
@@ -33,19 +33,19 @@ impl Target {
     }
 }
 
-/// What a row must be, by case and verb.
+/// A goal for a case and verb.
 enum Goal {
-    /// Times faster than the peer, at least.
+    /// At least this many times faster than the peer.
     Faster(f64),
-    /// Milliseconds over the floor, at most.
+    /// At most this many milliseconds over the floor.
     OverFloor(f64),
-    /// Times the floor, at most.
+    /// At most this many times the floor.
     TimesFloor(f64),
-    /// Milliseconds over the bare deletion of a veth pair, at most.
+    /// At most this many milliseconds over the bare deletion of a veth pair.
     OverVethDelete(f64),
-    /// Times the same verb of another case, at most.
+    /// At most this many times the same verb of another case.
     TimesCase(f64, &'static str),
-    /// Milliseconds over the same verb of another case, at most.
+    /// At most this many milliseconds over the same verb of another case.
     OverCase(f64, &'static str),
 }
 
@@ -101,7 +101,7 @@ const GOALS: &[(&str, &str, Goal)] = &[
     ("Kubernetes chain nftables", "DEL", Faster(6.0)),
 ];
 
-/// Judges what was measured; goals that this run says nothing about are left out.
+/// Compares the results with the goals; goals without results in this run are omitted.
 pub(crate) fn judge(figures: &[Figures], binaries: &[Binary]) -> Vec<Target> {
     let goals = GOALS.iter();
     let mut targets: Vec<Target> = goals

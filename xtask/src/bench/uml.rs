@@ -1,6 +1,6 @@
-//! Cases that the machine's own kernel is not good enough for, measured in User Mode Linux.
+//! Cases that require features which the machine's kernel lacks, measured in User Mode Linux.
 //!
-//! System calls take ten times longer there, for all alike: the ratios tell, not the milliseconds.
+//! System calls take ten times longer there for all sides, so that only the ratios are meaningful.
 
 use std::path::Path;
 
@@ -12,13 +12,13 @@ use super::cases::Case;
 use super::run::Figures;
 use crate::uml::{self, Machine, Room, Work};
 
-/// The option by which this program knows that it is the one inside; its value is the directory of the tools.
+/// The option of the program inside of User Mode Linux; its value is the directory of the tools.
 pub(super) const INSIDE: &str = "inside";
 
-/// What a line with a row in it begins with.
+/// The prefix of a line that contains a row.
 const ROW: &str = "row: ";
 
-/// Measures `cases` there.
+/// Measures `cases` in User Mode Linux.
 pub(super) fn run(
     cases: &[&Case],
     peer: Option<&Path>,
@@ -26,7 +26,7 @@ pub(super) fn run(
     quick: bool,
 ) -> Result<Vec<Figures>> {
     let release = uml::provide()?;
-    eprintln!("on User Mode Linux {release}, as this kernel lacks what they need:");
+    eprintln!("in User Mode Linux {release}, because this kernel lacks the required features:");
     let mut command: Vec<String> = ["xtask", "bench", "--no-build"].map(String::from).into();
     command.extend(quick.then(|| "--quick".to_owned()));
     command.push(format!("--{INSIDE}={}", tools.display()));
@@ -52,7 +52,7 @@ pub(super) fn run(
     rows.iter().map(read).collect()
 }
 
-/// Prints the figures for the program outside.
+/// Prints the figures for the program outside of User Mode Linux.
 pub(super) fn print(figures: &[Figures]) {
     for row in figures {
         println!("{ROW}{}", row.to_json());

@@ -1,3 +1,3 @@
-//! The floor under every process: starts and ends.
+//! An empty process, whose time is the minimum of any process.
 
 fn main() {}

@@ -1,4 +1,4 @@
-//! `cargo xtask build`: the shipping form of every plugin.
+//! `cargo xtask build`: release binaries of all plugins.
 
 mod musl;
 mod recipe;
@@ -33,7 +33,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     build(libc).map(drop)
 }
 
-/// Builds all plugins into `bin/`, or takes those of an earlier build.
+/// Builds all plugins into `bin/`, or returns those of an earlier build.
 pub(crate) fn provide(no_build: bool) -> Result<Vec<Binary>> {
     if no_build { built() } else { build(None) }
 }
@@ -42,7 +42,7 @@ pub(crate) fn provide(no_build: bool) -> Result<Vec<Binary>> {
 ///
 /// # Errors
 ///
-/// When a build fails, and when a result is not static or over its budget.
+/// When a build fails, or a binary is not static or larger than its budget.
 fn build(libc: Option<Libc>) -> Result<Vec<Binary>> {
     let plugins = project::plugins()?;
     let recipe = Recipe::choose(libc)?;
@@ -82,7 +82,7 @@ fn built() -> Result<Vec<Binary>> {
     names.map(binary).collect()
 }
 
-/// Copies a binary over an old one that may be running this moment: a new file under the old name.
+/// Replaces a binary that may be running by a new file with the same name.
 fn replace(from: &Path, to: &Path) -> Result<()> {
     let new = to.with_extension("new");
     fs::copy(from, &new)
@@ -130,7 +130,7 @@ fn report(binaries: &[Binary], recipe: &Recipe) -> Result<()> {
     Ok(())
 }
 
-/// Whether a binary asks for no dynamic loader. Every linker comes with `readelf`.
+/// Whether a binary has no dynamic loader. `readelf` comes with every linker.
 fn is_static(path: &Path) -> Result<bool> {
     let headers = commands::read(
         Command::new("readelf")
@@ -140,7 +140,7 @@ fn is_static(path: &Path) -> Result<bool> {
     Ok(!headers.contains("INTERP"))
 }
 
-/// The commit's date in seconds since 1970, for reproducible archives: `SOURCE_DATE_EPOCH`, else what git says, else 0.
+/// The commit's date in seconds since 1970, for reproducible archives: `SOURCE_DATE_EPOCH`, else that of git, else 0.
 pub(crate) fn source_date() -> String {
     if let Ok(date) = std::env::var("SOURCE_DATE_EPOCH") {
         return date;

@@ -1,5 +1,5 @@
-//! Static musl on Debian. No std for musl is packaged, so std is built from its source; zig (from PyPI) has musl itself
-//! and the linker.
+//! Static musl on Debian. There is no package of std for musl, so std is built from source. zig (from PyPI) provides
+//! musl and the linker.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -11,11 +11,11 @@ use anyhow::{Context, Result, bail};
 use super::recipe::triple;
 use crate::{commands, machine, project};
 
-/// Debian's compiler: the one whose std source is packaged.
+/// Debian's compiler, whose std source is packaged.
 const RUSTC: &str = "/usr/bin/rustc";
-/// The oldest compiler that takes this workspace (`rust-version` in Cargo.toml).
+/// The oldest compiler that can build this workspace (`rust-version` in Cargo.toml).
 const OLDEST: (u32, u32) = (1, 89);
-/// The zig that the recipe was tried with.
+/// The version of zig with which the recipe was tested.
 const ZIG: &str = "ziglang==0.17.0";
 
 /// The compiler, its std source and zig, all installed.
@@ -27,7 +27,7 @@ pub(crate) struct DebianMusl {
 }
 
 impl DebianMusl {
-    /// Without installing anything; `None` if something is missing.
+    /// Returns what is installed; `None` if something is missing.
     pub(crate) fn ready() -> Option<DebianMusl> {
         let compiler = compiler().ok()?;
         let zig = zig_command()?;
@@ -43,7 +43,7 @@ impl DebianMusl {
     ///
     /// # Errors
     ///
-    /// What is missing and cannot be installed.
+    /// Names what is missing and cannot be installed.
     pub(crate) fn provide() -> Result<DebianMusl> {
         let compiler = compiler().or_else(|_| install_compiler())?;
         let zig = match zig_command() {
@@ -66,12 +66,12 @@ impl DebianMusl {
         format!("zig {}", self.zig_version)
     }
 
-    /// Sets a cargo command up for this recipe.
+    /// Prepares a cargo command for this recipe.
     pub(crate) fn prepare(&self, command: &mut Command, flags: &mut Vec<String>) -> Result<()> {
         let dir = project::target().join("zig-recipe");
         let unwind = dir.join("empty-unwind");
         fs::create_dir_all(&unwind).with_context(|| unwind.display().to_string())?;
-        // std links with -lunwind, which aborting does not need. An archive without members is this line alone.
+        // std links with -lunwind, which panic=abort does not need. This line alone is an empty archive.
         write(&unwind.join("libunwind.a"), "!<arch>\n")?;
         let linker = dir.join("zcc");
         write(&linker, &self.linker_script())?;
@@ -85,7 +85,7 @@ impl DebianMusl {
                 "-Zbuild-std-features=optimize_for_size",
             ])
             .env("RUSTC", RUSTC)
-            // build-std is a nightly flag; the packaged std source fits the packaged compiler exactly.
+            // build-std is a nightly flag. The packaged std source matches the packaged compiler.
             .env("RUSTC_BOOTSTRAP", "1")
             .env(format!("CARGO_TARGET_{key}_LINKER"), &linker)
             .env("ZIG_GLOBAL_CACHE_DIR", dir.join("cache"));
@@ -94,7 +94,7 @@ impl DebianMusl {
         Ok(())
     }
 
-    /// A script that runs zig as the linker, without the arguments that zig sets itself.
+    /// Returns a script that runs zig as the linker without the arguments that zig sets itself.
     fn linker_script(&self) -> String {
         let zig: Vec<String> = self.zig.iter().map(|word| format!("'{word}'")).collect();
         format!(
@@ -110,7 +110,7 @@ exec {} cc -target {} "$@"
     }
 }
 
-/// zig's name of this machine with musl.
+/// zig's name of the musl target of this machine.
 fn zig_target() -> String {
     let arch = match std::env::consts::ARCH {
         "arm" => return "arm-linux-musleabihf".into(),
@@ -120,7 +120,7 @@ fn zig_target() -> String {
     format!("{arch}-linux-musl")
 }
 
-/// Whether a target's library directory holds a std.
+/// Whether the library directory of a target contains a std.
 pub(crate) fn has_std(dir: &Path) -> bool {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     entries
@@ -128,7 +128,7 @@ pub(crate) fn has_std(dir: &Path) -> bool {
         .any(|entry| entry.file_name().to_string_lossy().starts_with("libstd-"))
 }
 
-/// The version text of Debian's compiler, if the recipe works with it.
+/// The version text of Debian's compiler, if it is recent enough and has its std source.
 fn compiler() -> Result<String> {
     let version = commands::read(Command::new(RUSTC).arg("--version"))?;
     if release(&version).is_none_or(|release| release < OLDEST) {
@@ -141,7 +141,7 @@ fn compiler() -> Result<String> {
     let sysroot = commands::read(Command::new(RUSTC).args(["--print", "sysroot"]))?;
     let source = Path::new(&sysroot).join("lib/rustlib/src/rust/library/std/src/lib.rs");
     if !source.exists() {
-        bail!("no source of std for {RUSTC}");
+        bail!("the std source of {RUSTC} is missing");
     }
     Ok(version.split(" (").next().unwrap_or_default().to_owned())
 }
@@ -150,11 +150,11 @@ fn install_compiler() -> Result<String> {
     const PACKAGES: [&str; 2] = ["rustc-web", "rust-web-src"];
     if !machine::can_install() {
         bail!(
-            "no {RUSTC} that is new enough (Debian packages rustc-web, rust-web-src; installed only by root)"
+            "no recent {RUSTC} (Debian packages rustc-web, rust-web-src; installed only by root)"
         );
     }
     machine::install(&PACKAGES)?;
-    // Package lists of an old image may offer an old compiler.
+    // The package lists of an old image may contain an old compiler.
     compiler().or_else(|_| {
         machine::refresh()?;
         machine::install(&PACKAGES)?;
@@ -172,7 +172,7 @@ fn venv() -> PathBuf {
     project::target().join("zig")
 }
 
-/// zig's command line: in our own Python environment, else in PATH.
+/// The command line of zig: in the Python environment below `target/`, else in PATH.
 fn zig_command() -> Option<Vec<String>> {
     let python = venv().join("bin/python");
     let own = vec![
@@ -216,11 +216,11 @@ fn install_zig() -> Result<Vec<String>> {
         ZIG,
     ]);
     commands::read(&mut pip).context("zig cannot be downloaded from PyPI")?;
-    zig_command().context("zig was installed but does not run")
+    zig_command().context("zig is installed but does not run")
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
-    // Rewriting the same text would make cargo link everything again.
+    // A newer file would make cargo link everything again.
     if fs::read_to_string(path).is_ok_and(|old| old == text) {
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! Ways to a static binary on this machine, and the choice between them.
+//! Recipes for static binaries, and the choice of one for this machine.
 
 use std::env;
 use std::ffi::OsStr;
@@ -11,7 +11,7 @@ use super::musl::{self, DebianMusl};
 use crate::project::SIZE_BUDGET;
 use crate::{commands, project};
 
-/// The C library that goes into the binaries.
+/// The C library of the binaries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Libc {
     Musl,
@@ -27,10 +27,9 @@ impl Libc {
         }
     }
 
-    /// The greatest size of a plugin with this library, in bytes.
+    /// The size limit of a plugin with this library, in bytes.
     ///
-    /// glibc brings 830 KB of its own into every static binary: it is there for machines that cannot have musl,
-    /// and gets that much more.
+    /// glibc adds 830 KB to every static binary, and the limit is higher by that much. It is for machines without musl.
     pub(crate) fn budget(self) -> u64 {
         match self {
             Libc::Musl => SIZE_BUDGET,
@@ -46,18 +45,18 @@ impl Libc {
     }
 }
 
-/// One way to build, with what it needs at hand.
+/// A way to build, with all that it requires installed.
 pub(crate) enum Recipe {
-    /// musl, linked by zig, std built from source by Debian's compiler. The smallest and fastest.
+    /// musl, linked by zig, with std built from source by Debian's compiler. Binaries are the smallest and fastest.
     DebianMusl(DebianMusl),
-    /// musl with the std that rustup has installed.
+    /// musl with the std of rustup.
     RustupMusl,
-    /// Static glibc: works wherever rustup does.
+    /// Static glibc, which works wherever rustup works.
     Gnu { why: String },
 }
 
 impl Recipe {
-    /// The best way on this machine; `wanted` rules out the others.
+    /// The best recipe for this machine with the library `wanted`, if given.
     ///
     /// # Errors
     ///
@@ -65,10 +64,10 @@ impl Recipe {
     pub(crate) fn choose(wanted: Option<Libc>) -> Result<Recipe> {
         if wanted == Some(Libc::Gnu) {
             return Ok(Recipe::Gnu {
-                why: "as asked for".into(),
+                why: "as requested".into(),
             });
         }
-        // What is installed goes before what has to be downloaded.
+        // Prefer what is installed to what must be downloaded.
         if let Some(ready) = DebianMusl::ready() {
             return Ok(Recipe::DebianMusl(ready));
         }
@@ -94,7 +93,7 @@ impl Recipe {
         }
     }
 
-    /// What is used and why, for the user.
+    /// Describes the recipe and why it was chosen.
     pub(crate) fn description(&self) -> String {
         match self {
             Recipe::DebianMusl(made) => {
@@ -109,7 +108,7 @@ impl Recipe {
         }
     }
 
-    /// Runs `cargo build --release` with these further arguments; the directory with the results.
+    /// Runs `cargo build --release` with these additional arguments. Returns the directory of the results.
     ///
     /// # Errors
     ///
@@ -127,7 +126,7 @@ impl Recipe {
             .arg("--target-dir")
             .arg(&target)
             .env("CNI_BUILD_VERSION", version);
-        // The same binary wherever it was built, and no path of this machine in it.
+        // The binary must not contain paths of this machine, so that every build is the same.
         let mut flags = vec![
             "-C relocation-model=static".to_owned(),
             "-C target-feature=+crt-static".to_owned(),
@@ -170,7 +169,7 @@ fn cargo_home() -> Option<PathBuf> {
         .or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")))
 }
 
-/// Downloads the std for musl where rustup manages the toolchain. Fails without a word where it cannot.
+/// Installs the std for musl with rustup. Returns `false` if that is impossible.
 fn rustup_adds_musl() -> bool {
     let mut command = Command::new("timeout");
     command.args(["300", "rustup", "target", "add", &triple("musl")]);
@@ -181,6 +180,6 @@ fn rustup_has_musl() -> bool {
     let compiler = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let mut command = Command::new(compiler);
     command.args(["--print", "target-libdir", "--target", &triple("musl")]);
-    // rustc names the directory whether it exists or not.
+    // rustc prints the directory even if it does not exist.
     commands::read(&mut command).is_ok_and(|dir| musl::has_std(Path::new(&dir)))
 }

@@ -1,8 +1,9 @@
-//! The tests that the machine's own kernel is not good enough for, in User Mode Linux.
+//! Deferred tests, which require features that the machine's kernel lacks, in User Mode Linux.
 //!
-//! A User Mode Linux has one processor, so one machine is booted for each of the host's, and one without IPv6 for the
-//! tests that need that. All machines have the same list; whichever is free claims the next test. `xtask run-deferred` runs inside ([`run`]): each test is a process
-//! with a deadline, and its result is a line of JSON in the form of nextest.
+//! User Mode Linux has one processor, so one machine is booted per processor of the host, and one without IPv6 for
+//! tests that require it. All machines have the same list, and each claims its next test. `xtask run-deferred` runs on
+//! the machine ([`run`]): each test is a process with a deadline, and its result is a line of JSON in the form of
+//! nextest.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -29,25 +30,25 @@ pub(crate) const COMMAND: &str = "run-deferred";
 /// The file that lists the tests.
 const LIST: &str = "deferred";
 
-/// A further machine is not worth booting for fewer tests.
+/// The minimum number of tests per machine, below which booting another one does not pay.
 const TESTS_PER_MACHINE: usize = 8;
 
-/// How long a test may take: twice as long as `xtask/nextest.toml` allows, for the machine is slow.
+/// The time limit of a test: twice that of `xtask/nextest.toml`, because the machine is slow.
 const DEADLINE: Duration = Duration::from_secs(360);
 
-/// How many tests run at once on a machine. Its processor has time for others while one waits.
+/// The number of concurrent tests on a machine. Others use the processor while one waits.
 const AT_ONCE: usize = 4;
 
 /// Runs all of these tests in User Mode Linux.
 ///
 /// # Errors
 ///
-/// When there is no User Mode Linux here.
+/// When User Mode Linux is not available.
 pub(super) fn in_user_mode_linux(tests: &[Deferred]) -> Result<Results> {
     let release = uml::provide()?;
     let machines = machines(tests);
     println!(
-        "\ntests that need another kernel: {}, on User Mode Linux {release}, machines: {}",
+        "\ntests that require another kernel: {}, in User Mode Linux {release}, machines: {}",
         tests.len(),
         machines.len()
     );
@@ -74,7 +75,7 @@ pub(super) fn in_user_mode_linux(tests: &[Deferred]) -> Result<Results> {
     Ok(results)
 }
 
-/// The machines for these tests. Whether a kernel has IPv6 is decided when it boots.
+/// The machines for these tests. IPv6 can only be disabled at boot.
 fn machines(tests: &[Deferred]) -> Vec<Machine> {
     let processors = thread::available_parallelism().map_or(1, usize::from);
     let without_ipv6 = tests.iter().filter(|test| test.is_without_ipv6()).count();
@@ -88,7 +89,7 @@ fn machines(tests: &[Deferred]) -> Vec<Machine> {
         device: true,
         ipv6,
         deadline: Duration::from_secs(2400),
-        // Longer than a single test may take.
+        // Longer than the time limit of a test.
         silence: DEADLINE + Duration::from_secs(60),
     };
     kinds.enumerate().map(machine).collect()
@@ -96,7 +97,7 @@ fn machines(tests: &[Deferred]) -> Vec<Machine> {
 
 fn on_one_machine(machine: &Machine, room: &Room, results: &Mutex<Results>) {
     let results = || results.lock().unwrap_or_else(PoisonError::into_inner);
-    // The output of a failed test comes before its result. It is not to be mixed with the other machine's.
+    // The output of a failed test precedes its result, and must not be mixed with that of another machine.
     let mut text = String::new();
     let end = machine.run(room, |line| match line.starts_with("{\"") {
         true => {
@@ -116,7 +117,7 @@ fn on_one_machine(machine: &Machine, room: &Room, results: &Mutex<Results>) {
     }
 }
 
-/// `xtask run-deferred`, inside: runs the listed tests that no other machine has claimed.
+/// `xtask run-deferred`, on the machine: runs the listed tests that no other machine has claimed.
 pub(crate) fn run(_arguments: &[String]) -> Result<()> {
     let list = Path::new(uml::DIR).join(LIST);
     let text = fs::read_to_string(&list).with_context(|| list.display().to_string())?;
@@ -147,19 +148,19 @@ pub(crate) fn run(_arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Whether the test is this machine's to run: a directory can be made by one only.
+/// Claims the test for this machine. Only one machine can create the directory.
 fn claim(test: &Deferred) -> bool {
     let name = test.name().replace(['/', ' '], "_");
     fs::create_dir(Path::new(uml::DIR).join(format!("claim-{name}"))).is_ok()
 }
 
-/// What became of a test.
+/// The outcome of a test.
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
     Passed,
-    /// What the test wrote, and why it failed.
+    /// The output of the test, and why it failed.
     Failed(String),
-    /// This kernel lacks these features too.
+    /// This kernel also lacks these features.
     Lacks(String),
 }
 
@@ -181,7 +182,7 @@ fn report(test: &Deferred, outcome: &Outcome, took: Duration) {
     if let Outcome::Lacks(missing) = outcome {
         result["missing"] = missing.as_str().into();
     }
-    // Without a reader there is nothing to be done.
+    // Ignored: nothing reads the output any more.
     let _ = writeln!(io::stdout().lock(), "{text}{result}");
 }
 
@@ -214,7 +215,7 @@ fn outcome(test: &Deferred) -> Outcome {
         _ if !missing.is_empty() => Outcome::Lacks(missing.join(", ")),
         None => Outcome::Failed(format!("{output}\nkilled after {DEADLINE:?}")),
         Some(status) if !status.success() => Outcome::Failed(format!("{output}\n{status}")),
-        // A test program succeeds with a name that it does not know.
+        // A test program also succeeds if it has no test with this name.
         Some(_) if !output.contains("running 1 test\n") => {
             Outcome::Failed(format!("{output}\nno such test"))
         }
@@ -236,7 +237,7 @@ fn process(test: &Deferred, output: &Path, deferred: &Path) -> io::Result<Option
         .stdin(Stdio::null())
         .stdout(output.try_clone()?)
         .stderr(output)
-        // A group of its own, so that what it has started ends with it.
+        // A process group, so that its children are killed with it.
         .process_group(0)
         .spawn()?;
     let end = Instant::now() + DEADLINE;
@@ -259,7 +260,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
-    /// Stands in for a test program.
+    /// A script that behaves like a test program.
     const SCRIPT: &str = r#"#!/bin/sh
         case $2 in
             good) echo running 1 test;;
@@ -270,7 +271,7 @@ mod tests {
         esac"#;
 
     #[test]
-    fn what_became_of_a_test_is_told() {
+    fn outcomes_are_recognized() {
         let dir = tempfile::tempdir().expect("a directory");
         let program = dir.path().join("program");
         fs::write(&program, SCRIPT).expect("a script");

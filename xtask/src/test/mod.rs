@@ -1,9 +1,9 @@
-//! `cargo xtask test`: all tests, as root, each on a kernel that has what it needs.
+//! `cargo xtask test`: all tests, as root, each on a kernel with the required features.
 //!
-//! The tests run on the machine's own kernel first. A test that needs a feature which that kernel lacks writes itself
-//! to a list (`testkit::needs`) and ends. The listed tests run in User Mode Linux ([`deferred`]). The closing table
-//! ([`results`]) counts each test once. A test that ran on no kernel has failed: because no kernel has what it needs,
-//! because User Mode Linux is not available, or because of an `#[ignore]`.
+//! The tests run on the machine's kernel first. A test that requires a feature which this kernel lacks appends itself
+//! to a list (`testkit::needs`) and ends. The listed tests run in User Mode Linux ([`deferred`]). The summary
+//! ([`results`]) counts each test once. A test that ran on no kernel counts as failed: no kernel has the required
+//! features, User Mode Linux is not available, or the test has the attribute `#[ignore]`.
 
 pub(crate) mod deferred;
 mod results;
@@ -20,7 +20,7 @@ use crate::machine::{self, Need};
 use crate::project;
 use results::Results;
 
-/// What the tests need besides the Rust toolchain.
+/// The programs that the tests require besides the Rust toolchain.
 const NEEDS: &[Need] = &[
     machine::IPROUTE2,
     Need {
@@ -38,7 +38,7 @@ const NEEDS: &[Need] = &[
     Need {
         what: "dbus-daemon",
         package: "dbus-daemon",
-        why: "the bus that firewalld listens on",
+        why: "the bus of firewalld",
     },
     Need {
         what: "firewalld",
@@ -46,7 +46,7 @@ const NEEDS: &[Need] = &[
         why: "the firewall plugin adds addresses to its zones",
     },
     Need {
-        // One of upstream's plugins, which stands for all.
+        // One of upstream's plugins; the package has all of them.
         what: "/usr/lib/cni/bridge",
         package: "containernetworking-plugins",
         why: "upstream's plugins, for the interoperability tests",
@@ -58,7 +58,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     if !testkit::is_root() {
         bail!("the tests make network namespaces: run as root, sudo cargo xtask test");
     }
-    // CARGO_BIN_EXE_x exists only inside a package: tests that span packages find binaries by directory.
+    // CARGO_BIN_EXE_x exists only within a package. Tests that span packages use a directory.
     commands::run(&mut commands::cargo(
         &project::root(),
         ["build", "--workspace", "--bins"],
@@ -77,7 +77,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     results::report(&all)
 }
 
-/// Runs the suite on the machine's own kernel.
+/// Runs the suite on the machine's kernel.
 fn on_the_host(arguments: &[String], list: &List) -> Result<Results> {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let mut results = Results::new(&format!("Linux {}", release.trim()));
@@ -97,7 +97,7 @@ fn on_the_host(arguments: &[String], list: &List) -> Result<Results> {
         let mut suite = list.cargo(&["test", "--no-fail-fast", "--lib", "--bins", "--tests"]);
         results.follow(suite.args(arguments), Output::Both, Results::read_text)?;
     }
-    // Arguments select tests of the suite; the examples in the documentation are not among them.
+    // Arguments select tests of the suite. The examples in the documentation only run without arguments.
     if arguments.is_empty() {
         let mut examples = list.cargo(&["test", "--no-fail-fast", "--doc"]);
         results.follow(&mut examples, Output::Both, Results::read_text)?;
@@ -105,26 +105,26 @@ fn on_the_host(arguments: &[String], list: &List) -> Result<Results> {
     Ok(results)
 }
 
-/// The file that tests which need another kernel append themselves to.
+/// The file to which tests append themselves that require another kernel.
 struct List(PathBuf);
 
 impl List {
     fn new() -> Result<List> {
         let name = format!("deferred-tests-{}", std::process::id());
         let list = List(project::target().join(name));
-        // Empty also where a process of the same number left one.
+        // A process with the same ID may have left one.
         for file in [&list.0, &list.features()] {
             fs::write(file, "").with_context(|| file.display().to_string())?;
         }
         Ok(list)
     }
 
-    /// The file in which tests share what the kernel has.
+    /// The file in which tests share the results of kernel probes.
     fn features(&self) -> PathBuf {
         self.0.with_extension("features")
     }
 
-    /// The tests in it, sorted by name, each once.
+    /// The tests in it, sorted by name, without duplicates.
     fn read(&self) -> Result<Vec<Deferred>> {
         let text = fs::read_to_string(&self.0).with_context(|| self.0.display().to_string())?;
         let mut tests = Deferred::read_all(&text).map_err(|err| anyhow!(err))?;
@@ -145,7 +145,7 @@ impl List {
 
 impl Drop for List {
     fn drop(&mut self) {
-        // Should it stay, cargo clean removes it.
+        // If it stays, cargo clean removes it.
         let _ = fs::remove_file(&self.0);
         let _ = fs::remove_file(self.features());
     }

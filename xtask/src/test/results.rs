@@ -1,4 +1,4 @@
-//! What became of each test on each kernel, and the closing table.
+//! Results of the tests on each kernel, and the summary.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,7 +14,7 @@ use crate::{bench, project};
 /// The file below the target directory that lists every test and its kernel.
 const FILE: &str = "tests.txt";
 
-/// What became of a test on one kernel.
+/// The result of a test on one kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Verdict {
     Passed,
@@ -27,14 +27,14 @@ enum Verdict {
 /// The results of the tests on one kernel.
 pub(super) struct Results {
     kernel: String,
-    /// Whether the user selected some of the tests: those that were left out are then not missed.
+    /// Whether the user selected some of the tests. Tests that did not run are then not failures.
     pub(super) selected: bool,
-    /// Failures that belong to no test: a build error, a kernel that died.
+    /// Failures that do not belong to a test: a build error, a crash of the kernel.
     pub(super) errors: Vec<String>,
     tests: BTreeMap<String, Verdict>,
     /// Names of test programs by `crate::program`, as nextest's JSON calls them.
     programs: BTreeMap<String, String>,
-    /// The test program whose text is being read.
+    /// The test program whose output is being read.
     program: String,
 }
 
@@ -50,11 +50,11 @@ impl Results {
         }
     }
 
-    /// Runs a test runner and hands its output to `read`, line by line.
+    /// Runs a test runner and passes its output to `read`, line by line.
     ///
     /// # Errors
     ///
-    /// When it cannot be started. Failing tests are no error here.
+    /// When it cannot be started. Failing tests are not an error here.
     pub(super) fn follow(
         &mut self,
         runner: &mut Command,
@@ -70,7 +70,7 @@ impl Results {
         Ok(())
     }
 
-    /// Reads a line of nextest's `libtest-json-plus`; other lines are ignored.
+    /// Parses a line of nextest's `libtest-json-plus`; ignores other lines.
     pub(super) fn read_json(&mut self, line: &str) {
         let Ok(event) = serde_json::from_str::<Value>(line) else {
             return;
@@ -97,13 +97,13 @@ impl Results {
             Some("ok") => self.record(name, Verdict::Passed),
             Some("failed") => self.record(name, Verdict::Failed),
             Some("ignored") => self.record(name, Verdict::Ignored),
-            // Our own, see `deferred`.
+            // Only printed by `deferred`.
             Some("lacks") => self.record(name, Verdict::Deferred(text(&event["missing"]))),
             _ => {}
         }
     }
 
-    /// Reads a line of `cargo test`, and shows it.
+    /// Parses a line of `cargo test` and prints it.
     pub(super) fn read_text(&mut self, line: &str) {
         println!("{line}");
         let line = line.trim();
@@ -140,7 +140,7 @@ impl Results {
         }
     }
 
-    /// Marks the tests that need another kernel, whatever the runner said of them.
+    /// Marks the tests that require another kernel, whatever the runner reported.
     pub(super) fn defer(&mut self, tests: &[Deferred]) {
         for test in tests {
             self.tests
@@ -148,13 +148,13 @@ impl Results {
         }
     }
 
-    /// Records a test as failed that has no result.
+    /// Records a test as failed if it has no result.
     pub(super) fn fail_unless_known(&mut self, test: &Deferred) {
         self.tests.entry(test.name()).or_insert(Verdict::Failed);
     }
 
     fn record(&mut self, name: String, verdict: Verdict) {
-        // Names may repeat in the text of cargo test (two crates with a program "host"): never hide a failure.
+        // Names may repeat in the output of cargo test (two crates with a program "host"). A failure must remain.
         let known = self.tests.entry(name).or_insert(Verdict::Ignored);
         if *known != Verdict::Failed {
             *known = verdict;
@@ -165,7 +165,7 @@ impl Results {
         self.tests.values().filter(|v| *v == verdict).count()
     }
 
-    /// Why a test did not run here though it should have; `None` if it ran or was left out by the user.
+    /// Why a test did not run on this kernel; `None` if it ran or the user did not select it.
     fn why_not_run(&self, verdict: &Verdict) -> Option<String> {
         match verdict {
             Verdict::Deferred(missing) => Some(format!("{} lacks {missing}", self.kernel)),
@@ -180,7 +180,7 @@ impl Results {
 struct Total {
     /// Tests that passed on some kernel and failed on none.
     passed: BTreeSet<String>,
-    /// Tests that failed on a kernel or ran on none, with the reason.
+    /// Tests that failed on a kernel or ran on none, with the reasons.
     failed: BTreeMap<String, String>,
 }
 
@@ -266,7 +266,7 @@ fn kernels(all: &[Results]) -> String {
     bench::table(&head, all.iter().map(row))
 }
 
-/// A line for each test and kernel.
+/// One line per test and kernel.
 fn list(all: &[Results], total: &Total) -> String {
     let mut lines = Vec::new();
     for results in all {
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn nextest_is_understood() {
+    fn output_of_nextest_is_parsed() {
         let mut results = results("here", "one started, one ok, two failed, three ignored");
         results.read_json(
             r#"{"type":"suite","nextest":{"crate":"b","test_binary":"b_lib","kind":"lib"}}"#,
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn cargo_is_understood() {
+    fn output_of_cargo_test_is_parsed() {
         let mut results = Results::new("here");
         for line in [
             "     Running tests/host.rs (target/debug/deps/host-242e382078567cc7)",

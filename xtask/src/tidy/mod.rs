@@ -15,10 +15,10 @@ use sources::Source;
 /// The longest Rust file, in lines.
 const LONGEST: usize = 500;
 
-/// The longest `main.rs` of a plugin, in lines: it passes the plugin to skel, and that is all.
+/// The longest `main.rs` of a plugin, in lines: it only passes the plugin to skel.
 const LONGEST_MAIN: usize = 8;
 
-/// Crates, and the packages that they must not depend on.
+/// Crates, and the packages on which they must not depend.
 const LAYERS: &[(&str, &[&str])] = &[
     ("rtnl", &["cni-core", "plugin-kit", "libcni", "netfilter"]),
     // It shares the netlink socket of rtnl.
@@ -73,15 +73,12 @@ fn layout(plugin: &Package) -> Vec<String> {
     let mut tests = Vec::new();
     rust_files(&plugin.dir.join("tests"), &mut tests);
     if tests.is_empty() {
-        faults.push(format!(
-            "{}/tests: no tests through the binary",
-            plugin.place()
-        ));
+        faults.push(format!("{}/tests: no tests of the binary", plugin.place()));
     }
     let lines = read(&plugin.dir.join("src/main.rs")).lines().count();
     if lines > LONGEST_MAIN {
         faults.push(format!(
-            "{}/src/main.rs: {lines} lines, {LONGEST_MAIN} suffice to pass a plugin to skel",
+            "{}/src/main.rs: {lines} lines, at most {LONGEST_MAIN} are allowed: it only passes the plugin to skel",
             plugin.place()
         ));
     }
@@ -92,7 +89,7 @@ fn layout(plugin: &Package) -> Vec<String> {
 fn manifest(plugin: &Package) -> Vec<String> {
     let head = |text: &str| -> Vec<String> {
         let head = text.split("[dependencies]").next().unwrap_or_default();
-        // The description is the plugin's own, and so may be further sections.
+        // The description differs between plugins, and so may additional sections.
         let lines = head.lines().map(str::trim);
         lines
             .filter(|l| !l.is_empty() && !l.starts_with("description"))
@@ -138,7 +135,7 @@ fn length(path: &Path) -> Option<String> {
     let lines = read(path).lines().count();
     let fault = || {
         format!(
-            "{}: {lines} lines, {LONGEST} are the most; split it by topic",
+            "{}: {lines} lines, at most {LONGEST} are allowed; split it by topic",
             project::shown(path)
         )
     };

@@ -1,12 +1,12 @@
-//! What the compiler and clippy do not look for in source text: long functions, unused public functions, and names that
-//! the style guide replaces. The sources are formatted by rustfmt, which these scans rely on.
+//! Checks of source text that the compiler and clippy do not have: long functions, unused public functions, and names
+//! that the style guide replaces. They rely on the format of rustfmt.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The longest function outside of tests, in lines.
 const LONGEST_FUNCTION: usize = 60;
 
-/// Functions that may be longer, by file and name, each with its reason.
+/// Functions that may be longer, by file and name, with the reason.
 const LONG_FUNCTIONS: &[(&str, &str, &str)] = &[
     (
         "crates/errno-text/src/lib.rs",
@@ -50,10 +50,10 @@ const NAMES: &[(&str, &str)] = &[
     ("tally", "results"),
 ];
 
-/// Crates whose public functions have users outside of this workspace, each with its reason.
+/// Crates whose public functions have users outside of this workspace, with the reason.
 const FOR_OTHERS: &[(&str, &str)] = &[
     ("crates/cni-core", "the library for plugin authors"),
-    ("crates/testkit", "what plugin authors test with"),
+    ("crates/testkit", "the test support for plugin authors"),
 ];
 
 /// A source file: its path from the root, and its text.
@@ -63,7 +63,7 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// `crates/rtnl` of `crates/rtnl/src/link/mod.rs`.
+    /// The package: `crates/rtnl` for `crates/rtnl/src/link/mod.rs`.
     fn package(&self) -> &str {
         let depth = if self.path.starts_with("plugins/") {
             3
@@ -74,7 +74,7 @@ impl Source {
         end.map_or(&self.path, |(end, _)| &self.path[..end])
     }
 
-    /// Whether it is test code, by its place.
+    /// Whether it is test code, by its path.
     fn is_test(&self) -> bool {
         let is_test_name =
             |part: &str| matches!(part, "tests" | "tests.rs") || part.ends_with("_tests.rs");
@@ -87,7 +87,7 @@ impl Source {
     }
 }
 
-/// An item's keyword and name, if the line defines one.
+/// The keyword and name of an item, if the line defines one.
 fn item(line: &str) -> Option<(&str, &str)> {
     const KEYWORDS: [&str; 8] = [
         "fn", "struct", "enum", "trait", "type", "mod", "const", "static",
@@ -169,8 +169,8 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
         .filter(|word| !word.is_empty())
 }
 
-/// Public functions and constants of crates that nothing outside their own package names. The package's integration
-/// tests may name what its own sources use as well.
+/// Finds public functions and constants of crates whose names do not occur outside of their own package. An occurrence
+/// in the package's integration tests suffices if its sources also contain one.
 fn unused_functions(sources: &[Source]) -> Vec<String> {
     let mut users: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for source in sources {
@@ -188,7 +188,7 @@ fn unused_functions(sources: &[Source]) -> Vec<String> {
         let elsewhere = users
             .get(name)
             .is_some_and(|users| users.iter().any(|user| *user != package));
-        // The definition is one.
+        // The definition is one occurrence.
         elsewhere || count(&tests) > 0 && count(&code) > 1
     };
     let is_checked = |source: &&Source| {

@@ -1,6 +1,6 @@
 #!/bin/sh
-# The first program on a User Mode Linux. The kernel runs it by its path in the machine's directory, and passes MACHINE,
-# the machine's number. It writes two marker lines, around the output of the command.
+# The first process of a User Mode Linux machine. The kernel runs it by its path in the machine's directory, and passes
+# the number of the machine as MACHINE. It prints a marker line before and after the output of the command.
 PATH=/run/uml:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin
 export PATH
 dir=${0%/*}
@@ -9,22 +9,22 @@ mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir /run/uml
-# The only directory that can be written to and is the machine's as well.
+# The only writable directory that is shared with the host.
 mount -t hostfs -o "$dir" hostfs /run/uml
-# What tests and plugins write to is empty, and gone with the machine. Its other files are read-only.
+# The directories to which tests and plugins write are empty and temporary. All other files are read-only.
 for empty in /tmp /var/tmp /var/lib/cni; do
     [ ! -d $empty ] || mount -t tmpfs -o mode=1777 tmpfs $empty
 done
-# The project and its binaries, if they were below one of these.
+# The project and its binaries, if they are below one of these directories.
 while read -r keep; do
     [ -d "$keep" ] || { mkdir -p "$keep" && mount -r -t hostfs -o "$keep" hostfs "$keep"; }
 done < /run/uml/keep
 
-# Debian installs the modules where modprobe does not look.
+# Debian installs the modules in a directory that modprobe does not search.
 mkdir -p /run/modules/lib
 ln -s /usr/lib/uml/modules /run/modules/lib/modules
 echo /run/uml/modprobe > /proc/sys/kernel/modprobe
-# A module here; programs look at /proc/sys/net/ipv6 before there is an address.
+# IPv6 is a module here, and programs read /proc/sys/net/ipv6 before there is an address.
 modprobe ipv6
 ip link set lo up
 

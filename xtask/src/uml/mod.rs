@@ -1,7 +1,7 @@
-//! User Mode Linux: Debian's kernel as an ordinary program, with the device types that the machine's own kernel may lack.
+//! User Mode Linux: Debian's kernel as an ordinary program, with device types that the machine's kernel may lack.
 //!
-//! A [`Machine`] boots on this very file system, read-only. `init.sh` is its first program: it runs one command line,
-//! whose output is passed on.
+//! A [`Machine`] boots with the host's file system, read-only. `init.sh` is its first process, which runs one command
+//! line and passes on its output.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -40,25 +40,25 @@ const NEEDS: &[Need] = &[
     },
 ];
 
-/// The machines' directory as they see it: the only one that is shared and can be written to. This program is there
-/// by the name `xtask`.
+/// The path of the directory of the machines, on the machine: the only writable directory that is shared with the host.
+/// It contains this program as `xtask`.
 pub(crate) const DIR: &str = "/run/uml";
 
-/// The command of this program that switches a machine off.
+/// The command of this program that powers a machine off.
 pub(crate) const POWER_OFF: &str = "power-off";
 
-/// What `init.sh` writes before and after the command's own output. The rest is the kernel's.
+/// The lines that `init.sh` prints before and after the output of the command. All other lines are the kernel's.
 const START: &str = "--- init: start";
 const END: &str = "--- init: end";
 
-/// How many of the last lines are shown of a machine that died.
+/// The number of last lines in the error if a machine died.
 const TAIL: usize = 40;
 
-/// Installs User Mode Linux; the release of its kernel.
+/// Installs User Mode Linux. Returns the release of its kernel.
 ///
 /// # Errors
 ///
-/// Why it is not available.
+/// Contains why it is not available.
 pub(crate) fn provide() -> Result<String> {
     if !cfg!(target_arch = "x86_64") {
         bail!("User Mode Linux exists for x86_64 only");
@@ -67,22 +67,22 @@ pub(crate) fn provide() -> Result<String> {
     commands::read(Command::new("linux.uml").arg("--version"))
 }
 
-/// Switches the machine off that this runs in.
+/// Powers off the machine on which this runs.
 pub(crate) fn power_off() -> Result<()> {
     if std::process::id() != 1 {
-        bail!("only the first process of a machine may do that");
+        bail!("only the first process of a machine may power it off");
     }
     match reboot(RebootMode::RB_POWER_OFF)? {}
 }
 
-/// What machines run: a command line, and the files in their directory.
+/// The command line that machines run, and the files in their directory.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Work {
-    /// Program and arguments; the program is looked for in [`DIR`] first.
+    /// Program and arguments; [`DIR`] is searched first for the program.
     pub(crate) command: Vec<String>,
-    /// The environment besides this process's own.
+    /// Additions to the environment of this process.
     pub(crate) env: Vec<(String, String)>,
-    /// Files to be put into [`DIR`]: name and content.
+    /// Names and contents of files in [`DIR`].
     pub(crate) files: Vec<(&'static str, String)>,
 }
 
@@ -107,12 +107,12 @@ fn is_shell_name(name: &str) -> bool {
         && !name.starts_with(|c: char| c.is_ascii_digit())
 }
 
-/// A word for the shell.
+/// Quotes a word for the shell.
 fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// The directory of one or more machines, removed at the end.
+/// The directory of one or more machines, deleted when this value is dropped.
 pub(crate) struct Room(PathBuf);
 
 impl Room {
@@ -148,7 +148,7 @@ impl Room {
 
 #[cfg(not(test))]
 fn this_program() -> PathBuf {
-    // Not by its path: a build may have replaced the file there.
+    // Not by its path, where a build may have replaced the file.
     "/proc/self/exe".into()
 }
 
@@ -159,25 +159,25 @@ fn this_program() -> PathBuf {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        // Should it stay, cargo clean removes it.
+        // If it stays, cargo clean removes it.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-/// A machine to be booted.
+/// A machine and its resources.
 #[derive(Clone, Debug)]
 pub(crate) struct Machine {
-    /// Tells machines of one room apart.
+    /// Distinguishes the machines of one room.
     pub(crate) number: usize,
     /// Memory in MiB.
     pub(crate) memory: u32,
-    /// Whether it has a network device with a driver, `eth0`, which leads nowhere.
+    /// Whether it has a network device with a driver, `eth0`, which is not connected.
     pub(crate) device: bool,
     /// Whether the kernel has IPv6; without it boots with `ipv6.disable=1`.
     pub(crate) ipv6: bool,
-    /// How long the whole run may take.
+    /// The time limit of the whole run.
     pub(crate) deadline: Duration,
-    /// How long it may print nothing.
+    /// The time limit without output.
     pub(crate) silence: Duration,
 }
 
@@ -195,13 +195,14 @@ impl Default for Machine {
 }
 
 impl Machine {
-    /// Boots, runs the room's command, and hands each line that it writes to `line`; the command's exit status.
+    /// Boots, runs the command of the room, and passes each line of its output to `line`. Returns the exit status of
+    /// the command.
     ///
     /// # Errors
     ///
     /// When the machine cannot be started, dies, or misses a deadline, with its last output.
     pub(crate) fn run(&self, room: &Room, line: impl FnMut(&str) + Send) -> Result<i32> {
-        // On a thread of its own, because it enters namespaces. The machine ends with the thread that started it.
+        // On another thread, because it enters namespaces. The machine ends with the thread that started it.
         thread::scope(|scope| {
             let thread = scope.spawn(|| self.run_in(&room.0, line));
             thread
@@ -214,7 +215,7 @@ impl Machine {
         let (mut child, output) = self.start(room)?;
         let mut tail = VecDeque::new();
         let end = self.follow(output, &mut tail, line);
-        // It has ended already, unless it hangs.
+        // It has ended, unless it hangs.
         let _ = child.kill();
         let status = child.wait().context("wait for linux.uml")?;
         let code = fs::read_to_string(room.join(format!("status-{}", self.number)));
@@ -232,7 +233,7 @@ impl Machine {
         bail!("User Mode Linux {error}; its last output:\n    {last}")
     }
 
-    /// Starts the kernel, from a network namespace that its device's packets do not leave.
+    /// Starts the kernel in a network namespace that isolates its device.
     fn start(&self, room: &Path) -> Result<(Child, PipeReader)> {
         unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS)
             .context("cannot make namespaces for User Mode Linux")?;
@@ -240,8 +241,8 @@ impl Machine {
         commands::read(Command::new("ip").args(["link", "set", "lo", "up", "multicast", "on"]))?;
         commands::read(Command::new("ip").args(["route", "add", "239.0.0.0/8", "dev", "lo"]))?;
 
-        // The kernel leaves helpers behind when it is killed. In a process namespace all end with the first, the
-        // shell, which ends with unshare, which ends with us, whatever ends us.
+        // The kernel leaves child processes when it is killed. In a PID namespace all end with the first process, the
+        // shell, which ends with unshare, which ends with this process.
         let mut command = Command::new("setpriv");
         command
             .args([
@@ -270,14 +271,14 @@ impl Machine {
         }
         let (reader, writer) = std::io::pipe()?;
         command.stdout(writer.try_clone()?).stderr(writer);
-        // The command goes out of scope, and with it our copies of the write end: the pipe ends with the machine.
+        // Dropping the command closes its copies of the write end, so that the pipe ends with the machine.
         let child = command
             .spawn()
             .with_context(|| format!("cannot run {}", commands::shown(&command)))?;
         Ok((child, reader))
     }
 
-    /// Mounts a tmpfs for the file in which the kernel keeps its memory: /dev/shm is small in many a container.
+    /// Mounts a tmpfs for the file with the kernel's memory, because /dev/shm is small in many containers.
     fn memory_dir(&self, room: &Path) -> Result<PathBuf> {
         let memory = room.join(format!("memory-{}", self.number));
         let none = None::<&str>;
@@ -297,7 +298,7 @@ impl Machine {
         Ok(memory)
     }
 
-    /// Reads the output until the machine ends; keeps the last lines, and passes on those of the command.
+    /// Reads the output until the machine ends, keeps the last lines, and passes on those of the command.
     fn follow(
         &self,
         output: PipeReader,
@@ -307,7 +308,7 @@ impl Machine {
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || {
             for bytes in BufReader::new(output).split(b'\n').map_while(Result::ok) {
-                // A console ends lines with a carriage return as well.
+                // A console also ends lines with a carriage return.
                 let text = String::from_utf8_lossy(&bytes)
                     .trim_end_matches('\r')
                     .to_owned();

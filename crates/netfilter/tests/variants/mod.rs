@@ -1,4 +1,4 @@
-//! Both variants of iptables, each in its turn, and what plugins ask of them.
+//! Both variants of iptables, and the changes that plugins make with them.
 #![allow(dead_code, clippy::unwrap_used)]
 
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ pub(crate) fn ip(text: &str) -> IpAddr {
 
 pub(crate) const VARIANTS: [&str; 2] = ["legacy", "nft"];
 
-/// One of the variants, by its own name.
+/// A variant under its own name, such as `iptables-legacy`.
 pub(crate) struct Variant {
     pub(crate) name: &'static str,
     pub(crate) family: Family,
@@ -38,7 +38,7 @@ impl Variant {
     pub(crate) fn saved(&self, table: Table) -> String {
         let text = run(&format!("{}-save -t {}", self.command(), table.as_str()));
         let rules = text.lines().filter(|line| !line.starts_with('#'));
-        // The counters of built-in chains.
+        // Without the counters of built-in chains.
         let bare = rules.map(|line| line.split(" [").next().unwrap_or(line));
         bare.collect::<Vec<_>>().join("\n")
     }
@@ -48,8 +48,8 @@ impl Variant {
         self.exec(&["-t", table.as_str(), "-X"]);
     }
 
-    /// What a change makes is what the commands make; made again it changes
-    /// nothing.
+    /// Demands that a change has the same effect as the commands, and that
+    /// repeating it has none.
     #[track_caller]
     pub(crate) fn same(&self, change: &Change, table: Table, commands: &[&[&str]]) {
         for words in commands {
@@ -58,7 +58,7 @@ impl Variant {
             self.exec(&line);
         }
         let theirs = self.saved(table);
-        // On top of the rules of the others nothing is to be done.
+        // After the commands, the change has nothing to add.
         self.iptables.apply(change).unwrap();
         assert_eq!(self.saved(table), theirs, "{} again", self.name);
         self.clear(table);
@@ -69,7 +69,7 @@ impl Variant {
     }
 }
 
-/// Runs a test on a host of its own for each variant and family.
+/// Runs a test for each variant and family, each on a host of its own.
 pub(crate) fn each(families: &[Family], test: impl Fn(&Variant)) {
     for name in VARIANTS {
         for family in families {
@@ -86,7 +86,7 @@ pub(crate) fn each(families: &[Family], test: impl Fn(&Variant)) {
 
 pub(crate) const BOTH: &[Family] = &[Family::V4, Family::V6];
 
-/// Address, its prefix, its network, the multicast network.
+/// An address, its prefix length, and the multicast network.
 pub(crate) fn addresses(family: Family) -> (&'static str, u8, &'static str) {
     match family {
         Family::V4 => ("10.0.0.2", 24, "224.0.0.0/4"),

@@ -1,11 +1,11 @@
-//! What ADD makes.
+//! Test cases of ADD.
 
 use super::{Network, Subject};
 use crate::{Node, Plugin, VERSIONS, leases, merge, run_all};
 use serde_json::{Value, json};
 use std::fs;
 
-/// The result of an attachment in `version`, byte for byte: `eth0` with hardware address `mac` and an MTU of 1500, the
+/// The printed result of an attachment in `version`: `eth0` with hardware address `mac` and an MTU of 1500, the
 /// addresses and routes of [`dual_stack`](crate::dual_stack), name server 10.1.0.53 and search list `example.org`.
 #[must_use]
 pub fn printed_result(version: &str, mac: &str) -> String {
@@ -21,11 +21,11 @@ pub fn printed_result(version: &str, mac: &str) -> String {
 }
 
 impl Subject {
-    /// ADD, CHECK, DEL and DEL again of `config` in every version, whose result is [`printed_result`].
+    /// ADD, CHECK and two DELs of `config` succeed in every version, and the result is [`printed_result`].
     ///
     /// # Panics
     ///
-    /// When anything is otherwise.
+    /// When an expectation is not met.
     #[track_caller]
     pub fn every_version(&self, network: &Network, config: &Value) {
         let plugin = self.plugin();
@@ -52,7 +52,7 @@ impl Subject {
                 assert_eq!(container.link("eth0"), None);
                 assert_eq!(leases("net"), [""; 0]);
             }
-            // Every version is to hand out the same addresses.
+            // So that each version gets the same addresses.
             fs::remove_dir_all("/var/lib/cni/networks").expect("host-local's directory");
             container.delete();
         }
@@ -61,11 +61,11 @@ impl Subject {
         assert_eq!(speaks, expected);
     }
 
-    /// ADD, CHECK and DEL without IPAM in every version. The first ones cannot express the result.
+    /// ADD, CHECK and DEL without IPAM succeed in every version but 0.1.0 and 0.2.0, whose results require an address.
     ///
     /// # Panics
     ///
-    /// When anything is otherwise.
+    /// When an expectation is not met.
     #[track_caller]
     pub fn every_version_without_ipam(&self) {
         let network = self.network();
@@ -107,12 +107,12 @@ impl Subject {
         }
     }
 
-    /// Addresses and routes of both families, reached from both sides; `announced` says whether the kernel is made to
-    /// announce the addresses. Nothing is left on the host.
+    /// Addresses and routes of both families are set, work in both directions, and leave nothing on the host.
+    /// `announced` is whether the plugin makes the kernel announce the addresses.
     ///
     /// # Panics
     ///
-    /// When anything is otherwise.
+    /// When an expectation is not met.
     #[track_caller]
     pub fn addresses_and_routes_of_both_families(&self, announced: bool) {
         let network = self.network();
@@ -155,12 +155,12 @@ impl Subject {
         assert_eq!(network.link_names(), ["lo", "m0"]);
     }
 
-    /// The MTU of the interface for each value of `mtu`: the common ones, and those of `others`. The default route of the
-    /// host allows 1300 bytes.
+    /// The interface has the expected MTU for each value of `mtu`: the common ones, and those of `others`. The link of
+    /// the host's default route has an MTU of 1300.
     ///
     /// # Panics
     ///
-    /// When it is another.
+    /// When the MTU differs.
     #[track_caller]
     pub fn mtu_up_to_the_masters(&self, others: &[(Value, u32)]) {
         let network = self.network();
@@ -185,11 +185,11 @@ impl Subject {
         }
     }
 
-    /// The link options beyond upstream's are set, and so is what `extra` asks for: the link has `attributes`.
+    /// The link options that upstream lacks, and the keys of `extra`, are applied: the link has `attributes`.
     ///
     /// # Panics
     ///
-    /// When it has not.
+    /// When it does not.
     #[track_caller]
     pub fn link_options(&self, extra: &Value, attributes: &[(&str, Value)]) {
         let network = self.network();
@@ -214,7 +214,8 @@ impl Subject {
             .expect_ok();
     }
 
-    /// Several ADDs at once, on a host that has a link of the interface's name, as hosts do: its master.
+    /// Several ADDs at once succeed on a host that has a link with the name of the interface; for a plugin with a
+    /// master, this link is the master.
     ///
     /// # Panics
     ///
@@ -247,11 +248,11 @@ impl Subject {
         assert_eq!(network.link_names(), ["eth0", "lo"]);
     }
 
-    /// `linkInContainer`: the master is in the container, and the host's links are not considered.
+    /// With `linkInContainer`, the master is in the container, and links of the host are ignored.
     ///
     /// # Panics
     ///
-    /// When anything is otherwise.
+    /// When an expectation is not met.
     #[track_caller]
     pub fn the_master_in_the_container(&self) {
         let network = self.network();
@@ -265,7 +266,7 @@ impl Subject {
         self.plugin()
             .check(&container, &run.with_prev())
             .expect_ok();
-        // On the host, a link by the master's name is another one.
+        // Another link on the host has the name of the master.
         network.ip("link add up0 up type veth peer name p0");
         let mut on_host = run.with_prev();
         on_host["linkInContainer"] = json!(false);
@@ -297,12 +298,12 @@ impl Subject {
         }
     }
 
-    /// ADD by one implementation, CHECK and DEL by the other, for each of `configs`; both print and make the same. The
-    /// peer is an older release, so the versions are 0.4.0 and 1.0.0.
+    /// For each of `configs`, CHECK and DEL of one implementation succeed after ADD of the other, and both print the
+    /// same result and create the same link. Versions 0.4.0 and 1.0.0, because the peer is an older release.
     ///
     /// # Panics
     ///
-    /// When anything is otherwise.
+    /// When an expectation is not met.
     #[track_caller]
     pub fn either_way_round(&self, configs: &[Value]) {
         for config in configs {
@@ -312,7 +313,7 @@ impl Subject {
         }
     }
 
-    /// The printed result and the link of an ADD.
+    /// Runs ADD with `adder`, and CHECK and DEL with `other`. Returns the printed result and the link.
     #[track_caller]
     fn added_by(&self, adder: &Plugin, other: &Plugin, config: &Value) -> (Value, Vec<Value>) {
         let network = self.network();
@@ -327,7 +328,7 @@ impl Subject {
             .to_vec();
         let mut result = run.json();
         if result["dns"] == json!({}) {
-            // The newest release has none, as its specification.
+            // Newer releases omit an empty dns.
             result.as_object_mut().expect("an object").remove("dns");
         }
         for deleter in [other, adder] {
@@ -338,7 +339,7 @@ impl Subject {
         (result, link)
     }
 
-    /// Interfaces of both implementations on one master reach each other.
+    /// Containers of both implementations on one master reach each other.
     ///
     /// # Panics
     ///

@@ -1,12 +1,12 @@
-//! CHECK after each single piece of drift fails and names it.
+//! Test cases of CHECK, which must fail after each kind of drift and name it.
 
 use super::{Network, Subject};
 use crate::{Container, Node, Run, leases, merge, table::cases};
 use serde_json::{Value, json};
 use std::fs;
 
-/// Drift that every plugin notices. `<case>` stands before messages that begin in the plugin's case, `<prefix>` before
-/// those with its prefix; `MAC` in a command is the interface's hardware address.
+/// Drift that every plugin detects. `<case>` precedes messages that begin in upper or lower case depending on the
+/// plugin, `<prefix>` those with the plugin's prefix. `MAC` in a command is the hardware address of the interface.
 const COMMON: &str = r#"
     link set eth0 down => <case>Interface eth0 is down
     link del eth0 => <prefix>Container Interface name in prevResult: eth0 not found
@@ -22,13 +22,13 @@ const COMMON: &str = r#"
     route del 10.51.0.0/16 table 100 => Expected Route {Dst:{IP:10.51.0.0 Mask:ffff0000}
 "#;
 
-/// Drift of plugins with a master.
+/// Drift that plugins with a master detect.
 const ON_MASTER: &str = r#"
     {"mtu": 1400} link set eth0 mtu 1300 => <case>Error: Tuning configured MTU of eth0 is 1400, current value is 1300
     {"mtu": "auto"} link set eth0 mtu 1300 => <case>Error: Tuning configured MTU of eth0 is 1500, current value is 1300
 "#;
 
-/// An attachment whose CHECK succeeds.
+/// An attachment for which CHECK succeeds.
 pub struct Attached<'s> {
     subject: &'s Subject,
     /// The host.
@@ -40,7 +40,7 @@ pub struct Attached<'s> {
 }
 
 impl Attached<'_> {
-    /// CHECK with keys of the configuration changed fails, and mentions `words`.
+    /// CHECK with the keys of `extra` in the configuration fails and mentions `words`.
     ///
     /// # Panics
     ///
@@ -54,7 +54,7 @@ impl Attached<'_> {
             .mentions(&self.subject.worded(words));
     }
 
-    /// CHECK with keys of the configuration changed succeeds.
+    /// CHECK with the keys of `extra` in the configuration succeeds.
     ///
     /// # Panics
     ///
@@ -66,7 +66,7 @@ impl Attached<'_> {
         check.expect_ok();
     }
 
-    /// Each case's keys make CHECK fail.
+    /// The keys of each case make CHECK fail.
     ///
     /// # Panics
     ///
@@ -80,7 +80,7 @@ impl Attached<'_> {
 }
 
 impl Subject {
-    /// Attaches a container with three IPv4 routes, and the keys of `extra` in the configuration.
+    /// Attaches a container with three IPv4 routes and the keys of `extra` in the configuration.
     #[track_caller]
     pub fn attached(&self, extra: &Value) -> Attached<'_> {
         let attached = self.attach(self.network(), extra);
@@ -121,8 +121,8 @@ impl Subject {
         }
     }
 
-    /// CHECK fails after the commands of each case, run by `ip` in the container, and names the drift: the common cases,
-    /// and those of `table`. Keys of a case are in the configuration from ADD on.
+    /// CHECK fails after the `ip` commands of each case, run in the container, and names the drift: the common cases,
+    /// and those of `table`. The keys of a case are in the configuration of ADD as well.
     ///
     /// # Panics
     ///
@@ -162,16 +162,16 @@ impl Subject {
                 let _ = container.try_command(&["ip", "link", "del", &name]);
             }
         }
-        // Every attachment is to get the same addresses.
+        // So that each attachment gets the same addresses.
         fs::remove_dir_all("/var/lib/cni/networks").expect("host-local's directory");
         attached.network
     }
 
-    /// CHECK fails without a lease or with a prevResult that is not the attachment's, and ignores what others add.
+    /// CHECK fails without a lease and with a prevResult of another attachment, and ignores additions by others.
     ///
     /// # Panics
     ///
-    /// When it does otherwise.
+    /// When an expectation is not met.
     #[track_caller]
     pub fn lease_and_previous_result_are_checked(&self) {
         let attached = self.attached(&json!({}));
@@ -210,7 +210,7 @@ impl Subject {
         );
     }
 
-    /// CHECK notices another master, in the container and on the host, and follows what the chain has changed.
+    /// CHECK detects another master, in the container and on the host, and accepts changes that later plugins recorded.
     ///
     /// # Panics
     ///
@@ -227,12 +227,12 @@ impl Subject {
             {"master": "lo", "linkInContainer": true} => <case>Interface eth0 is not on master "lo"
             "#,
         );
-        // A plugin behind in the chain has changed the MTU, and records it.
+        // A later plugin of the chain has changed the MTU and recorded it.
         attached.container.ip("link set eth0 mtu 1300");
         let mut prev = attached.run.json();
         prev["interfaces"][0]["mtu"] = 1300.into();
         attached.passes(&json!({"prevResult": prev}));
-        // Another link by the master's name. Older kernels rename a link only while it is down.
+        // Another link with the name of the master. Older kernels rename a link only while it is down.
         for (from, to) in [("m0", "old"), ("m1", "m0")] {
             host.ip(&format!("link set {from} down"));
             host.ip(&format!("link set {from} name {to} up"));
@@ -243,12 +243,12 @@ impl Subject {
         );
     }
 
-    /// CHECK of a pod that upstream added succeeds though its ADD ignored the keys of `extra`, which it does not know;
-    /// drift of what it did set is named.
+    /// CHECK of a pod that upstream added succeeds, although its ADD ignored the keys of `extra`, which it does not
+    /// know. Drift of what it did set is named.
     ///
     /// # Panics
     ///
-    /// When anything is otherwise.
+    /// When an expectation is not met.
     #[track_caller]
     pub fn pods_of_upstream_pass(&self, extra: &Value) {
         let network = self.network();

@@ -1,10 +1,10 @@
-//! DEL and GC.
+//! Test cases of DEL and GC.
 
 use super::{Network, Subject};
 use crate::{Node, leases, merge};
 use serde_json::{Value, json};
 
-/// What a DEL may find.
+/// What is missing at DEL.
 #[derive(Clone, Copy, Debug)]
 enum Missing {
     Nothing,
@@ -16,13 +16,13 @@ enum Missing {
 }
 
 impl Subject {
-    /// DEL, twice each, with everything there; from wherever a crash may have left things: the link, its master, the
-    /// namespace, `CNI_NETNS` or `prevResult` missing; and with the keys of each of `broken` in the configuration, which
-    /// ADD would refuse. Every time the interface and the lease are deleted, and nothing is printed.
+    /// DEL, called twice, deletes the interface and the lease and prints nothing: with everything in place; after a
+    /// crash or a reboot, with the link, its master, the namespace, `CNI_NETNS` or `prevResult` missing; and with the
+    /// keys of each of `broken` in the configuration, which ADD would refuse.
     ///
     /// # Panics
     ///
-    /// When anything is otherwise.
+    /// When an expectation is not met.
     #[track_caller]
     pub fn del_from_anywhere(&self, broken: &[Value]) {
         let network = self.network();
@@ -32,7 +32,7 @@ impl Subject {
         for keys in broken {
             self.del_without(&network, Missing::Nothing, keys);
         }
-        // What these leave is deleted with the host.
+        // What these cases leave is deleted with the host.
         for missing in [Missing::Master, Missing::Namespace, Missing::NetnsVariable] {
             self.del_without(&self.network(), missing, &json!({}));
         }
@@ -64,11 +64,11 @@ impl Subject {
         }
     }
 
-    /// GC releases the leases of attachments that are not valid; DEL and GC without IPAM have nothing to release.
+    /// GC releases the leases of attachments that are not valid. Without IPAM, DEL and GC succeed as well.
     ///
     /// # Panics
     ///
-    /// When anything is otherwise.
+    /// When an expectation is not met.
     #[track_caller]
     pub fn gc_releases_what_nobody_holds(&self) {
         let network = self.network();
@@ -81,7 +81,7 @@ impl Subject {
             self.plugin().gc(&config).expect_ok();
             leases("net").len()
         };
-        // Without a list, any attachment may be valid.
+        // Without a list, every attachment may be valid.
         self.plugin().gc(&config).expect_ok();
         assert_eq!(leases("net"), ["10.1.0.10"]);
         assert_eq!(

@@ -17,13 +17,13 @@ pub use check::Attached;
 use crate::{Container, Host, Node, Plugin, dual_stack, merge, needs, wire};
 use serde_json::{Value, json};
 
-/// A plugin under test.
+/// The plugin under test.
 pub struct Subject {
-    /// The plugin's name, which is its kind of link as well.
+    /// The plugin's name, which is also its kind of link.
     pub name: &'static str,
-    /// What the kernel must have, see [`needs`].
+    /// Kernel features that it requires, see [`needs`].
     pub needs: &'static [&'static str],
-    /// The keys of its configurations that are its own, as JSON.
+    /// The keys specific to its configurations, as JSON.
     pub keys: &'static str,
     /// Prefix of some messages of CHECK.
     pub prefix: &'static str,
@@ -42,7 +42,7 @@ pub fn plain_router(router: &Container) {
     ]);
 }
 
-/// A host, and the router at the other end of the master, if the plugin has one.
+/// A host and, for plugins with a master, the router at the other end of the master.
 pub struct Network {
     /// The host.
     pub host: Host,
@@ -119,7 +119,8 @@ impl Subject {
         network
     }
 
-    /// A fresh host with the master `m0`, on any kernel: for what is refused before the kernel is asked.
+    /// A fresh host with the master `m0`, on any kernel, for configurations that are refused before any request to the
+    /// kernel.
     #[track_caller]
     pub fn bare_network(&self) -> Network {
         self.bare_network_on("m0")
@@ -141,12 +142,13 @@ impl Subject {
         container.ip("link set up0 up");
     }
 
-    /// The examples of the plugin's page work, each on a host of its own with the master `ens1`, which is the link of
-    /// the default route; those with `linkInContainer` have it in the container as `up0`. There are `at_least` so many.
+    /// Runs the examples of the plugin's page, each on a fresh host with the master `ens1`, which is the link of the
+    /// default route; with `linkInContainer`, the master is `up0` in the container. The page must have `at_least` this
+    /// many.
     ///
     /// # Panics
     ///
-    /// When one does not.
+    /// When one fails.
     #[track_caller]
     pub fn examples_work(&self, page: &str, at_least: usize) {
         crate::examples_work(&self.plugin(), page, at_least, |config| {

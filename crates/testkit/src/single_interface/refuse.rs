@@ -1,15 +1,15 @@
-//! Refusals: bad input, and STATUS.
+//! Test cases of invalid input and of STATUS.
 
 use super::{Network, Subject};
 use crate::{Node, ScriptedIpam, leases, merge, table::cases};
 use serde_json::{Value, json};
 
 impl Subject {
-    /// ADD of `base` with the keys of each case is refused, and nothing is changed on the host.
+    /// ADD of `base` with the keys of each case is refused and does not change the host.
     ///
     /// # Panics
     ///
-    /// When anything is otherwise.
+    /// When an expectation is not met.
     #[track_caller]
     pub fn refuses(&self, network: &Network, base: &Value, table: &str) {
         let container = network.container("refused");
@@ -26,12 +26,12 @@ impl Subject {
         assert_eq!(leases("net"), [""; 0]);
     }
 
-    /// The message of each refusal is upstream's exactly, and there are details. In this table, what is expected is the
-    /// whole message.
+    /// The message of each refusal is exactly upstream's, and there are details. In this table, `EXPECTED` is the whole
+    /// message.
     ///
     /// # Panics
     ///
-    /// When anything is otherwise.
+    /// When an expectation is not met.
     #[track_caller]
     pub fn messages_are_upstreams(&self, table: &str) {
         let network = self.bare_network();
@@ -47,12 +47,12 @@ impl Subject {
         }
     }
 
-    /// STATUS of a usable configuration succeeds silently and passes the question on to IPAM; with the keys of each case
-    /// it fails. Nothing is changed.
+    /// STATUS of a valid configuration succeeds silently and calls STATUS of the IPAM plugin; with the keys of each
+    /// case it fails. It never changes the host.
     ///
     /// # Panics
     ///
-    /// When anything is otherwise.
+    /// When an expectation is not met.
     #[track_caller]
     pub fn status(&self, table: &str) {
         let network = self.bare_network();
@@ -81,11 +81,11 @@ impl Subject {
         status().expect_error(51).mentions("half empty");
     }
 
-    /// An interface of this name exists: ADD of `config` is refused, and the interface stays.
+    /// ADD of each of `configs` is refused if the interface exists, and does not change it.
     ///
     /// # Panics
     ///
-    /// When anything is otherwise.
+    /// When an expectation is not met.
     #[track_caller]
     pub fn an_interface_that_exists(&self, configs: &[Value]) {
         let network = self.network();

@@ -1,11 +1,11 @@
-//! A failing ADD leaves host and container exactly as they were, wherever it fails.
+//! Test cases of failing ADDs, which must leave host and container as they were.
 
 use super::Subject;
 use crate::{Node, ScriptedIpam, fail_each_request};
 use serde_json::{Value, json};
 
 impl Subject {
-    /// Each request of an ADD of `config` to the kernel fails in turn. Returns their number.
+    /// Makes each kernel request of an ADD of `config` fail in turn. Returns their number.
     ///
     /// # Panics
     ///
@@ -21,8 +21,8 @@ impl Subject {
         fail_each_request(&network, add)
     }
 
-    /// The same where the host has a link of the interface's name, for which older kernels need more requests, and, for
-    /// a plugin with a master, with the master in the container.
+    /// The same on a host that has a link with the name of the interface, for which older kernels need more requests,
+    /// and for a plugin with a master also with the master in the container.
     ///
     /// # Panics
     ///
@@ -46,8 +46,8 @@ impl Subject {
         }
     }
 
-    /// IPAM fails, or hands out nothing, or what the kernel refuses. `code` is that of an error with which IPAM itself
-    /// failed with code 11.
+    /// ADD fails and is undone if the IPAM plugin fails, returns no addresses, or returns an address that the kernel
+    /// refuses. `code` is the code of the plugin's error when IPAM fails with code 11.
     ///
     /// # Panics
     ///

@@ -1,7 +1,7 @@
-//! Rules of nftables among those of the plugins: the transactions, and nothing else.
+//! Bare nftables transactions that add rules to the tables of the plugins.
 //!
-//! The kernel looks through the whole table when a rule of NAT is added, so that this costs the more the more rules
-//! there are, whoever adds it.
+//! The kernel validates the whole table when a NAT rule is added, so that the time grows with the number of rules,
+//! whichever program adds it.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -23,10 +23,10 @@ const HOSTPORTS: Chain<'_> = HOSTPORT.chain("hostports");
 const MASQUERADING: Chain<'_> =
     HOSTPORT.base_chain("masquerading", ChainType::Nat, Hook::Postrouting, 100);
 
-/// The comment of the floor's rules, as long as a container ID.
+/// The comment of the floor's rules, which has the length of a container ID.
 const COMMENT: &str = "floorfloorfloorfloorfloorfloorfloorfloorfloorfloorfloorfloorfloo";
 
-/// Adds `rules`, and writes their handles down.
+/// Adds `rules` and writes their handles to the file `note`.
 fn add(batch: &mut Batch, rules: &[Rule<'_>], note: &str) -> Outcome {
     batch.echo();
     for rule in rules {
@@ -40,7 +40,7 @@ fn add(batch: &mut Batch, rules: &[Rule<'_>], note: &str) -> Outcome {
     Ok(fs::write(note, places.join("\n"))?)
 }
 
-/// Deletes what [`add`] has written down.
+/// Deletes the rules whose handles [`add`] wrote.
 fn delete(chains: &[Chain<'_>], note: &str) -> Outcome {
     let mut batch = Batch::new();
     for place in fs::read_to_string(note)?.lines() {
@@ -52,7 +52,7 @@ fn delete(chains: &[Chain<'_>], note: &str) -> Outcome {
     Ok(fs::remove_file(note)?)
 }
 
-/// What `ipMasq` makes for one address.
+/// Adds the rule of `ipMasq` for one address.
 pub(super) fn masquerade_add(note: &str, address: &str) -> Outcome {
     let (address, network) = network(address)?;
     let mut batch = Batch::new();
@@ -65,7 +65,7 @@ pub(super) fn masquerade_del(note: &str) -> Outcome {
     delete(&[CHECKS], note)
 }
 
-/// What portmap makes for one port of TCP.
+/// Adds the rules of portmap for one TCP port.
 pub(super) fn portmap_add(note: &str, address: &str, port: &str) -> Outcome {
     let (address, network) = network(address)?;
     let mut batch = Batch::new();
@@ -88,7 +88,7 @@ pub(super) fn portmap_del(note: &str) -> Outcome {
     delete(&[HOSTPORTS, MASQUERADING], note)
 }
 
-/// An address, and the network that it is in.
+/// Parses an address and its network.
 fn network(address: &str) -> Outcome<(IpAddr, (IpAddr, u8))> {
     let (address, prefix) = address.split_once('/').ok_or("no prefix")?;
     let (address, prefix): (Ipv4Addr, u8) = (address.parse()?, prefix.parse()?);

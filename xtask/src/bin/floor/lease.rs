@@ -16,7 +16,7 @@ fn locked(dir: &Path) -> Outcome<File> {
     Ok(lock)
 }
 
-/// Takes the addresses: a file each, created exclusively, and the note of the last one.
+/// Reserves the addresses: one file each, created exclusively, and the file of the last reserved address.
 pub(crate) fn add(dir: &str, addresses: &[&str]) -> Outcome {
     let dir = Path::new(dir);
     let _lock = locked(dir)?;
@@ -31,7 +31,7 @@ pub(crate) fn add(dir: &str, addresses: &[&str]) -> Outcome {
     Ok(())
 }
 
-/// Reads the addresses' files.
+/// Reads the files of the addresses.
 pub(crate) fn check(dir: &str, addresses: &[&str]) -> Outcome {
     let dir = Path::new(dir);
     let _lock = locked(dir)?;
@@ -41,7 +41,7 @@ pub(crate) fn check(dir: &str, addresses: &[&str]) -> Outcome {
     Ok(())
 }
 
-/// Gives the addresses back.
+/// Releases the addresses.
 pub(crate) fn del(dir: &str, addresses: &[&str]) -> Outcome {
     let dir = Path::new(dir);
     let _lock = locked(dir)?;

@@ -1,8 +1,9 @@
-//! The kernel operations of an attachment, issued bare: what a benchmark compares plugins with.
+//! The bare kernel operations of an attachment, with which a benchmark compares plugins.
 //!
-//! `floor OPERATION ARGUMENT... ; OPERATION ...` carries the operations out and prints the nanoseconds they took, its own
-//! start and end not counted. `floor rss FILE PROGRAM` runs a program and writes the most memory (KiB) that it or a
-//! process it waited for had resident. Built static by `cargo xtask bench`, whose cases contain the operations.
+//! `floor OPERATION ARGUMENT... ; OPERATION ...` runs the operations and prints their duration in nanoseconds, without
+//! the start and end of the process. `floor rss FILE PROGRAM` runs a program and writes the peak resident memory (KiB)
+//! of it and of the processes it waited for. `cargo xtask bench`, whose cases contain the operations, builds it
+//! statically.
 #![allow(clippy::print_stdout, reason = "the measurement is the output")]
 
 mod filters;
@@ -56,8 +57,8 @@ fn run(words: &[&str]) -> Outcome<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The peak memory of a process is reset by exec to what its *starter* had resident, so only a starter as small
-/// as this one can tell.
+/// The peak memory of a process starts at the resident memory of the process that *started* it, because exec does not
+/// reset it to zero. Therefore a process as small as this one must start it.
 fn peak_memory(file: &str, program: &str) -> Outcome<ExitCode> {
     let status = Command::new(program).status()?;
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;

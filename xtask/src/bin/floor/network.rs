@@ -1,4 +1,4 @@
-//! Operations of rtnetlink, on the link that was found last.
+//! rtnetlink operations on the link that was found last.
 
 use std::fs::File;
 use std::net::IpAddr;
@@ -13,7 +13,7 @@ use rtnl::{
 use crate::Outcome;
 
 pub(crate) struct Network {
-    /// The namespace that the process started in.
+    /// The namespace in which the process started.
     home: File,
     /// The socket in the host's namespace.
     host: Option<Handle>,
@@ -38,7 +38,7 @@ impl Network {
         })
     }
 
-    /// Carries one operation out.
+    /// Runs one operation.
     pub(crate) fn run(&mut self, operation: &[&str]) -> Outcome {
         match operation {
             ["open"] => self.host = Some(Handle::open()?),
@@ -94,7 +94,7 @@ impl Network {
         Ok(())
     }
 
-    /// The socket in the namespace where the process is.
+    /// The socket in the current namespace.
     fn handle(&self) -> Outcome<&Handle> {
         let handle = self.container.as_ref().or(self.host.as_ref());
         handle.ok_or_else(|| "no socket is open".into())
@@ -113,7 +113,8 @@ impl Network {
         Request::set_link(self.index, &change)
     }
 
-    /// A veth pair, up: `name` here, if wanted as a port of the bridge that was found last, and `eth0` in `netns`.
+    /// Creates a veth pair, both ends up: `name` here, with `is_port` as a port of the bridge that was found last, and
+    /// `eth0` in `netns`.
     fn new_veth(&self, name: &str, netns: &str, is_port: bool) -> Outcome {
         let netns = File::open(netns)?;
         let peer = PeerSpec {
@@ -127,7 +128,7 @@ impl Network {
         self.request(Request::new_link(&link))
     }
 
-    /// `eth0` of this kind in `netns`, on the link that was found last.
+    /// Creates `eth0` of this kind in `netns`, on the link that was found last.
     fn new_link(&self, kind: &str, netns: &str) -> Outcome {
         let netns = File::open(netns)?;
         let kind = match kind {
@@ -146,7 +147,7 @@ impl Network {
         self.request(Request::new_link(&link))
     }
 
-    /// Moves the link that was found last to another namespace and name.
+    /// Moves the link that was found last to another namespace and renames it.
     fn move_link(&self, netns: &str, name: &str) -> Outcome {
         let netns = match netns {
             "home" => self.home.try_clone()?,
@@ -161,7 +162,7 @@ impl Network {
     }
 }
 
-/// An address and its prefix length.
+/// Parses an address and its prefix length.
 fn network(text: &str) -> Outcome<(IpAddr, u8)> {
     let (address, prefix) = text
         .split_once('/')
