@@ -21,6 +21,8 @@ pub struct Chain {
     pub if_name: String,
     /// The directory of the binaries.
     pub bin: PathBuf,
+    /// `PATH` of the plugins, if not the default.
+    pub path: Option<String>,
 }
 
 impl Chain {
@@ -35,6 +37,7 @@ impl Chain {
             container_id: "c1".to_owned(),
             if_name: if is_loopback { "lo" } else { "eth0" }.to_owned(),
             bin: bin_dir(),
+            path: None,
         }
     }
 
@@ -77,7 +80,7 @@ impl Chain {
         }
     }
 
-    /// Returns the calls of CHECK, or of DEL in reverse order, with `netns` as `CNI_NETNS`.
+    /// Returns the calls of a verb, for DEL in reverse order, with `netns` as `CNI_NETNS`.
     pub fn calls(&self, verb: &str, netns: &Path, result: &Value) -> Vec<Invocation> {
         let calls = self
             .plugins
@@ -141,7 +144,11 @@ impl Chain {
     fn call(&self, verb: &str, config: &Value) -> Invocation {
         let name = config["type"].as_str().unwrap_or_default();
         let call = Plugin::in_dir(&self.bin, name).command(verb).config(config);
-        call.deadline(Duration::from_secs(60))
+        let call = call.deadline(Duration::from_secs(60));
+        match &self.path {
+            Some(path) => call.env("PATH", path),
+            None => call,
+        }
     }
 
     fn config(&self, plugin: &Value) -> Value {

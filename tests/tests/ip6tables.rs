@@ -1,19 +1,22 @@
 //! Hosts with iptables but without ip6tables, and kernels without IPv6.
 
+use std::path::Path;
+
+use blackbox::chain::Chain;
 use blackbox::{answer, state};
 use serde_json::{Value, json};
-use testkit::{Container, Host, Invocation, Node, Plugin, bin_dir};
+use testkit::{Container, Host, Node};
 
 const V4: &str = "10.62.0.0/24";
 const V6: &str = "fd00:62::/64";
 
 /// A chain whose plugins all use iptables.
-fn chain(subnets: &[&str]) -> Vec<Value> {
+fn chain(subnets: &[&str]) -> Chain {
     let ranges: Vec<Value> = subnets
         .iter()
         .map(|subnet| json!([{"subnet": subnet}]))
         .collect();
-    let mut plugins = vec![
+    Chain::new(vec![
         json!({
             "type": "bridge", "bridge": "cni0", "isGateway": true, "ipMasq": true, "ipMasqBackend": "iptables",
             "ipam": {"type": "host-local", "ranges": ranges}
@@ -23,12 +26,7 @@ fn chain(subnets: &[&str]) -> Vec<Value> {
             "runtimeConfig": {"portMappings": [{"hostPort": 8062, "containerPort": 80, "protocol": "tcp"}]}
         }),
         json!({"type": "firewall", "backend": "iptables", "ingressPolicy": "same-bridge"}),
-    ];
-    for plugin in &mut plugins {
-        plugin["cniVersion"] = "1.1.0".into();
-        plugin["name"] = "net".into();
-    }
-    plugins
+    ])
 }
 
 /// Returns a `$PATH` with the IPv4 commands only.
@@ -45,42 +43,11 @@ fn path_without_ip6tables(host: &Host) -> String {
     dir.display().to_string()
 }
 
-fn call(path: &str, verb: &str, container: Option<&Container>, config: &Value) -> Invocation {
-    let name = config["type"].as_str().unwrap_or_default();
-    let call = Plugin::new(name)
-        .command(verb)
-        .path(bin_dir())
-        .env("PATH", path)
-        .config(config);
-    match container {
-        Some(container) => call.container(container).ifname("eth0"),
-        None => call,
-    }
-}
-
-#[track_caller]
-fn add(path: &str, container: &Container, plugins: &[Value]) -> Value {
-    let mut result = None;
-    for plugin in plugins {
-        let mut config = plugin.clone();
-        if let Some(result) = result.take() {
-            config["prevResult"] = result;
-        }
-        let run = call(path, "ADD", Some(container), &config).run();
-        result = Some(run.expect_ok().json());
-    }
-    result.unwrap_or_default()
-}
-
 /// Runs DEL of the whole chain, which must print nothing at all.
 #[track_caller]
-fn del(path: &str, container: &Container, plugins: &[Value], result: Option<&Value>) {
-    for plugin in plugins.iter().rev() {
-        let mut config = plugin.clone();
-        if let Some(result) = result {
-            config["prevResult"] = result.clone();
-        }
-        let run = answer::silent(call(path, "DEL", Some(container), &config).run());
+fn del(chain: &Chain, container: &Container, result: &Value) {
+    for call in chain.calls("DEL", container.netns(), result) {
+        let run = answer::silent(call.run());
         assert_eq!(run.stderr_text(), "", "{}", run.report());
     }
 }
@@ -98,9 +65,9 @@ fn create_foreign_ipv6_chains(host: &Host) {
 fn del_of_an_ipv6_network_succeeds_without_ip6tables() {
     let host = Host::new();
     create_foreign_ipv6_chains(&host);
-    let path = path_without_ip6tables(&host);
     let container = host.container("c1");
-    let plugins = chain(&[V4, V6]);
+    let mut chain = chain(&[V4, V6]);
+    chain.path = Some(path_without_ip6tables(&host));
     let before = state::of(&host);
     // The result of a failed ADD.
     let result = json!({
@@ -111,8 +78,8 @@ fn del_of_an_ipv6_network_succeeds_without_ip6tables() {
             {"address": "fd00:62::2/64", "interface": 1}
         ]
     });
-    for result in [Some(&result), None] {
-        del(&path, &container, &plugins, result);
+    for result in [result, Value::Null] {
+        del(&chain, &container, &result);
     }
     state::assert_back(&before, &host);
 }
@@ -121,19 +88,16 @@ fn del_of_an_ipv6_network_succeeds_without_ip6tables() {
 fn an_ipv4_network_needs_no_ip6tables() {
     let host = Host::new();
     create_foreign_ipv6_chains(&host);
-    let path = path_without_ip6tables(&host);
-    let plugins = chain(&[V4]);
+    let mut chain = chain(&[V4]);
+    chain.path = Some(path_without_ip6tables(&host));
     let container = host.container("c1");
-    let result = add(&path, &container, &plugins);
-    del(&path, &container, &plugins, Some(&result));
+    let result = chain.add(&container);
+    del(&chain, &container, &result);
     let before = state::of(&host);
-    let result = add(&path, &container, &plugins);
-    for mut plugin in plugins.clone() {
-        answer::silent(call(&path, "STATUS", None, &plugin).run());
-        plugin["prevResult"] = result.clone();
-        answer::silent(call(&path, "CHECK", Some(&container), &plugin).run());
-    }
-    del(&path, &container, &plugins, Some(&result));
+    let result = chain.add(&container);
+    chain.status();
+    chain.check(&container, &result);
+    del(&chain, &container, &result);
     state::assert_back(&before, &host);
 }
 
@@ -141,20 +105,20 @@ fn an_ipv4_network_needs_no_ip6tables() {
 fn status_of_an_ipv6_network_names_the_missing_ip6tables() {
     let host = Host::new();
     let path = path_without_ip6tables(&host);
-    let [bridge, mut portmap, mut firewall] =
-        <[Value; 3]>::try_from(chain(&[V4, V6])).expect("three plugins");
-    portmap["conditionsV6"] = json!(["-s", V6]);
-    firewall["runtimeConfig"] = json!({"ips": ["10.62.0.2/24", "fd00:62::2/64"]});
-    for config in [bridge, portmap, firewall] {
-        let error = call(&path, "STATUS", None, &config).run().expect_error(50);
+    let mut chain = chain(&[V4, V6]);
+    chain.plugins[1]["conditionsV6"] = json!(["-s", V6]);
+    chain.plugins[2]["runtimeConfig"] = json!({"ips": ["10.62.0.2/24", "fd00:62::2/64"]});
+    // With ip6tables, STATUS succeeds.
+    chain.status();
+    chain.path = Some(path);
+    for call in chain.calls("STATUS", Path::new(""), &Value::Null) {
+        let error = call.run().expect_error(50);
         let text = format!("{} {}", error.msg, error.details);
         assert!(
             text.contains("exec: \"ip6tables\": executable file not found in $PATH"),
             "{text}"
         );
         assert!(text.contains("install iptables or use nftables"), "{text}");
-        // With ip6tables, STATUS succeeds.
-        answer::silent(call("/usr/sbin:/usr/bin", "STATUS", None, &config).run());
     }
 }
 
@@ -163,12 +127,8 @@ fn status_of_an_ipv6_network_names_the_missing_ip6tables() {
 fn del_and_gc_succeed_in_a_kernel_without_ipv6() {
     testkit::needs(&["no-ipv6"]);
     let host = Host::new();
-    let path = "/usr/sbin:/usr/bin";
     let container = host.container("c1");
-    let plugins = chain(&[V4, V6]);
-    del(path, &container, &plugins, None);
-    for mut config in plugins {
-        config["cni.dev/valid-attachments"] = json!([]);
-        answer::silent(call(path, "GC", None, &config).run());
-    }
+    let chain = chain(&[V4, V6]);
+    del(&chain, &container, &Value::Null);
+    chain.gc(false);
 }

@@ -53,7 +53,7 @@ impl Subject {
     ///
     /// # Panics
     ///
-    /// When anything is otherwise.
+    /// When an expectation is not met.
     #[track_caller]
     pub fn malformed_arguments_are_refused(&self) {
         let network = self.bare_network();
