@@ -17,7 +17,7 @@ static COUNT: AtomicU64 = AtomicU64::new(0);
 ///
 /// Other crates count their requests with it too, so that there is one numbering.
 #[must_use]
-pub fn strike(what: &str) -> Option<Error> {
+pub fn injected_fault(what: &str) -> Option<Error> {
     let number = COUNT.fetch_add(1, Ordering::Relaxed) + 1;
     if let Some(path) = std::env::var_os("RTNL_COUNT")
         && let Err(error) = std::fs::write(path, number.to_string())

@@ -129,7 +129,7 @@ fn read_answers(
 /// The error of a request that is not sent at all.
 fn refusal(request: &Request<'_>) -> Option<Error> {
     #[cfg(feature = "fault-injection")]
-    if let Some(error) = crate::fault::strike(request.what()) {
+    if let Some(error) = crate::fault::injected_fault(request.what()) {
         return Some(error);
     }
     request.problem()

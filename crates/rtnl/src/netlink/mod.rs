@@ -15,7 +15,7 @@ use crate::wire::message;
 pub use self::dump::Dumped;
 pub use crate::error::Error;
 #[cfg(feature = "fault-injection")]
-pub use crate::fault::strike as injected_fault;
+pub use crate::fault::injected_fault;
 pub use crate::wire::constants::{
     NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_ECHO, NLM_F_REQUEST,
 };
