@@ -20,7 +20,7 @@ const LONG_FUNCTIONS: &[(&str, &str, &str)] = &[
     ),
     (
         "plugins/ipam/host-local/src/allocator/model.rs",
-        "take",
+        "carry_out",
         "test code: upstream's algorithm as one loop",
     ),
 ];

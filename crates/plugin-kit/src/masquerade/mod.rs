@@ -1,8 +1,7 @@
 //! IP masquerade: source NAT of packets from a container to other networks.
 //!
-//! Chains, tables, rules and comments are those of upstream, so that each implementation
-//! finds the rules of the other. DEL looks in both backends, since the configuration may
-//! have changed since ADD.
+//! Chains, tables, rules and comments are those of upstream, so that each implementation finds the rules of the other.
+//! DEL looks in both backends, since the configuration may have changed since ADD.
 
 mod config;
 mod iptables;
@@ -117,15 +116,13 @@ impl Masquerade {
         networks.filter(move |network| network.is_ipv4() == address.is_ipv4())
     }
 
-    /// Returns the configured source address; `None` for the address of the output
-    /// interface.
+    /// Returns the configured source address; `None` for the address of the output interface.
     fn snat_ip(&self, address: IpAddr) -> Option<IpAddr> {
         let mut given = self.options.snat_ip.0.iter().copied();
         given.find(|given| given.is_ipv4() == address.is_ipv4())
     }
 
-    /// Checks, without changing anything, that the backend can be used. To be called before
-    /// ADD changes anything.
+    /// Checks, without changing anything, that the backend can be used. To be called before ADD changes anything.
     ///
     /// # Errors
     /// When it cannot, with the reason.
@@ -301,8 +298,7 @@ impl Plan<'_> {
     }
 }
 
-/// Creates the rules of `plan`, if there is one, and runs `main` concurrently, since both
-/// mostly wait.
+/// Creates the rules of `plan`, if there is one, and runs `main` concurrently, since both mostly wait.
 ///
 /// # Errors
 /// The error of `main`, else that of the rules.
