@@ -96,16 +96,16 @@ impl Iptables {
     /// name (`iptables-legacy`, `iptables-nft`).
     pub(super) fn find_variant(family: Family, variant: Variant) -> Result<Iptables, Error> {
         let name = format!("{}-{}", family.command(), variant.suffix());
-        let mut beside = None;
+        let mut sibling = None;
         if let Ok(default) = Iptables::find(family) {
             if default.variant() == Some(variant) {
                 return Ok(default);
             }
             let program = default.command.canonicalize();
-            beside = program.ok().map(|program| program.with_file_name(&name));
+            sibling = program.ok().map(|program| program.with_file_name(&name));
         }
         let command = process::find(&name)
-            .or(beside)
+            .or(sibling)
             .ok_or_else(|| missing(&name))?;
         Iptables::with_command(family, &command)
     }

@@ -54,15 +54,15 @@ pub(crate) fn peer(call: &Call, container: &Container, host: &Handle) -> anyhow:
     let Some(index) = inside.link.filter(|index| *index > 0) else {
         return Err(no_peer(&"the kernel does not report its index"));
     };
-    let elsewhere = || anyhow!("veth peer with index {index} is not in host ns");
+    let not_on_host = || anyhow!("veth peer with index {index} is not in host ns");
     // Without a namespace identifier the peer is in the container.
     if inside.link_netnsid.is_none() {
-        return Err(elsewhere());
+        return Err(not_on_host());
     }
-    let outside = host.link_by_index(index).map_err(|_| elsewhere())?;
+    let outside = host.link_by_index(index).map_err(|_| not_on_host())?;
     // The peer may be in a third namespace, and the index that of another link here.
     if !outside.is_kind("veth") || outside.link != Some(inside.index) {
-        return Err(elsewhere());
+        return Err(not_on_host());
     }
     Ok(outside)
 }
