@@ -25,6 +25,23 @@ pub struct Chain {
     pub path: Option<String>,
 }
 
+/// The plugins of a Kubernetes node's network: bridge with masquerade, portmap, firewall,
+/// bandwidth and tuning, with `backend` for all packet filters.
+#[must_use]
+pub fn kubernetes_plugins(backend: &str, ipam: &Value) -> Vec<Value> {
+    vec![
+        json!({"type": "bridge", "isGateway": true, "ipMasq": true, "ipMasqBackend": backend, "ipam": ipam}),
+        json!({
+            "type": "portmap", "backend": backend, "capabilities": {"portMappings": true},
+            "runtimeConfig": {"portMappings": [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]}
+        }),
+        json!({"type": "firewall", "backend": backend}),
+        json!({"type": "bandwidth", "ingressRate": 5_000_000, "ingressBurst": 500_000,
+               "egressRate": 5_000_000, "egressBurst": 500_000}),
+        json!({"type": "tuning", "sysctl": {"net.core.somaxconn": "500"}}),
+    ]
+}
+
 impl Chain {
     /// The network `net` with the interface `eth0` (`lo` for loopback) of the container `c1`.
     pub fn new(plugins: Vec<Value>) -> Chain {

@@ -1,6 +1,6 @@
 //! GC of whole networks. A runtime written in Go passes an empty list of valid attachments as `null`.
 
-use blackbox::chain::Chain;
+use blackbox::chain::{Chain, kubernetes_plugins};
 use blackbox::state;
 use serde_json::{Value, json};
 use testkit::Host;
@@ -11,19 +11,8 @@ const DEPRECATED: &str = "cni.dev/attachments";
 
 /// Networks whose plugins all keep state on the host.
 fn networks() -> Vec<Chain> {
-    let backends = ["iptables", "nftables"].map(|backend| {
-        Chain::new(vec![
-            json!({"type": "bridge", "isGateway": true, "ipMasq": true, "ipMasqBackend": backend, "ipam": ipam()}),
-            json!({
-                "type": "portmap", "backend": backend, "capabilities": {"portMappings": true},
-                "runtimeConfig": {"portMappings": [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]}
-            }),
-            json!({"type": "firewall", "backend": backend}),
-            json!({"type": "bandwidth", "ingressRate": 5_000_000, "ingressBurst": 500_000,
-                   "egressRate": 5_000_000, "egressBurst": 500_000}),
-            json!({"type": "tuning", "sysctl": {"net.core.somaxconn": "500"}}),
-        ])
-    });
+    let backends =
+        ["iptables", "nftables"].map(|backend| Chain::new(kubernetes_plugins(backend, &ipam())));
     let others = [
         Chain::new(vec![
             json!({"type": "ptp", "ipMasq": true, "ipam": ipam()}),

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
-use blackbox::chain::Chain;
+use blackbox::chain::{Chain, kubernetes_plugins};
 use blackbox::{answer, state};
 use serde_json::{Value, json};
 use testkit::{Container, Host, Node, needs};
@@ -141,17 +141,7 @@ fn ipam_v4() -> Value {
 }
 
 fn kubernetes(backend: &str) -> Case {
-    Case::new(vec![
-        json!({"type": "bridge", "isGateway": true, "ipMasq": true, "ipMasqBackend": backend, "ipam": ipam()}),
-        json!({
-            "type": "portmap", "backend": backend, "capabilities": {"portMappings": true},
-            "runtimeConfig": {"portMappings": [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]}
-        }),
-        json!({"type": "firewall", "backend": backend}),
-        json!({"type": "bandwidth", "ingressRate": 5_000_000, "ingressBurst": 500_000,
-               "egressRate": 5_000_000, "egressBurst": 500_000}),
-        json!({"type": "tuning", "sysctl": {"net.core.somaxconn": "500"}}),
-    ])
+    Case::new(kubernetes_plugins(backend, &ipam()))
 }
 
 macro_rules! cases {
