@@ -55,7 +55,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "bench",
-        arguments: "[--peer DIR] [--json FILE] [--quick] [--no-build] [CASE...]",
+        arguments: "[--peer DIR] [--before DIR] [--quick] [--no-build] [--json FILE | --from FILE] [--into PAGE] [CASE...]",
         about: "measure time, memory, processes and size of all plugins against a peer and the bare kernel operations",
         run: bench::run,
     },

@@ -2,10 +2,21 @@
 //!
 //! Configurations and scripts contain variables, see [`Side::variables`](super::side::Side::variables).
 
+const FOUNDATION: &str = "foundation";
+const INTERFACES: &str = "interfaces";
+const CHAINED: &str = "chained plugins";
+const FILTERS: &str = "packet filters";
+const KUBERNETES: &str = "Kubernetes chain";
+
+/// The sections of the cases.
+pub(crate) const GROUPS: [&str; 5] = [FOUNDATION, INTERFACES, FILTERS, CHAINED, KUBERNETES];
+
 /// A plugin or a chain of plugins in one configuration. Its verbs are called in order, in many rounds.
 pub(crate) struct Case {
     /// The name in targets and on the command line.
     pub(crate) name: &'static str,
+    /// The section of its results, one of [`GROUPS`].
+    pub(crate) group: &'static str,
     /// Kernel features that it requires, see [`testkit::needs`].
     pub(crate) needs: &'static [&'static str],
     /// Plugins and the keys of their configurations without `cniVersion`, `name` and `type`. DEL calls them in reverse
@@ -32,6 +43,7 @@ impl Case {
 /// The defaults of most cases.
 const CASE: Case = Case {
     name: "",
+    group: "",
     needs: &[],
     chain: &[],
     prepare: LEASES,
@@ -147,6 +159,7 @@ const WITHOUT_CHECK: &[&str] = &["ADD", "DEL"];
 pub(crate) const CASES: &[Case] = &[
     Case {
         name: "loopback",
+        group: FOUNDATION,
         chain: &[("loopback", "{}")],
         prepare: "",
         verbs: &["VERSION", "ADD", "CHECK", "DEL", "STATUS", "GC"],
@@ -161,12 +174,14 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "host-local",
+        group: FOUNDATION,
         chain: &[("host-local", r#"{"ipam": $ipv4}"#)],
         floor: LEASE_FLOOR,
         ..CASE
     },
     Case {
         name: "host-local, 20,000 taken",
+        group: FOUNDATION,
         chain: &[("host-local", r#"{"ipam": $ipv4}"#)],
         prepare: CROWDED,
         // No GC, which would release all of these leases.
@@ -176,6 +191,7 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "bridge+host-local IPv4",
+        group: FOUNDATION,
         chain: &[("bridge", BRIDGE_KEYS)],
         prepare: BRIDGE,
         floor: &[
@@ -187,6 +203,7 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "bridge+host-local dual-stack",
+        group: FOUNDATION,
         chain: &[(
             "bridge",
             r#"{"bridge": "$bridge", "isGateway": true, "isDefaultGateway": true, "ipam": $dual}"#,
@@ -207,6 +224,7 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "static",
+        group: INTERFACES,
         chain: &[(
             "static",
             r#"{"ipam": {"type": "static", "addresses": [{"address": "10.9.0.2/24", "gateway": "10.9.0.1"}],
@@ -219,6 +237,7 @@ pub(crate) const CASES: &[Case] = &[
     // IPv6 addresses on a link that leaves the host.
     Case {
         name: "ptp",
+        group: INTERFACES,
         chain: &[("ptp", r#"{"ipam": $ipv4}"#)],
         floor: &[
             ("ADD", &[PTP_ADD, LEASE_ADD]),
@@ -228,6 +247,7 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "macvlan",
+        group: INTERFACES,
         chain: &[(
             "macvlan",
             r#"{"ipam": $ipv4, "master": "$link", "mode": "bridge"}"#,
@@ -241,6 +261,7 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "host-device",
+        group: INTERFACES,
         chain: &[("host-device", r#"{"ipam": $ipv4, "device": "$link"}"#)],
         prepare: LINK,
         floor: &[
@@ -251,6 +272,7 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "tap",
+        group: INTERFACES,
         chain: &[("tap", r#"{"ipam": $ipv4}"#)],
         floor: &[
             ("ADD", &[TAP_ADD, LEASE_ADD]),
@@ -260,6 +282,7 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "vlan",
+        group: INTERFACES,
         needs: &["vlan"],
         chain: &[("vlan", r#"{"ipam": $ipv4, "master": "$link", "vlanId": 7}"#)],
         prepare: LINK,
@@ -271,6 +294,7 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "ipvlan",
+        group: INTERFACES,
         needs: &["ipvlan"],
         chain: &[(
             "ipvlan",
@@ -285,6 +309,7 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "dummy",
+        group: INTERFACES,
         needs: &["dummy"],
         chain: &[("dummy", r#"{"ipam": $ipv4}"#)],
         floor: &[
@@ -297,6 +322,7 @@ pub(crate) const CASES: &[Case] = &[
     // the peer's does not undo the shaping of the interface.
     Case {
         name: "tuning",
+        group: CHAINED,
         chain: &[(
             "tuning",
             r#"{"prevResult": $attached, "sysctl": {"net.core.somaxconn": "500"}, "mtu": 1400, "promisc": true}"#,
@@ -306,6 +332,7 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "sbr",
+        group: CHAINED,
         chain: &[("sbr", r#"{"prevResult": $attached}"#)],
         prepare: ATTACHED,
         // The peer does not delete its routes, which end with the interface, and has no CHECK.
@@ -314,6 +341,7 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "vrf",
+        group: CHAINED,
         needs: &["vrf"],
         chain: &[("vrf", r#"{"prevResult": $attached, "vrfname": "blue"}"#)],
         prepare: ATTACHED,
@@ -322,12 +350,14 @@ pub(crate) const CASES: &[Case] = &[
     // Packet filters, with both backends. The peer's package has only iptables, with which nf_tables is compared.
     Case {
         name: "bridge+ipMasq iptables",
+        group: FILTERS,
         chain: &[("bridge", MASQUERADE_IPTABLES)],
         prepare: BRIDGE,
         ..CASE
     },
     Case {
         name: "bridge+ipMasq nftables",
+        group: FILTERS,
         chain: &[("bridge", MASQUERADE_NFTABLES)],
         prepare: BRIDGE,
         floor: &[
@@ -348,12 +378,14 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "portmap iptables",
+        group: FILTERS,
         chain: &[("portmap", PORTMAP_IPTABLES)],
         peer_verbs: WITHOUT_CHECK,
         ..CASE
     },
     Case {
         name: "portmap nftables",
+        group: FILTERS,
         chain: &[("portmap", PORTMAP_NFTABLES)],
         peer_verbs: WITHOUT_CHECK,
         floor: &[
@@ -367,22 +399,26 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "portmap by map",
+        group: FILTERS,
         chain: &[("portmap", PORTMAP_MAP)],
         peer_verbs: WITHOUT_CHECK,
         ..CASE
     },
     Case {
         name: "firewall iptables",
+        group: FILTERS,
         chain: &[("firewall", FIREWALL_IPTABLES)],
         ..CASE
     },
     Case {
         name: "firewall nftables",
+        group: FILTERS,
         chain: &[("firewall", FIREWALL_NFTABLES)],
         ..CASE
     },
     Case {
         name: "Kubernetes chain iptables",
+        group: KUBERNETES,
         chain: &[
             ("bridge", MASQUERADE_IPTABLES),
             ("portmap", PORTMAP_IPTABLES),
@@ -396,6 +432,7 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "Kubernetes chain nftables",
+        group: KUBERNETES,
         chain: &[
             ("bridge", MASQUERADE_NFTABLES),
             ("portmap", PORTMAP_NFTABLES),

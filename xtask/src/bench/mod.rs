@@ -3,14 +3,21 @@
 //! Everything runs in a private host. In each case every side has a container, a bridge and a data directory of its
 //! own. Calls are interleaved (ours, peer, floor, ours, …), so that other load slows all sides alike, and medians are
 //! taken. Cases whose kernel features this kernel lacks run in User Mode Linux.
+//!
+//! The [cases] make up one section per group; each other section is a module with a constant in [`SECTIONS`].
 
 mod cases;
+mod crowds;
+mod environment;
+mod figures;
 mod measure;
+mod report;
 mod reuse;
 mod run;
 mod scale;
 mod shaping;
 mod side;
+mod sizes;
 mod table;
 mod targets;
 mod uml;
@@ -19,13 +26,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use lexopt::Arg;
-use serde_json::json;
 
 use crate::build::{self, Binary, Recipe};
 use crate::machine::{self, Need, private_host};
 use crate::{project, text};
 use cases::{CASES, Case};
-use run::{Figures, Tools};
+use figures::Figures;
+use report::{Report, Results};
+use run::{Contender, Tools};
 pub(crate) use table::table;
 
 const STRACE: Need = Need {
@@ -42,11 +50,69 @@ const PEER: Need = Need {
 /// Rounds of a full and of a quick run.
 const ROUNDS: (usize, usize) = (100, 15);
 
+/// The sections besides the cases.
+const SECTIONS: &[Section] = &[
+    reuse::SECTION,
+    shaping::SECTION,
+    scale::SECTION,
+    crowds::SECTION,
+    sizes::SECTION,
+];
+
+/// A part of the benchmark with a table of its own.
+struct Section {
+    /// The name on the command line, in the results, and in the markers of a page.
+    name: &'static str,
+    measure: fn(&Setup<'_>) -> Result<Report>,
+}
+
+/// What a section needs to measure.
+struct Setup<'a> {
+    /// The directory of the peer's plugins.
+    peer: Option<&'a Path>,
+    /// The directory of another build of our plugins.
+    before: Option<&'a Path>,
+    tools: &'a Tools,
+    binaries: &'a [Binary],
+    quick: bool,
+}
+
+impl<'a> Setup<'a> {
+    /// Chooses from the numbers for a full and for a quick run.
+    fn rounds(&self, (full, quick): (usize, usize)) -> usize {
+        if self.quick { quick } else { full }
+    }
+
+    /// Our plugins and, if there is one, the peer's: the name of the side and its directory.
+    fn sides(&self) -> Vec<(&'static str, PathBuf)> {
+        let peer = self.peer.map(|dir| ("peer", dir.to_path_buf()));
+        [("ours", project::bin())].into_iter().chain(peer).collect()
+    }
+
+    /// The sides of the cases; those after ours may lack some plugins.
+    fn contenders(&self) -> Vec<Contender> {
+        let before = self.before.map(|dir| ("before", dir.to_path_buf()));
+        let sides = self.sides().into_iter().chain(before);
+        sides
+            .map(|(tag, dir)| Contender {
+                tag,
+                dir,
+                env: None,
+            })
+            .collect()
+    }
+}
+
 /// The command line.
 #[derive(Default)]
 struct Options {
     peer: Option<PathBuf>,
+    before: Option<PathBuf>,
     json: Option<PathBuf>,
+    /// Results of an earlier run, shown instead of measuring.
+    from: Option<PathBuf>,
+    /// A page whose tables are replaced.
+    into: Option<PathBuf>,
     quick: bool,
     no_build: bool,
     /// The directory of the tools, inside User Mode Linux.
@@ -61,7 +127,10 @@ impl Options {
         while let Some(argument) = parser.next()? {
             match argument {
                 Arg::Long("peer") => options.peer = Some(parser.value()?.into()),
+                Arg::Long("before") => options.before = Some(parser.value()?.into()),
                 Arg::Long("json") => options.json = Some(parser.value()?.into()),
+                Arg::Long("from") => options.from = Some(parser.value()?.into()),
+                Arg::Long("into") => options.into = Some(parser.value()?.into()),
                 Arg::Long("quick") => options.quick = true,
                 Arg::Long("no-build") => options.no_build = true,
                 Arg::Long(uml::INSIDE) => options.inside = Some(parser.value()?.into()),
@@ -69,17 +138,18 @@ impl Options {
                 other => return Err(other.unexpected().into()),
             }
         }
-        if let Some(peer) = options
-            .peer
-            .as_ref()
-            .filter(|peer| !peer.is_dir() && *peer != Path::new("/usr/lib/cni"))
-        {
-            bail!("--peer {}: no such directory", peer.display());
+        // The package with the default peer may still have to be installed.
+        let peer = options.peer.as_deref();
+        let peer = peer.filter(|peer| *peer != Path::new("/usr/lib/cni"));
+        for (option, dir) in [("--peer", peer), ("--before", options.before.as_deref())] {
+            if let Some(dir) = dir.filter(|dir| !dir.is_dir()) {
+                bail!("{option} {}: no such directory", dir.display());
+            }
         }
         Ok(options)
     }
 
-    /// Whether a case is selected: all are, unless the arguments name some by a part of their names.
+    /// Whether a case or section is selected: all are, unless the arguments name some by a part of their names.
     fn wants(&self, name: &str) -> bool {
         let matches = |wanted: &String| match self.inside {
             // The program outside of User Mode Linux passes whole names.
@@ -88,54 +158,79 @@ impl Options {
         };
         self.wanted.is_empty() || self.wanted.iter().any(matches)
     }
-}
 
-/// The results of a run.
-struct Measured {
-    figures: Vec<Figures>,
-    flows: Vec<shaping::Flow>,
-    scaled: Vec<scale::Row>,
-    reused: Vec<reuse::Row>,
-    /// The time of an empty process, in milliseconds.
-    empty: f64,
+    fn wants_case(&self, case: &Case) -> bool {
+        self.wants(case.name) || (self.inside.is_none() && self.wants(case.group))
+    }
 }
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let options = Options::parse(arguments)?;
+    let results = match &options.from {
+        Some(file) => Results::read(file)?,
+        None => match measure_wanted(&options)? {
+            Some(results) => results,
+            None => return Ok(()),
+        },
+    };
+    results.print();
+    if let Some(file) = &options.json {
+        results.write(file)?;
+        println!("results as JSON: {}", file.display());
+    }
+    if let Some(page) = &options.into {
+        results.insert_into(page)?;
+    }
+    Ok(())
+}
+
+/// Measures what the options select. `None` inside of User Mode Linux, where the figures are printed for the program
+/// outside.
+fn measure_wanted(options: &Options) -> Result<Option<Results>> {
+    let environment = environment::describe();
+    let is_debian = |dir: &PathBuf| dir.join("bridge") == Path::new(PEER.what);
     let mut needs = vec![
         machine::IPROUTE2,
         machine::IPTABLES,
         machine::NFTABLES,
         STRACE,
     ];
-    needs.extend(
-        options
-            .peer
-            .iter()
-            .any(|dir| dir.join("bridge") == Path::new(PEER.what))
-            .then_some(PEER),
-    );
+    needs.extend(options.peer.iter().any(is_debian).then_some(PEER));
     machine::provide(&needs)?;
-    let cases: Vec<&Case> = CASES
+    let cases = CASES.iter().filter(|case| options.wants_case(case));
+    let cases: Vec<&Case> = cases.collect();
+    let sections = SECTIONS
         .iter()
-        .filter(|case| options.wants(case.name))
-        .collect();
-    if let Some(dir) = &options.inside {
-        uml::print(&measure_cases(&cases, &options, &Tools::in_dir(dir))?);
-        return Ok(());
-    }
-    if cases.is_empty()
-        && ![shaping::NAME, scale::NAME, reuse::NAME]
-            .iter()
-            .any(|name| options.wants(name))
-    {
+        .filter(|section| options.wants(section.name));
+    let sections: Vec<&Section> = sections.collect();
+    if cases.is_empty() && sections.is_empty() {
         bail!("no case is called {}", options.wanted.join(" or "));
     }
-    let binaries = build::provide(options.no_build)?;
-    let tools = build_tools()?;
-    let measured = measure(&cases, &options, &tools)?;
-    println!("{}", machine());
-    report(&measured, &binaries, &options)
+    let (binaries, tools) = match &options.inside {
+        Some(dir) => (Vec::new(), Tools::in_dir(dir)),
+        None => (build::provide(options.no_build)?, build_tools()?),
+    };
+    let setup = Setup {
+        peer: options.peer.as_deref(),
+        before: options.before.as_deref(),
+        tools: &tools,
+        binaries: &binaries,
+        quick: options.quick,
+    };
+    if options.inside.is_some() {
+        uml::print(&measure_cases(&cases, &setup)?);
+        return Ok(None);
+    }
+    let mut reports = figures::reports(&measure_anywhere(&cases, &setup)?, &setup)?;
+    for section in sections {
+        eprintln!("measuring {}", section.name);
+        reports.push((section.measure)(&setup).with_context(|| section.name.to_owned())?);
+    }
+    Ok(Some(Results {
+        version: project::version(),
+        environment,
+        reports,
+    }))
 }
 
 /// Builds the programs that measure, in the same way as the plugins.
@@ -154,46 +249,22 @@ fn build_tools() -> Result<Tools> {
     Ok(Tools::in_dir(&dir))
 }
 
-fn measure(cases: &[&Case], options: &Options, tools: &Tools) -> Result<Measured> {
+/// Measures cases on this kernel, or in User Mode Linux if this kernel lacks their features.
+fn measure_anywhere(cases: &[&Case], setup: &Setup<'_>) -> Result<Vec<Figures>> {
     let is_here = |case: &&&Case| case.needs.iter().all(|feature| testkit::has(feature));
     let (here, there): (Vec<&Case>, Vec<&Case>) = cases.iter().partition(is_here);
-    let mut figures = measure_cases(&here, options, tools)?;
-    let (peer, quick) = (options.peer.as_deref(), options.quick);
+    let mut figures = measure_cases(&here, setup)?;
     if !there.is_empty() {
-        let dir = tools
-            .floor
-            .parent()
-            .context("the tools are in a directory")?;
-        figures.extend(uml::run(&there, peer, dir, quick)?);
+        figures.extend(uml::run(&there, setup)?);
     }
-    let bin = project::bin();
-    let sides: Vec<(&'static str, &Path)> = [("ours", Some(bin.as_path())), ("peer", peer)]
-        .into_iter()
-        .filter_map(|(side, dir)| Some((side, dir?)))
-        .collect();
-    let mut measured = Measured {
-        figures,
-        flows: Vec::new(),
-        scaled: Vec::new(),
-        reused: Vec::new(),
-        empty: run::empty(tools, ROUNDS.1)?,
-    };
-    if options.wants(reuse::NAME) {
-        eprintln!("measuring {}", reuse::NAME);
-        measured.reused = reuse::measure(&sides, quick)?;
-    }
-    if options.wants(shaping::NAME) {
-        eprintln!("measuring {}", shaping::NAME);
-        measured.flows = shaping::measure(&sides, quick)?;
-    }
-    if options.wants(scale::NAME) {
-        measured.scaled = scale::measure(peer, tools, quick)?;
-    }
-    Ok(measured)
+    Ok(figures)
 }
 
-fn measure_cases(cases: &[&Case], options: &Options, tools: &Tools) -> Result<Vec<Figures>> {
-    let rounds = if options.quick { ROUNDS.1 } else { ROUNDS.0 };
+fn measure_cases(cases: &[&Case], setup: &Setup<'_>) -> Result<Vec<Figures>> {
+    let rounds = setup.rounds(ROUNDS);
+    if cases.is_empty() {
+        return Ok(Vec::new());
+    }
     let host = private_host()?;
     let mut figures = Vec::new();
     for case in cases {
@@ -201,86 +272,10 @@ fn measure_cases(cases: &[&Case], options: &Options, tools: &Tools) -> Result<Ve
         figures.extend(run::case(
             &host,
             case,
-            options.peer.as_deref(),
-            tools,
+            setup.contenders(),
+            setup.tools,
             rounds,
         )?);
     }
     Ok(figures)
-}
-
-/// Describes the machine, for readers of the table.
-fn machine() -> String {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let cpuinfo = read("/proc/cpuinfo");
-    let model = cpuinfo
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"));
-    let model = model.map_or("unknown processor", |model| {
-        model.trim_start_matches([' ', '\t', ':'])
-    });
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let load: f64 = read("/proc/loadavg")
-        .split(' ')
-        .next()
-        .and_then(|load| load.parse().ok())
-        .unwrap_or(0.0);
-    let release = read("/proc/sys/kernel/osrelease");
-    let mut text = format!(
-        "\n{model}, {processors} processors, Linux {}, load {load:.1}",
-        release.trim()
-    );
-    // The measurement itself causes a load of one.
-    if load > 1.5 {
-        text += "\nThe machine is busy with other tasks, so times above the floor are mostly waiting time.";
-    }
-    text
-}
-
-fn report(measured: &Measured, binaries: &[Binary], options: &Options) -> Result<()> {
-    let peer = options.peer.as_deref();
-    println!("\n{}", table::figures(&measured.figures));
-    println!(
-        "An empty static process takes {:.2} ms from start to exit. The floor is as many of these as we\n\
-         run processes, plus the same kernel operations issued bare by one process. Times are medians in ms;\n\
-         memory is the largest resident set of any process of the call.",
-        measured.empty
-    );
-    if measured.figures.iter().any(|row| row.uml) {
-        println!(
-            "(UML): in User Mode Linux, because the machine's kernel lacks these links; only the ratios are meaningful."
-        );
-    }
-    println!();
-    let tables = [
-        (measured.reused.is_empty(), reuse::shown(&measured.reused)),
-        (measured.flows.is_empty(), shaping::shown(&measured.flows)),
-        (measured.scaled.is_empty(), scale::shown(&measured.scaled)),
-    ];
-    for (_, table) in tables.iter().filter(|(is_empty, _)| !is_empty) {
-        println!("{table}\n");
-    }
-    println!("{}\n", table::sizes(binaries, peer));
-    let mut targets = targets::judge(&measured.figures, binaries);
-    targets.extend(reuse::judge(&measured.reused));
-    targets.extend(shaping::judge(&measured.flows));
-    targets.extend(scale::judge(&measured.scaled));
-    println!("{}", table::targets(&targets));
-    let Some(file) = &options.json else {
-        return Ok(());
-    };
-    let json = json!({
-        "version": project::version(),
-        "machine": machine().trim(),
-        "empty_process_ms": measured.empty,
-        "figures": measured.figures.iter().map(Figures::to_json).collect::<Vec<_>>(),
-        "scale": measured.scaled.iter().map(scale::Row::to_json).collect::<Vec<_>>(),
-        "flows": measured.flows.iter().map(shaping::Flow::to_json).collect::<Vec<_>>(),
-        "reused": measured.reused.iter().map(reuse::Row::to_json).collect::<Vec<_>>(),
-        "binaries": binaries.iter().map(|b| json!({"name": b.name, "bytes": b.size})).collect::<Vec<_>>(),
-        "targets": targets.iter().map(targets::Target::to_json).collect::<Vec<_>>(),
-    });
-    std::fs::write(file, format!("{json:#}\n")).with_context(|| file.display().to_string())?;
-    println!("results as JSON: {}", file.display());
-    Ok(())
 }

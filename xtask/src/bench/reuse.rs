@@ -5,7 +5,6 @@
 //! (`base_reachable_time`) and then probes it for 8 s; the wait is bounded.
 
 use std::net::IpAddr;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -13,11 +12,21 @@ use serde_json::{Value, json};
 use testkit::{Container, Host, Node, Plugin, reach};
 
 use super::measure::median;
-use super::table::table;
+use super::report::Report;
 use super::targets::Target;
+use super::{Section, Setup};
 
-/// The name on the command line.
-pub(crate) const NAME: &str = "re-used address";
+pub(super) const SECTION: Section = Section {
+    name: "re-used address",
+    measure,
+};
+
+const HEAD: [&str; 4] = [
+    "re-used address",
+    "who",
+    "ADD ends after ms",
+    "first answer after ms",
+];
 
 /// Plugins, and the keys of their configurations without `ipam`.
 const NETWORKS: [(&str, &str); 3] = [
@@ -63,7 +72,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 const MOST: f64 = 100.0;
 
 /// The results of one side.
-pub(crate) struct Row {
+struct Row {
     network: String,
     side: &'static str,
     /// Milliseconds from the start of ADD to its end, and to the first answer.
@@ -73,28 +82,42 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    pub(crate) fn to_json(&self) -> Value {
+    fn cells(&self) -> Vec<String> {
+        let answer = match self.answer.is_finite() {
+            true => format!("{:.1}", self.answer),
+            false => format!("none in {DEADLINE:?}"),
+        };
+        vec![
+            self.network.clone(),
+            self.side.to_owned(),
+            format!("{:.1}", self.add),
+            answer,
+        ]
+    }
+
+    fn to_json(&self) -> Value {
         json!({"network": self.network, "side": self.side, "add_ms": self.add, "answer_ms": self.answer})
     }
 }
 
 /// Measures all networks with the binaries of each side's directory.
-pub(crate) fn measure(sides: &[(&'static str, &Path)], quick: bool) -> Result<Vec<Row>> {
+fn measure(setup: &Setup<'_>) -> Result<Report> {
     let mut rows = Vec::new();
     for (plugin, keys) in NETWORKS {
         for (family, addresses) in FAMILIES {
-            for (side, dir) in sides.iter().filter(|(_, dir)| dir.join(plugin).is_file()) {
-                let (thorough, short) = ROUNDS;
-                let rounds = match (*side, quick) {
-                    ("ours", false) => thorough,
-                    ("ours", true) => short,
+            for (side, dir) in setup.sides() {
+                if !dir.join(plugin).is_file() {
+                    continue;
+                }
+                let rounds = match side {
+                    "ours" => setup.rounds(ROUNDS),
                     _ => 1,
                 };
-                let network = Network::new(Plugin::in_dir(*dir, plugin), keys, addresses)?;
+                let network = Network::new(Plugin::in_dir(dir, plugin), keys, addresses)?;
                 let rounds: Vec<(f64, f64)> = (0..rounds)
                     .map(|_| network.round())
                     .collect::<Result<_>>()
-                    .with_context(|| format!("{NAME}, {plugin} {family}, {side}"))?;
+                    .with_context(|| format!("{plugin} {family}, {side}"))?;
                 let (add, answer): (Vec<f64>, Vec<f64>) = rounds.into_iter().unzip();
                 rows.push(Row {
                     network: format!("{plugin} {family}"),
@@ -105,7 +128,14 @@ pub(crate) fn measure(sides: &[(&'static str, &Path)], quick: bool) -> Result<Ve
             }
         }
     }
-    Ok(rows)
+    let mut report = Report::new(SECTION.name, &HEAD, rows.iter().map(Row::cells).collect());
+    report.notes = format!(
+        "Medians of {} rounds, of the peer one.",
+        setup.rounds(ROUNDS)
+    );
+    report.data = rows.iter().map(Row::to_json).collect();
+    report.targets = judge(&rows);
+    Ok(report)
 }
 
 /// A host with a neighbour and an attachment that is added and deleted.
@@ -201,34 +231,11 @@ fn succeed(run: testkit::Run) -> Result<()> {
     Ok(())
 }
 
-/// Formats the rows as a table.
-pub(crate) fn shown(rows: &[Row]) -> String {
-    let row = |row: &Row| {
-        let answer = match row.answer.is_finite() {
-            true => format!("{:.1}", row.answer),
-            false => format!("none in {DEADLINE:?}"),
-        };
-        vec![
-            row.network.clone(),
-            row.side.to_owned(),
-            format!("{:.1}", row.add),
-            answer,
-        ]
-    };
-    let head = [
-        "re-used address",
-        "who",
-        "ADD ends after ms",
-        "first answer after ms",
-    ];
-    table(&head, rows.iter().map(row))
-}
-
 /// Compares our results with the target.
-pub(crate) fn judge(rows: &[Row]) -> Vec<Target> {
+fn judge(rows: &[Row]) -> Vec<Target> {
     let ours = rows.iter().filter(|row| row.side == "ours");
     let target = |row: &Row| {
-        let what = format!("{NAME}, {}", row.network);
+        let what = format!("{}, {}", SECTION.name, row.network);
         Target::at_most(
             what,
             row.answer - row.add,

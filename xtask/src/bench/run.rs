@@ -3,14 +3,17 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use testkit::Host;
 
 use super::cases::Case;
+use super::figures::{Figures, Sample};
 use super::measure::{Call, median};
 use super::side::Side;
-use crate::project;
+
+/// The number of the floor's side, after those of all contenders.
+const FLOOR: u8 = 8;
 
 /// The programs that measure.
 pub(crate) struct Tools {
@@ -27,88 +30,56 @@ impl Tools {
     }
 }
 
-/// The results of one side and verb.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Sample {
-    /// Milliseconds, by round.
-    pub(crate) times: Vec<f64>,
-    /// KiB.
-    pub(crate) memory: u64,
-    /// Programs executed.
-    pub(crate) processes: usize,
+/// Plugins to measure.
+#[derive(Clone)]
+pub(crate) struct Contender {
+    /// The name of the side: `ours`, `peer`, or anything else for another build of ours.
+    pub(crate) tag: &'static str,
+    /// The directory of the plugins.
+    pub(crate) dir: PathBuf,
+    /// A variable of their environment.
+    pub(crate) env: Option<(&'static str, &'static str)>,
 }
 
-impl Sample {
-    pub(crate) fn median(&self) -> f64 {
-        median(&self.times)
-    }
-}
-
-/// A row of the table.
-pub(crate) struct Figures {
-    pub(crate) case: &'static str,
-    pub(crate) verb: &'static str,
-    pub(crate) ours: Sample,
-    pub(crate) peer: Option<Sample>,
-    /// Milliseconds.
-    pub(crate) floor: Option<f64>,
-    /// The first of the floor's commands of DEL, the bare deletion of the link, in milliseconds.
-    pub(crate) bare_delete: Option<f64>,
-    /// Whether it was measured in User Mode Linux.
-    pub(crate) uml: bool,
-}
-
-impl Figures {
-    /// The ratio of the peer's time to ours.
-    pub(crate) fn ratio(&self) -> Option<f64> {
-        self.peer
-            .as_ref()
-            .map(|peer| peer.median() / self.ours.median())
+impl Contender {
+    pub(crate) fn has(&self, plugin: &str) -> bool {
+        self.dir.join(plugin).is_file()
     }
 
-    pub(crate) fn to_json(&self) -> Value {
-        let sample = |sample: &Sample| {
-            let min = sample.times.iter().copied().fold(f64::INFINITY, f64::min);
-            json!({
-                "median_ms": sample.median(), "min_ms": min, "rounds": sample.times.len(),
-                "peak_memory_kib": sample.memory, "processes": sample.processes
-            })
-        };
-        json!({
-            "case": self.case, "verb": self.verb, "ours": sample(&self.ours),
-            "peer": self.peer.as_ref().map(sample), "faster": self.ratio(), "floor_ms": self.floor,
-            "veth_delete_ms": self.bare_delete, "uml": self.uml
-        })
-    }
-
-    /// Parses what [`Figures::to_json`] wrote in User Mode Linux, for one of `cases`.
-    pub(crate) fn from_json(row: &Value, cases: &[&Case]) -> Option<Figures> {
-        let case = cases.iter().find(|case| row["case"] == case.name)?;
-        let verb = case.verbs.iter().find(|verb| row["verb"] == **verb)?;
-        let sample = |sample: &Value| {
-            Some(Sample {
-                times: vec![sample["median_ms"].as_f64()?],
-                memory: sample["peak_memory_kib"].as_u64()?,
-                processes: usize::try_from(sample["processes"].as_u64()?).ok()?,
-            })
-        };
-        Some(Figures {
-            case: case.name,
-            verb,
-            ours: sample(&row["ours"])?,
-            peer: sample(&row["peer"]),
-            floor: row["floor_ms"].as_f64(),
-            bare_delete: row["veth_delete_ms"].as_f64(),
-            uml: true,
+    /// Returns a call of a plugin for `eth0` of a container, given by its ID and namespace. The configuration is
+    /// written to a file; the files of the call are named after `scratch`.
+    pub(crate) fn call(
+        &self,
+        (plugin, verb): (&str, &str),
+        (id, netns): (&str, &Path),
+        config: &Value,
+        scratch: &Path,
+    ) -> Result<Call> {
+        let stdin = scratch.with_extension("in");
+        fs::write(&stdin, config.to_string()).with_context(|| stdin.display().to_string())?;
+        let mut env = vec![
+            ("CNI_COMMAND", verb.to_owned()),
+            ("CNI_CONTAINERID", id.to_owned()),
+            ("CNI_NETNS", netns.display().to_string()),
+            ("CNI_IFNAME", "eth0".into()),
+            ("CNI_PATH", self.dir.display().to_string()),
+        ];
+        env.extend(self.env.map(|(key, value)| (key, value.into())));
+        Ok(Call {
+            program: self.dir.join(plugin),
+            arguments: Vec::new(),
+            env,
+            stdin,
+            stdout: scratch.with_extension("out"),
         })
     }
 }
 
 /// A side that runs plugins.
 struct Runner<'a> {
+    contender: Contender,
     side: Side,
     case: &'a Case,
-    dir: PathBuf,
     /// The result of the last ADD, for CHECK and DEL.
     added: Option<Value>,
     /// One per verb of the case; `None` if this side does not have the verb.
@@ -116,17 +87,17 @@ struct Runner<'a> {
 }
 
 impl<'a> Runner<'a> {
-    fn new(side: Side, case: &'a Case, dir: PathBuf) -> Runner<'a> {
-        let has = |verb: &&str| side.tag == "ours" || case.peer_verbs.contains(verb);
+    fn new(side: Side, case: &'a Case, contender: Contender) -> Runner<'a> {
+        let has = |verb: &&str| side.tag != "peer" || case.peer_verbs.contains(verb);
         let samples = case
             .verbs
             .iter()
             .map(|verb| has(verb).then(Sample::default))
             .collect();
         Runner {
+            contender,
             side,
             case,
-            dir,
             added: None,
             samples,
         }
@@ -151,22 +122,13 @@ impl<'a> Runner<'a> {
         if verb == "GC" {
             config["cni.dev/valid-attachments"] = json!([]);
         }
-        let stdin = self.side.scratch.join("stdin");
-        fs::write(&stdin, config.to_string()).with_context(|| stdin.display().to_string())?;
         let container = &self.side.container;
-        Ok(Call {
-            program: self.dir.join(plugin),
-            arguments: Vec::new(),
-            env: vec![
-                ("CNI_COMMAND", verb.to_owned()),
-                ("CNI_CONTAINERID", container.id().to_owned()),
-                ("CNI_NETNS", container.netns().display().to_string()),
-                ("CNI_IFNAME", "eth0".into()),
-                ("CNI_PATH", self.dir.display().to_string()),
-            ],
-            stdin,
-            stdout: self.side.scratch.join("stdout"),
-        })
+        self.contender.call(
+            (plugin, verb),
+            (container.id(), container.netns()),
+            &config,
+            &self.side.scratch.join("call"),
+        )
     }
 
     /// Runs `measure` on each call of a verb, in the order in which a runtime makes them for a chain, and passes the
@@ -207,13 +169,22 @@ impl<'a> Runner<'a> {
     }
 }
 
+/// Milliseconds of the floor's operations.
+#[derive(Clone, Copy)]
+struct BareTime {
+    /// Until their effect is complete.
+    done: f64,
+    /// Until the last system call has returned.
+    returned: f64,
+}
+
 /// The floor: bare kernel operations.
 struct Bare<'a> {
     side: Side,
     case: &'a Case,
     program: &'a Path,
-    /// Milliseconds by verb, command and round.
-    times: Vec<Vec<Vec<f64>>>,
+    /// By verb, command and round.
+    times: Vec<Vec<Vec<BareTime>>>,
 }
 
 impl Bare<'_> {
@@ -228,44 +199,38 @@ impl Bare<'_> {
             let words = command.split_whitespace().map(String::from).collect();
             let call = Call::plain(self.program, words, &self.side.scratch);
             call.time()?;
-            let nanoseconds: f64 = call
-                .output()
-                .trim()
-                .parse()
-                .context("the answer of floor")?;
-            self.times[index][number].push(nanoseconds / 1e6);
+            let output = call.output();
+            let mut times = output.split_whitespace().map(str::parse::<f64>);
+            let (Some(Ok(done)), Some(Ok(returned))) = (times.next(), times.next()) else {
+                bail!("floor {:?} printed {output:?}", call.arguments);
+            };
+            self.times[index][number].push(BareTime {
+                done: done / 1e6,
+                returned: returned / 1e6,
+            });
         }
         Ok(())
     }
 }
 
-/// Measures all verbs of a case.
+/// Measures all verbs of a case with those of `contenders` that have all plugins.
 pub(crate) fn case(
     host: &Host,
     case: &Case,
-    peer: Option<&Path>,
+    contenders: Vec<Contender>,
     tools: &Tools,
     rounds: usize,
 ) -> Result<Vec<Figures>> {
-    let mut runners = vec![Runner::new(
-        Side::new(host, case, "ours", 1)?,
-        case,
-        project::bin(),
-    )];
-    let has_all = |dir: &&Path| {
-        case.chain
-            .iter()
-            .all(|(plugin, _)| dir.join(plugin).is_file())
-    };
-    if let Some(dir) = peer.filter(has_all) {
-        runners.push(Runner::new(
-            Side::new(host, case, "peer", 2)?,
-            case,
-            dir.to_path_buf(),
-        ));
+    let mut runners = Vec::new();
+    for (contender, number) in contenders.into_iter().zip(1..) {
+        let has_all = case.chain.iter().all(|(plugin, _)| contender.has(plugin));
+        if contender.tag == "ours" || has_all {
+            let side = Side::new(host, case, contender.tag, number)?;
+            runners.push(Runner::new(side, case, contender));
+        }
     }
     let mut bare = Bare {
-        side: Side::new(host, case, "floor", 3)?,
+        side: Side::new(host, case, "floor", FLOOR)?,
         case,
         program: &tools.floor,
         times: vec![Vec::new(); case.verbs.len()],
@@ -321,21 +286,29 @@ fn warm_up(runners: &mut [Runner<'_>], bare: &mut Bare<'_>, tools: &Tools) -> Re
 
 fn gather(runners: &[Runner<'_>], bare: &Bare<'_>, empty: f64) -> Vec<Figures> {
     let row = |(index, verb): (usize, &&'static str)| {
-        let ours = runners[0].samples[index].clone().unwrap_or_default();
-        let commands: Vec<f64> = bare.times[index]
-            .iter()
-            .map(|times| median(times))
-            .collect();
-        let floor = commands.iter().sum::<f64>() + empty * ours.processes as f64;
+        let sample = |is_wanted: fn(&str) -> bool| {
+            let runner = runners
+                .iter()
+                .find(|runner| is_wanted(runner.contender.tag));
+            runner.and_then(|runner| runner.samples[index].clone())
+        };
+        let ours = sample(|tag| tag == "ours").unwrap_or_default();
+        let floor = |time: fn(&BareTime) -> f64| {
+            let commands = bare.times[index].iter();
+            let medians =
+                commands.map(|times| median(&times.iter().map(time).collect::<Vec<f64>>()));
+            let floor = medians.sum::<f64>() + empty * ours.processes as f64;
+            bare.case.floor_of(verb).map(|_| floor)
+        };
         Figures {
             case: bare.case.name,
+            group: bare.case.group,
             verb,
-            peer: runners
-                .get(1)
-                .and_then(|runner| runner.samples[index].clone()),
-            bare_delete: commands.first().copied().filter(|_| *verb == "DEL"),
+            peer: sample(|tag| tag == "peer"),
+            other: sample(|tag| !matches!(tag, "ours" | "peer")),
+            floor: floor(|time| time.done),
+            returned: floor(|time| time.returned),
             ours,
-            floor: bare.case.floor_of(verb).map(|_| floor),
             uml: false,
         }
     };

@@ -2,7 +2,6 @@
 //!
 //! For each number of containers there is a host, where their rules, in the form of the plugins, are loaded at once.
 
-use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -10,14 +9,28 @@ use serde_json::{Value, json};
 use testkit::{Host, Plugin};
 
 use super::cases::{CASES, Case};
-use super::run::{self, Figures, Sample, Tools};
+use super::figures::{Figures, Sample};
+use super::report::Report;
+use super::run;
 use super::side::Side;
-use super::table::table;
 use super::targets::Target;
+use super::{Section, Setup};
 use crate::{commands, project};
 
-/// The name on the command line.
-pub(crate) const NAME: &str = "filters at scale";
+pub(super) const SECTION: Section = Section {
+    name: "filters at scale",
+    measure,
+};
+
+const HEAD: [&str; 7] = [
+    "ms among so many",
+    "verb",
+    "who",
+    "none",
+    "1,000",
+    "5,000",
+    "5,000 / none",
+];
 
 /// Numbers of existing attachments.
 const SIZES: [u32; 3] = [0, 1_000, 5_000];
@@ -104,7 +117,7 @@ add element ip cni_portmap from_network_16 { 10.200.0.0 . $address comment "$id"
 ];
 
 /// What was measured of one side's verb.
-pub(crate) struct Row {
+struct Row {
     case: &'static str,
     verb: &'static str,
     side: &'static str,
@@ -119,7 +132,14 @@ impl Row {
         self.times[SIZES.len() - 1] / self.times[0]
     }
 
-    pub(crate) fn to_json(&self) -> Value {
+    fn cells(&self) -> Vec<String> {
+        let words = [self.case, self.verb, self.side].map(str::to_owned);
+        let times = self.times.map(|time| format!("{time:.2}"));
+        let growth = format!("{:.2}x", self.growth());
+        words.into_iter().chain(times).chain([growth]).collect()
+    }
+
+    fn to_json(&self) -> Value {
         json!({
             "case": self.case, "verb": self.verb, "side": self.side, "sizes": SIZES, "median_ms": self.times
         })
@@ -127,12 +147,13 @@ impl Row {
 }
 
 /// Measures all forms at all sizes.
-pub(crate) fn measure(peer: Option<&Path>, tools: &Tools, quick: bool) -> Result<Vec<Row>> {
+fn measure(setup: &Setup<'_>) -> Result<Report> {
     let mut rows = Vec::new();
     for form in FORMS {
-        let peer = peer.filter(|_| form.peer);
-        let (thorough, short) = ROUNDS[usize::from(peer.is_none())];
-        let rounds = if quick { short } else { thorough };
+        let peer = setup.peer.filter(|_| form.peer);
+        let rounds = setup.rounds(ROUNDS[usize::from(peer.is_none())]);
+        let mut contenders = setup.contenders();
+        contenders.retain(|side| side.tag == "ours" || (side.tag == "peer" && form.peer));
         let case = CASES
             .iter()
             .find(|case| case.name == form.case)
@@ -142,16 +163,27 @@ pub(crate) fn measure(peer: Option<&Path>, tools: &Tools, quick: bool) -> Result
             eprintln!("measuring {} among {size} ({rounds} rounds)", case.name);
             let host = Host::try_new().context("cannot create a private host")?;
             fill(&host, case, form, size)?;
-            sizes.push(run::case(&host, case, peer, tools, rounds)?);
+            sizes.push(run::case(
+                &host,
+                case,
+                contenders.clone(),
+                setup.tools,
+                rounds,
+            )?);
         }
         rows.extend(gather(&sizes, form.most));
     }
-    Ok(rows)
+    let mut report = Report::new(SECTION.name, &HEAD, rows.iter().map(Row::cells).collect());
+    let [with, without] = ROUNDS.map(|rounds| setup.rounds(rounds));
+    report.notes = format!("Medians of {without} rounds, beside the peer of {with}.");
+    report.data = rows.iter().map(Row::to_json).collect();
+    report.targets = judge(&rows);
+    Ok(report)
 }
 
 /// Makes the plugin create its chains and tables, then adds the rules of `size` containers.
 fn fill(host: &Host, case: &Case, form: &Form, size: u32) -> Result<()> {
-    let side = Side::new(host, case, "first", 4)?;
+    let side = Side::new(host, case, "first", 9)?;
     let (plugin, keys) = case.chain[0];
     let config = side.config(plugin, keys, "1.0.0")?;
     let plugin = Plugin::in_dir(project::bin(), plugin);
@@ -211,28 +243,8 @@ fn gather(sizes: &[Vec<Figures>], most: Option<f64>) -> Vec<Row> {
     rows
 }
 
-/// Formats the rows as a table.
-pub(crate) fn shown(rows: &[Row]) -> String {
-    let cells = |row: &Row| {
-        let words = [row.case, row.verb, row.side].map(str::to_owned);
-        let times = row.times.map(|time| format!("{time:.2}"));
-        let growth = format!("{:.2}x", row.growth());
-        words.into_iter().chain(times).chain([growth]).collect()
-    };
-    let head = [
-        "ms among so many",
-        "verb",
-        "who",
-        "none",
-        "1,000",
-        "5,000",
-        "5,000 / none",
-    ];
-    table(&head, rows.iter().map(cells))
-}
-
 /// Compares our results with the targets.
-pub(crate) fn judge(rows: &[Row]) -> Vec<Target> {
+fn judge(rows: &[Row]) -> Vec<Target> {
     let target = |row: &Row| {
         let what = format!("{} {} among 5,000", row.case, row.verb);
         let mut target = Target::at_most(what, row.growth(), row.most?, "x", "that among none");
@@ -263,7 +275,7 @@ mod tests {
         let targets = judge(&rows);
         assert_eq!(targets.len(), 1);
         assert!(!targets[0].met && targets[0].is == "2.50x (the bare operation 9.00x)");
-        assert!(shown(&rows).contains("9.00x"));
+        assert_eq!(rows[1].cells()[6], "9.00x");
         assert!(judge(&[row("ours", 2.0, Some(2.0))])[0].met);
     }
 }

@@ -6,7 +6,6 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,11 +13,14 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Value, json};
 use testkit::{Container, Host, Node, Plugin};
 
-use super::table::table;
+use super::report::Report;
 use super::targets::Target;
+use super::{Section, Setup};
 
-/// The name on the command line.
-pub(crate) const NAME: &str = "bandwidth shaping";
+pub(super) const SECTION: Section = Section {
+    name: "bandwidth shaping",
+    measure,
+};
 
 /// Configured rates in bits per second, with bursts of 100 ms.
 const RATES: [u64; 3] = [20_000_000, 100_000_000, 400_000_000];
@@ -36,7 +38,7 @@ const HOST: &str = "10.99.0.1";
 const CONTAINER: &str = "10.99.0.2";
 
 /// A measured flow.
-pub(crate) struct Flow {
+struct Flow {
     side: &'static str,
     direction: &'static str,
     /// Bits per second.
@@ -51,7 +53,18 @@ impl Flow {
         (self.measured / self.wanted as f64 - 1.0) * 100.0
     }
 
-    pub(crate) fn to_json(&self) -> Value {
+    fn cells(&self) -> Vec<String> {
+        let megabits = |bits: f64| format!("{:.1}", bits / 1e6);
+        vec![
+            self.direction.to_owned(),
+            megabits(self.wanted as f64),
+            self.side.to_owned(),
+            megabits(self.measured),
+            format!("{:+.1} %", self.off()),
+        ]
+    }
+
+    fn to_json(&self) -> Value {
         json!({
             "side": self.side, "direction": self.direction, "wanted_bits": self.wanted,
             "measured_bits": self.measured.round()
@@ -60,19 +73,19 @@ impl Flow {
 }
 
 /// Measures all rates with the binary of each side's directory.
-pub(crate) fn measure(sides: &[(&'static str, &Path)], quick: bool) -> Result<Vec<Flow>> {
-    let time = Duration::from_secs(if quick { 1 } else { 4 });
+fn measure(setup: &Setup<'_>) -> Result<Report> {
+    let time = Duration::from_secs(if setup.quick { 1 } else { 4 });
     let mut flows = Vec::new();
     for wanted in RATES {
-        for (side, dir) in sides
-            .iter()
-            .filter(|(_, dir)| dir.join("bandwidth").is_file())
-        {
-            let shaped = Shaped::new(&Plugin::in_dir(*dir, "bandwidth"), wanted)?;
+        for (side, dir) in setup.sides() {
+            if !dir.join("bandwidth").is_file() {
+                continue;
+            }
+            let shaped = Shaped::new(&Plugin::in_dir(dir, "bandwidth"), wanted)?;
             for direction in ["to the container", "from the container"] {
                 let measured = shaped
                     .flow(direction, time)
-                    .with_context(|| format!("{NAME} {direction}"))?;
+                    .with_context(|| direction.to_owned())?;
                 flows.push(Flow {
                     side,
                     direction,
@@ -82,7 +95,12 @@ pub(crate) fn measure(sides: &[(&'static str, &Path)], quick: bool) -> Result<Ve
             }
         }
     }
-    Ok(flows)
+    let head = ["flow", "wanted Mbit/s", "shaped by", "is Mbit/s", "off"];
+    let mut report = Report::new(SECTION.name, &head, flows.iter().map(Flow::cells).collect());
+    report.notes = format!("One TCP flow over {time:?} each.");
+    report.data = flows.iter().map(Flow::to_json).collect();
+    report.targets = judge(&flows).into_iter().collect();
+    Ok(report)
 }
 
 /// A host with one container that is shaped in both directions.
@@ -161,30 +179,12 @@ fn count(mut stream: TcpStream, time: Duration) -> std::io::Result<f64> {
     Ok(bytes as f64 / started.elapsed().as_secs_f64())
 }
 
-/// Formats the flows as a table.
-pub(crate) fn shown(flows: &[Flow]) -> String {
-    let megabits = |bits: f64| format!("{:.1}", bits / 1e6);
-    let row = |flow: &Flow| {
-        vec![
-            flow.direction.to_owned(),
-            megabits(flow.wanted as f64),
-            flow.side.to_owned(),
-            megabits(flow.measured),
-            format!("{:+.1} %", flow.off()),
-        ]
-    };
-    table(
-        &["flow", "wanted Mbit/s", "shaped by", "is Mbit/s", "off"],
-        flows.iter().map(row),
-    )
-}
-
 /// Compares our worst flow with the tolerance.
-pub(crate) fn judge(flows: &[Flow]) -> Option<Target> {
+fn judge(flows: &[Flow]) -> Option<Target> {
     let ours = flows.iter().filter(|flow| flow.side == "ours");
     let worst = ours.max_by(|a, b| a.off().abs().total_cmp(&b.off().abs()))?;
     Some(Target {
-        what: NAME.into(),
+        what: SECTION.name.into(),
         wanted: format!("within {TOLERANCE} % of the rate"),
         is: format!("{:+.1} % at worst", worst.off()),
         met: worst.off().abs() <= TOLERANCE,
@@ -212,6 +212,6 @@ mod tests {
             target.is
         );
         assert!(!judge(&[flow("ours", 84.0)]).unwrap().met);
-        assert!(shown(&flows).contains("+200.0 %"));
+        assert_eq!(flows[2].cells()[4], "+200.0 %");
     }
 }

@@ -2,9 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::run::Figures;
-use crate::build::Binary;
-use crate::project::SIZE_BUDGET;
+use super::figures::Figures;
+use super::table::table;
 
 /// The memory limit of a call, in KiB.
 const MEMORY: u64 = 4096;
@@ -28,6 +27,17 @@ impl Target {
         }
     }
 
+    /// Parses what [`Target::to_json`] wrote.
+    pub(crate) fn from_json(value: &Value) -> Option<Target> {
+        let text = |key: &str| value[key].as_str().map(String::from);
+        Some(Target {
+            what: text("what")?,
+            wanted: text("wanted")?,
+            is: text("is")?,
+            met: value["met"].as_bool()?,
+        })
+    }
+
     pub(crate) fn to_json(&self) -> Value {
         json!({"what": self.what, "wanted": self.wanted, "is": self.is, "met": self.met})
     }
@@ -41,25 +51,24 @@ enum Goal {
     OverFloor(f64),
     /// At most this many times the floor.
     TimesFloor(f64),
-    /// At most this many milliseconds over the bare deletion of a veth pair.
-    OverVethDelete(f64),
     /// At most this many times the same verb of another case.
     TimesCase(f64, &'static str),
     /// At most this many milliseconds over the same verb of another case.
     OverCase(f64, &'static str),
 }
 
-use Goal::{Faster, OverCase, OverFloor, OverVethDelete, TimesCase, TimesFloor};
+use Goal::{Faster, OverCase, OverFloor, TimesCase, TimesFloor};
 
 const GOALS: &[(&str, &str, Goal)] = &[
     ("loopback", "ADD", Faster(4.0)),
     ("loopback", "ADD", OverFloor(0.5)),
     ("bridge+host-local IPv4", "ADD", Faster(4.0)),
     ("bridge+host-local IPv4", "ADD", TimesFloor(1.5)),
-    ("bridge+host-local IPv4", "DEL", OverVethDelete(2.0)),
+    ("bridge+host-local IPv4", "DEL", Faster(8.0)),
+    ("bridge+host-local IPv4", "DEL", OverFloor(2.0)),
     ("bridge+host-local dual-stack", "ADD", Faster(4.0)),
     ("bridge+host-local dual-stack", "ADD", TimesFloor(1.5)),
-    ("bridge+host-local dual-stack", "DEL", OverVethDelete(2.0)),
+    ("bridge+host-local dual-stack", "DEL", OverFloor(2.0)),
     (
         "host-local, 20,000 taken",
         "ADD",
@@ -72,7 +81,9 @@ const GOALS: &[(&str, &str, Goal)] = &[
     ),
     ("static", "ADD", Faster(4.0)),
     ("ptp", "ADD", Faster(4.0)),
+    ("ptp", "DEL", Faster(8.0)),
     ("macvlan", "ADD", Faster(4.0)),
+    ("macvlan", "DEL", Faster(8.0)),
     ("host-device", "ADD", Faster(4.0)),
     ("vlan", "ADD", Faster(4.0)),
     ("ipvlan", "ADD", Faster(4.0)),
@@ -96,18 +107,20 @@ const GOALS: &[(&str, &str, Goal)] = &[
     ("portmap nftables", "ADD", Faster(20.0)),
     ("portmap nftables", "DEL", Faster(20.0)),
     ("Kubernetes chain iptables", "ADD", Faster(5.0)),
-    ("Kubernetes chain iptables", "DEL", Faster(5.0)),
+    ("Kubernetes chain iptables", "DEL", Faster(10.0)),
     ("Kubernetes chain nftables", "ADD", Faster(10.0)),
-    ("Kubernetes chain nftables", "DEL", Faster(6.0)),
+    ("Kubernetes chain nftables", "DEL", Faster(25.0)),
 ];
 
-/// Compares the results with the goals; goals without results in this run are omitted.
-pub(crate) fn judge(figures: &[Figures], binaries: &[Binary]) -> Vec<Target> {
-    let goals = GOALS.iter();
-    let mut targets: Vec<Target> = goals
-        .filter_map(|(case, verb, goal)| judge_goal(figures, case, verb, goal))
-        .collect();
-    if let Some(most) = figures.iter().max_by_key(|row| row.ours.memory) {
+/// Compares the results of a group of cases with the goals; goals without results in this run are omitted.
+pub(crate) fn judge(figures: &[Figures], group: &str) -> Vec<Target> {
+    let of_group = || figures.iter().filter(|row| row.group == group);
+    let goals = GOALS
+        .iter()
+        .filter(|(case, ..)| of_group().any(|row| row.case == *case));
+    let goals = goals.filter_map(|(case, verb, goal)| judge_goal(figures, case, verb, goal));
+    let mut targets: Vec<Target> = goals.chain(of_group().filter_map(no_slower)).collect();
+    if let Some(most) = of_group().max_by_key(|row| row.ours.memory) {
         targets.push(Target {
             what: "peak memory".into(),
             wanted: format!("below {} MiB", MEMORY / 1024),
@@ -115,15 +128,34 @@ pub(crate) fn judge(figures: &[Figures], binaries: &[Binary]) -> Vec<Target> {
             met: most.ours.memory < MEMORY,
         });
     }
-    if let Some(largest) = binaries.iter().max_by_key(|binary| binary.size) {
-        targets.push(Target {
-            what: "binary size".into(),
-            wanted: format!("below {SIZE_BUDGET} bytes"),
-            is: format!("{} bytes ({})", largest.size, largest.name),
-            met: largest.size < SIZE_BUDGET,
-        });
-    }
     targets
+}
+
+/// ADD must not be slower than that of another build; a tenth is within the noise.
+fn no_slower(row: &Figures) -> Option<Target> {
+    let before = row.other.as_ref().filter(|_| row.verb == "ADD")?.median();
+    Some(Target::at_most(
+        format!("{} {}", row.case, row.verb),
+        row.ours.median() / before,
+        1.1,
+        "x",
+        "that before",
+    ))
+}
+
+/// Formats the targets and whether they are met.
+pub(crate) fn shown(targets: &[Target]) -> String {
+    let row = |target: &Target| {
+        let verdict = if target.met { "met" } else { "NOT MET" };
+        vec![
+            target.what.clone(),
+            target.wanted.clone(),
+            target.is.clone(),
+            verdict.to_owned(),
+        ]
+    };
+    let head = ["goal", "wanted", "is", "verdict"];
+    table(&head, targets.iter().map(row))
 }
 
 fn judge_goal(figures: &[Figures], case: &str, verb: &str, goal: &Goal) -> Option<Target> {
@@ -155,12 +187,6 @@ fn judge_goal(figures: &[Figures], case: &str, verb: &str, goal: &Goal) -> Optio
         }
         OverFloor(most) => at_most(ours - row.floor?, *most, " ms", "over the floor"),
         TimesFloor(most) => at_most(ours / row.floor?, *most, "x", "the floor"),
-        OverVethDelete(most) => at_most(
-            ours - row.bare_delete?,
-            *most,
-            " ms",
-            "over a bare veth delete",
-        ),
         OverCase(most, other) => {
             let over = ours - find(other)?.ours.median();
             at_most(over, *most, " ms", &format!("over that of {other}"))

@@ -2,14 +2,13 @@
 //!
 //! System calls take ten times longer there for all sides, so that only the ratios are meaningful.
 
-use std::path::Path;
-
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use testkit::{KERNEL, UML};
 
+use super::Setup;
 use super::cases::Case;
-use super::run::Figures;
+use super::figures::Figures;
 use crate::uml::{self, Machine, Room, Work};
 
 /// The option of the program inside of User Mode Linux; its value is the directory of the tools.
@@ -19,18 +18,17 @@ pub(super) const INSIDE: &str = "inside";
 const ROW: &str = "row: ";
 
 /// Measures `cases` in User Mode Linux.
-pub(super) fn run(
-    cases: &[&Case],
-    peer: Option<&Path>,
-    tools: &Path,
-    quick: bool,
-) -> Result<Vec<Figures>> {
+pub(super) fn run(cases: &[&Case], setup: &Setup<'_>) -> Result<Vec<Figures>> {
+    let tools = setup.tools.floor.parent();
+    let tools = tools.context("the tools are in a directory")?;
     let release = uml::provide()?;
     eprintln!("in User Mode Linux {release}, because this kernel lacks the required features:");
     let mut command: Vec<String> = ["xtask", "bench", "--no-build"].map(String::from).into();
-    command.extend(quick.then(|| "--quick".to_owned()));
+    command.extend(setup.quick.then(|| "--quick".to_owned()));
     command.push(format!("--{INSIDE}={}", tools.display()));
-    command.extend(peer.map(|peer| format!("--peer={}", peer.display())));
+    for (option, dir) in [("peer", setup.peer), ("before", setup.before)] {
+        command.extend(dir.map(|dir| format!("--{option}={}", dir.display())));
+    }
     command.extend(cases.iter().map(|case| case.name.to_owned()));
     let room = Room::new(&Work {
         command,

@@ -10,7 +10,7 @@ use netfilter::nft::{
     Batch, Chain, ChainType, CtStatus, Family, Hook, NatFlags, Nft, Protocol, Rule, Table,
 };
 
-use super::Outcome;
+use super::{Outcome, Waits};
 
 const MASQUERADE: Table<'_> = Table::new(Family::Inet, "cni_plugins_masquerade")
     .with_comment("Masquerading for plugins from github.com/containernetworking/plugins");
@@ -27,12 +27,14 @@ const MASQUERADING: Chain<'_> =
 const COMMENT: &str = "floorfloorfloorfloorfloorfloorfloorfloorfloorfloorfloorfloorfloo";
 
 /// Adds `rules` and writes their handles to the file `note`.
-fn add(batch: &mut Batch, rules: &[Rule<'_>], note: &str) -> Outcome {
+fn add(batch: &mut Batch, rules: &[Rule<'_>], note: &str, waits: &mut Waits) -> Outcome {
     batch.echo();
     for rule in rules {
         batch.add_rule(&rule.clone().comment(COMMENT));
     }
-    let added = Nft::open()?.commit(batch)?;
+    let nft = Nft::open()?;
+    let added = nft.commit(batch)?;
+    waits.during(|| drop(nft));
     let places: Vec<String> = added
         .iter()
         .map(|rule| format!("{} {}", rule.chain, rule.handle))
@@ -41,32 +43,36 @@ fn add(batch: &mut Batch, rules: &[Rule<'_>], note: &str) -> Outcome {
 }
 
 /// Deletes the rules whose handles [`add`] wrote.
-fn delete(chains: &[Chain<'_>], note: &str) -> Outcome {
+///
+/// Closing the socket waits until the kernel has freed the rules, after RCU grace periods.
+fn delete(chains: &[Chain<'_>], note: &str, waits: &mut Waits) -> Outcome {
     let mut batch = Batch::new();
     for place in fs::read_to_string(note)?.lines() {
         let (name, handle) = place.split_once(' ').ok_or("no handle")?;
         let chain = chains.iter().find(|chain| chain.name == name);
         batch.delete_rule(chain.ok_or("no such chain")?, handle.parse()?);
     }
-    Nft::open()?.commit(&batch)?;
+    let nft = Nft::open()?;
+    nft.commit(&batch)?;
+    waits.during(|| drop(nft));
     Ok(fs::remove_file(note)?)
 }
 
 /// Adds the rule of `ipMasq` for one address.
-pub(super) fn masquerade_add(note: &str, address: &str) -> Outcome {
+pub(super) fn masquerade_add(note: &str, address: &str, waits: &mut Waits) -> Outcome {
     let (address, network) = network(address)?;
     let mut batch = Batch::new();
     batch.add_table(&MASQUERADE).add_chain(&CHECKS);
     let rule = CHECKS.rule().saddr(address).not_daddr(network);
-    add(&mut batch, &[rule.masquerade(NatFlags::NONE)], note)
+    add(&mut batch, &[rule.masquerade(NatFlags::NONE)], note, waits)
 }
 
-pub(super) fn masquerade_del(note: &str) -> Outcome {
-    delete(&[CHECKS], note)
+pub(super) fn masquerade_del(note: &str, waits: &mut Waits) -> Outcome {
+    delete(&[CHECKS], note, waits)
 }
 
 /// Adds the rules of portmap for one TCP port.
-pub(super) fn portmap_add(note: &str, address: &str, port: &str) -> Outcome {
+pub(super) fn portmap_add(note: &str, address: &str, port: &str, waits: &mut Waits) -> Outcome {
     let (address, network) = network(address)?;
     let mut batch = Batch::new();
     batch
@@ -81,11 +87,11 @@ pub(super) fn portmap_add(note: &str, address: &str, port: &str) -> Outcome {
         near.ct_status(CtStatus::DNAT).masquerade(NatFlags::NONE),
         local.daddr(address).masquerade(NatFlags::NONE),
     ];
-    add(&mut batch, &rules, note)
+    add(&mut batch, &rules, note, waits)
 }
 
-pub(super) fn portmap_del(note: &str) -> Outcome {
-    delete(&[HOSTPORTS, MASQUERADING], note)
+pub(super) fn portmap_del(note: &str, waits: &mut Waits) -> Outcome {
+    delete(&[HOSTPORTS, MASQUERADING], note, waits)
 }
 
 /// Parses an address and its network.

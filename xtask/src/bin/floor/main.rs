@@ -1,7 +1,8 @@
 //! The bare kernel operations of an attachment, with which a benchmark compares plugins.
 //!
-//! `floor OPERATION ARGUMENT... ; OPERATION ...` runs the operations and prints their duration in nanoseconds, without
-//! the start and end of the process. `floor rss FILE PROGRAM` runs a program and writes the peak resident memory (KiB)
+//! `floor OPERATION ARGUMENT... ; OPERATION ...` runs the operations and prints two durations in nanoseconds, without
+//! the start and end of the process: until the effect of all operations is complete, and until all system calls have
+//! returned. They differ where the kernel keeps a caller waiting after the effect ([`Waits`]). `floor rss FILE PROGRAM` runs a program and writes the peak resident memory (KiB)
 //! of it and of the processes it waited for. `cargo xtask bench`, whose cases contain the operations, builds it
 //! statically.
 #![allow(clippy::print_stdout, reason = "the measurement is the output")]
@@ -14,7 +15,7 @@ mod tun;
 use std::error::Error;
 use std::fs;
 use std::process::{Command, ExitCode};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
 
@@ -37,6 +38,7 @@ fn run(words: &[&str]) -> Outcome<ExitCode> {
         return peak_memory(file, program);
     }
     let started = Instant::now();
+    let mut waits = Waits::default();
     let mut network = network::Network::new()?;
     for operation in words.split(|word| *word == ";") {
         match operation {
@@ -45,16 +47,36 @@ fn run(words: &[&str]) -> Outcome<ExitCode> {
             ["lease-add", dir, addresses @ ..] => lease::add(dir, addresses)?,
             ["lease-check", dir, addresses @ ..] => lease::check(dir, addresses)?,
             ["lease-del", dir, addresses @ ..] => lease::del(dir, addresses)?,
-            ["masquerade-add", note, address] => filters::masquerade_add(note, address)?,
-            ["masquerade-del", note] => filters::masquerade_del(note)?,
-            ["portmap-add", note, address, port] => filters::portmap_add(note, address, port)?,
-            ["portmap-del", note] => filters::portmap_del(note)?,
+            ["masquerade-add", note, address] => {
+                filters::masquerade_add(note, address, &mut waits)?
+            }
+            ["masquerade-del", note] => filters::masquerade_del(note, &mut waits)?,
+            ["portmap-add", note, address, port] => {
+                filters::portmap_add(note, address, port, &mut waits)?
+            }
+            ["portmap-del", note] => filters::portmap_del(note, &mut waits)?,
             ["tap", name] => tun::create(name)?,
-            operation => network.run(operation)?,
+            operation => network.run(operation, &mut waits)?,
         }
     }
-    println!("{}", started.elapsed().as_nanos());
+    let returned = started.elapsed();
+    let done = returned.saturating_sub(waits.0);
+    println!("{} {}", done.as_nanos(), returned.as_nanos());
     Ok(ExitCode::SUCCESS)
+}
+
+/// The time for which system calls kept the caller waiting after their effect was complete.
+#[derive(Default)]
+struct Waits(Duration);
+
+impl Waits {
+    /// Runs `operation`, whose effect was complete before.
+    fn during<T>(&mut self, operation: impl FnOnce() -> T) -> T {
+        let started = Instant::now();
+        let result = operation();
+        self.0 += started.elapsed();
+        result
+    }
 }
 
 /// The peak memory of a process starts at the resident memory of the process that *started* it, because exec does not

@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, setns};
 use rtnl::{
@@ -10,7 +12,10 @@ use rtnl::{
     RouteFilter, RouteSpec, Scope, Veth, Vlan,
 };
 
-use crate::Outcome;
+use crate::{Outcome, Waits};
+
+/// How long to wait for the end of a link.
+const DEADLINE: Duration = Duration::from_secs(10);
 
 pub(crate) struct Network {
     /// The namespace in which the process started.
@@ -39,7 +44,7 @@ impl Network {
     }
 
     /// Runs one operation.
-    pub(crate) fn run(&mut self, operation: &[&str]) -> Outcome {
+    pub(crate) fn run(&mut self, operation: &[&str], waits: &mut Waits) -> Outcome {
         match operation {
             ["open"] => self.host = Some(Handle::open()?),
             ["enter", netns] => {
@@ -60,7 +65,7 @@ impl Network {
                 let host = self.host.as_ref().ok_or("no socket of the host")?;
                 host.link_by_index(self.refers_to.ok_or("the link has no peer")?)?;
             }
-            ["delete", name] => self.request(Request::del_link_by_name(name))?,
+            ["delete", name] => self.delete(name, waits)?,
             ["veth", name, netns, master @ ..] => self.new_veth(name, netns, !master.is_empty())?,
             ["link", kind, netns] => self.new_link(kind, netns)?,
             ["move", netns, name] => self.move_link(netns, name)?,
@@ -103,6 +108,25 @@ impl Network {
     fn request(&self, request: Request<'_>) -> Outcome {
         self.handle()?.request(request)?;
         Ok(())
+    }
+
+    /// Deletes a link in a thread, until the kernel reports it gone. The call returns some RCU grace periods later.
+    fn delete(&mut self, name: &str, waits: &mut Waits) -> Outcome {
+        let handle = self.container.take().ok_or("no namespace was entered")?;
+        let index = handle.link_by_name(name)?.index;
+        let mut events = Handle::subscribe_links()?;
+        thread::scope(|scope| {
+            let deletion = scope.spawn(move || handle.request(Request::del_link_by_name(name)));
+            let gone = events.wait(index, Instant::now() + DEADLINE, |_| false);
+            waits
+                .during(|| deletion.join())
+                .map_err(|_| "the thread that deletes the link panicked")??;
+            match gone {
+                Err(error) if error.is_not_found() => Ok(()),
+                Err(error) => Err(error.into()),
+                Ok(_) => Err("the link still exists".into()),
+            }
+        })
     }
 
     fn set_up(&self, up: bool) -> Request<'static> {
