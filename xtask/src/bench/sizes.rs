@@ -30,6 +30,7 @@ fn measure(setup: &Setup<'_>) -> Result<Report> {
     });
     let head = ["binary", "bytes", "peer's bytes", "smaller"];
     let mut report = Report::new(SECTION.name, &head, rows.collect());
+    report.notes = "Static binaries.".into();
     let bytes = setup.binaries.iter();
     let bytes = bytes.map(|binary| json!({"name": binary.name, "bytes": binary.size}));
     report.data = bytes.collect();
