@@ -188,7 +188,7 @@ fn rounds(
                     row.times.extend(times);
                     row.seconds += seconds;
                 }
-                settle(host)?;
+                wait_for_grace_periods(host)?;
             }
         }
     }
@@ -196,8 +196,8 @@ fn rounds(
 }
 
 /// Deletes a link, which returns after the grace periods that earlier deletions are still waiting for.
-fn settle(host: &Host) -> Result<()> {
-    let script = "ip link add settle0 type veth peer name settle1 && ip link del settle0";
+fn wait_for_grace_periods(host: &Host) -> Result<()> {
+    let script = "ip link add wait0 type veth peer name wait1 && ip link del wait0";
     host.try_command(&["sh", "-c", script])
         .map(drop)
         .map_err(|err| anyhow!(err))
