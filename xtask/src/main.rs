@@ -13,6 +13,7 @@ mod demo;
 mod dist;
 mod machine;
 mod new_plugin;
+mod package;
 mod project;
 mod test;
 mod tidy;
@@ -64,6 +65,12 @@ const COMMANDS: &[Command] = &[
         arguments: "[--no-build]",
         about: "create a reproducible tarball for this platform in release/, with checksums",
         run: dist::run,
+    },
+    Command {
+        name: "packages",
+        arguments: "[--no-build]",
+        about: "create packages for dpkg and rpm in release/",
+        run: package::run,
     },
     Command {
         name: "tidy",

@@ -14,6 +14,7 @@ pub(crate) const SIZE_BUDGET: u64 = 1_500_000;
 /// A package of the workspace.
 pub(crate) struct Package {
     pub(crate) name: String,
+    pub(crate) description: String,
     pub(crate) dir: PathBuf,
     /// Names of the binaries.
     pub(crate) binaries: Vec<String>,
@@ -101,6 +102,10 @@ fn package(metadata: &Value) -> Option<Package> {
     };
     Some(Package {
         name: metadata["name"].as_str()?.to_owned(),
+        description: metadata["description"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned(),
         dir: Path::new(metadata["manifest_path"].as_str()?)
             .parent()?
             .to_path_buf(),

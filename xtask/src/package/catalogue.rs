@@ -1,0 +1,206 @@
+//! The packages: which there are, what is in them, and how they are related to others.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use super::version::{EPOCH, Relation, UPSTREAM, of_package};
+use super::{Format, manual};
+use crate::build::Binary;
+use crate::project::{self, Package as Plugin};
+
+/// The name of the metapackage, and the beginning of all other names.
+pub(crate) const PROJECT: &str = "cni-plugins-rs";
+
+/// What plugins may execute or talk to, depending on their configuration and on what the host uses.
+const SUGGESTS: &[(&str, &[&str])] = &[
+    ("bridge", &["iptables"]),
+    ("firewall", &["iptables", "firewalld"]),
+    ("portmap", &["iptables", "nftables"]),
+    ("ptp", &["iptables"]),
+];
+
+/// A package in either format.
+pub(crate) struct Package {
+    /// The part of the name after [`PROJECT`]; empty for the metapackage.
+    pub(crate) suffix: String,
+    pub(crate) summary: String,
+    pub(crate) description: String,
+    /// Whether it has binaries of one platform.
+    pub(crate) has_binaries: bool,
+    pub(crate) files: Vec<File>,
+    pub(crate) depends: Vec<Relation>,
+    pub(crate) suggests: Vec<Relation>,
+    pub(crate) provides: Vec<Relation>,
+    /// Packages of others that have the same files. dpkg replaces them; rpm leaves the choice to the administrator.
+    pub(crate) supersedes: Vec<Relation>,
+    pub(crate) scripts: Scripts,
+}
+
+/// A file of a package.
+pub(crate) struct File {
+    /// The absolute path on the host. A man page is still to be compressed.
+    pub(crate) path: String,
+    pub(crate) mode: u32,
+    pub(crate) content: Vec<u8>,
+}
+
+/// What a package manager executes.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Scripts {
+    /// Files of a package's control directory, by name.
+    pub(crate) deb: &'static [(&'static str, &'static str)],
+    /// Sections of the spec file.
+    pub(crate) rpm: &'static str,
+}
+
+impl Package {
+    pub(crate) fn name(&self) -> String {
+        name(&self.suffix)
+    }
+
+    fn new(suffix: &str, summary: &str, description: String) -> Package {
+        Package {
+            suffix: suffix.to_owned(),
+            summary: summary.to_owned(),
+            description,
+            has_binaries: false,
+            files: Vec::new(),
+            depends: Vec::new(),
+            suggests: Vec::new(),
+            provides: Vec::new(),
+            supersedes: Vec::new(),
+            scripts: Scripts::default(),
+        }
+    }
+}
+
+impl File {
+    pub(crate) fn data(path: impl Into<String>, content: impl Into<Vec<u8>>) -> File {
+        File {
+            path: path.into(),
+            mode: 0o644,
+            content: content.into(),
+        }
+    }
+
+    fn program(path: impl Into<String>, content: impl Into<Vec<u8>>) -> File {
+        File {
+            mode: 0o755,
+            ..File::data(path, content)
+        }
+    }
+}
+
+fn name(suffix: &str) -> String {
+    match suffix {
+        "" => PROJECT.to_owned(),
+        suffix => format!("{PROJECT}-{suffix}"),
+    }
+}
+
+/// All packages of one format, for the given binaries of a build.
+///
+/// # Errors
+///
+/// When a file cannot be read.
+pub(crate) fn packages(format: Format, binaries: &[Binary], build: &str) -> Result<Vec<Package>> {
+    let plugins = project::plugins()?;
+    let mut packages = Vec::new();
+    for plugin in &plugins {
+        for name in &plugin.binaries {
+            let binary = binaries.iter().find(|binary| binary.name == *name);
+            let binary = binary.with_context(|| format!("no binary of the plugin {name}"))?;
+            packages.push(of_plugin(format, plugin, &binary.path, build)?);
+        }
+    }
+    let opt = links_in_opt(format, build);
+    let meta = metapackage(&packages, build);
+    packages.extend([opt, meta]);
+    Ok(packages)
+}
+
+fn of_plugin(format: Format, plugin: &Plugin, binary: &Path, build: &str) -> Result<Package> {
+    let name = plugin.dir_name();
+    let page = project::root().join(format!("Documentation/plugins/{name}.md"));
+    let page = fs::read_to_string(&page).with_context(|| page.display().to_string())?;
+    let content = fs::read(binary).with_context(|| binary.display().to_string())?;
+    let manual = manual::of_page(&format!("cni-{name}"), &plugin.description, &page, build);
+    let suggested = SUGGESTS.iter().find(|(plugin, _)| *plugin == name);
+    let suggests = suggested.iter().flat_map(|(_, programs)| programs.iter());
+    Ok(Package {
+        has_binaries: true,
+        files: vec![
+            File::program(format!("{}/{name}", format.plugin_dir()), content),
+            File::data(format!("/usr/share/man/man8/cni-{name}.8"), manual),
+        ],
+        suggests: suggests.map(|program| Relation::any(program)).collect(),
+        supersedes: vec![instead_of("containernetworking-plugins")],
+        ..Package::new(&name, &plugin.description, manual::introduction(&page))
+    })
+}
+
+/// Distributions' versions of a package.
+fn instead_of(package: &str) -> Relation {
+    Relation::below(package, &format!("{EPOCH}:0"))
+}
+
+/// The version of a distribution's package that ours stands for.
+fn in_place_of(package: &str) -> Relation {
+    Relation::exactly(package, &format!("{EPOCH}:{UPSTREAM}"))
+}
+
+fn metapackage(plugins: &[Package], build: &str) -> Package {
+    let version = of_package(build);
+    let description = "This package depends on the packages of all plugins. It takes the place of the \
+        distribution's package of upstream's plugins: state on disk and in the kernel is compatible in \
+        both directions, so that running containers are not affected.";
+    let depends = plugins
+        .iter()
+        .map(|plugin| Relation::exactly(&plugin.name(), &version));
+    Package {
+        depends: depends.collect(),
+        provides: vec![
+            in_place_of("containernetworking-plugins"),
+            // Debian's name for what a container engine needs, whichever implementation.
+            Relation::exactly("container-network-stack", "1"),
+        ],
+        supersedes: vec![instead_of("containernetworking-plugins")],
+        ..Package::new(
+            "",
+            "CNI plugins for container networks (metapackage)",
+            description.into(),
+        )
+    }
+}
+
+/// The package that stands for `kubernetes-cni`, which has the plugins in `/opt/cni/bin`.
+fn links_in_opt(format: Format, build: &str) -> Package {
+    let script = include_str!("../../packaging/opt/opt-links.in");
+    let script = script.replace("@PLUGINS@", format.plugin_dir());
+    let description = "This package keeps links to the packaged plugins in /opt/cni/bin, where kubelet's container \
+        runtimes look for them by default. Files and links of others in that directory are never replaced or removed.";
+    Package {
+        files: vec![File::program(
+            "/usr/libexec/cni-plugins-rs/opt-links",
+            script,
+        )],
+        depends: vec![Relation::exactly(PROJECT, &of_package(build))],
+        provides: vec![in_place_of("kubernetes-cni")],
+        supersedes: vec![instead_of("kubernetes-cni")],
+        scripts: Scripts {
+            deb: &[
+                ("postinst", include_str!("../../packaging/opt/postinst")),
+                ("prerm", include_str!("../../packaging/opt/prerm")),
+                ("triggers", "interest-noawait /usr/lib/cni\n"),
+            ],
+            rpm: include_str!("../../packaging/opt/scriptlets.spec"),
+        },
+        ..Package::new(
+            "opt",
+            "CNI plugins for container networks, links in /opt/cni/bin",
+            description.into(),
+        )
+    }
+}

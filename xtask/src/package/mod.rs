@@ -1,0 +1,146 @@
+//! `cargo xtask packages`: packages for dpkg and rpm, and the signed repository that has them.
+//!
+//! What is in the packages stands in [`catalogue`]; the tools of each format write them. The same commit gives the
+//! same bytes; only signatures differ.
+
+mod catalogue;
+mod deb;
+mod manual;
+mod rpm;
+mod version;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::build::{self, Binary};
+use crate::{commands, no_build, project};
+use catalogue::File;
+
+/// A format of packages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    Deb,
+    Rpm,
+}
+
+impl Format {
+    /// The directory of plugins in distributions with this format.
+    fn plugin_dir(self) -> &'static str {
+        match self {
+            Format::Deb => "/usr/lib/cni",
+            Format::Rpm => "/usr/libexec/cni",
+        }
+    }
+}
+
+/// The binaries of one platform, to be packaged.
+pub(crate) struct Release<'a> {
+    /// Go's name of the architecture, as in names of tarballs.
+    pub(crate) platform: &'a str,
+    pub(crate) binaries: &'a [Binary],
+    /// As of `project::version`.
+    pub(crate) version: &'a str,
+}
+
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    let binaries = build::provide(no_build(arguments)?)?;
+    let release = Release {
+        platform: "amd64",
+        binaries: &binaries,
+        version: &project::version(),
+    };
+    for path in write(&release, &project::root().join("release"))? {
+        println!("{}", project::shown(&path));
+    }
+    Ok(())
+}
+
+/// Writes the packages of both formats into `out`. Returns their paths.
+///
+/// # Errors
+///
+/// When a program is missing or fails.
+pub(crate) fn write(release: &Release<'_>, out: &Path) -> Result<Vec<PathBuf>> {
+    fs::create_dir_all(out).with_context(|| out.display().to_string())?;
+    let mut paths = deb::write(release, out)?;
+    paths.extend(rpm::write(release, out)?);
+    Ok(paths)
+}
+
+/// Creates an empty directory for the content of packages.
+fn empty_stage(name: &str) -> Result<PathBuf> {
+    let stage = project::target().join("packages").join(name);
+    if stage.exists() {
+        fs::remove_dir_all(&stage).with_context(|| stage.display().to_string())?;
+    }
+    fs::create_dir_all(&stage).with_context(|| stage.display().to_string())?;
+    Ok(stage)
+}
+
+/// Writes `files` below `root`, with documents compressed. Returns their paths on the host, sorted.
+fn stage(files: &[&File], root: &Path) -> Result<Vec<String>> {
+    let mut paths = Vec::new();
+    for file in files {
+        let path = root.join(file.path.trim_start_matches('/'));
+        put(&path, &file.content, file.mode)?;
+        let is_document = path.extension().is_some_and(|suffix| suffix == "8")
+            || path
+                .file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with("changelog"));
+        if is_document {
+            let mut gzip = Command::new("gzip");
+            commands::run(gzip.args(["--no-name", "--best", "--force"]).arg(&path))?;
+            paths.push(format!("{}.gz", file.path));
+        } else {
+            paths.push(file.path.clone());
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// Writes a file whose mode does not depend on the umask, with the directories above it.
+fn put(path: &Path, content: impl AsRef<[u8]>, mode: u32) -> Result<()> {
+    let context = || path.display().to_string();
+    let dir = path.parent().with_context(context)?;
+    let mut install = Command::new("install");
+    commands::run(install.args(["-d", "-m", "755"]).arg(dir))?;
+    fs::write(path, content).with_context(context)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).with_context(context)
+}
+
+/// The name and address in packages: `DEBFULLNAME` and `DEBEMAIL`, as for the tools of Debian.
+fn maintainer() -> String {
+    let variable = |name, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
+    format!(
+        "{} <{}>",
+        variable("DEBFULLNAME", "cni-plugins-rs"),
+        variable("DEBEMAIL", "packages@cni-plugins-rs.invalid")
+    )
+}
+
+/// The date of the build's commit, in the form of date(1).
+fn commit_date(format: &str) -> Result<String> {
+    let mut command = Command::new("date");
+    command.env("LC_ALL", "C").args(["--utc", format, "--date"]);
+    commands::read(command.arg(format!("@{}", build::source_date())))
+}
+
+/// Breaks a text into lines of at most 76 characters.
+fn wrapped(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= 76 => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
