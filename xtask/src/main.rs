@@ -38,7 +38,7 @@ type Run = fn(&[String]) -> Result<()>;
 const COMMANDS: &[Command] = &[
     Command {
         name: "build",
-        arguments: "[--libc musl|gnu]",
+        arguments: "[--platform NAME] [--libc musl|gnu]",
         about: "build release binaries of all plugins into bin/: static and within the size budget",
         run: build::run,
     },
@@ -62,8 +62,8 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "dist",
-        arguments: "[--no-build]",
-        about: "create a reproducible tarball for this platform in release/, with checksums",
+        arguments: "[--platform NAME]... [--all] [--no-build]",
+        about: "create reproducible tarballs with checksums in release/: for this platform, those named, or all",
         run: dist::run,
     },
     Command {

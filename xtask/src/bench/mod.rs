@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use lexopt::Arg;
 
-use crate::build::{self, Binary, Recipe};
+use crate::build::{self, Binary, Platform, Recipe};
 use crate::machine::{self, Need, private_host};
 use crate::{project, text};
 use cases::{CASES, Case};
@@ -245,7 +245,8 @@ fn build_tools() -> Result<Tools> {
         "--bin",
         "empty",
     ];
-    let dir = Recipe::choose(None)?.cargo_build(arguments, &project::version())?;
+    let dir =
+        Recipe::choose(Platform::host()?, None)?.cargo_build(arguments, &project::version())?;
     Ok(Tools::in_dir(&dir))
 }
 

@@ -1,7 +1,10 @@
-//! `cargo xtask build`: release binaries of all plugins.
+//! `cargo xtask build`: release binaries of all plugins, for this machine or another platform.
 
-mod musl;
+mod compiler;
+mod platform;
 mod recipe;
+mod rustup;
+mod zig;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,6 +14,7 @@ use anyhow::{Context, Result, bail};
 use lexopt::Arg;
 
 use crate::{bench, commands, project, text};
+pub(crate) use platform::{PLATFORMS, Platform};
 pub(crate) use recipe::{Libc, Recipe};
 
 /// A built plugin binary.
@@ -21,65 +25,110 @@ pub(crate) struct Binary {
     pub(crate) size: u64,
 }
 
+/// The binaries for a platform.
+pub(crate) struct Build {
+    pub(crate) platform: &'static Platform,
+    /// The directory that contains them, and nothing else.
+    pub(crate) dir: PathBuf,
+    /// The plugins.
+    pub(crate) binaries: Vec<Binary>,
+}
+
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let mut libc = None;
+    let mut platform = None;
     let mut parser = lexopt::Parser::from_args(arguments);
     while let Some(argument) = parser.next()? {
         match argument {
             Arg::Long("libc") => libc = Some(Libc::from_name(&text(parser.value()?)?)?),
+            Arg::Long("platform") => {
+                platform = Some(Platform::named(&text(parser.value()?)?)?);
+            }
             other => return Err(other.unexpected().into()),
         }
     }
-    build(libc).map(drop)
+    let platform = platform.map_or_else(Platform::host, Ok)?;
+    build(platform, libc).map(drop)
 }
 
-/// Builds all plugins into `bin/`, or returns those of an earlier build.
+/// Builds all plugins for this machine into `bin/`, or returns those of an earlier build.
 pub(crate) fn provide(no_build: bool) -> Result<Vec<Binary>> {
-    if no_build { built() } else { build(None) }
+    Ok(for_platform(Platform::host()?, no_build)?.binaries)
 }
 
-/// Builds all plugins into `bin/` and prints the table of sizes.
+/// Builds all plugins for a platform, or returns those of an earlier build.
 ///
 /// # Errors
 ///
-/// When a build fails, or a binary is not static or larger than its budget.
-fn build(libc: Option<Libc>) -> Result<Vec<Binary>> {
+/// When a build fails, or a binary is missing, is not static, or is larger than its budget.
+pub(crate) fn for_platform(platform: &'static Platform, no_build: bool) -> Result<Build> {
+    if no_build {
+        built(platform)
+    } else {
+        build(platform, None)
+    }
+}
+
+/// Builds all plugins and prints the table of sizes.
+fn build(platform: &'static Platform, libc: Option<Libc>) -> Result<Build> {
     let plugins = project::plugins()?;
-    let recipe = Recipe::choose(libc)?;
+    let recipe = Recipe::choose(platform, libc)?;
     let version = project::version();
-    println!("building {version}, {}", recipe.description());
+    println!(
+        "building {version} for {}, {}",
+        platform.name,
+        recipe.description()
+    );
 
     let packages = plugins
         .iter()
         .flat_map(|plugin| ["--package", plugin.name.as_str()]);
     let out = recipe.cargo_build(packages.chain(["--bins"]), &version)?;
 
-    let bin = project::bin();
-    fs::create_dir_all(&bin).with_context(|| bin.display().to_string())?;
+    let dir = directory(platform);
+    fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
     for name in plugins.iter().flat_map(|plugin| &plugin.binaries) {
-        replace(&out.join(name), &bin.join(name))?;
+        replace(&out.join(name), &dir.join(name))?;
     }
-    let binaries = built()?;
-    report(&binaries, &recipe)?;
-    Ok(binaries)
+    let built = built(platform)?;
+    report(&built, &recipe)?;
+    Ok(built)
 }
 
-/// The binaries in `bin/`.
-fn built() -> Result<Vec<Binary>> {
+/// Where the binaries for a platform are put: `bin/` for this machine's.
+fn directory(platform: &Platform) -> PathBuf {
+    if platform.is_host() {
+        project::bin()
+    } else {
+        project::target().join("platforms").join(platform.name)
+    }
+}
+
+/// The binaries of an earlier build.
+fn built(platform: &'static Platform) -> Result<Build> {
+    let dir = directory(platform);
     let plugins = project::plugins()?;
     let names = plugins.iter().flat_map(|plugin| &plugin.binaries);
     let binary = |name: &String| {
-        let path = project::bin().join(name);
-        let metadata = fs::metadata(&path);
-        let metadata =
-            metadata.with_context(|| format!("{}; run cargo xtask build", path.display()))?;
+        let path = dir.join(name);
+        let metadata = fs::metadata(&path).with_context(|| {
+            format!(
+                "{}; run cargo xtask build --platform {}",
+                path.display(),
+                platform.name
+            )
+        })?;
         Ok(Binary {
             name: name.clone(),
             path,
             size: metadata.len(),
         })
     };
-    names.map(binary).collect()
+    Ok(Build {
+        platform,
+        binaries: names.map(binary).collect::<Result<_>>()?,
+        dir,
+    })
 }
 
 /// Replaces a binary that may be running by a new file with the same name.
@@ -90,7 +139,8 @@ fn replace(from: &Path, to: &Path) -> Result<()> {
         .with_context(|| format!("copy {} to {}", from.display(), to.display()))
 }
 
-fn report(binaries: &[Binary], recipe: &Recipe) -> Result<()> {
+fn report(build: &Build, recipe: &Recipe) -> Result<()> {
+    let binaries = &build.binaries;
     let budget = recipe.libc().budget();
     let total: u64 = binaries.iter().map(|binary| binary.size).sum();
     let row = |binary: &Binary| {
@@ -110,7 +160,7 @@ fn report(binaries: &[Binary], recipe: &Recipe) -> Result<()> {
         "\n{} static binaries ({}) in {}",
         binaries.len(),
         recipe.libc().name(),
-        project::bin().display()
+        build.dir.display()
     );
     let mut faults = Vec::new();
     for binary in binaries {

@@ -1,13 +1,16 @@
-//! Recipes for static binaries, and the choice of one for this machine.
+//! Recipes for static binaries, and the choice of one for a platform and this machine.
 
 use std::env;
 use std::ffi::OsStr;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use super::musl::{self, DebianMusl};
+use super::compiler::{self, Compiler};
+use super::platform::Platform;
+use super::rustup;
+use super::zig::Zig;
 use crate::project::SIZE_BUDGET;
 use crate::{commands, project};
 
@@ -45,66 +48,82 @@ impl Libc {
     }
 }
 
-/// A way to build, with all that it requires installed.
-pub(crate) enum Recipe {
-    /// musl, linked by zig, with std built from source by Debian's compiler. Binaries are the smallest and fastest.
-    DebianMusl(DebianMusl),
-    /// musl with the std of rustup.
-    RustupMusl,
-    /// Static glibc, which works wherever rustup works.
-    Gnu { why: String },
+/// A way to build for a platform, with all that it requires installed.
+pub(crate) struct Recipe {
+    platform: &'static Platform,
+    /// The compiler that builds std from source, for size. Without it, std comes from rustup, which adds 300 KB to a
+    /// plugin.
+    compiler: Option<Compiler>,
+    library: Library,
+}
+
+/// The C library, and the linker that fits to it.
+enum Library {
+    /// musl of rustup's target, and the linker of rustup's compiler.
+    Rustup,
+    /// musl and linker of zig.
+    Zig(Zig),
+    /// glibc of this machine, and its C compiler. It works wherever rustup works.
+    Glibc { why: String },
 }
 
 impl Recipe {
-    /// The best recipe for this machine with the library `wanted`, if given.
+    /// The best recipe for `platform` on this machine, with the library `wanted`, if given.
     ///
     /// # Errors
     ///
-    /// When `wanted` is not available, with the reasons.
-    pub(crate) fn choose(wanted: Option<Libc>) -> Result<Recipe> {
+    /// When there is none, with the reasons.
+    pub(crate) fn choose(platform: &'static Platform, wanted: Option<Libc>) -> Result<Recipe> {
+        let recipe = |compiler, library| Recipe {
+            platform,
+            compiler,
+            library,
+        };
         if wanted == Some(Libc::Gnu) {
-            return Ok(Recipe::Gnu {
-                why: "as requested".into(),
-            });
+            let why = "as requested".into();
+            return Ok(recipe(None, Library::Glibc { why }));
         }
-        // Prefer what is installed to what must be downloaded.
-        if let Some(ready) = DebianMusl::ready() {
-            return Ok(Recipe::DebianMusl(ready));
+        let unavailable = match Compiler::provide() {
+            Ok(compiler) if compiler.is_rustup && rustup::provides(platform.target) => {
+                return Ok(recipe(Some(compiler), Library::Rustup));
+            }
+            Ok(compiler) => match Zig::provide() {
+                Ok(zig) => return Ok(recipe(Some(compiler), Library::Zig(zig))),
+                Err(err) => err,
+            },
+            Err(_) if rustup::provides(platform.target) => {
+                return Ok(recipe(None, Library::Rustup));
+            }
+            Err(err) => err,
+        };
+        if wanted.is_none() && platform.is_host() {
+            let why = format!("{unavailable:#}");
+            return Ok(recipe(None, Library::Glibc { why }));
         }
-        if rustup_has_musl() || rustup_adds_musl() {
-            return Ok(Recipe::RustupMusl);
-        }
-        match DebianMusl::provide() {
-            Ok(made) => Ok(Recipe::DebianMusl(made)),
-            Err(err) if wanted.is_none() => Ok(Recipe::Gnu {
-                why: format!("{err:#}"),
-            }),
-            Err(err) => bail!(
-                "no musl: {err:#}; and rustup has no std for {} (rustup target add {0})",
-                triple("musl")
-            ),
-        }
+        bail!(
+            "no musl for {}: {unavailable:#}; and rustup has no std for it (rustup target add {})",
+            platform.name,
+            platform.target
+        )
     }
 
     pub(crate) fn libc(&self) -> Libc {
-        match self {
-            Recipe::Gnu { .. } => Libc::Gnu,
+        match self.library {
+            Library::Glibc { .. } => Libc::Gnu,
             _ => Libc::Musl,
         }
     }
 
     /// Describes the recipe and why it was chosen.
     pub(crate) fn description(&self) -> String {
-        match self {
-            Recipe::DebianMusl(made) => {
-                format!(
-                    "static musl: std built for size by {}, linked by {}",
-                    made.compiler(),
-                    made.linker()
-                )
-            }
-            Recipe::RustupMusl => format!("static musl by rustup's {}", triple("musl")),
-            Recipe::Gnu { why } => format!("static glibc ({}): {why}", triple("gnu")),
+        let std = match &self.compiler {
+            Some(compiler) => format!("std built for size by {}", compiler.version),
+            None => "std of rustup".into(),
+        };
+        match &self.library {
+            Library::Rustup => format!("static musl: {std}, linked by {}", rustup::LINKER),
+            Library::Zig(zig) => format!("static musl: {std}, linked by zig {}", zig.version),
+            Library::Glibc { why } => format!("static glibc ({}): {why}", self.target()),
         }
     }
 
@@ -123,63 +142,73 @@ impl Recipe {
         let mut command = commands::cargo(&root, ["build", "--release"]);
         command
             .args(arguments)
+            .args(["--target", &self.target()])
             .arg("--target-dir")
             .arg(&target)
             .env("CNI_BUILD_VERSION", version);
-        // The binary must not contain paths of this machine, so that every build is the same.
+        if let Some(compiler) = &self.compiler {
+            command
+                .args([
+                    "-Zbuild-std=std,panic_abort",
+                    "-Zbuild-std-features=optimize_for_size",
+                ])
+                .env("RUSTC", &compiler.program)
+                // build-std is a nightly flag. The std source matches the compiler.
+                .env("RUSTC_BOOTSTRAP", "1");
+        }
         let mut flags = vec![
             "-C relocation-model=static".to_owned(),
             "-C target-feature=+crt-static".to_owned(),
+            // Nothing unwinds. The tables are a tenth of a plugin.
+            "-C force-unwind-tables=no".to_owned(),
         ];
-        flags.push(format!("--remap-path-prefix={}=.", root.display()));
-        if let Some(home) = cargo_home() {
-            flags.push(format!("--remap-path-prefix={}=cargo", home.display()));
-        }
-        let triple = match self {
-            Recipe::DebianMusl(made) => {
-                made.prepare(&mut command, &mut flags)?;
-                triple("musl")
+        match &self.library {
+            Library::Rustup => flags.push(format!("-C linker={}", rustup::LINKER)),
+            Library::Zig(zig) => {
+                zig.prepare(self.platform, &mut command)?;
+                flags.push("-C link-self-contained=no".into());
             }
-            Recipe::RustupMusl => triple("musl"),
-            Recipe::Gnu { .. } => triple("gnu"),
-        };
-        command
-            .args(["--target", &triple])
-            .env("RUSTFLAGS", flags.join(" "));
+            Library::Glibc { .. } => {}
+        }
+        flags.extend(self.remapped_paths(&root));
+        command.env("RUSTFLAGS", flags.join(" "));
         commands::run(&mut command)?;
-        Ok(target.join(triple).join("release"))
+        Ok(target.join(self.target()).join("release"))
     }
-}
 
-/// This machine's Rust target with another C library.
-pub(crate) fn triple(libc: &str) -> String {
-    let arch = match env::consts::ARCH {
-        "riscv64" => "riscv64gc",
-        "arm" => "armv7",
-        "powerpc64" => "powerpc64le",
-        other => other,
-    };
-    let suffix = if arch == "armv7" { "eabihf" } else { "" };
-    format!("{arch}-unknown-linux-{libc}{suffix}")
+    /// Flags that keep paths of this machine out of the binaries, so that every build is the same.
+    fn remapped_paths(&self, root: &Path) -> Vec<String> {
+        let mut paths = vec![
+            (root.to_path_buf(), "."),
+            // "cargo vendor" and the registry contain the same files.
+            (root.join("vendor"), "crates"),
+        ];
+        if let Some(home) = cargo_home() {
+            let registries = fs::read_dir(home.join("registry/src"));
+            let sources = registries.into_iter().flatten().flatten();
+            paths.extend(sources.map(|source| (source.path(), "crates")));
+        }
+        let sysroot = self.compiler.as_ref();
+        if let Some(Ok(sysroot)) = sysroot.map(|compiler| compiler::sysroot(&compiler.program)) {
+            paths.push((Path::new(&sysroot).join("lib/rustlib/src/rust"), "rust"));
+        }
+        paths
+            .iter()
+            .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()))
+            .collect()
+    }
+
+    /// The Rust target.
+    fn target(&self) -> String {
+        match self.library {
+            Library::Glibc { .. } => self.platform.target.replacen("musl", "gnu", 1),
+            _ => self.platform.target.to_owned(),
+        }
+    }
 }
 
 fn cargo_home() -> Option<PathBuf> {
     env::var_os("CARGO_HOME")
         .map(PathBuf::from)
         .or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")))
-}
-
-/// Installs the std for musl with rustup. Returns `false` if that is impossible.
-fn rustup_adds_musl() -> bool {
-    let mut command = Command::new("timeout");
-    command.args(["300", "rustup", "target", "add", &triple("musl")]);
-    commands::which("rustup").is_some() && commands::read(&mut command).is_ok() && rustup_has_musl()
-}
-
-fn rustup_has_musl() -> bool {
-    let compiler = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let mut command = Command::new(compiler);
-    command.args(["--print", "target-libdir", "--target", &triple("musl")]);
-    // rustc prints the directory even if it does not exist.
-    commands::read(&mut command).is_ok_and(|dir| musl::has_std(Path::new(&dir)))
 }
