@@ -12,7 +12,7 @@ use rtnl::netlink::{
 };
 
 use crate::error::{Culprit, Error};
-use crate::nfnetlink::{NETLINK_NETFILTER, NFGENMSG_LEN, NFPROTO_IPV4, NFPROTO_IPV6, header};
+use crate::nfnetlink::{NFGENMSG_LEN, NFPROTO_IPV4, NFPROTO_IPV6, Socket, header};
 
 const NFNL_SUBSYS_CTNETLINK: u16 = 1;
 const IPCTNL_MSG_CT_GET: u16 = NFNL_SUBSYS_CTNETLINK << 8 | 1;
@@ -100,7 +100,7 @@ pub fn delete_if(filters: &[Filter], to: impl Fn(IpAddr) -> bool) -> Result<usiz
     if filters.is_empty() {
         return Ok(0);
     }
-    let connection = Connection::open(NETLINK_NETFILTER)?;
+    let connection = Socket::open()?;
     let mut count = 0;
     for ipv6 in [false, true] {
         let wanted: Vec<Filter> = filters

@@ -117,7 +117,6 @@
 
 pub mod backend;
 pub mod conntrack;
-mod deferred_close;
 mod error;
 pub mod firewalld;
 pub mod iptables;

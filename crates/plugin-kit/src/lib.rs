@@ -4,6 +4,7 @@
 pub mod addressing;
 pub mod chain;
 pub mod check;
+pub mod deletion;
 pub mod dns;
 pub mod failures;
 mod filter_record;

@@ -1,7 +1,7 @@
 //! veth pairs between host and container.
 
 use crate::link_options::LinkOptions;
-use crate::{Container, MacAddress, Undo, names};
+use crate::{Container, MacAddress, Undo, deletion, names};
 use anyhow::{Context, anyhow, bail};
 use cni_core::quote::quote;
 use rtnl::{Handle, Link, LinkKind, LinkSpec, PeerSpec, Request, Veth};
@@ -76,10 +76,7 @@ pub fn create_with<'a>(
     let (host_name, echo) = create_pair(host, container, spec, options)?;
     let name = host_name.clone();
     undo.push("delete the veth pair", move || {
-        match host.request(Request::del_link_by_name(&name)) {
-            Err(e) if !e.is_not_found() => Err(e.into()),
-            _ => Ok(()),
-        }
+        Ok(deletion::delete_on_host_by_name(host, &name)?)
     });
     let host_end = match echo {
         Some(link) => link,
@@ -138,17 +135,4 @@ fn create_pair(
         }
     }
     bail!("failed to find a unique veth name")
-}
-
-/// Deletes the container's interface `name`; a missing one is not an error.
-///
-/// # Errors
-/// When the kernel refuses.
-pub fn delete(container: &Container, name: &str) -> anyhow::Result<()> {
-    match container.rtnl.request(Request::del_link_by_name(name)) {
-        Err(e) if !e.is_not_found() => {
-            Err(anyhow!(e).context(format!("failed to delete {}", quote(name))))
-        }
-        _ => Ok(()),
-    }
 }

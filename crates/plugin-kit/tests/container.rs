@@ -7,7 +7,7 @@
 use cni_core::ns::Netns;
 use cni_core::{AddResult, Interface};
 use plugin_kit::veth::{self, VethPair, VethSpec};
-use plugin_kit::{Container, MacAddress, Undo, addressing, wait};
+use plugin_kit::{Container, MacAddress, Undo, addressing, deletion, wait};
 use rtnl::Handle;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -106,8 +106,8 @@ fn an_existing_interface_has_an_error_of_its_own() {
     );
     drop(undo);
     before.assert_same(&host.snapshot());
-    veth::delete(&container, "eth0").unwrap();
-    veth::delete(&container, "eth0").unwrap();
+    deletion::delete(&container, "eth0").unwrap();
+    deletion::delete(&container, "eth0").unwrap();
 }
 
 #[test]

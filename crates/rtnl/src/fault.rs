@@ -3,7 +3,10 @@
 //! Modifying requests of the process are counted from 1, each message of a
 //! batch by itself. `RTNL_FAIL_AT=<n>` makes the n-th fail with `EIO` without
 //! being sent; `RTNL_KILL_AT=<n>` aborts the process there, without any undo.
-//! `RTNL_COUNT=<file>` writes the number of requests so far to a file. Only in builds with the feature `fault-injection`.
+//! `RTNL_COUNT=<file>` writes the number of requests so far to a file. For a deferred
+//! completion, `RTNL_KILL_CHILD_AT=<n>` kills the child before its n-th step, and
+//! `RTNL_KILL_PARENT_AT=<n>` the process at the n-th point of its wait for the child. Only
+//! in builds with the feature `fault-injection`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -33,4 +36,17 @@ pub fn injected_fault(what: &str) -> Option<Error> {
         std::process::abort();
     }
     is_at("RTNL_FAIL_AT").then(|| Error::kernel(EIO, "injected".to_owned(), what))
+}
+
+/// The number in an environment variable, 0 if there is none.
+pub(crate) fn number_of(variable: &str) -> u32 {
+    let value = std::env::var(variable);
+    value.ok().and_then(|value| value.parse().ok()).unwrap_or(0)
+}
+
+/// Kills the process if `point` is the chosen one.
+pub(crate) fn kill_parent_at(point: u32) {
+    if number_of("RTNL_KILL_PARENT_AT") == point {
+        std::process::abort();
+    }
 }

@@ -10,6 +10,7 @@
 #![cfg(target_os = "linux")]
 
 mod address;
+pub mod deferred;
 #[cfg(test)]
 mod encode_tests;
 mod errno;
@@ -25,6 +26,7 @@ mod request;
 mod route;
 mod rule;
 mod socket;
+mod sys;
 mod tc;
 mod wire;
 

@@ -1,12 +1,11 @@
 //! The nf_tables socket: committing batches, dumps, and retries.
 
 use std::cell::Cell;
-use std::os::fd::{AsFd, OwnedFd};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::libc::{EINVAL, ENOBUFS, EOPNOTSUPP, ERESTART};
-use rtnl::netlink::{Attributes, Connection, Message};
+use rtnl::netlink::{Attributes, Message};
 
 use super::answers::Answers;
 use super::batch::Batch;
@@ -14,9 +13,8 @@ use super::constants::*;
 use super::info::RuleInfo;
 use super::message::describe;
 use super::object::{Family, Table};
-use crate::deferred_close::defer_close;
 use crate::error::{Culprit, Error, Kind};
-use crate::nfnetlink::{NFGENMSG_LEN, header};
+use crate::nfnetlink::{NFGENMSG_LEN, Socket, header};
 
 /// How long reads and changes are retried while other processes change rules.
 const RETRY_TIME: Duration = Duration::from_secs(30);
@@ -34,20 +32,12 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// It belongs to the network namespace in which the calling thread opened it, wherever
 /// the thread goes afterwards.
 pub struct Nft {
-    pub(crate) connection: Connection,
-    /// Holds the last reference to the socket, see [`defer_close`]; dropped after it.
-    deferred: Option<(OwnedFd, OwnedFd)>,
+    pub(crate) connection: Socket,
 }
 
 impl std::fmt::Debug for Nft {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Nft")
-    }
-}
-
-impl Drop for Nft {
-    fn drop(&mut self) {
-        self.deferred = defer_close(self.connection.as_fd());
     }
 }
 
@@ -59,8 +49,7 @@ impl Nft {
     /// netfilter at all.
     pub fn open() -> Result<Nft, Error> {
         Ok(Nft {
-            connection: Connection::open(NETLINK_NETFILTER)?,
-            deferred: None,
+            connection: Socket::open()?,
         })
     }
 

@@ -2,7 +2,7 @@
 //! `linux/netfilter/nf_tables.h` and `nfnetlink.h`; those of comments are
 //! libnftnl's (`udata.h`), which `nft` reads.
 
-pub(crate) use crate::nfnetlink::{NETLINK_NETFILTER, NFPROTO_IPV4, NFPROTO_IPV6};
+pub(crate) use crate::nfnetlink::{NFPROTO_IPV4, NFPROTO_IPV6};
 
 pub(crate) const NFNL_SUBSYS_NFTABLES: u16 = 10;
 pub(crate) const NFNL_MSG_BATCH_BEGIN: u16 = 16;

@@ -6,9 +6,10 @@ mod on_master;
 pub use check::{InterfaceCheck, may_be_of_upstream};
 pub use on_master::OnMaster;
 
+use crate::deletion::{self, Deletion};
 use crate::failures::Failures;
 use crate::link_options::{self, LinkOptions};
-use crate::{Container, Ipam, Side, Undo, addressing, detailed, names, sysctl, veth};
+use crate::{Container, Ipam, Side, Undo, addressing, detailed, names, sysctl};
 use anyhow::{Context, anyhow, bail};
 use cni_core::quote::quote;
 use cni_core::types::NetConf;
@@ -132,7 +133,7 @@ fn create_renamed<'c>(
 fn delete_on_failure<'c>(container: &'c Container, name: &str, undo: &mut Undo<'c>) {
     let name = name.to_owned();
     undo.push("delete the interface", move || {
-        veth::delete(container, &name)
+        deletion::delete(container, &name)
     });
 }
 
@@ -191,17 +192,27 @@ pub fn configure(container: &Container, link: &Link, result: &AddResult) -> anyh
 /// # Errors
 /// Those of both steps.
 pub fn del(call: &Call) -> anyhow::Result<()> {
+    del_while(call, || Ok(()))
+}
+
+/// Like [`del`], and runs `other` meanwhile.
+///
+/// # Errors
+/// Those of all steps.
+pub fn del_while(call: &Call, other: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
     let ipam = Ipam::of(call);
     if let Some(ipam) = &ipam {
         ipam.start(Command::Del);
     }
-    let container = Container::open_for_del(call);
     let mut failures = Failures::default();
+    let container = failures.add(Container::open_for_del(call)).flatten();
     failures.add(ipam.map_or(Ok(()), |ipam| ipam.del()));
-    failures.add(container.and_then(|container| match container {
-        Some(container) => veth::delete(&container, &call.if_name),
-        None => Ok(()),
-    }));
+    let begin = |container| Deletion::begin(container, &call.if_name);
+    let deletion = failures.add(container.as_ref().map(begin).transpose());
+    failures.add(other());
+    if let Some(deletion) = deletion.flatten() {
+        failures.add(deletion.finish());
+    }
     failures.result()
 }
 

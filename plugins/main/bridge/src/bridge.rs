@@ -7,7 +7,7 @@ use cni_core::quote::quote;
 use cni_core::{Call, Code, Error};
 use plugin_kit::link_options::Mtu;
 use plugin_kit::veth::{self, VethPair, VethSpec};
-use plugin_kit::{Container, MacAddress, Undo, parent, sysctl};
+use plugin_kit::{Container, MacAddress, Undo, deletion, parent, sysctl};
 use rtnl::{Bridge, Handle, Link, LinkKind, LinkSpec, OperState, Request};
 
 /// How often the bridge may vanish between its look-up and the creation of a port:
@@ -170,7 +170,7 @@ fn create<'a>(
             let found = reply.link.map_or_else(find, Ok);
             let link = found.inspect_err(|_| {
                 // The look-up's error is the one to report.
-                let _ = host.request(Request::del_link_by_name(name));
+                let _ = deletion::delete_on_host_by_name(host, name);
             })?;
             let index = link.index;
             undo.push("delete the bridge", move || delete_unused(host, index));
@@ -189,10 +189,7 @@ fn delete_unused(host: &Handle, index: u32) -> anyhow::Result<()> {
     if !host.links_by_master(index)?.is_empty() {
         return Ok(());
     }
-    match host.request(Request::del_link(index)) {
-        Err(e) if !e.is_not_found() => Err(e.into()),
-        _ => Ok(()),
-    }
+    Ok(deletion::delete_on_host(host, index)?)
 }
 
 /// The ports that may lead to containers: the ends of veth pairs.

@@ -23,8 +23,8 @@ pub use vlan::PortVlans;
 use anyhow::Context;
 use cni_core::{AddResult, Call, Command, Plugin};
 use connection::Connection;
+use plugin_kit::deletion::Deletion;
 use plugin_kit::failures::Failures;
-use plugin_kit::join::join;
 use plugin_kit::link_options::interface;
 use plugin_kit::{Container, Ipam, Undo, forwarding, masquerade, refuse_inexpressible, veth};
 use rtnl::Handle;
@@ -106,25 +106,16 @@ impl Plugin for Bridge {
         if let Some(ipam) = &ipam {
             ipam.start(Command::Del);
         }
-        let teardown = filters::Teardown::of(call);
-        let delete_pair = || match Container::open_for_del(call)? {
-            Some(container) => veth::delete(&container, &call.if_name),
-            None => Ok(()),
-        };
-        let release = || ipam.as_ref().map_or(Ok(()), Ipam::del);
-        let [pair, lease, filters] = match teardown {
-            None => [delete_pair(), release(), Ok(())],
-            // Both wait for RCU grace periods.
-            Some(teardown) => {
-                let (filters, (pair, lease)) =
-                    join(|| teardown.delete(), || (delete_pair(), release()));
-                [pair, lease, filters]
-            }
-        };
         let mut failures = Failures::default();
-        failures.add(pair);
-        failures.add(lease);
-        failures.add(filters);
+        let container = failures.add(Container::open_for_del(call)).flatten();
+        let filters = filters::Teardown::of(call);
+        let begin = |container| Deletion::begin(container, &call.if_name);
+        let pair = failures.add(container.as_ref().map(begin).transpose());
+        failures.add(filters.map_or(Ok(()), filters::Teardown::delete));
+        failures.add(ipam.as_ref().map_or(Ok(()), Ipam::del));
+        if let Some(pair) = pair.flatten() {
+            failures.add(pair.finish());
+        }
         failures.result()
     }
 

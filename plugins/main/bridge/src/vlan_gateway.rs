@@ -7,7 +7,7 @@ use crate::port;
 use crate::vlan::PortVlans;
 use anyhow::{Context, anyhow, bail};
 use cni_core::quote::quote;
-use plugin_kit::{Undo, names};
+use plugin_kit::{Undo, deletion, names};
 use rtnl::{Handle, Link, LinkChange, LinkKind, LinkSpec, PeerSpec, Request, Veth};
 
 /// How many random names are tried.
@@ -106,8 +106,9 @@ impl GatewaySpec<'_> {
                             return Ok(());
                         };
                         known.push(port.index);
-                        let delete = Request::del_link(port.index);
-                        unless_needed(host, bridge, &known, delete)
+                        unless_needed(host, bridge, &known, || {
+                            deletion::delete_on_host(host, port.index)
+                        })
                     });
                     break;
                 }
@@ -151,7 +152,7 @@ impl GatewaySpec<'_> {
         let mut undo_by = |request: Request<'static>| {
             let (bridge, known) = (bridge.index, known_ports.clone());
             undo.push("restore the vlan gateway", move || {
-                unless_needed(host, bridge, &known, request)
+                unless_needed(host, bridge, &known, || host.request(request).map(drop))
             });
         };
         // The port of another bridge is left alone.
@@ -197,18 +198,18 @@ pub(crate) fn other_end(host: &Handle, link: &Link) -> anyhow::Result<Option<Lin
     }
 }
 
-/// Carries out `request`, which undoes a step, unless the bridge has new container ports:
+/// Runs `undo`, which undoes a step, unless the bridge has new container ports:
 /// their containers may rely on the step.
 fn unless_needed(
     host: &Handle,
     bridge: u32,
     known_ports: &[u32],
-    request: Request<'_>,
+    undo: impl FnOnce() -> Result<(), rtnl::Error>,
 ) -> anyhow::Result<()> {
     if has_new_ports(host, bridge, known_ports)? {
         return Ok(());
     }
-    match host.request(request) {
+    match undo() {
         Err(e) if !e.is_not_found() => Err(e.into()),
         _ => Ok(()),
     }

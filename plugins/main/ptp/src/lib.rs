@@ -14,7 +14,6 @@ use anyhow::Context;
 use cni_core::{AddResult, Call, Command, IpConfig, Plugin};
 use netfilter::nft::Nft;
 use plugin_kit::failures::Failures;
-use plugin_kit::join::join;
 use plugin_kit::link_options::{self, Mtu};
 use plugin_kit::masquerade::Known;
 use plugin_kit::veth::{self, VethSpec};
@@ -81,18 +80,12 @@ impl Plugin for Ptp {
         let Some(known) = known else {
             return single_interface::del(call);
         };
-        // Both wait for RCU grace periods.
-        let delete_rules = || {
+        single_interface::del_while(call, || {
             let nft = Nft::open().ok();
-            masquerade::delete(nft.as_ref(), call, &record, &known)
-        };
-        let (rules, pair) = join(delete_rules, || single_interface::del(call));
-        let mut failures = Failures::default();
-        failures.add(pair);
-        if failures.add(rules).is_some() {
+            masquerade::delete(nft.as_ref(), call, &record, &known)?;
             record.remove();
-        }
-        failures.result()
+            Ok(())
+        })
     }
 
     fn check(&self, call: &Call) -> anyhow::Result<()> {

@@ -16,7 +16,8 @@ use anyhow::{Context, anyhow};
 use cni_core::quote::quote;
 use cni_core::{AddResult, Call, Command, Plugin};
 use plugin_kit::{
-    Container, Ipam, Undo, addressing, refuse_inexpressible, single_interface, sysctl, veth,
+    Container, Ipam, Undo, addressing, deletion, refuse_inexpressible, single_interface, sysctl,
+    veth,
 };
 use rtnl::{Link, LinkChange, Request};
 
@@ -101,7 +102,7 @@ fn create<'c>(
         })?
         .context("failed to create tap")?;
     let name = spec.name;
-    undo.push("delete the tap", move || veth::delete(container, &name));
+    undo.push("delete the tap", move || deletion::delete(container, &name));
     Ok(())
 }
 

@@ -7,7 +7,8 @@ use anyhow::{Context, anyhow, bail};
 use cni_core::Call;
 use cni_core::types::Attachment;
 use plugin_kit::failures::Failures;
-use plugin_kit::{Undo, detailed, names};
+use plugin_kit::{Undo, deletion, detailed, names};
+use rtnl::deferred::LinkDeletion;
 use rtnl::{
     Filter, Handle, Link, LinkChange, LinkKind, LinkSpec, QdiscKind, QdiscSpec, Request, TcHandle,
     U32Filter, U32Key,
@@ -70,7 +71,9 @@ pub(crate) fn create<'h>(
         Err(e) => return Err(anyhow!(e).context("adding link")),
     };
     let by_name = name.clone();
-    undo.push("delete the ifb", move || delete_link(host, &by_name));
+    undo.push("delete the ifb", move || {
+        deletion::delete_on_host_by_name(host, &by_name).with_context(|| failed(&by_name))
+    });
     match echo {
         Some(link) => Ok(link),
         None => host
@@ -166,23 +169,28 @@ pub(crate) fn check(call: &Call, host: &Handle, veth: &Link) -> anyhow::Result<L
     Ok(link)
 }
 
-/// Deletes the ifb of the attachment, unless its alias names another interface of the
-/// same container and network. Returns its index, 0 if there was none.
+/// Returns the index of the attachment's ifb for its deletion; `None` if there is none, or
+/// its alias names another interface of the same container and network.
 ///
 /// # Errors
-/// When the kernel refuses the request.
-pub(crate) fn delete(call: &Call, host: &Handle) -> anyhow::Result<u32> {
+/// When it cannot be looked up.
+pub(crate) fn find(call: &Call, host: &Handle) -> anyhow::Result<Option<u32>> {
     let name = name(&call.name, &call.container_id);
-    let link = match host.link_by_name(&name) {
-        Ok(link) => link,
-        Err(e) if e.is_not_found() => return Ok(0),
-        Err(e) => return Err(anyhow!(e).context(format!("get ifb device {name}"))),
-    };
-    if alias::is_ours(&link) && link.alias != own_alias(call) {
-        return Ok(0);
+    match host.link_by_name(&name) {
+        Ok(link) if alias::is_ours(&link) && link.alias != own_alias(call) => Ok(None),
+        Ok(link) => Ok(Some(link.index)),
+        Err(e) if e.is_not_found() => Ok(None),
+        Err(e) => Err(anyhow!(e).context(format!("get ifb device {name}"))),
     }
-    delete_link(host, &name)?;
-    Ok(link.index)
+}
+
+/// Waits until the attachment's ifb is gone.
+///
+/// # Errors
+/// When the kernel refuses.
+pub(crate) fn finish(deletion: LinkDeletion<'_>, call: &Call) -> anyhow::Result<()> {
+    let outcome: Result<(), rtnl::Error> = deletion.finish().into_iter().collect();
+    outcome.with_context(|| failed(&name(&call.name, &call.container_id)))
 }
 
 /// Deletes the ifbs of this network's attachments that are not among `valid`. Those of
@@ -191,26 +199,25 @@ pub(crate) fn delete(call: &Call, host: &Handle) -> anyhow::Result<u32> {
 /// # Errors
 /// The errors of all deletions that failed.
 pub(crate) fn collect(call: &Call, host: &Handle, valid: &[Attachment]) -> anyhow::Result<()> {
-    let mut failures = Failures::default();
-    for link in host.links_by_kind("ifb")? {
+    let mut stale = host.links_by_kind("ifb")?;
+    stale.retain(|link| {
         let is_valid = valid.iter().any(|valid| {
             let (container_id, if_name) = (&valid.container_id, &valid.if_name);
             link.alias == alias::of_attachment(&call.name, container_id, if_name)
         });
-        if alias::is_of_network(&link, &call.name, name) && !is_valid {
-            failures.add(delete_link(host, &link.name));
-        }
+        alias::is_of_network(link, &call.name, name) && !is_valid
+    });
+    let indexes: Vec<u32> = stale.iter().map(|link| link.index).collect();
+    let outcomes = deletion::begin_on_host(host, &indexes).finish();
+    let mut failures = Failures::default();
+    for (link, outcome) in stale.iter().zip(outcomes) {
+        failures.add(outcome.with_context(|| failed(&link.name)));
     }
     failures.result()
 }
 
-fn delete_link(host: &Handle, name: &str) -> anyhow::Result<()> {
-    match host.request(Request::del_link_by_name(name)) {
-        Err(e) if !e.is_not_found() => {
-            Err(anyhow!(e).context(format!("failed to delete ifb device {name}")))
-        }
-        _ => Ok(()),
-    }
+fn failed(name: &str) -> String {
+    format!("failed to delete ifb device {name}")
 }
 
 /// Whether the link `veth` has ingress filters and all of them redirect to the ifb

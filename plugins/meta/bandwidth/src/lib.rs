@@ -14,6 +14,7 @@ pub use subnets::Subnets;
 
 use anyhow::Context;
 use cni_core::{AddResult, Call, Interface, Plugin, Version};
+use plugin_kit::deletion;
 use plugin_kit::failures::Failures;
 use plugin_kit::{Container, Undo};
 use rtnl::{Handle, TcHandle};
@@ -65,11 +66,11 @@ impl Plugin for Bandwidth {
     /// Needs only the network's name and the container ID.
     fn del(&self, call: &Call) -> anyhow::Result<()> {
         let host = Handle::open()?;
-        let deleted = ifb::delete(call, &host);
-        let ifb = *deleted.as_ref().unwrap_or(&0);
         let mut failures = Failures::default();
-        failures.add(deleted.map(drop));
-        failures.add(clear_veth(call, &host, ifb));
+        let ifb = failures.add(ifb::find(call, &host)).flatten();
+        let deletion = deletion::begin_on_host(&host, ifb.as_slice());
+        failures.add(clear_veth(call, &host, ifb.unwrap_or(0)));
+        failures.add(ifb::finish(deletion, call));
         failures.result()
     }
 

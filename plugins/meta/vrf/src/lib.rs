@@ -56,7 +56,7 @@ impl Plugin for Vrf {
         // Another master was not set by this plugin.
         let member = link.filter(|link| link.master == Some(vrf.link.index));
         let released = member.map_or(Ok(()), |link| release(&container, &link, &vrf));
-        released.and(vrf.delete_if_unused(handle))
+        released.and(vrf.delete_if_unused(&container))
     }
 
     fn check(&self, call: &Call) -> anyhow::Result<()> {

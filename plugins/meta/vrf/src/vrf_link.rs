@@ -2,7 +2,7 @@
 
 use crate::config::{Config, is_reserved};
 use anyhow::{Context, anyhow, bail};
-use plugin_kit::{Container, Undo};
+use plugin_kit::{Container, Undo, deletion};
 use rtnl::{
     Handle, KindInfo, Link, LinkChange, LinkKind, LinkSpec, Request, RouteFilter, RuleFilter,
 };
@@ -74,10 +74,7 @@ impl VrfLink {
         }
         undo.push("delete the VRF", {
             let name = name.clone();
-            move || match container.rtnl.request(Request::del_link_by_name(&name)) {
-                Err(e) if !e.is_not_found() => Err(e.into()),
-                _ => Ok(()),
-            }
+            move || deletion::delete(container, &name)
         });
         let created = VrfLink::find(&container.rtnl, name)?;
         let created = created
@@ -115,23 +112,20 @@ impl VrfLink {
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub(crate) fn delete_if_unused(&self, handle: &Handle) -> anyhow::Result<()> {
+    pub(crate) fn delete_if_unused(&self, container: &Container) -> anyhow::Result<()> {
         if !self.is_ours() {
             return Ok(());
         }
         let name = &self.link.name;
-        let members = handle
+        let members = container
+            .rtnl
             .links_by_master(self.link.index)
             .with_context(|| format!("could not list the interfaces of VRF {name}"))?;
         if !members.is_empty() {
             return Ok(());
         }
-        match handle.request(Request::del_link(self.link.index)) {
-            Err(e) if !e.is_not_found() => {
-                Err(anyhow!(e).context(format!("could not remove VRF {name}")))
-            }
-            _ => Ok(()),
-        }
+        deletion::delete_inside(container, self.link.index)
+            .with_context(|| format!("could not remove VRF {name}"))
     }
 }
 
