@@ -36,6 +36,12 @@ pub(crate) const IPTABLES: Need = Need {
     why: "shows and loads packet filters",
 };
 
+pub(crate) const DNSMASQ: Need = Need {
+    what: "dnsmasq",
+    package: "dnsmasq-base",
+    why: "a DHCP server",
+};
+
 impl Need {
     fn is_met(&self) -> bool {
         match self.what.starts_with('/') {
@@ -46,7 +52,12 @@ impl Need {
 }
 
 /// Packages whose services would start at installation under systemd and change the machine.
-const SERVICES: &[&str] = &["firewalld"];
+const SERVICES: &[&str] = &[
+    "firewalld",
+    "isc-dhcp-server",
+    "kea-dhcp4-server",
+    "kea-dhcp6-server",
+];
 
 /// Whether packages can be installed.
 pub(crate) fn can_install() -> bool {

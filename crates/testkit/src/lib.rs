@@ -43,6 +43,7 @@
 )]
 
 mod common_cases;
+pub mod dhcp;
 mod host;
 mod inventory;
 mod mounts;

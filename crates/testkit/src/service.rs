@@ -22,6 +22,11 @@ impl Service {
             .spawn();
         Service(child.unwrap_or_else(|err| panic!("{words:?}: {err}")))
     }
+
+    /// The process ID.
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
 }
 
 impl Drop for Service {

@@ -8,6 +8,7 @@
 
 mod cases;
 mod crowds;
+mod dhcp;
 mod environment;
 mod figures;
 mod measure;
@@ -56,6 +57,7 @@ const SECTIONS: &[Section] = &[
     shaping::SECTION,
     scale::SECTION,
     crowds::SECTION,
+    dhcp::SECTION,
     sizes::SECTION,
 ];
 
@@ -196,6 +198,11 @@ fn measure_wanted(options: &Options) -> Result<Option<Results>> {
         STRACE,
     ];
     needs.extend(options.peer.iter().any(is_debian).then_some(PEER));
+    needs.extend(
+        options
+            .wants(dhcp::SECTION.name)
+            .then_some(machine::DNSMASQ),
+    );
     machine::provide(&needs)?;
     let cases = CASES.iter().filter(|case| options.wants_case(case));
     let cases: Vec<&Case> = cases.collect();

@@ -45,6 +45,22 @@ const NEEDS: &[Need] = &[
         package: "firewalld",
         why: "the firewall plugin adds addresses to its zones",
     },
+    machine::DNSMASQ,
+    Need {
+        what: "dhcpd",
+        package: "isc-dhcp-server",
+        why: "a DHCP server",
+    },
+    Need {
+        what: "kea-dhcp4",
+        package: "kea-dhcp4-server",
+        why: "a DHCP server",
+    },
+    Need {
+        what: "kea-dhcp6",
+        package: "kea-dhcp6-server",
+        why: "a DHCP server of IPv6",
+    },
     Need {
         // One of upstream's plugins; the package has all of them.
         what: "/usr/lib/cni/bridge",
