@@ -259,6 +259,7 @@ mod tests {
             conf: json!({"prevResult": prev_result}),
             name: "net".into(),
             version: Version::CURRENT,
+            bundle: Default::default(),
         }
     }
 

@@ -6,10 +6,12 @@
 use super::exec::{self, Failure};
 use super::failure::first_line;
 use super::find::{FindError, find_in_path, split_path};
+use super::in_process;
+use crate::skel::{Bundled, Env};
 use crate::types::ResultError;
 use crate::{AddResult, Call, Code, Command, Error};
 use child_process::Running;
-use std::ffi::OsStr;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -55,7 +57,25 @@ pub struct Delegate<'a> {
     call: &'a Call,
     kind: String,
     path: PathBuf,
-    running: Running,
+    started: Started,
+}
+
+/// How a delegate runs.
+enum Started {
+    /// As a process.
+    Process(Running),
+    /// In a thread of this process, because its executable is this one. There is nothing to
+    /// start ahead of time.
+    InProcess(Bundled, Env),
+}
+
+impl fmt::Debug for Started {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Started::Process(running) => running.fmt(f),
+            Started::InProcess(plugin, env) => write!(f, "{} {env:?}", plugin.name()),
+        }
+    }
 }
 
 impl Delegate<'_> {
@@ -66,8 +86,8 @@ impl Delegate<'_> {
     /// upstream's words if it ends without one. It is killed if it writes more than 8 MiB
     /// or does not finish in time (90 s, `dhcp` 218 s).
     pub fn finish(self) -> anyhow::Result<()> {
-        let name = self.name();
-        match exec::finish(self.running, &self.call.stdin, time(self.call, &self.kind)) {
+        let (name, time) = (self.name(), time(self.call, &self.kind));
+        match self.output(time) {
             Ok(_) => Ok(()),
             Err(failure) => Err(named(failure.error, &name).into()),
         }
@@ -82,7 +102,7 @@ impl Delegate<'_> {
     pub fn add(self) -> anyhow::Result<AddResult> {
         let (call, kind, name) = (self.call, self.kind.clone(), self.name());
         let version = call.version.as_str();
-        let error = match exec::finish(self.running, &call.stdin, time(call, &kind)) {
+        let error = match self.output(time(call, &kind)) {
             Ok(stdout) => match AddResult::from_plugin_output(version, &stdout) {
                 Ok(result) => return Ok(result),
                 Err(e) => unreadable_result(&e, &stdout),
@@ -92,8 +112,7 @@ impl Delegate<'_> {
         };
         let error = named(error, &name);
         let undone = start(call, &kind, Command::Del).and_then(|del| {
-            let time = UNDO_TIME.min(time(call, &kind));
-            exec::finish(del.running, &call.stdin, time)
+            del.output(UNDO_TIME.min(time(call, &kind)))
                 .map_err(|Failure { error, .. }| error.into())
         });
         Err(match undone {
@@ -103,6 +122,18 @@ impl Delegate<'_> {
                 with_more_details(error, &text).into()
             }
         })
+    }
+
+    /// Passes the configuration and returns the output of at most `time`.
+    fn output(self, time: Duration) -> Result<Vec<u8>, Failure> {
+        let call = self.call;
+        match self.started {
+            Started::Process(running) => exec::finish(running, &call.stdin, time),
+            Started::InProcess(plugin, env) => {
+                let stdin = call.stdin.clone();
+                in_process::run(call.bundle, plugin, &self.path, env, stdin, time)
+            }
+        }
     }
 
     /// Returns the name of the delegate for error texts.
@@ -117,22 +148,16 @@ impl Delegate<'_> {
 /// When the plugin is not found or cannot be executed.
 pub fn start<'a>(call: &'a Call, delegate: &str, verb: Command) -> anyhow::Result<Delegate<'a>> {
     let path = find(call, delegate)?;
-    let netns_override = if call.netns_override { "1" } else { "" };
-    // The call may differ from the process's environment, so all variables are set.
-    let env: [(&str, &OsStr); 7] = [
-        ("CNI_COMMAND", verb.name().as_ref()),
-        ("CNI_CONTAINERID", call.container_id.as_ref()),
-        ("CNI_NETNS", call.netns.as_ref()),
-        ("CNI_IFNAME", call.if_name.as_ref()),
-        ("CNI_ARGS", &call.args),
-        ("CNI_PATH", &call.path),
-        ("CNI_NETNS_OVERRIDE", netns_override.as_ref()),
-    ];
+    let env = Env::of_delegate(call, verb);
+    let started = match call.bundle.by_path(&path, delegate) {
+        Some(plugin) => Started::InProcess(plugin, env),
+        None => Started::Process(exec::start(&path, &env.variables())?),
+    };
     Ok(Delegate {
         call,
         kind: delegate.to_owned(),
-        running: exec::start(&path, &env)?,
         path,
+        started,
     })
 }
 

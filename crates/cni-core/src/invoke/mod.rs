@@ -4,6 +4,7 @@ mod delegate;
 mod exec;
 mod failure;
 mod find;
+mod in_process;
 #[cfg(test)]
 mod tests;
 

@@ -207,6 +207,7 @@ mod delegate {
             stdin,
             name: "net".into(),
             version: Version::V1_0_0,
+            bundle: Default::default(),
         }
     }
 

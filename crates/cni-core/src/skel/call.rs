@@ -1,6 +1,6 @@
 //! One request to a plugin.
 
-use super::Command;
+use super::{Bundle, Command};
 use crate::args::{Args, ArgsError};
 use crate::ns::{Netns, NsError};
 use crate::types::{self, Attachment, ResultError};
@@ -36,6 +36,8 @@ pub struct Call {
     pub name: String,
     /// The configuration's version, one the plugin supports.
     pub version: Version,
+    /// The plugins of this executable, which run in this process when they are delegates.
+    pub bundle: Bundle,
 }
 
 impl Call {

@@ -1,8 +1,9 @@
 //! The environment variables of the protocol.
 
 use super::validate::{validate_container_id, validate_if_name};
+use super::{Call, Command};
 use crate::{Code, Error};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 /// The `CNI_*` variables of one call. An empty variable counts as unset.
 ///
@@ -38,6 +39,33 @@ impl Env {
             path: var("CNI_PATH"),
             netns_override: var("CNI_NETNS_OVERRIDE"),
         }
+    }
+
+    /// Returns the variables of a delegate of `call`.
+    pub(crate) fn of_delegate(call: &Call, verb: Command) -> Env {
+        Env {
+            command: verb.name().into(),
+            container_id: call.container_id.as_str().into(),
+            netns: call.netns.as_os_str().into(),
+            if_name: call.if_name.as_str().into(),
+            args: call.args.clone(),
+            path: call.path.clone(),
+            netns_override: if call.netns_override { "1" } else { "" }.into(),
+        }
+    }
+
+    /// Returns all variables with their names. A delegate's differ from those of the
+    /// process, so none may be left out.
+    pub(crate) fn variables(&self) -> [(&'static str, &OsStr); 7] {
+        [
+            ("CNI_COMMAND", &self.command),
+            ("CNI_CONTAINERID", &self.container_id),
+            ("CNI_NETNS", &self.netns),
+            ("CNI_IFNAME", &self.if_name),
+            ("CNI_ARGS", &self.args),
+            ("CNI_PATH", &self.path),
+            ("CNI_NETNS_OVERRIDE", &self.netns_override),
+        ]
     }
 
     /// Returns whether `CNI_NETNS_OVERRIDE` allows the plugin's own namespace as

@@ -32,17 +32,20 @@
 //! }
 //! ```
 
+mod bundle;
 mod call;
 mod env;
 mod gates;
-mod process;
+pub(crate) mod process;
 #[cfg(test)]
 mod tests;
 mod validate;
 
+pub use bundle::Bundle;
+pub(crate) use bundle::Bundled;
 pub use call::Call;
 pub use env::Env;
-pub use process::main;
+pub use process::{main, main_bundled};
 pub use validate::validate_if_name;
 use validate::validate_network_name;
 
@@ -150,7 +153,17 @@ impl Outcome {
 /// Runs one call of `plugin` with the environment `env` and the configuration from
 /// `stdin`, and returns the output. Uses no globals of the process.
 pub fn run(plugin: &dyn Plugin, env: &Env, stdin: impl Read) -> Outcome {
-    match prepare(plugin, env, stdin) {
+    run_bundled(Bundle::default(), plugin, env, stdin)
+}
+
+/// Runs one call of `plugin`, an element of `bundle` if that is not empty.
+pub(crate) fn run_bundled(
+    bundle: Bundle,
+    plugin: &dyn Plugin,
+    env: &Env,
+    stdin: impl Read,
+) -> Outcome {
+    match prepare(bundle, plugin, env, stdin) {
         Ok(Step::Done(outcome)) => outcome,
         Ok(Step::Verb(call)) => match dispatch(plugin, *call) {
             Ok(stdout) => Outcome {
@@ -172,7 +185,12 @@ enum Step {
     Verb(Box<Call>),
 }
 
-fn prepare(plugin: &dyn Plugin, env: &Env, mut stdin: impl Read) -> Result<Step, Error> {
+fn prepare(
+    bundle: Bundle,
+    plugin: &dyn Plugin,
+    env: &Env,
+    mut stdin: impl Read,
+) -> Result<Step, Error> {
     if env.command.is_empty() {
         return Ok(Step::Done(Outcome {
             stderr: about(plugin),
@@ -235,6 +253,7 @@ fn prepare(plugin: &dyn Plugin, env: &Env, mut stdin: impl Read) -> Result<Step,
         conf,
         name: name.name,
         version,
+        bundle,
     };
     Ok(Step::Verb(Box::new(call)))
 }

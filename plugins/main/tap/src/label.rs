@@ -10,6 +10,7 @@ use anyhow::{Context, anyhow, bail};
 use cni_core::errno;
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::thread;
 
@@ -33,6 +34,8 @@ fn run_helper(context: &str, spec: &TunSpec) -> anyhow::Result<()> {
     set(context).context("failed set socket label")?;
     ioctl::close_inherited_on_exec();
     let output = Command::new("/proc/self/exe")
+        // The executable with all plugins acts by its name.
+        .arg0("tap")
         .args(helper::arguments(spec))
         .env_clear()
         .output()

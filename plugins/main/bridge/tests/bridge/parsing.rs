@@ -75,6 +75,7 @@ fn load(conf: Value, args: &str) -> anyhow::Result<Config> {
         conf,
         name: "net".into(),
         version: Version::CURRENT,
+        bundle: Default::default(),
     })
 }
 

@@ -16,6 +16,7 @@ fn load(conf: Value) -> Result<Config, String> {
         conf,
         name: "net".into(),
         version: Version::CURRENT,
+        bundle: Default::default(),
     };
     Config::load(&call).map_err(|e| format!("{e:#}"))
 }

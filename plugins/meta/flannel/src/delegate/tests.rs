@@ -16,6 +16,7 @@ fn call(conf: Value) -> Call {
         conf,
         name: "cni-flannel".into(),
         version: Version::CURRENT,
+        bundle: Default::default(),
     }
 }
 
