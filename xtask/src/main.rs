@@ -56,7 +56,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "bench",
-        arguments: "[--peer DIR] [--before DIR] [--quick] [--no-build] [--json FILE | --from FILE] [--into PAGE] [CASE...]",
+        arguments: "[--peer DIR] [--before DIR] [--quick] [--no-build] [--json FILE | --from FILE] [--into PAGE] [--chart FILE] [CASE...]",
         about: "measure time, memory, processes and size of all plugins against a peer and the bare kernel operations",
         run: bench::run,
     },

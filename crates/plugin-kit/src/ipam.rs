@@ -49,7 +49,7 @@ impl<'a> Ipam<'a> {
     /// A plugin that might not wait is started only by the call. If the start fails, the
     /// call starts it again and reports the error.
     pub fn start(&self, verb: Command) {
-        if WAIT_FOR_CONFIG.contains(&self.kind.as_str()) {
+        if !cfg!(feature = "without-ahead") && WAIT_FOR_CONFIG.contains(&self.kind.as_str()) {
             let started = invoke::start(self.call, &self.kind, verb);
             *self.ready.borrow_mut() = started.ok().map(|delegate| (verb, delegate));
         }

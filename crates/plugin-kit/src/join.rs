@@ -5,6 +5,10 @@ use std::thread;
 /// Runs `other` in a new thread, which is in the same network namespace, and `main` on the
 /// calling thread, and returns both results.
 pub fn join<A: Send, M>(other: impl FnOnce() -> A + Send, main: impl FnOnce() -> M) -> (A, M) {
+    if cfg!(feature = "without-threads") {
+        let main = main();
+        return (other(), main);
+    }
     thread::scope(|scope| {
         let running = scope.spawn(other);
         let main = main();

@@ -12,6 +12,7 @@ const KUBERNETES: &str = "Kubernetes chain";
 pub(crate) const GROUPS: [&str; 5] = [FOUNDATION, INTERFACES, FILTERS, CHAINED, KUBERNETES];
 
 /// A plugin or a chain of plugins in one configuration. Its verbs are called in order, in many rounds.
+#[derive(Clone, Copy)]
 pub(crate) struct Case {
     /// The name in targets and on the command line.
     pub(crate) name: &'static str,
@@ -81,15 +82,24 @@ const ATTACHED: &str = "
     ip -n $tag addr add 10.$n.0.2/16 dev eth0
     ip -n $tag route add default via 10.$n.0.1";
 
-/// Creates a directory with the leases of 20,000 containers. The gateway is .0.1, and the floor uses .0.2.
-const CROWDED: &str = "
+/// Creates a directory with the leases of so many containers. The gateway is .0.1, and the floor uses .0.2.
+macro_rules! leases {
+    ($count:literal) => {
+        concat!(
+            "
     mkdir -p $leases
     i=3
-    while [ $i -lt 20003 ]; do
+    while [ $i -lt $((",
+            $count,
+            " + 3)) ]; do
         printf 'crowd-%d\\r\\neth0' $i > $leases/10.$n.$((i / 256)).$((i % 256))
         i=$((i + 1))
     done
-    printf 10.$n.78.34 > $leases/last_reserved_ip.0";
+    i=$((i - 1))
+    printf 10.$n.$((i / 256)).$((i % 256)) > $leases/last_reserved_ip.0"
+        )
+    };
+}
 
 const LEASE_ADD: &str = "lease-add $leases 10.$n.0.2";
 const LEASE_CHECK: &str = "lease-check $leases 10.$n.0.2";
@@ -135,6 +145,7 @@ const TAP_ADD: &str = concat!("enter $netns; tap eth0", configure!());
 const DEVICE_ADD: &str = concat!("open; find $link; move $netns eth0", configure!());
 const DEVICE_DEL: &str = "enter $netns; find eth0; move home $link; leave; find $link; up; send";
 
+const HOST_LOCAL: &str = r#"{"ipam": $ipv4}"#;
 const BRIDGE_KEYS: &str =
     r#"{"bridge": "$bridge", "isGateway": true, "isDefaultGateway": true, "ipam": $ipv4}"#;
 const MASQUERADE_IPTABLES: &str = r#"{"bridge": "$bridge", "isGateway": true, "isDefaultGateway": true, "ipam": $ipv4,
@@ -175,15 +186,15 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "host-local",
         group: FOUNDATION,
-        chain: &[("host-local", r#"{"ipam": $ipv4}"#)],
+        chain: &[("host-local", HOST_LOCAL)],
         floor: LEASE_FLOOR,
         ..CASE
     },
     Case {
         name: "host-local, 20,000 taken",
         group: FOUNDATION,
-        chain: &[("host-local", r#"{"ipam": $ipv4}"#)],
-        prepare: CROWDED,
+        chain: &[("host-local", HOST_LOCAL)],
+        prepare: leases!(20000),
         // No GC, which would release all of these leases.
         verbs: &["ADD", "CHECK", "DEL", "STATUS"],
         floor: LEASE_FLOOR,
@@ -445,3 +456,42 @@ pub(crate) const CASES: &[Case] = &[
         ..CASE
     },
 ];
+
+/// Cases of `host-local` with so many addresses taken, for the ablation of its index.
+pub(crate) const TAKEN: &[Case] = &[
+    Case {
+        name: "host-local, none taken",
+        chain: &[("host-local", HOST_LOCAL)],
+        ..CASE
+    },
+    Case {
+        name: "host-local, 110 taken",
+        chain: &[("host-local", HOST_LOCAL)],
+        prepare: leases!(110),
+        ..CASE
+    },
+    Case {
+        name: "host-local, 250 taken",
+        chain: &[("host-local", HOST_LOCAL)],
+        prepare: leases!(250),
+        ..CASE
+    },
+    Case {
+        name: "host-local, 20,000 taken",
+        chain: &[("host-local", HOST_LOCAL)],
+        prepare: leases!(20000),
+        ..CASE
+    },
+];
+
+/// Cases that only ablations measure.
+pub(crate) const MORE: &[Case] = &[Case {
+    name: "bridge+ipMasq iptables dual-stack",
+    chain: &[(
+        "bridge",
+        r#"{"bridge": "$bridge", "isGateway": true, "isDefaultGateway": true, "ipam": $dual,
+            "ipMasq": true, "ipMasqBackend": "iptables"}"#,
+    )],
+    prepare: BRIDGE,
+    ..CASE
+}];

@@ -6,7 +6,9 @@
 //!
 //! The [cases] make up one section per group; each other section is a module with a constant in [`SECTIONS`].
 
+mod ablations;
 mod cases;
+mod chart;
 mod crowds;
 mod dhcp;
 mod environment;
@@ -57,7 +59,11 @@ const SECTIONS: &[Section] = &[
     shaping::SECTION,
     scale::SECTION,
     crowds::SECTION,
+<<<<<<< HEAD
     dhcp::SECTION,
+=======
+    ablations::SECTION,
+>>>>>>> 69d48c2 (bench: ablations, and a chart)
     sizes::SECTION,
 ];
 
@@ -115,6 +121,8 @@ struct Options {
     from: Option<PathBuf>,
     /// A page whose tables are replaced.
     into: Option<PathBuf>,
+    /// An SVG file to write.
+    chart: Option<PathBuf>,
     quick: bool,
     no_build: bool,
     /// The directory of the tools, inside User Mode Linux.
@@ -133,6 +141,7 @@ impl Options {
                 Arg::Long("json") => options.json = Some(parser.value()?.into()),
                 Arg::Long("from") => options.from = Some(parser.value()?.into()),
                 Arg::Long("into") => options.into = Some(parser.value()?.into()),
+                Arg::Long("chart") => options.chart = Some(parser.value()?.into()),
                 Arg::Long("quick") => options.quick = true,
                 Arg::Long("no-build") => options.no_build = true,
                 Arg::Long(uml::INSIDE) => options.inside = Some(parser.value()?.into()),
@@ -182,6 +191,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     }
     if let Some(page) = &options.into {
         results.insert_into(page)?;
+    }
+    if let Some(file) = &options.chart {
+        chart::write(&results, file)?;
     }
     Ok(())
 }

@@ -95,6 +95,28 @@ fn build(platform: &'static Platform, libc: Option<Libc>) -> Result<Build> {
     Ok(built)
 }
 
+/// Builds these plugins with a feature that only measurements use. Returns their directory.
+///
+/// # Errors
+///
+/// When the build fails.
+pub(crate) fn variant(feature: &str, names: &[&str]) -> Result<PathBuf> {
+    let plugins = project::plugins()?;
+    let is_wanted = |name: &String| names.contains(&name.as_str());
+    let packages = plugins
+        .iter()
+        .filter(|plugin| plugin.binaries.iter().any(is_wanted))
+        .flat_map(|plugin| ["--package", plugin.name.as_str()]);
+    let arguments = packages.chain(["--bins", "--features", feature]);
+    let out = Recipe::choose(Platform::host()?, None)?.cargo_build(arguments, &project::version())?;
+    let dir = project::target().join("variants").join(feature);
+    fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
+    for name in names {
+        replace(&out.join(name), &dir.join(name))?;
+    }
+    Ok(dir)
+}
+
 /// Where the binaries for a platform are put: `bin/` for this machine's.
 fn directory(platform: &Platform) -> PathBuf {
     if platform.is_host() {

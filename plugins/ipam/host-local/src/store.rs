@@ -26,7 +26,11 @@ const TEMP_FILE: &str = ".reservation";
 
 /// Number of reservations from which an index is kept. Reading fewer files takes no longer
 /// than keeping an index.
-const INDEX_FROM: u64 = 32;
+const INDEX_FROM: u64 = if cfg!(feature = "without-index") {
+    u64::MAX
+} else {
+    32
+};
 
 /// Number of reservations below which the index is removed. Less than [`INDEX_FROM`],
 /// so that it is not built and removed by every command.
