@@ -59,11 +59,8 @@ const SECTIONS: &[Section] = &[
     shaping::SECTION,
     scale::SECTION,
     crowds::SECTION,
-<<<<<<< HEAD
     dhcp::SECTION,
-=======
     ablations::SECTION,
->>>>>>> 69d48c2 (bench: ablations, and a chart)
     sizes::SECTION,
 ];
 
