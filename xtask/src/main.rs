@@ -11,6 +11,7 @@ mod build;
 mod commands;
 mod demo;
 mod dist;
+mod emulate;
 mod machine;
 mod new_plugin;
 mod package;
@@ -71,6 +72,18 @@ const COMMANDS: &[Command] = &[
         arguments: "[--no-build]",
         about: "create packages for dpkg and rpm in release/",
         run: package::run,
+    },
+    Command {
+        name: "source",
+        arguments: "[--prove]",
+        about: "create the source tarball with all dependencies in release/; --prove builds it without network",
+        run: dist::source::run,
+    },
+    Command {
+        name: "emulate",
+        arguments: "[--platform NAME]... [--all] [--no-build]",
+        about: "try the binaries for other platforms in the emulators of QEMU",
+        run: emulate::run,
     },
     Command {
         name: "tidy",

@@ -126,24 +126,49 @@ pub(crate) fn plugins() -> Result<Vec<Package>> {
 
 /// The version of the build: `CNI_BUILD_VERSION`, else that of git, else that of the workspace.
 pub(crate) fn version() -> String {
-    let git = |arguments: &[&str]| {
-        commands::read(
-            Command::new("git")
-                .current_dir(root())
-                .arg("describe")
-                .args(arguments),
-        )
-        .ok()
-    };
     let workspace = concat!("v", env!("CARGO_PKG_VERSION"));
-    std::env::var("CNI_BUILD_VERSION")
-        .ok()
-        .filter(|version| !version.is_empty())
-        .or_else(|| git(&["--tags", "--match", "v[0-9]*", "--dirty"]))
+    variable("CNI_BUILD_VERSION")
+        .or_else(|| git(&["describe", "--tags", "--match", "v[0-9]*", "--dirty"]))
         // Without a tag, the version of the workspace, with the commit if there is one.
         .or_else(|| {
-            git(&["--always", "--dirty", "--exclude", "*"])
+            git(&["describe", "--always", "--dirty", "--exclude", "*"])
                 .map(|commit| format!("{workspace}-dev-{commit}"))
         })
         .unwrap_or_else(|| workspace.to_owned())
+}
+
+/// The variables by which a build embeds its version and, if known, its commit.
+pub(crate) fn build_environment() -> Vec<(&'static str, String)> {
+    let commit = variable("CNI_BUILD_COMMIT").or_else(|| git(&["rev-parse", "--short=12", "HEAD"]));
+    let commit = commit.map(|commit| ("CNI_BUILD_COMMIT", commit));
+    [("CNI_BUILD_VERSION", version())]
+        .into_iter()
+        .chain(commit)
+        .collect()
+}
+
+/// An environment variable, unless it is empty.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn git(arguments: &[&str]) -> Option<String> {
+    commands::read(Command::new("git").current_dir(root()).args(arguments)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_cargo_embeds_the_version_of_the_workspace() {
+        let path = root().join(".cargo/config.toml");
+        let text = std::fs::read_to_string(&path).expect("cargo's configuration");
+        let version = concat!(
+            "CNI_WORKSPACE_VERSION = \"v",
+            env!("CARGO_PKG_VERSION"),
+            '"'
+        );
+        assert!(text.contains(version), "{}: no {version}", path.display());
+    }
 }

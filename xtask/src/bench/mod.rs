@@ -261,8 +261,7 @@ fn build_tools() -> Result<Tools> {
         "--bin",
         "empty",
     ];
-    let dir =
-        Recipe::choose(Platform::host()?, None)?.cargo_build(arguments, &project::version())?;
+    let dir = Recipe::choose(Platform::host()?, None)?.cargo_build(arguments)?;
     Ok(Tools::in_dir(&dir))
 }
 

@@ -4,6 +4,7 @@ mod compiler;
 mod platform;
 mod recipe;
 mod rustup;
+mod selection;
 mod zig;
 
 use std::fs;
@@ -14,8 +15,9 @@ use anyhow::{Context, Result, bail};
 use lexopt::Arg;
 
 use crate::{bench, commands, project, text};
-pub(crate) use platform::{PLATFORMS, Platform};
+pub(crate) use platform::Platform;
 pub(crate) use recipe::{Libc, Recipe};
+pub(crate) use selection::Selection;
 
 /// A built plugin binary.
 pub(crate) struct Binary {
@@ -32,7 +34,14 @@ pub(crate) struct Build {
     pub(crate) dir: PathBuf,
     /// The plugins.
     pub(crate) binaries: Vec<Binary>,
+    /// All plugins in one.
+    pub(crate) all_in_one: Binary,
 }
+
+/// The package that contains all plugins, and its binary.
+const ALL_IN_ONE: &str = "cni-plugins";
+/// Its size limit, in bytes.
+const ALL_IN_ONE_BUDGET: u64 = 5_000_000;
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let mut libc = None;
@@ -73,9 +82,9 @@ pub(crate) fn for_platform(platform: &'static Platform, no_build: bool) -> Resul
 fn build(platform: &'static Platform, libc: Option<Libc>) -> Result<Build> {
     let plugins = project::plugins()?;
     let recipe = Recipe::choose(platform, libc)?;
-    let version = project::version();
     println!(
-        "building {version} for {}, {}",
+        "building {} for {}, {}",
+        project::version(),
         platform.name,
         recipe.description()
     );
@@ -83,11 +92,12 @@ fn build(platform: &'static Platform, libc: Option<Libc>) -> Result<Build> {
     let packages = plugins
         .iter()
         .flat_map(|plugin| ["--package", plugin.name.as_str()]);
-    let out = recipe.cargo_build(packages.chain(["--bins"]), &version)?;
+    let out = recipe.cargo_build(packages.chain(["--package", ALL_IN_ONE, "--bins"]))?;
 
     let dir = directory(platform);
     fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
-    for name in plugins.iter().flat_map(|plugin| &plugin.binaries) {
+    let names = plugins.iter().flat_map(|plugin| &plugin.binaries);
+    for name in names.map(String::as_str).chain([ALL_IN_ONE]) {
         replace(&out.join(name), &dir.join(name))?;
     }
     let built = built(platform)?;
@@ -132,7 +142,7 @@ fn built(platform: &'static Platform) -> Result<Build> {
     let dir = directory(platform);
     let plugins = project::plugins()?;
     let names = plugins.iter().flat_map(|plugin| &plugin.binaries);
-    let binary = |name: &String| {
+    let binary = |name: &str| {
         let path = dir.join(name);
         let metadata = fs::metadata(&path).with_context(|| {
             format!(
@@ -142,14 +152,15 @@ fn built(platform: &'static Platform) -> Result<Build> {
             )
         })?;
         Ok(Binary {
-            name: name.clone(),
+            name: name.to_owned(),
             path,
             size: metadata.len(),
         })
     };
     Ok(Build {
         platform,
-        binaries: names.map(binary).collect::<Result<_>>()?,
+        binaries: names.map(|name| binary(name)).collect::<Result<_>>()?,
+        all_in_one: binary(ALL_IN_ONE)?,
         dir,
     })
 }
@@ -162,31 +173,38 @@ fn replace(from: &Path, to: &Path) -> Result<()> {
         .with_context(|| format!("copy {} to {}", from.display(), to.display()))
 }
 
+/// Prints the sizes.
+///
+/// # Errors
+///
+/// When a binary is not static or larger than its budget.
 fn report(build: &Build, recipe: &Recipe) -> Result<()> {
-    let binaries = &build.binaries;
     let budget = recipe.libc().budget();
-    let total: u64 = binaries.iter().map(|binary| binary.size).sum();
-    let row = |binary: &Binary| {
+    let plugins = build.binaries.iter().map(|binary| (binary, budget));
+    let all: Vec<(&Binary, u64)> = plugins
+        .chain([(&build.all_in_one, ALL_IN_ONE_BUDGET)])
+        .collect();
+    let row = |(binary, budget): &(&Binary, u64)| {
         let share = format!("{}%", binary.size * 100 / budget);
         vec![binary.name.clone(), binary.size.to_string(), share]
     };
-    let rows =
-        binaries
-            .iter()
-            .map(row)
-            .chain([vec!["total".into(), total.to_string(), String::new()]]);
+    let mut rows: Vec<Vec<String>> = all.iter().map(row).collect();
+    let total: u64 = build.binaries.iter().map(|binary| binary.size).sum();
+    let summary = vec![
+        "all but cni-plugins".into(),
+        total.to_string(),
+        String::new(),
+    ];
+    rows.insert(build.binaries.len(), summary);
     println!(
-        "\n{}",
-        bench::table(&["plugin", "bytes", "of budget"], rows)
-    );
-    println!(
-        "\n{} static binaries ({}) in {}",
-        binaries.len(),
+        "\n{}\n\n{} static binaries ({}) in {}",
+        bench::table(&["binary", "bytes", "of budget"], rows),
+        all.len(),
         recipe.libc().name(),
         build.dir.display()
     );
     let mut faults = Vec::new();
-    for binary in binaries {
+    for (binary, budget) in all {
         if !is_static(&binary.path)? {
             faults.push(format!("{} is not static", binary.name));
         }

@@ -135,7 +135,6 @@ impl Recipe {
     pub(crate) fn cargo_build(
         &self,
         arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
-        version: &str,
     ) -> Result<PathBuf> {
         let root = project::root();
         let target = project::target().join("shipping");
@@ -145,7 +144,7 @@ impl Recipe {
             .args(["--target", &self.target()])
             .arg("--target-dir")
             .arg(&target)
-            .env("CNI_BUILD_VERSION", version);
+            .envs(project::build_environment());
         if let Some(compiler) = &self.compiler {
             command
                 .args([

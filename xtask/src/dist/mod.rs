@@ -4,66 +4,82 @@
 //! toolchain give the same bytes.
 
 pub(crate) mod archive;
+mod components;
+mod notices;
+mod sbom;
+pub(crate) mod source;
 
-use anyhow::Result;
-use lexopt::Arg;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 
-use crate::build::{self, Build, PLATFORMS, Platform};
-use crate::{project, text};
+use anyhow::{Context, Result};
+
+use crate::build::{self, Build, Selection};
+use crate::project;
+use components::Component;
 
 /// The files besides the binaries.
 const DOCUMENTS: &[&str] = &["LICENSE", "README.md"];
 
-/// What the command line asks for.
-#[derive(Default)]
-struct Options {
-    platforms: Vec<&'static Platform>,
-    no_build: bool,
-}
-
-impl Options {
-    fn parse(arguments: &[String]) -> Result<Options> {
-        let mut options = Options::default();
-        let mut parser = lexopt::Parser::from_args(arguments);
-        while let Some(argument) = parser.next()? {
-            match argument {
-                Arg::Long("platform") => {
-                    let name = text(parser.value()?)?;
-                    options.platforms.push(Platform::named(&name)?);
-                }
-                Arg::Long("all") => options.platforms = PLATFORMS.iter().collect(),
-                Arg::Long("no-build") => options.no_build = true,
-                other => return Err(other.unexpected().into()),
-            }
-        }
-        if options.platforms.is_empty() {
-            options.platforms.push(Platform::host()?);
-        }
-        Ok(options)
-    }
-}
+/// The file of the licenses of what is linked into the binaries.
+const NOTICES: &str = "LICENSE.third-party";
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    let options = Options::parse(arguments)?;
-    for platform in &options.platforms {
-        tarball(&build::for_platform(platform, options.no_build)?)?;
+    let selection = Selection::parse(arguments)?;
+    let linked = components::linked()?;
+    components::check_cryptography(&linked)?;
+    let notices = project::target().join(NOTICES);
+    write(&notices, &notices::text(&linked)?)?;
+    for platform in selection.platforms()? {
+        let build = build::for_platform(platform, selection.no_build)?;
+        tarballs(&build, &notices)?;
     }
-    Ok(())
+    bill_of_materials(&linked)
 }
 
-/// Packs the binaries for a platform.
-fn tarball(build: &Build) -> Result<()> {
-    let stage = archive::stage(build.platform.name)?;
+/// Packs the plugins for a platform, and the executable that contains all of them with links to it.
+fn tarballs(build: &Build, notices: &Path) -> Result<()> {
+    let (platform, version) = (build.platform.name, project::version());
+    let stage = stage(notices)?;
     for binary in &build.binaries {
         archive::put(&binary.path, &stage, "0755")?;
     }
+    archive::pack(
+        &stage,
+        &format!("cni-plugins-linux-{platform}-{version}.tgz"),
+    )?;
+
+    let stage = self::stage(notices)?;
+    archive::put(&build.all_in_one.path, &stage, "0755")?;
+    for binary in &build.binaries {
+        let link = stage.join(&binary.name);
+        symlink(&build.all_in_one.name, &link).with_context(|| link.display().to_string())?;
+    }
+    archive::pack(
+        &stage,
+        &format!("cni-plugins-all-in-one-linux-{platform}-{version}.tgz"),
+    )
+}
+
+/// A directory that contains the documents of a tarball.
+fn stage(notices: &Path) -> Result<PathBuf> {
+    let stage = archive::stage("tarball")?;
     for name in DOCUMENTS {
         archive::put(&project::root().join(name), &stage, "0644")?;
     }
-    let name = format!(
-        "cni-plugins-linux-{}-{}.tgz",
-        build.platform.name,
-        project::version()
-    );
-    archive::pack(&stage, &name)
+    archive::put(notices, &stage, "0644")?;
+    Ok(stage)
+}
+
+fn bill_of_materials(linked: &[Component]) -> Result<()> {
+    let document = sbom::document(linked)?;
+    let name = format!("cni-plugins-{}.cdx.json", project::version());
+    let path = archive::release_dir()?.join(name);
+    write(&path, &format!("{document:#}\n"))?;
+    archive::finish(&path)
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).with_context(|| path.display().to_string())
 }

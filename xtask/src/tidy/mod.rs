@@ -20,12 +20,18 @@ const LONGEST_MAIN: usize = 8;
 
 /// Crates, and the packages on which they must not depend.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("rtnl", &["cni-core", "plugin-kit", "libcni", "netfilter"]),
+    (
+        "rtnl-batch",
+        &["cni-core", "plugin-kit", "libcni", "netfilter"],
+    ),
     // It shares the netlink socket of rtnl.
     ("netfilter", &["cni-core", "plugin-kit", "libcni"]),
-    ("cni-core", &["plugin-kit", "libcni", "rtnl", "netfilter"]),
+    (
+        "cni-core",
+        &["plugin-kit", "libcni", "rtnl-batch", "netfilter"],
+    ),
     ("plugin-kit", &["libcni"]),
-    ("libcni", &["plugin-kit", "rtnl", "netfilter"]),
+    ("libcni", &["plugin-kit", "rtnl-batch", "netfilter"]),
     ("testkit", &["plugin-kit", "libcni"]),
 ];
 

@@ -266,17 +266,23 @@ fn about(plugin: &dyn Plugin) -> String {
         .iter()
         .map(|v| v.as_str())
         .collect();
+    let commit = option_env!("CNI_BUILD_COMMIT").map(|commit| format!("commit {commit}\n"));
+    // Programs parse the first line (nerdctl) or take the first word that is a version (Nomad).
     format!(
-        "CNI {} plugin {}\nCNI protocol versions supported: {}\n",
+        "CNI {} plugin {}\nCNI protocol versions supported: {}\n{}",
         plugin.name(),
         build_version(),
-        versions.join(", ")
+        versions.join(", "),
+        commit.unwrap_or_default()
     )
 }
 
-/// Returns the version of this build, `CNI_BUILD_VERSION` at compile time.
+/// Returns the version of this build: at compile time `CNI_BUILD_VERSION`, which `cargo xtask` sets, else
+/// `CNI_WORKSPACE_VERSION`, which a workspace sets in `.cargo/config.toml`.
 pub fn build_version() -> &'static str {
-    option_env!("CNI_BUILD_VERSION").unwrap_or("version unknown")
+    option_env!("CNI_BUILD_VERSION")
+        .or(option_env!("CNI_WORKSPACE_VERSION"))
+        .unwrap_or("version unknown")
 }
 
 /// Calls the verb and returns the text for standard output.

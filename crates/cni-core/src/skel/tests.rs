@@ -101,7 +101,7 @@ fn without_a_command_name_and_versions_are_printed() {
          0.1.0, 0.2.0, 0.3.0, 0.3.1, 0.4.0, 1.0.0, 1.1.0\n",
         build_version()
     );
-    assert_eq!(outcome.stderr, expected);
+    assert!(outcome.stderr.starts_with(&expected), "{}", outcome.stderr);
 }
 
 #[test]
