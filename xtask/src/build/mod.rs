@@ -118,8 +118,7 @@ pub(crate) fn variant(feature: &str, names: &[&str]) -> Result<PathBuf> {
         .filter(|plugin| plugin.binaries.iter().any(is_wanted))
         .flat_map(|plugin| ["--package", plugin.name.as_str()]);
     let arguments = packages.chain(["--bins", "--features", feature]);
-    let out =
-        Recipe::choose(Platform::host()?, None)?.cargo_build(arguments, &project::version())?;
+    let out = Recipe::choose(Platform::host()?, None)?.cargo_build(arguments)?;
     let dir = project::target().join("variants").join(feature);
     fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
     for name in names {
