@@ -10,6 +10,9 @@ use std::cell::RefCell;
 /// anything else.
 const WAIT_FOR_CONFIG: &[&str] = &["host-local", "static", "dhcp"];
 
+/// IPAM plugins of which no implementation looks at the interface.
+const WITHOUT_INTERFACE: &[&str] = &["host-local", "static"];
+
 /// The IPAM plugin of a configuration.
 ///
 /// Its errors are returned unchanged, so that its error codes reach the runtime.
@@ -53,6 +56,12 @@ impl<'a> Ipam<'a> {
             let started = invoke::start(self.call, &self.kind, verb);
             *self.ready.borrow_mut() = started.ok().map(|delegate| (verb, delegate));
         }
+    }
+
+    /// Returns whether the plugin may need the interface for DEL: a DHCP client sends its
+    /// release through it.
+    pub(crate) fn needs_interface(&self) -> bool {
+        !WITHOUT_INTERFACE.contains(&self.kind.as_str())
     }
 
     fn delegate(&self, verb: Command) -> anyhow::Result<Delegate<'a>> {

@@ -185,9 +185,8 @@ pub fn configure(container: &Container, link: &Link, result: &AddResult) -> anyh
     addressing::apply(container, link, result, INTERFACE, true)
 }
 
-/// DEL: releases the addresses, then deletes the interface, so that a DHCP client can send
-/// its release through the interface. Each step is tried even if the other fails. Of the
-/// configuration only `ipam` is read.
+/// DEL: releases the addresses and deletes the interface. Each step is tried even if the
+/// other fails. Of the configuration only `ipam` is read.
 ///
 /// # Errors
 /// Those of both steps.
@@ -206,10 +205,15 @@ pub fn del_while(call: &Call, other: impl FnOnce() -> anyhow::Result<()>) -> any
     }
     let mut failures = Failures::default();
     let container = failures.add(Container::open_for_del(call)).flatten();
-    failures.add(ipam.map_or(Ok(()), |ipam| ipam.del()));
+    let (before, meanwhile) = match ipam {
+        Some(ipam) if ipam.needs_interface() => (Some(ipam), None),
+        ipam => (None, ipam),
+    };
+    failures.add(before.map_or(Ok(()), |ipam| ipam.del()));
     let begin = |container| Deletion::begin(container, &call.if_name);
     let deletion = failures.add(container.as_ref().map(begin).transpose());
     failures.add(other());
+    failures.add(meanwhile.map_or(Ok(()), |ipam| ipam.del()));
     if let Some(deletion) = deletion.flatten() {
         failures.add(deletion.finish());
     }

@@ -23,10 +23,11 @@ pub use vlan::PortVlans;
 use anyhow::Context;
 use cni_core::{AddResult, Call, Command, Plugin};
 use connection::Connection;
-use plugin_kit::deletion::Deletion;
 use plugin_kit::failures::Failures;
 use plugin_kit::link_options::interface;
-use plugin_kit::{Container, Ipam, Undo, forwarding, masquerade, refuse_inexpressible, veth};
+use plugin_kit::{
+    Container, Ipam, Undo, forwarding, masquerade, refuse_inexpressible, single_interface, veth,
+};
 use rtnl::Handle;
 
 /// The plugin.
@@ -102,21 +103,8 @@ impl Plugin for Bridge {
     fn del(&self, call: &Call) -> anyhow::Result<()> {
         // Of the configuration only the IPAM type is needed, so that no other key can
         // keep a container from being deleted. Every step is tried.
-        let ipam = Ipam::of(call);
-        if let Some(ipam) = &ipam {
-            ipam.start(Command::Del);
-        }
-        let mut failures = Failures::default();
-        let container = failures.add(Container::open_for_del(call)).flatten();
         let filters = filters::Teardown::of(call);
-        let begin = |container| Deletion::begin(container, &call.if_name);
-        let pair = failures.add(container.as_ref().map(begin).transpose());
-        failures.add(filters.map_or(Ok(()), filters::Teardown::delete));
-        failures.add(ipam.as_ref().map_or(Ok(()), Ipam::del));
-        if let Some(pair) = pair.flatten() {
-            failures.add(pair.finish());
-        }
-        failures.result()
+        single_interface::del_while(call, || filters.map_or(Ok(()), filters::Teardown::delete))
     }
 
     fn check(&self, call: &Call) -> anyhow::Result<()> {

@@ -9,6 +9,7 @@ mod bridges;
 mod check;
 mod collect;
 mod common;
+mod crash;
 mod del;
 mod detection;
 mod gateway;
