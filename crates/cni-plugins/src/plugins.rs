@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 /// All plugins, by class and name as in `plugins/`; a test compares the two.
 const BUNDLE: Bundle = Bundle::new(&[
+    &cni_dhcp::Dhcp,
     &cni_host_local::HostLocal,
     &cni_static::Static,
     &cni_bridge::Bridge,
@@ -41,6 +42,12 @@ pub(crate) fn by_name(name: &OsStr) -> Option<&'static dyn Plugin> {
 /// Runs a plugin as its own executable would.
 pub(crate) fn run(plugin: &dyn Plugin) -> ExitCode {
     let program = match plugin.name() {
+        "dhcp" => {
+            // Its own name is the first argument if it is not that of the executable.
+            let arguments = std::env::args_os().skip(1);
+            let own: Vec<_> = arguments.skip_while(|name| name == "dhcp").collect();
+            cni_dhcp::command_line(&own)
+        }
         "tap" => cni_tap::helper::main(),
         _ => None,
     };

@@ -223,7 +223,7 @@ fn enable_ipv6(name: &str) -> anyhow::Result<()> {
 /// Returns the kernel's route for `route`: the next hop is the route's own, else the first
 /// gateway of its family among `ips`. A route with the scope of the link or narrower has
 /// none, and neither has one whose next hop is the unspecified address.
-pub(crate) fn route_spec(route: &Route, ips: &[&IpConfig], oif: u32) -> anyhow::Result<RouteSpec> {
+pub fn route_spec(route: &Route, ips: &[&IpConfig], oif: u32) -> anyhow::Result<RouteSpec> {
     let number = |what: &str, value: i64| {
         u32::try_from(value).map_err(|_| anyhow!("route {route}: {what} {value} is out of range"))
     };

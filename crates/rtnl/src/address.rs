@@ -1,6 +1,7 @@
 //! Addresses of links (`RTM_*ADDR`, if_addr.h).
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::AddressHeader;
@@ -113,6 +114,11 @@ pub struct AddressSpec {
     pub broadcast: Broadcast,
     /// Scope. For IPv6 the kernel derives it from the address.
     pub scope: Scope,
+    /// How long it is valid, in whole seconds; the kernel then removes it. `None` is
+    /// without end.
+    pub valid: Option<Duration>,
+    /// How long new connections use it; `None` is as long as it is valid.
+    pub preferred: Option<Duration>,
 }
 
 impl AddressSpec {
@@ -128,7 +134,22 @@ impl AddressSpec {
             flags: 0,
             broadcast: Broadcast::Auto,
             scope: Scope::UNIVERSE,
+            valid: None,
+            preferred: None,
         }
+    }
+
+    /// `struct ifa_cacheinfo`: lifetimes in seconds, and two times that the kernel ignores.
+    fn cache_info(&self) -> [u8; 16] {
+        let seconds = |time: Option<Duration>| {
+            let seconds = time.map(|time| u32::try_from(time.as_secs()));
+            // u32::MAX is without end.
+            seconds.and_then(Result::ok).unwrap_or(u32::MAX)
+        };
+        let mut info = [0; 16];
+        info[..4].copy_from_slice(&seconds(self.preferred.or(self.valid)).to_ne_bytes());
+        info[4..8].copy_from_slice(&seconds(self.valid).to_ne_bytes());
+        info
     }
 
     fn broadcast_address(&self) -> Option<Ipv4Addr> {
@@ -224,21 +245,17 @@ impl<'fd> Request<'fd> {
     /// address where IPv6 is disabled, `ENODEV` if the link does not exist.
     #[must_use]
     pub fn add_address(index: u32, spec: &AddressSpec) -> Request<'fd> {
-        let mut body = address_body(index, spec.addr, spec.prefix, spec.scope);
-        body.ip(IFA_LOCAL, spec.addr);
-        body.ip(IFA_ADDRESS, spec.peer.unwrap_or(spec.addr));
-        if let Some(broadcast) = spec.broadcast_address() {
-            body.ip(IFA_BROADCAST, broadcast.into());
-        }
-        let mut flags = spec.flags;
-        if spec.nodad {
-            flags |= IFA_F_NODAD;
-        }
-        if flags != 0 {
-            body.u32(IFA_FLAGS, flags);
-        }
-        let what = format!("add address {}/{} to link {index}", spec.addr, spec.prefix);
-        Request::new(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, body, what)
+        new_address(index, spec, "add", NLM_F_CREATE | NLM_F_EXCL)
+    }
+
+    /// Adds an address to the link `index`, or changes the lifetimes of the one it has
+    /// (`RTM_NEWADDR`, CREATE and REPLACE).
+    ///
+    /// Errors: `EACCES` for an IPv6 address where IPv6 is disabled, `EINVAL` for one that
+    /// is valid for less than a second, `ENODEV` if the link does not exist.
+    #[must_use]
+    pub fn replace_address(index: u32, spec: &AddressSpec) -> Request<'fd> {
+        new_address(index, spec, "replace", NLM_F_CREATE | NLM_F_REPLACE)
     }
 
     /// Deletes an address of the link `index` (`RTM_DELADDR`).
@@ -252,6 +269,35 @@ impl<'fd> Request<'fd> {
         let what = format!("delete address {addr}/{prefix} of link {index}");
         Request::new(RTM_DELADDR, 0, body, what)
     }
+}
+
+fn new_address<'fd>(
+    index: u32,
+    spec: &AddressSpec,
+    verb: &str,
+    request_flags: u16,
+) -> Request<'fd> {
+    let mut body = address_body(index, spec.addr, spec.prefix, spec.scope);
+    body.ip(IFA_LOCAL, spec.addr);
+    body.ip(IFA_ADDRESS, spec.peer.unwrap_or(spec.addr));
+    if let Some(broadcast) = spec.broadcast_address() {
+        body.ip(IFA_BROADCAST, broadcast.into());
+    }
+    let mut flags = spec.flags;
+    if spec.nodad {
+        flags |= IFA_F_NODAD;
+    }
+    if flags != 0 {
+        body.u32(IFA_FLAGS, flags);
+    }
+    if spec.valid.is_some() || request_flags & NLM_F_REPLACE != 0 {
+        body.raw(IFA_CACHEINFO, &spec.cache_info());
+    }
+    let what = format!(
+        "{verb} address {}/{} to link {index}",
+        spec.addr, spec.prefix
+    );
+    Request::new(RTM_NEWADDR, request_flags, body, what)
 }
 
 fn address_body(index: u32, addr: IpAddr, prefix: u8, scope: Scope) -> Builder {

@@ -84,6 +84,7 @@ pub(crate) const IFA_ADDRESS: u16 = 1;
 pub(crate) const IFA_LOCAL: u16 = 2;
 pub(crate) const IFA_LABEL: u16 = 3;
 pub(crate) const IFA_BROADCAST: u16 = 4;
+pub(crate) const IFA_CACHEINFO: u16 = 6;
 pub(crate) const IFA_FLAGS: u16 = 8;
 
 pub(crate) const RTA_DST: u16 = 1;

@@ -1,0 +1,84 @@
+//! Changes to the interface of a container during the life of a lease.
+
+use crate::client::Configuration;
+use anyhow::Context;
+use cni_core::{Cidr, IpConfig};
+use plugin_kit::addressing::route_spec;
+use rtnl::{AddressSpec, Exclusivity, Family, Handle, LinkChange, Request};
+use std::time::Duration;
+
+/// Extends the lifetime of the address, or adds it with its routes if the interface does not
+/// have it. Returns whether it was added.
+///
+/// # Errors
+/// Those of the kernel.
+pub(crate) fn configure(
+    handle: &Handle,
+    index: u32,
+    wanted: &Configuration,
+) -> anyhow::Result<bool> {
+    let (addr, prefix) = (wanted.address.addr(), wanted.address.prefix());
+    let present = handle.addresses(index, Some(Family::of(addr)))?;
+    let is_present = present
+        .iter()
+        .any(|found| found.addr == addr && found.prefix == prefix);
+    let mut spec = AddressSpec::new(addr, prefix);
+    // The kernel refuses zero, which is a lease that ends this very second.
+    spec.valid = wanted.valid.map(|valid| valid.max(Duration::from_secs(1)));
+    spec.preferred = wanted.preferred;
+    handle
+        .request(Request::replace_address(index, &spec))
+        .with_context(|| format!("cannot configure {}", wanted.address))?;
+    if is_present {
+        return Ok(false);
+    }
+    let ip = IpConfig {
+        gateway: wanted.gateway,
+        ..IpConfig::new(wanted.address)
+    };
+    for route in &wanted.routes {
+        let spec = route_spec(route, &[&ip], index)?;
+        match handle.request(Request::add_route(&spec, Exclusivity::Shared)) {
+            Err(error) if !error.is_exists() => {
+                return Err(error).with_context(|| format!("cannot add the route {route}"));
+            }
+            _ => {}
+        }
+    }
+    Ok(true)
+}
+
+/// Removes an address; one that the interface does not have is fine.
+///
+/// # Errors
+/// Those of the kernel.
+pub(crate) fn remove(handle: &Handle, index: u32, address: Cidr) -> anyhow::Result<()> {
+    let present = handle.addresses(index, Some(Family::of(address.addr())))?;
+    let is_it =
+        |found: &rtnl::Address| (found.addr, found.prefix) == (address.addr(), address.prefix());
+    if present.iter().any(is_it) {
+        handle
+            .request(Request::del_address(
+                index,
+                address.addr(),
+                address.prefix(),
+            ))
+            .with_context(|| format!("cannot remove {address}"))?;
+    }
+    Ok(())
+}
+
+/// Sets the MTU.
+///
+/// # Errors
+/// Those of the kernel.
+pub(crate) fn set_mtu(handle: &Handle, index: u32, mtu: u32) -> anyhow::Result<()> {
+    let change = LinkChange {
+        mtu: Some(mtu),
+        ..LinkChange::default()
+    };
+    handle
+        .request(Request::set_link(index, &change))
+        .with_context(|| format!("cannot set mtu {mtu}"))?;
+    Ok(())
+}

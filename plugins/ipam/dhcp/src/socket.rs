@@ -1,0 +1,149 @@
+//! Sockets of the clients, which are open only while an answer is awaited.
+
+use crate::client::{Datagram, Destination, Mac, SocketKind};
+use crate::sys::{self, Instruction};
+use crate::v4::packet;
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket, sockopt,
+};
+use std::ffi::OsString;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// `ETH_P_IP` and `ETH_P_ARP` of linux/if_ether.h.
+const ETH_P_IP: u16 = 0x0800;
+const ETH_P_ARP: u16 = 0x0806;
+const BROADCAST: Mac = [0xff; 6];
+
+/// Passes UDP to the port of DHCP clients, no fragments.
+const FOR_CLIENTS: &[Instruction] = &[
+    // ldb [9]; jeq #17
+    (0x30, 0, 0, 9),
+    (0x15, 0, 6, 17),
+    // ldh [6]; jset #0x3fff
+    (0x28, 0, 0, 6),
+    (0x45, 4, 0, 0x3fff),
+    // ldxb 4*([0]&0xf); ldh [x + 2]; jeq #68
+    (0xb1, 0, 0, 0),
+    (0x48, 0, 0, 2),
+    (0x15, 0, 1, 68),
+    // ret #262144; ret #0
+    (0x06, 0, 0, 0x0004_0000),
+    (0x06, 0, 0, 0),
+];
+
+/// An open socket of a client.
+pub(crate) struct Socket {
+    pub(crate) kind: SocketKind,
+    /// Index of the link.
+    index: u32,
+    fd: Io,
+}
+
+enum Io {
+    Packet(OwnedFd),
+    Udp(UdpSocket),
+}
+
+impl Socket {
+    /// Opens a socket on a link of the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// Those of the kernel.
+    pub(crate) fn open(kind: SocketKind, index: u32, name: &str) -> io::Result<Socket> {
+        let fd = match kind {
+            SocketKind::Packet(_) => Io::Packet(packet_socket(index, ETH_P_IP, FOR_CLIENTS)?),
+            SocketKind::Arp => Io::Packet(packet_socket(index, ETH_P_ARP, &[])?),
+            SocketKind::Udp(address) => Io::Udp(udp_socket(address, name)?),
+        };
+        Ok(Socket { kind, index, fd })
+    }
+
+    /// Sends a datagram.
+    ///
+    /// # Errors
+    /// Those of the kernel.
+    pub(crate) fn send(&self, datagram: &Datagram) -> io::Result<()> {
+        let payload = &datagram.payload;
+        match (&self.fd, datagram.to, self.kind) {
+            (Io::Packet(fd), Destination::V4(to), SocketKind::Packet(from)) => {
+                let packet = packet::encode(payload, from, to);
+                sys::send_packet(fd, &packet, self.index, ETH_P_IP, BROADCAST)
+            }
+            (Io::Packet(fd), Destination::V4Via(to, mac), SocketKind::Packet(from)) => {
+                let packet = packet::encode(payload, from, to);
+                sys::send_packet(fd, &packet, self.index, ETH_P_IP, mac)
+            }
+            (Io::Packet(fd), Destination::Arp, _) => {
+                sys::send_packet(fd, payload, self.index, ETH_P_ARP, BROADCAST)
+            }
+            (Io::Udp(socket), Destination::V4(to) | Destination::V4Via(to, _), _) => socket
+                .send_to(payload, SocketAddrV4::new(to, packet::SERVER_PORT))
+                .map(drop),
+            _ => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Receives a datagram for the client into `buffer`; `None` for a packet that is not for
+    /// it.
+    ///
+    /// # Errors
+    /// Those of the kernel; `WouldBlock` if there is none.
+    pub(crate) fn receive<'b>(
+        &self,
+        buffer: &'b mut [u8],
+    ) -> io::Result<Option<(&'b [u8], Option<Mac>)>> {
+        match &self.fd {
+            Io::Packet(fd) => {
+                let (length, mac) = sys::receive_packet(fd, buffer)?;
+                // A longer packet is cut off.
+                let packet = &buffer[..length.min(buffer.len())];
+                let payload = match self.kind {
+                    SocketKind::Packet(_) => packet::decode(packet),
+                    _ => Some(packet),
+                };
+                Ok(payload.map(|payload| (payload, mac)))
+            }
+            Io::Udp(socket) => {
+                let length = socket.recv(buffer)?;
+                Ok(Some((&buffer[..length], None)))
+            }
+        }
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.fd {
+            Io::Packet(fd) => fd.as_fd(),
+            Io::Udp(socket) => socket.as_fd(),
+        }
+    }
+}
+
+const FLAGS: SockFlag = SockFlag::SOCK_CLOEXEC.union(SockFlag::SOCK_NONBLOCK);
+
+/// Opens a packet socket. Without a protocol it receives nothing until it is bound, so that
+/// no packet of another link gets past the filter.
+fn packet_socket(index: u32, protocol: u16, filter: &[Instruction]) -> io::Result<OwnedFd> {
+    let fd = socket(AddressFamily::Packet, SockType::Datagram, FLAGS, None)?;
+    if !filter.is_empty() {
+        sys::attach_filter(&fd, filter)?;
+    }
+    sys::bind_packet(&fd, index, protocol)?;
+    Ok(fd)
+}
+
+/// Opens the socket of a client that has an address. While it is open, the kernel does not
+/// answer the server's messages with "port unreachable".
+fn udp_socket(address: Ipv4Addr, link: &str) -> io::Result<UdpSocket> {
+    let fd = socket(AddressFamily::Inet, SockType::Datagram, FLAGS, None)?;
+    // Another DHCP client of the container may have the port as well.
+    setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+    setsockopt(&fd, sockopt::Broadcast, &true)?;
+    setsockopt(&fd, sockopt::BindToDevice, &OsString::from(link))?;
+    let address = SockaddrIn::from(SocketAddrV4::new(address, packet::CLIENT_PORT));
+    bind(std::os::fd::AsRawFd::as_raw_fd(&fd), &address)?;
+    Ok(fd.into())
+}

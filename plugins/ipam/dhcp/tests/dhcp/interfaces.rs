@@ -1,0 +1,75 @@
+//! Leases of several interfaces, and over other interface plugins than `bridge`.
+
+use crate::lan::{Daemon, Lan, QUICK, SERVER, config, eventually, plugin};
+use serde_json::json;
+use testkit::{Node, Plugin};
+
+#[test]
+fn interfaces_of_one_container_have_leases_of_their_own() {
+    let lan = Lan::new();
+    let _server = lan.dnsmasq(&[]);
+    let _daemon = Daemon::start(&[]);
+    let container = lan.container("c1");
+    lan.plug_as(&container, "eth1");
+    let add = |name: &str| {
+        let call = plugin().command("ADD").ifname(name).container(&container);
+        call.config(&config(&json!({}))).run().expect_ok().json()["ips"][0]["address"].clone()
+    };
+    assert_ne!(add("eth0"), add("eth1"));
+    assert_eq!(lan.leases().len(), 2);
+}
+
+/// A lease over an interface plugin whose interface is on the bridge `lan`.
+#[track_caller]
+fn leased_over(kind: &str, keys: &serde_json::Value, server_link: &str) {
+    let lan = Lan::new();
+    if server_link != "eth0" {
+        lan.server.ip_batch(&[
+            "addr flush dev eth0",
+            &format!("link add link eth0 name {server_link} type vlan id 5"),
+            &format!("link set {server_link} up"),
+            &format!("addr add {SERVER}/24 dev {server_link}"),
+        ]);
+    }
+    lan.host.ip("link set lan up");
+    let _server = lan.dnsmasq(&[&format!("--interface={server_link}")]);
+    let _daemon = Daemon::start(QUICK);
+    let containers = ["c1", "c2"].map(|name| lan.host.container(name));
+    let conf = testkit::merge(
+        json!({"cniVersion": "1.0.0", "name": "net", "type": kind, "master": "lan", "ipam": {"type": "dhcp"}}),
+        keys,
+    );
+    let interface = Plugin::new(kind);
+    let mut addresses = Vec::new();
+    for container in &containers {
+        let run = interface.add(container, &conf).expect_ok();
+        addresses.push(run.json()["ips"][0]["address"].clone());
+        assert_eq!(
+            json!(container.addresses("eth0")),
+            json!([addresses.last()])
+        );
+        interface.check(container, &run.with_prev()).expect_ok();
+    }
+    assert_ne!(addresses[0], addresses[1]);
+    for container in &containers {
+        interface.del(container, &conf).expect_ok();
+    }
+    eventually("both leases are released", || lan.leases().is_empty());
+}
+
+#[test]
+fn macvlan_gets_leases() {
+    leased_over("macvlan", &json!({}), "eth0");
+}
+
+#[test]
+fn ipvlan_gets_leases_although_its_interfaces_share_an_address() {
+    testkit::needs(&["ipvlan"]);
+    leased_over("ipvlan", &json!({}), "eth0");
+}
+
+#[test]
+fn vlan_gets_leases() {
+    testkit::needs(&["vlan"]);
+    leased_over("vlan", &json!({"vlanId": 5}), "eth0.5");
+}
