@@ -13,6 +13,8 @@ pub(crate) struct Platform {
     pub(super) zig: &'static str,
     /// zig's name of the oldest processor, where zig would take a newer one.
     pub(super) zig_processor: Option<&'static str>,
+    /// systemd's name of the architecture.
+    pub(crate) systemd: &'static str,
     /// The emulator `qemu-NAME-static`.
     pub(crate) qemu: &'static str,
     /// The processor that the emulator must be told to be, where it would be a newer one.
@@ -23,6 +25,7 @@ const fn platform(
     name: &'static str,
     target: &'static str,
     zig: &'static str,
+    systemd: &'static str,
     qemu: &'static str,
 ) -> Platform {
     Platform {
@@ -30,6 +33,7 @@ const fn platform(
         target,
         zig,
         zig_processor: None,
+        systemd,
         qemu,
         qemu_processor: None,
     }
@@ -41,18 +45,21 @@ pub(crate) const PLATFORMS: &[Platform] = &[
         "amd64",
         "x86_64-unknown-linux-musl",
         "x86_64-linux-musl",
+        "x86-64",
         "x86_64",
     ),
     platform(
         "arm64",
         "aarch64-unknown-linux-musl",
         "aarch64-linux-musl",
+        "arm64",
         "aarch64",
     ),
     platform(
         "arm",
         "armv7-unknown-linux-musleabihf",
         "arm-linux-musleabihf",
+        "arm",
         "arm",
     ),
     Platform {
@@ -63,6 +70,7 @@ pub(crate) const PLATFORMS: &[Platform] = &[
             "arm-unknown-linux-musleabihf",
             "arm-linux-musleabihf",
             "arm",
+            "arm",
         )
     },
     platform(
@@ -70,11 +78,13 @@ pub(crate) const PLATFORMS: &[Platform] = &[
         "riscv64gc-unknown-linux-musl",
         "riscv64-linux-musl",
         "riscv64",
+        "riscv64",
     ),
     platform(
         "ppc64le",
         "powerpc64le-unknown-linux-musl",
         "powerpc64le-linux-musl",
+        "ppc64-le",
         "ppc64le",
     ),
     platform(
@@ -82,17 +92,20 @@ pub(crate) const PLATFORMS: &[Platform] = &[
         "s390x-unknown-linux-musl",
         "s390x-linux-musl",
         "s390x",
+        "s390x",
     ),
     platform(
         "mips64le",
         "mips64el-unknown-linux-muslabi64",
         "mips64el-linux-muslabi64",
+        "mips64-le",
         "mips64el",
     ),
     platform(
         "loong64",
         "loongarch64-unknown-linux-musl",
         "loongarch64-linux-musl",
+        "loongarch64",
         "loongarch64",
     ),
 ];

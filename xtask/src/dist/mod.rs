@@ -8,6 +8,7 @@ mod components;
 mod notices;
 mod sbom;
 pub(crate) mod source;
+pub(crate) mod sysext;
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -34,6 +35,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     for platform in selection.platforms()? {
         let build = build::for_platform(platform, selection.no_build)?;
         tarballs(&build, &notices)?;
+        sysext::write(&build)?;
     }
     bill_of_materials(&linked)
 }

@@ -16,6 +16,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use testkit::{DEFER, Deferred, FEATURES_FILE};
 
 use crate::commands::{self, Output};
+use crate::dist::sysext;
 use crate::machine::{self, Need};
 use crate::project;
 use results::Results;
@@ -46,6 +47,7 @@ const NEEDS: &[Need] = &[
         why: "the firewall plugin adds addresses to its zones",
     },
     machine::DNSMASQ,
+    sysext::SQUASHFS,
     Need {
         what: "dhcpd",
         package: "isc-dhcp-server",
