@@ -64,8 +64,8 @@ pub struct Delegate<'a> {
 enum Started {
     /// As a process.
     Process(Running),
-    /// In a thread of this process, because its executable is this one. There is nothing to
-    /// start ahead of time.
+    /// In this process, because its executable is this one. There is nothing to start ahead
+    /// of time.
     InProcess(Bundled, Env),
 }
 
@@ -130,8 +130,7 @@ impl Delegate<'_> {
         match self.started {
             Started::Process(running) => exec::finish(running, &call.stdin, time),
             Started::InProcess(plugin, env) => {
-                let stdin = call.stdin.clone();
-                in_process::run(call.bundle, plugin, &self.path, env, stdin, time)
+                in_process::run(call.bundle, plugin, &env, &call.stdin, time)
             }
         }
     }

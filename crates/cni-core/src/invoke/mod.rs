@@ -1,5 +1,6 @@
 //! Finds other plugins, delegates verbs to them, and decodes their errors.
 
+mod alarm;
 mod delegate;
 mod exec;
 mod failure;

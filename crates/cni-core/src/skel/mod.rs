@@ -36,7 +36,7 @@ mod bundle;
 mod call;
 mod env;
 mod gates;
-pub(crate) mod process;
+mod process;
 #[cfg(test)]
 mod tests;
 mod validate;

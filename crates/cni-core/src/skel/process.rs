@@ -3,12 +3,8 @@
 use super::{Bundle, Env, Outcome, Plugin, run_bundled};
 use crate::{Code, Error};
 use nix::sys::stat::{Mode, umask};
-use std::cell::RefCell;
 use std::io::{self, Write};
-use std::panic::PanicHookInfo;
 use std::process::ExitCode;
-use std::sync::mpsc::Sender;
-use std::thread;
 
 /// Runs a plugin with environment and standard input of the process, and returns its exit
 /// code. To be called by the plugin's `fn main`.
@@ -25,7 +21,15 @@ pub fn main_bundled(bundle: Bundle, plugin: &dyn Plugin) -> ExitCode {
     // The umask of the runtime may be anything; BuildKit's is 0. The mode of files in
     // upstream's format depends on it.
     umask(Mode::S_IWGRP | Mode::S_IWOTH);
-    report_panics(plugin.name());
+    let name = plugin.name();
+    std::panic::set_hook(Box::new(move |info| {
+        let error = panic_error(name, &info.to_string());
+        // A failure of these cannot be reported.
+        let _ = io::stdout().write_all(error.to_json().as_bytes());
+        let _ = io::stdout().flush();
+        let _ = writeln!(io::stderr(), "{}; {}", error.msg, error.details);
+        std::process::exit(1);
+    }));
     if std::env::var_os("CNI_LOG").is_some_and(|filter| !filter.is_empty()) {
         env_logger::Builder::from_env(env_logger::Env::new().filter("CNI_LOG")).init();
     }
@@ -33,48 +37,12 @@ pub fn main_bundled(bundle: Bundle, plugin: &dyn Plugin) -> ExitCode {
     write(&outcome)
 }
 
-thread_local! {
-    /// The plugin that runs in this thread for another one, and where its outcome goes.
-    static DELEGATE: RefCell<Option<(&'static str, Sender<Outcome>)>> =
-        const { RefCell::new(None) };
-}
-
-/// Lets a panic of this thread fail the delegate `name` that runs in it, instead of the
-/// process: its error object is sent to `outcome`.
-pub(crate) fn fail_delegate_on_panic(name: &'static str, outcome: Sender<Outcome>) {
-    DELEGATE.set(Some((name, outcome)));
-}
-
-/// Installs the panic hook. It works with `panic = "abort"` as well, because it does not
-/// return.
-pub(crate) fn report_panics(plugin: &'static str) {
-    std::panic::set_hook(Box::new(move |info| match DELEGATE.take() {
-        Some((delegate, outcome)) => {
-            let error = panic_error(delegate, info);
-            // Without a receiver, the caller has given up already.
-            let _ = outcome.send(Outcome::failure(&error));
-            // The process ends when its caller has undone what there was.
-            loop {
-                thread::park();
-            }
-        }
-        None => {
-            let error = panic_error(plugin, info);
-            // A failure of these cannot be reported.
-            let _ = io::stdout().write_all(error.to_json().as_bytes());
-            let _ = io::stdout().flush();
-            let _ = writeln!(io::stderr(), "{}; {}", error.msg, error.details);
-            std::process::exit(1);
-        }
-    }));
-}
-
-fn panic_error(plugin: &str, info: &PanicHookInfo<'_>) -> Error {
+fn panic_error(plugin: &str, what: &str) -> Error {
     Error::new(
         Code::INTERNAL,
         format!("the {plugin} plugin panicked, which is a bug in it"),
     )
-    .with_details(info.to_string().replace('\n', " "))
+    .with_details(what.replace('\n', " "))
 }
 
 fn write(outcome: &Outcome) -> ExitCode {
