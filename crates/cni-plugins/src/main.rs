@@ -1,7 +1,9 @@
 //! All plugins in one executable. It acts as the plugin whose name it is called by, or
-//! that its first argument names; under its own name it is a tool.
+//! that its first argument names; under its own name it installs the plugins.
 
+mod install;
 mod plugins;
+mod sys;
 mod tool;
 
 use cni_core::{Code, Error};
