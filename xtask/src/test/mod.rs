@@ -69,6 +69,16 @@ const NEEDS: &[Need] = &[
         package: "containernetworking-plugins",
         why: "upstream's plugins, for the interoperability tests",
     },
+    Need {
+        what: "strace",
+        package: "strace",
+        why: "kills the installer before each of its steps",
+    },
+    Need {
+        what: "setfattr",
+        package: "attr",
+        why: "sets SELinux labels on a kernel without SELinux",
+    },
 ];
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
