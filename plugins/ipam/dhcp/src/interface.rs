@@ -8,7 +8,7 @@ use rtnl::{AddressSpec, Exclusivity, Family, Handle, LinkChange, Request};
 use std::time::Duration;
 
 /// Extends the lifetime of the address, or adds it with its routes if the interface does not
-/// have it. Returns whether it was added.
+/// have it and `may_add`. Returns whether it was added.
 ///
 /// # Errors
 /// Those of the kernel.
@@ -16,12 +16,16 @@ pub(crate) fn configure(
     handle: &Handle,
     index: u32,
     wanted: &Configuration,
+    may_add: bool,
 ) -> anyhow::Result<bool> {
     let (addr, prefix) = (wanted.address.addr(), wanted.address.prefix());
     let present = handle.addresses(index, Some(Family::of(addr)))?;
     let is_present = present
         .iter()
         .any(|found| found.addr == addr && found.prefix == prefix);
+    if !is_present && !may_add {
+        return Ok(false);
+    }
     let mut spec = AddressSpec::new(addr, prefix);
     // The kernel refuses zero, which is a lease that ends this very second.
     spec.valid = wanted.valid.map(|valid| valid.max(Duration::from_secs(1)));
@@ -81,4 +85,51 @@ pub(crate) fn set_mtu(handle: &Handle, index: u32, mtu: u32) -> anyhow::Result<(
         .request(Request::set_link(index, &change))
         .with_context(|| format!("cannot set mtu {mtu}"))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use testkit::namespace::{in_namespace, run};
+
+    #[test]
+    fn addresses_are_added_extended_and_removed() {
+        in_namespace(|| {
+            run("ip link set lo up");
+            let handle = Handle::open().unwrap();
+            let index = handle.link_by_name("lo").unwrap().index;
+            let address: Cidr = "10.0.0.5/24".parse().unwrap();
+            let mut wanted = Configuration {
+                address,
+                valid: Some(Duration::from_secs(100)),
+                preferred: None,
+                gateway: None,
+                routes: Vec::new(),
+            };
+            let mut configure = |may_add, seconds| {
+                wanted.valid = Some(Duration::from_secs(seconds));
+                configure(&handle, index, &wanted, may_add).unwrap()
+            };
+            let shown = || run("ip -4 addr show dev lo");
+            let left = || -> Option<u64> {
+                let shown = shown();
+                let (_, rest) = shown
+                    .split_once("10.0.0.5/24")?
+                    .1
+                    .split_once("valid_lft ")?;
+                rest.split_once("sec")?.0.parse().ok()
+            };
+            // The interface plugin may be about to add it.
+            assert!(!configure(false, 100));
+            assert!(!shown().contains("10.0.0.5"));
+            assert!(configure(true, 100));
+            assert!(left().is_some_and(|left| left <= 100), "{}", shown());
+            assert!(!configure(false, 5000));
+            assert!(left().is_some_and(|left| left > 1000), "{}", shown());
+            for _ in 0..2 {
+                remove(&handle, index, address).unwrap();
+                assert!(!shown().contains("10.0.0.5"));
+            }
+        });
+    }
 }

@@ -10,8 +10,8 @@ use crate::socket::Socket;
 use crate::time::Time;
 use crate::v4::V4Client;
 use crate::v4::client::Settings;
-use cni_core::AddResult;
 use cni_core::ns::NsError;
+use cni_core::{AddResult, Cidr};
 use cni_state::Owner;
 use nix::errno::Errno;
 use rtnl::Handle;
@@ -21,6 +21,9 @@ use std::time::Duration;
 
 /// The wait before a socket that could not be opened is tried again.
 const RETRY: Duration = Duration::from_millis(100);
+/// How long the interface plugin may take to configure an address after the daemon has
+/// answered. An address that the daemon had added before would make its request fail.
+const SETTLING: Duration = Duration::from_secs(5);
 /// Datagrams that are taken of a socket at once, so that no server keeps others waiting.
 const BURST: usize = 16;
 /// Longest packet: a message of at most 1500 bytes is requested, but servers may send more.
@@ -35,6 +38,9 @@ pub(super) struct Attachment {
     slots: Vec<Slot>,
     /// Connections that wait for the lease.
     pub(super) waiting: Vec<u64>,
+    /// The addresses that ADD returned, and until when the interface plugin may be about to
+    /// configure them.
+    fresh: (Vec<Cidr>, Time),
     /// Whether the interface or the namespace was found to be gone.
     pub(super) is_gone: bool,
 }
@@ -92,6 +98,7 @@ impl Attachment {
             ipam,
             slots: slots.into_iter().map(slot).collect(),
             waiting: Vec::new(),
+            fresh: (Vec::new(), start),
             is_gone: false,
         })
     }
@@ -180,7 +187,7 @@ impl Attachment {
                 Output::Send(datagram) => self.slots[at].unsent.push(datagram),
                 Output::Save => is_changed = true,
                 Output::Note(text) => log::info!("{}: {text}", self.name()),
-                change => self.change_interface(change, context),
+                change => self.change_interface(change, now, context),
             }
         }
         self.adjust_socket(at, token, now, context);
@@ -190,14 +197,16 @@ impl Attachment {
         }
     }
 
-    fn change_interface(&self, change: Output, context: &Context) {
+    fn change_interface(&self, change: Output, now: Time, context: &Context) {
         let index = self.place.index;
         let done = self.place.enter(&context.home, || {
             let handle = Handle::open()?;
             match change {
                 Output::Configure(configuration) => {
                     let address = configuration.address;
-                    if interface::configure(&handle, index, &configuration)? {
+                    let (fresh, until) = &self.fresh;
+                    let may_add = now > *until || !fresh.contains(&address);
+                    if interface::configure(&handle, index, &configuration, may_add)? {
                         log::info!("{}: adds address {address}", self.name());
                     }
                     Ok(())
@@ -258,6 +267,17 @@ impl Attachment {
                 }
             })?
             .map_err(Into::into)
+    }
+
+    /// Returns the result of ADD, which the interface plugin is now going to apply.
+    ///
+    /// # Errors
+    /// As [`Attachment::result`].
+    pub(super) fn hand_out(&mut self, now: Time) -> Result<AddResult, String> {
+        let result = self.result()?;
+        let addresses = result.ips.iter().map(|ip| ip.address).collect();
+        self.fresh = (addresses, now + SETTLING);
+        Ok(result)
     }
 
     /// Sends what is to be sent, by the open socket or by one that is opened for it.

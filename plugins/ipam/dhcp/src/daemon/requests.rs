@@ -100,7 +100,7 @@ impl Daemon {
                 Some(attachment) if attachment.place.is_same(&place) => {
                     if attachment.progress() == Progress::Bound {
                         return attachment
-                            .result()
+                            .hand_out(now)
                             .map(into_reply)
                             .map(Some)
                             .map_err(anyhow::Error::msg);
@@ -191,7 +191,7 @@ impl Daemon {
         if waiting.is_empty() {
             return;
         }
-        match attachment.result() {
+        match attachment.hand_out(now) {
             Ok(result) => {
                 let addresses: Vec<String> =
                     result.ips.iter().map(|ip| ip.address.to_string()).collect();

@@ -28,9 +28,10 @@ const CONNECT: &str = "CONNECT /_goRPC_ HTTP/1.0";
 const CONNECTED: &str = "HTTP/1.0 200 Connected to Go RPC\n\n";
 const REFUSED: &str = "HTTP/1.0 405 must CONNECT\n\n";
 
-/// Longest message in bytes, as the configuration with a result of the chain may be long;
-/// and longest HTTP head.
-const LONGEST_MESSAGE: usize = 1 << 20;
+/// Longest message of a client in bytes, as the configuration with a result of the chain may
+/// be long; of the daemon, whose list may have thousands of leases; and longest HTTP head.
+const LONGEST_REQUEST: usize = 1 << 20;
+const LONGEST_REPLY: usize = 64 << 20;
 const LONGEST_HEAD: usize = 4096;
 
 const REQUEST: i64 = 65;
@@ -129,14 +130,24 @@ pub(crate) fn is_unknown_method(text: &str) -> bool {
 }
 
 /// The bytes of one side of a connection, taken apart into messages.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Stream {
+    /// Longest message in bytes.
+    longest: usize,
     /// What has been received and not yet used.
     buffer: Vec<u8>,
     decoder: Decoder,
 }
 
 impl Stream {
+    fn new(longest: usize) -> Stream {
+        Stream {
+            longest,
+            buffer: Vec::new(),
+            decoder: Decoder::default(),
+        }
+    }
+
     /// Returns the next value; `None` if it is not complete.
     fn value(&mut self) -> Result<Option<Value>, &'static str> {
         loop {
@@ -144,8 +155,8 @@ impl Stream {
                 return Ok(None);
             };
             let length = usize::try_from(length).unwrap_or(usize::MAX);
-            if length > LONGEST_MESSAGE {
-                return Err("a message is longer than 1 MiB");
+            if length > self.longest {
+                return Err("a message is too long");
             }
             let Some(message) = self.buffer.get(prefix..prefix + length) else {
                 return Ok(None);
@@ -203,7 +214,7 @@ pub(crate) struct Server {
 impl Default for Server {
     fn default() -> Server {
         Server {
-            stream: Stream::default(),
+            stream: Stream::new(LONGEST_REQUEST),
             encoder: Encoder::new(TYPES),
             is_connected: false,
             header: None,
@@ -266,11 +277,21 @@ impl Server {
 }
 
 /// The plugin's side of a connection of one call, without input and output.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Caller {
     stream: Stream,
     is_connected: bool,
     header: Option<Value>,
+}
+
+impl Default for Caller {
+    fn default() -> Caller {
+        Caller {
+            stream: Stream::new(LONGEST_REPLY),
+            is_connected: false,
+            header: None,
+        }
+    }
 }
 
 impl Caller {

@@ -108,7 +108,7 @@ fn a_connection_may_have_several_calls() {
         let values = Caller::call(RELEASE, &arguments());
         let mut stream = Stream {
             buffer: values,
-            decoder: Decoder::default(),
+            ..Stream::new(LONGEST_REQUEST)
         };
         let header = stream.value().unwrap().unwrap();
         let value = stream.value().unwrap().unwrap();
@@ -159,7 +159,7 @@ proptest! {
         let value = structure([("A", Value::Int(number)), ("B", Value::Uint(other))]);
         let mut buffer = Vec::new();
         Encoder::new(TYPE).put(&mut buffer, 65, &value);
-        let read = Stream { buffer, decoder: Decoder::default() }.value().unwrap().unwrap();
+        let read = Stream { buffer, ..Stream::new(LONGEST_REQUEST) }.value().unwrap().unwrap();
         prop_assert_eq!(read.int("A").unwrap_or_default(), number);
     }
 }

@@ -127,7 +127,7 @@ fn exchange(bytes: &[u8]) -> Vec<u8> {
 #[test]
 fn hostile_clients_of_the_socket_do_not_block_others() {
     let lan = Lan::new();
-    let _server = lan.dnsmasq(&[]);
+    let _server = lan.dnsmasq("");
     let _daemon = Daemon::start(QUICK);
     const GREETING: &[u8] = b"CONNECT /_goRPC_ HTTP/1.0\n\n";
     assert_eq!(

@@ -46,7 +46,7 @@ fn a_clean_end_removes_socket_and_pid_file() {
 #[test]
 fn hostprefix_precedes_socket_and_namespaces() {
     let lan = Lan::new();
-    let _server = lan.dnsmasq(&[]);
+    let _server = lan.dnsmasq("");
     let root = lan.host.dir().join("root");
     fs::create_dir_all(root.join("run")).unwrap();
     // The daemon sees the namespaces below the prefix only.

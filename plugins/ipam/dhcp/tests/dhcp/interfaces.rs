@@ -1,16 +1,20 @@
 //! Leases of several interfaces, and over other interface plugins than `bridge`.
 
-use crate::lan::{Daemon, Lan, QUICK, SERVER, config, eventually, plugin};
+use crate::lan::{Daemon, LAN, Lan, QUICK, SERVER, config, eventually, plugin};
 use serde_json::json;
 use testkit::{Node, Plugin};
 
 #[test]
 fn interfaces_of_one_container_have_leases_of_their_own() {
     let lan = Lan::new();
-    let _server = lan.dnsmasq(&[]);
+    let _server = lan.dnsmasq("");
     let _daemon = Daemon::start(&[]);
     let container = lan.container("c1");
-    lan.plug_as(&container, "eth1");
+    lan.host.ip_batch(&[
+        "link add second type veth peer name eth1 netns c1",
+        &format!("link set second addrgenmode none master {LAN} up"),
+    ]);
+    container.ip("link set eth1 up");
     let add = |name: &str| {
         let call = plugin().command("ADD").ifname(name).container(&container);
         call.config(&config(&json!({}))).run().expect_ok().json()["ips"][0]["address"].clone()
@@ -19,7 +23,7 @@ fn interfaces_of_one_container_have_leases_of_their_own() {
     assert_eq!(lan.leases().len(), 2);
 }
 
-/// A lease over an interface plugin whose interface is on the bridge `lan`.
+/// Leases over an interface plugin whose interfaces have the segment as their master.
 #[track_caller]
 fn leased_over(kind: &str, keys: &serde_json::Value, server_link: &str) {
     let lan = Lan::new();
@@ -31,12 +35,11 @@ fn leased_over(kind: &str, keys: &serde_json::Value, server_link: &str) {
             &format!("addr add {SERVER}/24 dev {server_link}"),
         ]);
     }
-    lan.host.ip("link set lan up");
-    let _server = lan.dnsmasq(&[&format!("--interface={server_link}")]);
+    let _server = lan.dnsmasq(&format!("--interface={server_link}"));
     let _daemon = Daemon::start(QUICK);
     let containers = ["c1", "c2"].map(|name| lan.host.container(name));
     let conf = testkit::merge(
-        json!({"cniVersion": "1.0.0", "name": "net", "type": kind, "master": "lan", "ipam": {"type": "dhcp"}}),
+        json!({"cniVersion": "1.0.0", "name": "net", "type": kind, "master": LAN, "ipam": {"type": "dhcp"}}),
         keys,
     );
     let interface = Plugin::new(kind);

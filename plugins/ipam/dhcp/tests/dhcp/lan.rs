@@ -6,7 +6,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
-use testkit::{Container, Host, Node, Plugin, Service, bin_dir, merge, patience};
+pub(crate) use testkit::dhcp::LAN;
+use testkit::dhcp::{self, Pool, Program, Server};
+use testkit::{Container, Host, Plugin, bin_dir, merge, patience};
 
 /// The address of the server.
 pub(crate) const SERVER: &str = "10.20.0.1";
@@ -22,7 +24,7 @@ pub(crate) const QUICK: &[&str] = &[
     "20s",
 ];
 
-/// A private host with the bridge `lan`, and a server container with an address on it.
+/// A private host with the segment [`LAN`], and a server container with an address on it.
 pub(crate) struct Lan {
     pub(crate) server: Container,
     pub(crate) host: Host,
@@ -32,80 +34,40 @@ impl Lan {
     /// Returns a network without any DHCP server.
     pub(crate) fn new() -> Lan {
         let host = Host::new();
-        host.ip_batch(&[
-            "link add lan type bridge",
-            "link set lan addrgenmode none up",
-        ]);
-        let server = host.container("server");
-        let lan = Lan { server, host };
-        lan.plug(&lan.server);
-        lan.server
-            .ip_batch(&[&format!("addr add {SERVER}/24 dev eth0")]);
-        lan
+        dhcp::lan(&host);
+        let server = dhcp::node(&host, "server", &[&format!("{SERVER}/24")]);
+        Lan { server, host }
     }
 
-    /// Gives a container the interface `eth0` on the bridge.
-    pub(crate) fn plug(&self, container: &Container) {
-        self.plug_as(container, "eth0");
-    }
-
-    /// Gives a container an interface on the bridge.
-    pub(crate) fn plug_as(&self, container: &Container, name: &str) {
-        let port = format!(
-            "{}{name}",
-            &container.name()[..container.name().len().min(8)]
-        );
-        self.host.ip_batch(&[
-            &format!(
-                "link add {port} type veth peer name {name} netns {}",
-                container.name()
-            ),
-            &format!("link set {port} addrgenmode none master lan up"),
-        ]);
-        container.ip_batch(&[
-            "link set lo up",
-            &format!("link set {name} addrgenmode none up"),
-        ]);
-    }
-
-    /// Returns a container with `eth0` on the bridge.
+    /// Returns a container with `eth0` on the segment; the host's end has its name.
     pub(crate) fn container(&self, name: &str) -> Container {
-        let container = self.host.container(name);
-        self.plug(&container);
-        container
+        dhcp::node(&self.host, name, &[])
     }
 
     /// Starts dnsmasq in the server's container, for 10.20.0.50 to .200.
-    pub(crate) fn dnsmasq(&self, options: &[&str]) -> Service {
-        let leases = format!(
-            "--dhcp-leasefile={}",
-            self.host.dir().join("leases").display()
-        );
-        let mut words = vec![
+    pub(crate) fn dnsmasq(&self, options: &str) -> Server {
+        let pool = Pool {
+            router: Some(SERVER.to_owned()),
+            lease: 120,
+            renew: 60,
+            rebind: 100,
+            ..Pool::short("10.20.0.50", "10.20.0.200")
+        };
+        Server::start(
+            &self.host,
+            Program::Dnsmasq,
+            &self.server,
             "dnsmasq",
-            "--keep-in-foreground",
-            "--conf-file=/dev/null",
-            "--port=0",
-            "--interface=eth0",
-            "--bind-interfaces",
-            "--no-ping",
-            "--dhcp-authoritative",
-            "--dhcp-range=10.20.0.50,10.20.0.200,2m",
-            "--pid-file=",
-            "--user=root",
-            &leases,
-        ];
-        words.extend(options);
-        self.server.enter(|| Service::start(&words))
+            &pool,
+            options,
+        )
     }
 
     /// The leases of dnsmasq, a line each.
     pub(crate) fn leases(&self) -> Vec<String> {
-        let text = std::fs::read_to_string(self.host.dir().join("leases")).unwrap_or_default();
-        text.lines()
-            .filter(|line| !line.starts_with("duid"))
-            .map(String::from)
-            .collect()
+        let file = self.host.dir().join("dnsmasq/leases");
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        text.lines().map(String::from).collect()
     }
 }
 

@@ -1,7 +1,9 @@
 //! The life of a lease: acquired, renewed, rebound, ended, refused, released; and each
 //! message field by field, by RFC 2131, table 5.
 
-use crate::lan::{Daemon, Lan, QUICK, SERVER, config, eventually, files, plugin, state, status};
+use crate::lan::{
+    Daemon, LAN, Lan, QUICK, SERVER, config, eventually, files, plugin, state, status,
+};
 use crate::scripted::{LEASED, Scripted, broadcast_flag};
 use dhcproto::v4::{DhcpOption, Message, MessageType, OptionCode};
 use serde_json::json;
@@ -20,10 +22,10 @@ fn value(message: &Message, code: OptionCode) -> DhcpOption {
 #[test]
 fn add_of_a_bridge_gets_a_lease_of_dnsmasq_and_del_releases_it() {
     let lan = Lan::new();
-    let _server = lan.dnsmasq(&[]);
+    let _server = lan.dnsmasq("");
     let _daemon = Daemon::start(&[]);
     let container = lan.host.container("c1");
-    let conf = json!({"cniVersion": "1.1.0", "name": "net", "type": "bridge", "bridge": "lan", "ipam": {"type": "dhcp"}});
+    let conf = json!({"cniVersion": "1.1.0", "name": "net", "type": "bridge", "bridge": LAN, "ipam": {"type": "dhcp"}});
     let bridge = Plugin::new("bridge");
     let run = bridge.add(&container, &conf).expect_ok();
     let result = run.json();
@@ -161,7 +163,7 @@ fn a_lease_is_renewed_and_the_address_follows_its_lifetime() {
     let _daemon = Daemon::start(QUICK);
     let container = lan.host.container("c1");
     let mut conf = config(&json!({}));
-    conf["bridge"] = json!("lan");
+    conf["bridge"] = json!(LAN);
     let bridge = Plugin::new("bridge");
     let run = bridge.add(&container, &conf).expect_ok();
     server.wait_for(MessageType::Request, 4);
@@ -437,7 +439,7 @@ fn an_abandoned_add_leaves_no_lease() {
 #[test]
 fn simultaneous_adds_of_one_attachment_share_a_lease() {
     let lan = Lan::new();
-    let _server = lan.dnsmasq(&[]);
+    let _server = lan.dnsmasq("");
     let _daemon = Daemon::start(&[]);
     let container = lan.container("c1");
     let call = || {

@@ -9,7 +9,7 @@ const PAGE: &str = include_str!("../../../../../Documentation/plugins/dhcp.md");
 #[test]
 fn every_example_works() {
     let lan = Lan::new();
-    let _server = lan.dnsmasq(&["--dhcp-option=option:mtu,1400"]);
+    let _server = lan.dnsmasq("--dhcp-option=option:mtu,1400");
     let _daemon = Daemon::start(QUICK);
     let examples: Vec<Value> = examples(PAGE)
         .into_iter()

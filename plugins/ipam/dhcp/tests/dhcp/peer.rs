@@ -8,8 +8,7 @@ use testkit::{Plugin, Service, peer_dir};
 #[test]
 fn upstreams_plugin_gets_a_lease_of_this_daemon() {
     let lan = Lan::new();
-    let _server =
-        lan.dnsmasq(&["--dhcp-option=option:classless-static-route,10.9.0.0/16,10.20.0.9"]);
+    let _server = lan.dnsmasq("--dhcp-option=option:classless-static-route,10.9.0.0/16,10.20.0.9");
     let _daemon = Daemon::start(&[]);
     let container = lan.container("c1");
     let peer = Plugin::peer("dhcp");
@@ -45,7 +44,7 @@ fn upstreams_plugin_gets_a_lease_of_this_daemon() {
 #[test]
 fn this_plugin_gets_a_lease_of_upstreams_daemon() {
     let lan = Lan::new();
-    let _server = lan.dnsmasq(&[]);
+    let _server = lan.dnsmasq("");
     let program = peer_dir().join("dhcp");
     let _daemon = Service::start(&[&program.to_string_lossy(), "daemon"]);
     let container = lan.container("c1");

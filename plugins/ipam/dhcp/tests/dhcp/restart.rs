@@ -93,7 +93,7 @@ fn after_a_kill_fifty_leases_go_on_without_one_discover() {
 #[test]
 fn records_are_private_and_go_with_the_lease() {
     let lan = Lan::new();
-    let _server = lan.dnsmasq(&[]);
+    let _server = lan.dnsmasq("");
     let _daemon = Daemon::start(&[]);
     let container = lan.container("c1");
     plugin().add(&container, &config(&json!({}))).expect_ok();
@@ -111,7 +111,7 @@ fn records_are_private_and_go_with_the_lease() {
 #[test]
 fn a_deletion_while_the_daemon_is_down_is_made_up_for() {
     let lan = Lan::new();
-    let _server = lan.dnsmasq(&[]);
+    let _server = lan.dnsmasq("");
     let daemon = Daemon::start(&[]);
     let (kept, gone) = (lan.container("c1"), lan.container("c2"));
     for container in [&kept, &gone] {
@@ -138,14 +138,14 @@ fn a_deletion_while_the_daemon_is_down_is_made_up_for() {
 #[test]
 fn the_lease_of_a_container_that_is_gone_is_dropped() {
     let lan = Lan::new();
-    let _server = lan.dnsmasq(&[]);
+    let _server = lan.dnsmasq("");
     let daemon = Daemon::start(&[]);
     let container = lan.container("c1");
     plugin().add(&container, &config(&json!({}))).expect_ok();
     drop(daemon);
     container.delete();
     drop(container);
-    let is_unplugged = || !lan.host.link_names().contains(&"c1eth0".to_owned());
+    let is_unplugged = || !lan.host.link_names().contains(&"c1".to_owned());
     eventually("the pair goes with the namespace", is_unplugged);
     // Another namespace is at the path of the old one.
     let other = lan.container("c1");
@@ -227,7 +227,7 @@ fn after_a_restart_the_server_may_refuse_the_address() {
 #[test]
 fn bad_records_are_no_obstacle() {
     let lan = Lan::new();
-    let _server = lan.dnsmasq(&[]);
+    let _server = lan.dnsmasq("");
     let daemon = Daemon::start(&[]);
     let container = lan.container("c1");
     plugin().add(&container, &config(&json!({}))).expect_ok();
