@@ -22,7 +22,9 @@ const ROUNDS: u32 = 20;
 fn outlives_its_output(wrapper: &[&str], container: &Container) -> bool {
     let config = masquerading();
     answer::result(&Plugin::new("bridge").add(container, &config));
+    // In a container, too.
     let mut running = del_behind(wrapper, container, &config)
+        .env("CNI_DEFER", "always")
         .spawn()
         .expect("start DEL");
     let mut text = String::new();

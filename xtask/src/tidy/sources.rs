@@ -27,8 +27,8 @@ const LONG_FUNCTIONS: &[(&str, &str, &str)] = &[
 
 /// Names of items that the style guide replaces, and what to write.
 const NAMES: &[(&str, &str)] = &[
-    ("parting", "deferred_close or gone"),
-    ("leave", "deferred_close or gone"),
+    ("parting", "deferred"),
+    ("leave", "deferred"),
     ("extras", "link_options"),
     ("beside", "join"),
     ("Doomed", "DeletePlan"),

@@ -30,6 +30,7 @@ fn dies(variable: &str, finish: impl Fn(Container, &Run)) -> u32 {
             .command("DEL")
             .container(&container)
             .config(&config);
+        let del = del.env("CNI_DEFER", "always");
         let run = del.env(variable, step.to_string()).run();
         killed += u32::from(run.status.signal().is_some());
         finish(container, &run);
