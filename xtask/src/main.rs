@@ -63,14 +63,14 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "dist",
-        arguments: "[--platform NAME]... [--all] [--no-build]",
-        about: "create reproducible tarballs with checksums in release/: for this platform, those named, or all",
+        arguments: "[--platform NAME]... [--all] [--no-build] [--repository DIR --key KEY --url URL]",
+        about: "create reproducible tarballs with checksums in release/: for this platform, those named, or all; with a repository, also packages",
         run: dist::run,
     },
     Command {
         name: "packages",
-        arguments: "[--no-build]",
-        about: "create packages for dpkg and rpm in release/",
+        arguments: "[--platform NAME]... [--all] [--no-build] [--out DIR] [--repository DIR --key KEY --url URL]",
+        about: "create packages for dpkg and rpm in DIR (release/), and add them to a signed repository for apt and dnf",
         run: package::run,
     },
     Command {
@@ -84,6 +84,12 @@ const COMMANDS: &[Command] = &[
         arguments: "[--platform NAME]... [--all] [--no-build]",
         about: "try the binaries for other platforms in the emulators of QEMU",
         run: emulate::run,
+    },
+    Command {
+        name: "prove-packages",
+        arguments: "[--no-build]",
+        about: "install, replace, upgrade and remove the packages in roots of their own, with apt and dnf",
+        run: package::prove::run,
     },
     Command {
         name: "tidy",

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::build::{self, Build, Selection};
+use crate::package::{self, Publication};
 use crate::project;
 use components::Component;
 
@@ -24,10 +25,12 @@ use components::Component;
 const DOCUMENTS: &[&str] = &["LICENSE", "README.md"];
 
 /// The file of the licenses of what is linked into the binaries.
-const NOTICES: &str = "LICENSE.third-party";
+pub(crate) const NOTICES: &str = "LICENSE.third-party";
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    let selection = Selection::parse(arguments)?;
+    let mut arguments = arguments.to_vec();
+    let publication = Publication::take(&mut arguments)?;
+    let selection = Selection::parse(&arguments)?;
     let linked = components::linked()?;
     components::check_cryptography(&linked)?;
     let notices = project::target().join(NOTICES);
@@ -37,7 +40,16 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         tarballs(&build, &notices)?;
         sysext::write(&build)?;
     }
-    bill_of_materials(&linked)
+    bill_of_materials(&linked)?;
+    if publication.is_some() {
+        package::release(&selection, &archive::release_dir()?, publication.as_ref())?;
+    }
+    Ok(())
+}
+
+/// The licenses of what is linked into the binaries.
+pub(crate) fn third_party() -> Result<String> {
+    notices::text(&components::linked()?)
 }
 
 /// Packs the plugins for a platform, and the executable that contains all of them with links to it.

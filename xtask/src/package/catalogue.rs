@@ -1,13 +1,13 @@
 //! The packages: which there are, what is in them, and how they are related to others.
 
 use std::fs;
-use std::path::Path;
 
 use anyhow::{Context, Result};
 
 use super::version::{EPOCH, Relation, UPSTREAM, of_package};
 use super::{Format, manual};
-use crate::build::Binary;
+use crate::build::{Binary, Build};
+use crate::dist;
 use crate::project::{self, Package as Plugin};
 
 /// The name of the metapackage, and the beginning of all other names.
@@ -100,45 +100,91 @@ fn name(suffix: &str) -> String {
     }
 }
 
-/// All packages of one format, for the given binaries of a build.
+/// All packages of one format, for the binaries of a build of this version.
 ///
 /// # Errors
 ///
 /// When a file cannot be read.
-pub(crate) fn packages(format: Format, binaries: &[Binary], build: &str) -> Result<Vec<Package>> {
+pub(crate) fn packages(format: Format, build: &Build, version: &str) -> Result<Vec<Package>> {
     let plugins = project::plugins()?;
     let mut packages = Vec::new();
     for plugin in &plugins {
         for name in &plugin.binaries {
-            let binary = binaries.iter().find(|binary| binary.name == *name);
+            let mut binaries = build.binaries.iter();
+            let binary = binaries.find(|binary| binary.name == *name);
             let binary = binary.with_context(|| format!("no binary of the plugin {name}"))?;
-            packages.push(of_plugin(format, plugin, &binary.path, build)?);
+            packages.push(of_plugin(format, plugin, binary, version)?);
         }
     }
-    let opt = links_in_opt(format, build);
-    let meta = metapackage(&packages, build);
+    let meta = metapackage(&packages, version);
+    let opt = links_in_opt(format, version);
+    packages.push(tools(format, &build.all_in_one, version)?);
+    let notices = dist::third_party()?;
+    for package in &mut packages {
+        let path = format.notices(&package.name());
+        package.files.push(File::data(path, notices.clone()));
+    }
+    if plugins.iter().any(|plugin| plugin.dir_name() == "dhcp") {
+        packages.push(dhcp_daemon(format, version)?);
+    }
     packages.extend([opt, meta]);
     Ok(packages)
 }
 
-fn of_plugin(format: Format, plugin: &Plugin, binary: &Path, build: &str) -> Result<Package> {
+fn of_plugin(format: Format, plugin: &Plugin, binary: &Binary, version: &str) -> Result<Package> {
     let name = plugin.dir_name();
     let page = project::root().join(format!("Documentation/plugins/{name}.md"));
     let page = fs::read_to_string(&page).with_context(|| page.display().to_string())?;
-    let content = fs::read(binary).with_context(|| binary.display().to_string())?;
-    let manual = manual::of_page(&format!("cni-{name}"), &plugin.description, &page, build);
+    let manual = manual::of_page(&format!("cni-{name}"), &plugin.description, &page, version);
     let suggested = SUGGESTS.iter().find(|(plugin, _)| *plugin == name);
     let suggests = suggested.iter().flat_map(|(_, programs)| programs.iter());
     Ok(Package {
         has_binaries: true,
         files: vec![
-            File::program(format!("{}/{name}", format.plugin_dir()), content),
+            program(binary, format.plugin_dir())?,
             File::data(format!("/usr/share/man/man8/cni-{name}.8"), manual),
         ],
         suggests: suggests.map(|program| Relation::any(program)).collect(),
         supersedes: vec![instead_of("containernetworking-plugins")],
         ..Package::new(&name, &plugin.description, manual::introduction(&page))
     })
+}
+
+/// The executable that contains all plugins, under its own name.
+fn tools(format: Format, binary: &Binary, version: &str) -> Result<Package> {
+    let summary = "CNI plugins in one program, and its installer";
+    let page = include_str!("../../packaging/tools/cni-plugins.md");
+    let manual = manual::of_page(&binary.name, summary, page, version);
+    let zsh = match format {
+        Format::Deb => "/usr/share/zsh/vendor-completions",
+        Format::Rpm => "/usr/share/zsh/site-functions",
+    };
+    Ok(Package {
+        has_binaries: true,
+        files: vec![
+            program(binary, "/usr/bin")?,
+            File::data("/usr/share/man/man8/cni-plugins.8", manual),
+            File::data(
+                "/usr/share/bash-completion/completions/cni-plugins",
+                include_str!("../../packaging/tools/cni-plugins.bash"),
+            ),
+            File::data(
+                format!("{zsh}/_cni-plugins"),
+                include_str!("../../packaging/tools/cni-plugins.zsh"),
+            ),
+            File::data(
+                "/usr/share/fish/vendor_completions.d/cni-plugins.fish",
+                include_str!("../../packaging/tools/cni-plugins.fish"),
+            ),
+        ],
+        ..Package::new("tools", summary, manual::introduction(page))
+    })
+}
+
+/// A binary as a file of a package.
+fn program(binary: &Binary, dir: &str) -> Result<File> {
+    let content = fs::read(&binary.path).with_context(|| binary.path.display().to_string())?;
+    Ok(File::program(format!("{dir}/{}", binary.name), content))
 }
 
 /// Distributions' versions of a package.
@@ -151,8 +197,43 @@ fn in_place_of(package: &str) -> Relation {
     Relation::exactly(package, &format!("{EPOCH}:{UPSTREAM}"))
 }
 
-fn metapackage(plugins: &[Package], build: &str) -> Package {
-    let version = of_package(build);
+/// The units that run the daemon of the dhcp plugin.
+fn dhcp_daemon(format: Format, version: &str) -> Result<Package> {
+    let description = "This package runs the daemon of the CNI plugin dhcp, which keeps the leases of containers. \
+        systemd starts it at the first request. Networks whose addresses do not come from a DHCP server need \
+        neither the daemon nor the plugin.";
+    let mut files = Vec::new();
+    for unit in ["cni-dhcp.service", "cni-dhcp.socket"] {
+        let path = project::root().join("xtask/packaging/units").join(unit);
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let text = text.replace("@BINDIR@", format.plugin_dir());
+        files.push(File::data(format!("/usr/lib/systemd/system/{unit}"), text));
+    }
+    Ok(Package {
+        files,
+        depends: vec![Relation::exactly(&name("dhcp"), &of_package(version))],
+        supersedes: vec![instead_of("containernetworking-plugins")],
+        scripts: Scripts {
+            deb: &[
+                (
+                    "postinst",
+                    include_str!("../../packaging/dhcp-daemon/postinst"),
+                ),
+                ("prerm", include_str!("../../packaging/dhcp-daemon/prerm")),
+                ("postrm", include_str!("../../packaging/dhcp-daemon/postrm")),
+            ],
+            rpm: include_str!("../../packaging/dhcp-daemon/scriptlets.spec"),
+        },
+        ..Package::new(
+            "dhcp-daemon",
+            "CNI plugins for container networks, DHCP daemon",
+            description.into(),
+        )
+    })
+}
+
+fn metapackage(plugins: &[Package], version: &str) -> Package {
+    let version = of_package(version);
     let description = "This package depends on the packages of all plugins. It takes the place of the \
         distribution's package of upstream's plugins: state on disk and in the kernel is compatible in \
         both directions, so that running containers are not affected.";
@@ -176,7 +257,7 @@ fn metapackage(plugins: &[Package], build: &str) -> Package {
 }
 
 /// The package that stands for `kubernetes-cni`, which has the plugins in `/opt/cni/bin`.
-fn links_in_opt(format: Format, build: &str) -> Package {
+fn links_in_opt(format: Format, version: &str) -> Package {
     let script = include_str!("../../packaging/opt/opt-links.in");
     let script = script.replace("@PLUGINS@", format.plugin_dir());
     let description = "This package keeps links to the packaged plugins in /opt/cni/bin, where kubelet's container \
@@ -186,7 +267,7 @@ fn links_in_opt(format: Format, build: &str) -> Package {
             "/usr/libexec/cni-plugins-rs/opt-links",
             script,
         )],
-        depends: vec![Relation::exactly(PROJECT, &of_package(build))],
+        depends: vec![Relation::exactly(PROJECT, &of_package(version))],
         provides: vec![in_place_of("kubernetes-cni")],
         supersedes: vec![instead_of("kubernetes-cni")],
         scripts: Scripts {

@@ -9,9 +9,10 @@ use anyhow::{Context, Result};
 
 use super::catalogue::{self, File, PROJECT, Package};
 use super::version::{Relation, of_package};
-use super::{Format, Release, commit_date, empty_stage, maintainer, put, stage, wrapped};
+use super::{Format, commit_date, empty_stage, maintainer, put, stage, wrapped};
+use crate::build::{self, Build};
+use crate::commands;
 use crate::machine::{self, Need};
-use crate::{build, commands};
 
 const NEEDS: &[Need] = &[Need {
     what: "dpkg-deb",
@@ -32,14 +33,14 @@ pub(crate) fn architecture(platform: &str) -> Option<&str> {
 }
 
 /// Writes the packages of a release into `out`. Returns their paths.
-pub(crate) fn write(release: &Release<'_>, out: &Path) -> Result<Vec<PathBuf>> {
-    let Some(architecture) = architecture(release.platform) else {
+pub(crate) fn write(build: &Build, version: &str, out: &Path) -> Result<Vec<PathBuf>> {
+    let Some(architecture) = architecture(build.platform.name) else {
         return Ok(Vec::new());
     };
     machine::provide(NEEDS)?;
-    let packages = catalogue::packages(Format::Deb, release.binaries, release.version)?;
+    let packages = catalogue::packages(Format::Deb, build, version)?;
     let stage = empty_stage(&format!("deb-{architecture}"))?;
-    let version = of_package(release.version);
+    let version = of_package(version);
     let mut paths = Vec::new();
     for package in &packages {
         let root = stage.join(package.name());

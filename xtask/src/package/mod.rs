@@ -6,6 +6,8 @@
 mod catalogue;
 mod deb;
 mod manual;
+pub(crate) mod prove;
+mod repository;
 mod rpm;
 mod version;
 
@@ -14,11 +16,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
-use crate::build::{self, Binary};
-use crate::{commands, no_build, project};
+use crate::build::{self, Build, Selection};
+use crate::dist::{self, archive};
+use crate::{commands, project};
 use catalogue::File;
+pub(crate) use repository::Publication;
 
 /// A format of packages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,39 +39,67 @@ impl Format {
             Format::Rpm => "/usr/libexec/cni",
         }
     }
-}
 
-/// The binaries of one platform, to be packaged.
-pub(crate) struct Release<'a> {
-    /// Go's name of the architecture, as in names of tarballs.
-    pub(crate) platform: &'a str,
-    pub(crate) binaries: &'a [Binary],
-    /// As of `project::version`.
-    pub(crate) version: &'a str,
+    /// The file of the licenses of what is linked into the binaries of a package.
+    fn notices(self, package: &str) -> String {
+        match self {
+            Format::Deb => format!("/usr/share/doc/{package}/notices"),
+            Format::Rpm => format!("/usr/share/licenses/{package}/{}", dist::NOTICES),
+        }
+    }
 }
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    let binaries = build::provide(no_build(arguments)?)?;
-    let release = Release {
-        platform: "amd64",
-        binaries: &binaries,
-        version: &project::version(),
-    };
-    for path in write(&release, &project::root().join("release"))? {
-        println!("{}", project::shown(&path));
+    let mut arguments = arguments.to_vec();
+    let publication = Publication::take(&mut arguments)?;
+    let out = take(&mut arguments, "--out")?;
+    let selection = Selection::parse(&arguments)?;
+    let out = out.map_or_else(archive::release_dir, |dir| Ok(PathBuf::from(dir)))?;
+    release(&selection, &out, publication.as_ref())
+}
+
+/// Writes the packages for the selected platforms into `out`, and adds them to a repository.
+///
+/// # Errors
+///
+/// When a program is missing or fails, or the repository has other packages of this version.
+pub(crate) fn release(
+    selection: &Selection,
+    out: &Path,
+    publication: Option<&Publication>,
+) -> Result<()> {
+    let mut packages = Vec::new();
+    for platform in selection.platforms()? {
+        let build = build::for_platform(platform, selection.no_build)?;
+        packages.extend(write(&build, &project::version(), out)?);
+    }
+    for path in &packages {
+        println!("{}", project::shown(path));
+    }
+    if let Some(publication) = publication {
+        publication.add(&packages)?;
+        println!("published in {}", publication.dir.display());
     }
     Ok(())
 }
 
+/// Removes an option from the arguments. Returns its value.
+fn take(arguments: &mut Vec<String>, name: &str) -> Result<Option<String>> {
+    let Some(index) = arguments.iter().position(|argument| argument == name) else {
+        return Ok(None);
+    };
+    if index + 1 == arguments.len() {
+        bail!("{name} needs a value");
+    }
+    arguments.remove(index);
+    Ok(Some(arguments.remove(index)))
+}
+
 /// Writes the packages of both formats into `out`. Returns their paths.
-///
-/// # Errors
-///
-/// When a program is missing or fails.
-pub(crate) fn write(release: &Release<'_>, out: &Path) -> Result<Vec<PathBuf>> {
+fn write(build: &Build, version: &str, out: &Path) -> Result<Vec<PathBuf>> {
     fs::create_dir_all(out).with_context(|| out.display().to_string())?;
-    let mut paths = deb::write(release, out)?;
-    paths.extend(rpm::write(release, out)?);
+    let mut paths = deb::write(build, version, out)?;
+    paths.extend(rpm::write(build, version, out)?);
     Ok(paths)
 }
 
@@ -87,10 +119,9 @@ fn stage(files: &[&File], root: &Path) -> Result<Vec<String>> {
     for file in files {
         let path = root.join(file.path.trim_start_matches('/'));
         put(&path, &file.content, file.mode)?;
-        let is_document = path.extension().is_some_and(|suffix| suffix == "8")
-            || path
-                .file_name()
-                .is_some_and(|name| name.to_string_lossy().starts_with("changelog"));
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let is_document =
+            name.ends_with(".8") || name.starts_with("changelog") || name == "notices";
         if is_document {
             let mut gzip = Command::new("gzip");
             commands::run(gzip.args(["--no-name", "--best", "--force"]).arg(&path))?;

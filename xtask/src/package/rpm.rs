@@ -9,9 +9,10 @@ use anyhow::{Context, Result};
 
 use super::catalogue::{self, File, PROJECT, Package};
 use super::version::{Relation, of_package};
-use super::{Format, Release, commit_date, empty_stage, maintainer, stage, wrapped};
+use super::{Format, commit_date, empty_stage, maintainer, stage, wrapped};
+use crate::build::{self, Build};
 use crate::machine::{self, Need};
-use crate::{build, commands, project};
+use crate::{commands, project};
 
 const NEEDS: &[Need] = &[Need {
     what: "rpmbuild",
@@ -44,12 +45,12 @@ fn architecture(platform: &str) -> &str {
 }
 
 /// Writes the packages of a release into `out`. Returns their paths.
-pub(crate) fn write(release: &Release<'_>, out: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn write(build: &Build, version: &str, out: &Path) -> Result<Vec<PathBuf>> {
     machine::provide(NEEDS)?;
-    let packages = catalogue::packages(Format::Rpm, release.binaries, release.version)?;
-    let architecture = architecture(release.platform);
+    let packages = catalogue::packages(Format::Rpm, build, version)?;
+    let architecture = architecture(build.platform.name);
     let stage = empty_stage(&format!("rpm-{architecture}"))?;
-    let version = of_package(release.version);
+    let version = of_package(version);
     let text = spec(&packages, &version, &stage.join("content"))?;
     let path = stage.join(format!("{PROJECT}.spec"));
     fs::write(&path, text).with_context(|| path.display().to_string())?;
@@ -161,8 +162,13 @@ fn owned(package: &Package, content: &Path) -> Result<String> {
     );
     let files: Vec<&File> = package.files.iter().chain([&license]).collect();
     let mut text = String::new();
-    if package.has_binaries {
-        let _ = writeln!(text, "%dir {}", Format::Rpm.plugin_dir());
+    let plugins = Format::Rpm.plugin_dir();
+    if package
+        .files
+        .iter()
+        .any(|file| file.path.starts_with(&format!("{plugins}/")))
+    {
+        let _ = writeln!(text, "%dir {plugins}");
     }
     let _ = writeln!(text, "%dir /usr/share/licenses/{}", package.name());
     for path in stage(&files, content)? {
