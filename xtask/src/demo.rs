@@ -2,6 +2,8 @@
 //! reach each other and the gateway, checks and detaches them, and shows that nothing is left.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -9,7 +11,7 @@ use serde_json::{Value, json};
 use testkit::{Container, Host, Node, Plugin, Run, Snapshot, leases};
 
 use crate::machine::{self, private_host};
-use crate::{build, no_build, project};
+use crate::{build, commands, no_build, project};
 
 /// The time limit for all answers after the last ADD.
 const DEADLINE: Duration = Duration::from_secs(1);
@@ -33,19 +35,22 @@ fn network() -> Value {
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let no_build = no_build(arguments)?;
     machine::provide(&[machine::IPROUTE2])?;
-    build::provide(no_build)?;
+    let plugins = match no_build {
+        true => build::provide(true).map(|_| project::bin())?,
+        false => development_build()?,
+    };
     let host = private_host()?;
     let conf = network();
     title("the network");
     println!("{conf:#}");
-    let bridge = Plugin::in_dir(project::bin(), "bridge");
+    let bridge = Plugin::in_dir(&plugins, "bridge");
     let containers = [host.try_container("blue")?, host.try_container("green")?];
     let before = host.snapshot();
 
     title("ADD");
     let mut results = Vec::new();
     for container in &containers {
-        let added = call("ADD", container, || bridge.add(container, &conf))?;
+        let added = call("ADD", &bridge, container, || bridge.add(container, &conf))?;
         println!("{}", added.stdout_text().trim_end());
         results.push(added);
     }
@@ -57,7 +62,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 
     title("CHECK");
     for (container, added) in containers.iter().zip(&results) {
-        call("CHECK", container, || {
+        call("CHECK", &bridge, container, || {
             bridge.check(container, &added.with_prev())
         })?;
     }
@@ -65,7 +70,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 
     title("DEL");
     for (container, added) in containers.iter().zip(&results) {
-        call("DEL", container, || {
+        call("DEL", &bridge, container, || {
             bridge.del(container, &added.with_prev())
         })?;
     }
@@ -73,14 +78,33 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     nothing_left(&host, &before)
 }
 
+/// Builds the executable with all plugins without optimization, which is quick, and installs it below `target/`.
+fn development_build() -> Result<PathBuf> {
+    let build = ["build", "--package", build::ALL_IN_ONE];
+    commands::run(&mut commands::cargo(&project::root(), build))?;
+    let dir = project::target().join("demo");
+    let mut install = Command::new(project::target().join("debug").join(build::ALL_IN_ONE));
+    install.args(["install", "--update", "--dest"]).arg(&dir);
+    commands::read(&mut install)?;
+    println!("plugins: {} (development build)", project::shown(&dir));
+    Ok(dir)
+}
+
 fn title(text: &str) {
     println!("\n=== {text}");
 }
 
 /// Prints a call as a user would type it, and runs it.
-fn call(verb: &str, container: &Container, run: impl FnOnce() -> Run) -> Result<Run> {
+fn call(
+    verb: &str,
+    bridge: &Plugin,
+    container: &Container,
+    run: impl FnOnce() -> Run,
+) -> Result<Run> {
+    let program = project::shown(bridge.program());
+    let path = program.trim_end_matches("/bridge");
     println!(
-        "$ CNI_COMMAND={verb} CNI_CONTAINERID={} CNI_NETNS={} CNI_IFNAME=eth0 CNI_PATH=bin bin/bridge < conf",
+        "$ CNI_COMMAND={verb} CNI_CONTAINERID={} CNI_NETNS={} CNI_IFNAME=eth0 CNI_PATH={path} {program} < conf",
         container.id(),
         container.netns().display()
     );

@@ -12,6 +12,7 @@ mod commands;
 mod demo;
 mod dist;
 mod emulate;
+mod image;
 mod machine;
 mod new_plugin;
 mod package;
@@ -90,6 +91,12 @@ const COMMANDS: &[Command] = &[
         arguments: "[--no-build]",
         about: "install, replace, upgrade and remove the packages in roots of their own, with apt and dnf",
         run: package::prove::run,
+    },
+    Command {
+        name: "image",
+        arguments: "[--platform NAME]... [--all] [--no-build] [--name REFERENCE]",
+        about: "write a container image that installs the plugins (OCI layout and archive) and Kubernetes manifests to release/",
+        run: image::run,
     },
     Command {
         name: "tidy",

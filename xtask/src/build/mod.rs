@@ -39,7 +39,7 @@ pub(crate) struct Build {
 }
 
 /// The package that contains all plugins, and its binary.
-const ALL_IN_ONE: &str = "cni-plugins";
+pub(crate) const ALL_IN_ONE: &str = "cni-plugins";
 /// Its size limit, in bytes.
 const ALL_IN_ONE_BUDGET: u64 = 5_000_000;
 

@@ -46,6 +46,20 @@ pub(crate) fn put(file: &Path, stage: &Path, mode: &str) -> Result<()> {
 pub(crate) fn pack(stage: &Path, name: &str) -> Result<()> {
     let archive = release_dir()?.join(name);
     let tar = archive.with_extension("tar");
+    self::tar(stage, &tar)?;
+    commands::run(
+        Command::new("gzip")
+            .args(["--no-name", "--best", "--force"])
+            .arg(&tar),
+    )?;
+    // From the name that gzip chooses to the final one.
+    let made = tar.with_extension("tar.gz");
+    fs::rename(&made, &archive).with_context(|| made.display().to_string())?;
+    finish(&archive)
+}
+
+/// Packs a directory into a tar file.
+pub(crate) fn tar(stage: &Path, tar: &Path) -> Result<()> {
     let mut command = Command::new("tar");
     command
         .args([
@@ -61,18 +75,9 @@ pub(crate) fn pack(stage: &Path, name: &str) -> Result<()> {
         .arg(stage)
         .arg("--create")
         .arg("--file")
-        .arg(&tar)
+        .arg(tar)
         .arg(".");
-    commands::run(&mut command)?;
-    commands::run(
-        Command::new("gzip")
-            .args(["--no-name", "--best", "--force"])
-            .arg(&tar),
-    )?;
-    // From the name that gzip chooses to the final one.
-    let made = tar.with_extension("tar.gz");
-    fs::rename(&made, &archive).with_context(|| made.display().to_string())?;
-    finish(&archive)
+    commands::run(&mut command)
 }
 
 /// Writes the checksums of a release file and prints its size.

@@ -70,6 +70,21 @@ const NEEDS: &[Need] = &[
         why: "upstream's plugins, for the interoperability tests",
     },
     Need {
+        what: "podman",
+        package: "podman",
+        why: "runs the container image",
+    },
+    Need {
+        what: "crun",
+        package: "crun",
+        why: "runs Podman's containers",
+    },
+    Need {
+        what: "/usr/lib/python3/dist-packages/yaml/__init__.py",
+        package: "python3-yaml",
+        why: "reads the Kubernetes manifests",
+    },
+    Need {
         what: "strace",
         package: "strace",
         why: "kills the installer before each of its steps",
