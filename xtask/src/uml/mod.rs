@@ -64,7 +64,40 @@ pub(crate) fn provide() -> Result<String> {
         bail!("User Mode Linux exists for x86_64 only");
     }
     machine::provide(NEEDS)?;
+    if needs_registers() {
+        compile_registers()?;
+    }
     commands::read(Command::new("linux.uml").arg("--version"))
+}
+
+/// Whether User Mode Linux cannot save all registers of this machine's processor, see `xstate.rs`.
+fn needs_registers() -> bool {
+    fs::read_to_string("/proc/cpuinfo")
+        .is_ok_and(|info| info.split_whitespace().any(|word| word == "amx_tile"))
+}
+
+/// The library that [`compile_registers`] creates.
+fn registers_library() -> PathBuf {
+    project::target().join("uml").join("xstate.so")
+}
+
+fn compile_registers() -> Result<()> {
+    let library = registers_library();
+    let dir = library.with_file_name(format!("xstate-{}", std::process::id()));
+    fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
+    let source = dir.join("xstate.rs");
+    let compiled = dir.join("xstate.so");
+    fs::write(&source, include_str!("xstate.rs")).with_context(|| source.display().to_string())?;
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    commands::run(
+        Command::new(rustc)
+            .args(["--edition=2024", "--crate-type=cdylib", "-Copt-level=2"])
+            .args(["-Cpanic=abort", "-Cstrip=symbols", "-o"])
+            .args([&compiled, &source]),
+    )?;
+    // Another cargo xtask may be using the file.
+    fs::rename(&compiled, &library).with_context(|| library.display().to_string())?;
+    fs::remove_dir_all(&dir).with_context(|| dir.display().to_string())
 }
 
 /// Powers off the machine on which this runs.
@@ -263,6 +296,9 @@ impl Machine {
             .arg(format!("MACHINE={}", self.number))
             .env("TMPDIR", &memory)
             .stdin(Stdio::null());
+        if needs_registers() {
+            command.env("LD_PRELOAD", registers_library());
+        }
         if self.device {
             command.arg("eth0=mcast");
         }
