@@ -2,7 +2,7 @@
 
 use crate::time::Time;
 use cni_core::{AddResult, Cidr, Route};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV6};
 use std::time::Duration;
 
 /// A client of DHCPv4 or DHCPv6, or one that waits for router advertisements.
@@ -23,6 +23,9 @@ pub(crate) trait Client {
 
     /// Returns the socket on which the client waits for datagrams in its state.
     fn socket(&self) -> Option<SocketKind>;
+
+    /// Tells the link-local address of the interface, when an IPv6 socket has been opened.
+    fn opened(&mut self, _link_local: Ipv6Addr) {}
 
     /// Takes what is to be done, in order.
     fn take(&mut self) -> Vec<Output>;
@@ -69,6 +72,8 @@ pub(crate) enum Output {
     Remove(Cidr),
     /// Sets the MTU of the interface.
     SetMtu(u32),
+    /// Has the kernel form addresses from prefixes of router advertisements, or not.
+    Autoconf(bool),
     /// Writes the record anew.
     Save,
     /// Logs a line, with the attachment's name.
@@ -108,6 +113,8 @@ pub(crate) enum Destination {
     V4(Ipv4Addr),
     /// A DHCPv4 server, by way of the station with this hardware address.
     V4Via(Ipv4Addr, Mac),
+    /// Any address and port of IPv6, on the link.
+    V6(SocketAddrV6),
     /// ARP, on the link.
     Arp,
 }
@@ -122,6 +129,10 @@ pub(crate) enum SocketKind {
     Udp(Ipv4Addr),
     /// A packet socket for ARP.
     Arp,
+    /// A UDP socket for DHCPv6, from the link-local address.
+    Udp6,
+    /// A raw socket for router and neighbour discovery.
+    Icmp6,
 }
 
 /// A line of `dhcp status`.

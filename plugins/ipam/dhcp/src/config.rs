@@ -2,7 +2,7 @@
 
 use crate::client::Mac;
 use crate::v4::options;
-use crate::{duration, identity};
+use crate::{duration, identity, v6};
 use anyhow::{Context, bail};
 use cni_core::quote::quote;
 use cni_core::{Code, Error, Route, json};
@@ -43,6 +43,10 @@ pub(crate) struct Config {
     pub(crate) suppress_gateway: bool,
     /// Routes in addition to those of the server.
     pub(crate) routes: Vec<Route>,
+    /// Whether there is to be an IPv4 address.
+    pub(crate) ipv4: bool,
+    /// How an IPv6 address is acquired, if there is to be one.
+    pub(crate) ipv6: Option<v6::Settings>,
     /// The form of the client identifier.
     client_id: ClientId,
     /// How long to listen for other users of an address before it is accepted.
@@ -84,6 +88,8 @@ struct Raw {
     #[serde(rename = "clientID")]
     client_id: String,
     probe: String,
+    ipv4: Option<bool>,
+    ipv6: Value,
 }
 
 #[derive(Default, Deserialize)]
@@ -151,6 +157,11 @@ impl Config {
         if parameter_list.is_empty() {
             parameter_list = LIBRARY_LIST.to_vec();
         }
+        let (ipv4, ipv6) = (raw.ipv4.unwrap_or(true), v6::Settings::load(&raw.ipv6)?);
+        if !ipv4 && ipv6.is_none() {
+            let msg = "ipam.ipv4 is false, and ipam.ipv6 does not ask for IPv6";
+            return Err(Error::new(Code::INVALID_NETWORK_CONFIG, msg).into());
+        }
         Ok(Config {
             parameter_list,
             requested,
@@ -158,6 +169,8 @@ impl Config {
             priority: raw.priority,
             suppress_gateway: suppresses_gateway(&raw.suppress)?,
             routes: raw.routes,
+            ipv4,
+            ipv6,
             client_id: client_id(&raw.client_id)?,
             probe: probe(&raw.probe)?,
         })

@@ -4,6 +4,7 @@ use crate::client::Configuration;
 use anyhow::Context;
 use cni_core::{Cidr, IpConfig};
 use plugin_kit::addressing::route_spec;
+use plugin_kit::sysctl;
 use rtnl::{AddressSpec, Exclusivity, Family, Handle, LinkChange, Request};
 use std::time::Duration;
 
@@ -70,6 +71,15 @@ pub(crate) fn remove(handle: &Handle, index: u32, address: Cidr) -> anyhow::Resu
             .with_context(|| format!("cannot remove {address}"))?;
     }
     Ok(())
+}
+
+/// Has the kernel form addresses from prefixes of router advertisements, or not. To be called in the namespace.
+///
+/// # Errors
+/// When the interface has no IPv6.
+pub(crate) fn set_autoconf(name: &str, on: bool) -> anyhow::Result<()> {
+    let key = format!("net/ipv6/conf/{name}/autoconf");
+    sysctl::ensure(&key, if on { "1" } else { "0" }).with_context(|| format!("cannot set {key}"))
 }
 
 /// Sets the MTU.

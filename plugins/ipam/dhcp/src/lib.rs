@@ -23,6 +23,7 @@ mod sys;
 mod time;
 mod units;
 mod v4;
+mod v6;
 
 use anyhow::bail;
 use caller::call_daemon;

@@ -3,13 +3,16 @@
 use crate::client::{Datagram, Destination, Mac, SocketKind};
 use crate::sys::{self, Instruction};
 use crate::v4::packet;
+use crate::v6::Socket6;
+use nix::libc;
 use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket, sockopt,
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, SockaddrIn, bind, sendmsg,
+    setsockopt, socket, sockopt,
 };
 use std::ffi::OsString;
-use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io::{self, IoSlice};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// `ETH_P_IP` and `ETH_P_ARP` of linux/if_ether.h.
 const ETH_P_IP: u16 = 0x0800;
@@ -44,6 +47,7 @@ pub(crate) struct Socket {
 enum Io {
     Packet(OwnedFd),
     Udp(UdpSocket),
+    V6(Socket6),
 }
 
 impl Socket {
@@ -56,8 +60,18 @@ impl Socket {
             SocketKind::Packet(_) => Io::Packet(packet_socket(index, ETH_P_IP, FOR_CLIENTS)?),
             SocketKind::Arp => Io::Packet(packet_socket(index, ETH_P_ARP, &[])?),
             SocketKind::Udp(address) => Io::Udp(udp_socket(address, name)?),
+            SocketKind::Udp6 => Io::V6(Socket6::udp(index, name)?),
+            SocketKind::Icmp6 => Io::V6(Socket6::icmp(index, name)?),
         };
         Ok(Socket { kind, index, fd })
+    }
+
+    /// The link-local address that an IPv6 socket is bound to.
+    pub(crate) fn link_local(&self) -> Option<Ipv6Addr> {
+        match &self.fd {
+            Io::V6(socket) => Some(socket.link_local),
+            _ => None,
+        }
     }
 
     /// Sends a datagram.
@@ -78,9 +92,12 @@ impl Socket {
             (Io::Packet(fd), Destination::Arp, _) => {
                 sys::send_packet(fd, payload, self.index, ETH_P_ARP, BROADCAST)
             }
-            (Io::Udp(socket), Destination::V4(to) | Destination::V4Via(to, _), _) => socket
-                .send_to(payload, SocketAddrV4::new(to, packet::SERVER_PORT))
-                .map(drop),
+            (
+                Io::Udp(socket),
+                Destination::V4(to) | Destination::V4Via(to, _),
+                SocketKind::Udp(from),
+            ) => send_from(socket, from, to, payload),
+            (Io::V6(socket), Destination::V6(to), _) => socket.send(payload, to),
             _ => Err(io::ErrorKind::Unsupported.into()),
         }
     }
@@ -105,6 +122,7 @@ impl Socket {
                 };
                 Ok(payload.map(|payload| (payload, mac)))
             }
+            Io::V6(socket) => Ok(socket.receive(buffer)?.map(|payload| (payload, None))),
             Io::Udp(socket) => {
                 let length = socket.recv(buffer)?;
                 Ok(Some((&buffer[..length], None)))
@@ -118,6 +136,7 @@ impl AsFd for Socket {
         match &self.fd {
             Io::Packet(fd) => fd.as_fd(),
             Io::Udp(socket) => socket.as_fd(),
+            Io::V6(socket) => socket.as_fd(),
         }
     }
 }
@@ -137,13 +156,38 @@ fn packet_socket(index: u32, protocol: u16, filter: &[Instruction]) -> io::Resul
 
 /// Opens the socket of a client that has an address. While it is open, the kernel does not
 /// answer the server's messages with "port unreachable".
+///
+/// It is bound to no address, since a refusal is broadcast (RFC 2131, section 4.3.2), which a
+/// socket with an address does not receive.
 fn udp_socket(address: Ipv4Addr, link: &str) -> io::Result<UdpSocket> {
     let fd = socket(AddressFamily::Inet, SockType::Datagram, FLAGS, None)?;
     // Another DHCP client of the container may have the port as well.
     setsockopt(&fd, sockopt::ReuseAddr, &true)?;
     setsockopt(&fd, sockopt::Broadcast, &true)?;
     setsockopt(&fd, sockopt::BindToDevice, &OsString::from(link))?;
-    let address = SockaddrIn::from(SocketAddrV4::new(address, packet::CLIENT_PORT));
-    bind(std::os::fd::AsRawFd::as_raw_fd(&fd), &address)?;
+    // Fails if the interface has lost the address.
+    UdpSocket::bind((address, 0))?;
+    let any = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, packet::CLIENT_PORT);
+    bind(fd.as_raw_fd(), &SockaddrIn::from(any))?;
     Ok(fd.into())
+}
+
+/// Sends a datagram from one of the addresses of the interface.
+fn send_from(socket: &UdpSocket, from: Ipv4Addr, to: Ipv4Addr, payload: &[u8]) -> io::Result<()> {
+    let source = libc::in_pktinfo {
+        ipi_ifindex: 0,
+        ipi_spec_dst: libc::in_addr {
+            s_addr: u32::from(from).to_be(),
+        },
+        ipi_addr: libc::in_addr { s_addr: 0 },
+    };
+    let to = SockaddrIn::from(SocketAddrV4::new(to, packet::SERVER_PORT));
+    sendmsg(
+        socket.as_raw_fd(),
+        &[IoSlice::new(payload)],
+        &[ControlMessage::Ipv4PacketInfo(&source)],
+        MsgFlags::empty(),
+        Some(&to),
+    )?;
+    Ok(())
 }

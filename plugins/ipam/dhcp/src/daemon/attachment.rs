@@ -3,6 +3,7 @@
 use super::Context;
 use crate::client::{Client, Datagram, Output, Progress, SocketKind};
 use crate::config::Config;
+use crate::identity;
 use crate::interface;
 use crate::location::{Location, Replaced};
 use crate::record::Record;
@@ -10,6 +11,7 @@ use crate::socket::Socket;
 use crate::time::Time;
 use crate::v4::V4Client;
 use crate::v4::client::Settings;
+use crate::v6::{self, Ipv6Client};
 use cni_core::ns::NsError;
 use cni_core::{AddResult, Cidr};
 use cni_state::Owner;
@@ -216,6 +218,7 @@ impl Attachment {
                     interface::remove(&handle, index, address)
                 }
                 Output::SetMtu(mtu) => interface::set_mtu(&handle, index, mtu),
+                Output::Autoconf(on) => interface::set_autoconf(&self.place.if_name, on),
                 Output::Send(_) | Output::Save | Output::Note(_) => Ok(()),
             }
         });
@@ -243,6 +246,9 @@ impl Attachment {
         match self.open(kind, context) {
             Ok(socket) => {
                 context.watch(&socket, token | at as u64);
+                if let Some(link_local) = socket.link_local() {
+                    self.slots[at].client.opened(link_local);
+                }
                 self.slots[at].socket = Some(socket);
             }
             Err(error) => {
@@ -313,6 +319,9 @@ impl Attachment {
             self.slots[at].client.release(now);
             for output in self.slots[at].client.take() {
                 let Output::Send(datagram) = output else {
+                    if let Output::Autoconf(_) = output {
+                        self.change_interface(output, context);
+                    }
                     continue;
                 };
                 let in_container = self.open(datagram.by, context);
@@ -422,6 +431,24 @@ fn clients(
     start: Time,
     context: &Context,
 ) -> Vec<(&'static str, Box<dyn Client>)> {
+    let mut clients: Vec<(&'static str, Box<dyn Client>)> = Vec::new();
+    if let Some(settings) = config.ipv6.clone() {
+        let setup = v6::Setup {
+            settings,
+            mac: place.mac,
+            iaid: identity::iaid(owner),
+            index: place.index,
+            deadline: start + context.flags.timing().resend_timeout,
+        };
+        let ipv6 = match recorded {
+            None => Ipv6Client::new(setup, start),
+            Some(recorded) => Ipv6Client::resumed(setup, recorded.get("ipv6").cloned()),
+        };
+        clients.push(("ipv6", Box::new(ipv6)));
+    }
+    if !config.ipv4 {
+        return clients;
+    }
     let settings = Settings {
         hardware_type: place.hardware_type.to_be_bytes()[1],
         mac: place.mac,
@@ -436,5 +463,6 @@ fn clients(
             V4Client::resumed(config, settings, lease.and_then(Result::ok), start)
         }
     };
-    vec![("ipv4", Box::new(ipv4))]
+    clients.insert(0, ("ipv4", Box::new(ipv4)));
+    clients
 }
