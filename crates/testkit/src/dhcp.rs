@@ -116,6 +116,7 @@ impl Server {
         pool: &Pool,
         extra: &str,
     ) -> Server {
+        await_addresses(node);
         let dir = host.dir().join(state);
         fs::create_dir_all(&dir).expect("create a directory");
         let (command, ready) = match program {
@@ -155,6 +156,15 @@ impl Server {
     }
 }
 
+/// Waits until all addresses of a node can be used: a server that starts earlier does not listen on some.
+fn await_addresses(node: &Container) {
+    let end = Instant::now() + Duration::from_secs(30) * patience();
+    while !node.ip("-6 addr show dev eth0 tentative").trim().is_empty() {
+        assert!(Instant::now() < end, "{}: tentative addresses", node.name());
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// Copies a program into `dir`: AppArmor's profiles, which forbid other paths than usual, go by the program's path.
 fn unconfined(dir: &Path, program: &str) -> String {
     let copy = dir.join(program);
@@ -186,7 +196,7 @@ fn dnsmasq(dir: &Path, pool: &Pool, extra: &str) -> (String, &'static str) {
             None => " --dhcp-option=option:router".to_owned(),
         };
     }
-    (command, "IP range")
+    (command, "started, version")
 }
 
 fn isc(dir: &Path, pool: &Pool, extra: &str) -> (String, &'static str) {

@@ -320,7 +320,7 @@ impl Attachment {
             for output in self.slots[at].client.take() {
                 let Output::Send(datagram) = output else {
                     if let Output::Autoconf(_) = output {
-                        self.change_interface(output, context);
+                        self.change_interface(output, now, context);
                     }
                     continue;
                 };
