@@ -12,7 +12,6 @@ use super::report::Report;
 use super::run::{self, Contender};
 use super::targets::Target;
 use super::{Section, Setup};
-use crate::machine::private_host;
 use crate::{build, project};
 
 pub(super) const SECTION: Section = Section {
@@ -161,17 +160,13 @@ fn measure(setup: &Setup<'_>) -> Result<Report> {
 
 impl Trick {
     fn measure(&self, setup: &Setup<'_>, rounds: usize) -> Result<Vec<Figures>> {
-        let mut cases = Vec::new();
-        for name in self.cases {
-            // Where two have the same name, they differ in the floor only.
-            let mut all = TAKEN.iter().chain(MORE).chain(CASES);
-            let case = all.find(|case| case.name == *name).context(*name)?;
-            cases.push(Case {
-                verbs: &["ADD", "DEL"],
-                floor: &[],
-                ..*case
-            });
-        }
+        // Where two have the same name, they differ in the floor only.
+        let all = || TAKEN.iter().chain(MORE).chain(CASES);
+        let find = |name: &&'static str| {
+            let case = all().find(|case| case.name == *name);
+            case.context(*name)
+        };
+        let cases: Vec<&Case> = self.cases.iter().map(find).collect::<Result<_>>()?;
         let ours = Contender {
             tag: "ours",
             dir: project::bin(),
@@ -199,13 +194,7 @@ impl Trick {
             tag: "without",
             ..without
         };
-        let mut figures = Vec::new();
-        for case in &cases {
-            let host = private_host()?;
-            let sides = vec![ours.clone(), without.clone()];
-            figures.extend(run::case(&host, case, sides, setup.tools, rounds)?);
-        }
-        Ok(figures)
+        run::compare(&cases, &[ours, without], setup.tools, rounds)
     }
 
     fn judge(&self, rows: &[Row]) -> Option<Target> {

@@ -8,8 +8,11 @@ const CHAINED: &str = "chained plugins";
 const FILTERS: &str = "packet filters";
 const KUBERNETES: &str = "Kubernetes chain";
 
+/// The section of all cases that were measured in User Mode Linux.
+pub(crate) const UML: &str = "User Mode Linux";
+
 /// The sections of the cases.
-pub(crate) const GROUPS: [&str; 5] = [FOUNDATION, INTERFACES, FILTERS, CHAINED, KUBERNETES];
+pub(crate) const GROUPS: [&str; 6] = [FOUNDATION, INTERFACES, UML, FILTERS, CHAINED, KUBERNETES];
 
 /// A plugin or a chain of plugins in one configuration. Its verbs are called in order, in many rounds.
 #[derive(Clone, Copy)]

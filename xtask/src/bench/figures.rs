@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::cases::Case;
+use super::cases::{Case, GROUPS, UML};
 use super::measure::{median, percentile};
 use super::report::Report;
 use super::{ROUNDS, Setup, run, targets};
@@ -55,8 +55,6 @@ pub(crate) struct Figures {
     pub(crate) floor: Option<f64>,
     /// Milliseconds of the bare operations, until the system calls have returned.
     pub(crate) returned: Option<f64>,
-    /// Whether it was measured in User Mode Linux.
-    pub(crate) uml: bool,
 }
 
 impl Figures {
@@ -72,7 +70,7 @@ impl Figures {
         json!({
             "case": self.case, "verb": self.verb, "ours": self.ours.to_json(), "peer": sample(&self.peer),
             "other": sample(&self.other), "faster": self.ratio(), "floor_ms": self.floor,
-            "floor_returned_ms": self.returned, "uml": self.uml
+            "floor_returned_ms": self.returned
         })
     }
 
@@ -82,14 +80,13 @@ impl Figures {
         let verb = case.verbs.iter().find(|verb| row["verb"] == **verb)?;
         Some(Figures {
             case: case.name,
-            group: case.group,
+            group: UML,
             verb,
             ours: Sample::from_json(&row["ours"])?,
             peer: Sample::from_json(&row["peer"]),
             other: Sample::from_json(&row["other"]),
             floor: row["floor_ms"].as_f64(),
             returned: row["floor_returned_ms"].as_f64(),
-            uml: true,
         })
     }
 
@@ -101,7 +98,7 @@ impl Figures {
         // The kernel keeps the caller of few operations waiting after their effect.
         let waits = |returned: &f64| self.floor.is_some_and(|floor| returned - floor > 0.1);
         let mut cells = vec![
-            format!("{}{}", self.case, if self.uml { " (UML)" } else { "" }),
+            self.case.to_owned(),
             self.verb.to_owned(),
             ms(ours),
             cell(peer.map(Sample::median).map(ms)),
@@ -150,7 +147,7 @@ pub(crate) fn reports(figures: &[Figures], setup: &Setup<'_>) -> Result<Vec<Repo
     let with_other = figures.iter().any(|row| row.other.is_some());
     let head = &HEAD[..HEAD.len() - usize::from(!with_other)];
     let mut groups: Vec<&str> = figures.iter().map(|row| row.group).collect();
-    groups.sort_by_key(|group| super::cases::GROUPS.iter().position(|known| known == group));
+    groups.sort_by_key(|group| GROUPS.iter().position(|known| known == group));
     groups.dedup();
     let report = |group: &&str| {
         let of_group = || figures.iter().filter(|row| row.group == *group);

@@ -11,6 +11,7 @@ use super::cases::Case;
 use super::figures::{Figures, Sample};
 use super::measure::{Call, median};
 use super::side::Side;
+use crate::machine::private_host;
 
 /// The number of the floor's side, after those of all contenders.
 const FLOOR: u8 = 8;
@@ -262,6 +263,26 @@ pub(crate) fn case(
     Ok(figures)
 }
 
+/// Measures ADD and DEL of cases with two builds of ours, each case on a host of its own.
+pub(crate) fn compare(
+    cases: &[&Case],
+    sides: &[Contender; 2],
+    tools: &Tools,
+    rounds: usize,
+) -> Result<Vec<Figures>> {
+    let mut figures = Vec::new();
+    for of in cases {
+        let host = private_host()?;
+        let of = Case {
+            verbs: &["ADD", "DEL"],
+            floor: &[],
+            ..**of
+        };
+        figures.extend(case(&host, &of, sides.to_vec(), tools, rounds)?);
+    }
+    Ok(figures)
+}
+
 /// Runs the first rounds, which create bridges, directories and caches, and measures memory and processes in them.
 fn warm_up(runners: &mut [Runner<'_>], bare: &mut Bare<'_>, tools: &Tools) -> Result<()> {
     let verbs = bare.case.verbs.len();
@@ -311,7 +332,6 @@ fn gather(runners: &[Runner<'_>], bare: &Bare<'_>, empty: f64) -> Vec<Figures> {
             floor: floor(|time| time.done),
             returned: floor(|time| time.returned),
             ours,
-            uml: false,
         }
     };
     bare.case.verbs.iter().enumerate().map(row).collect()
