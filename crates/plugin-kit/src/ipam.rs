@@ -2,13 +2,8 @@
 
 use crate::{Undo, addressing};
 use anyhow::bail;
-use cni_core::invoke::{self, Delegate};
+use cni_core::invoke;
 use cni_core::{AddResult, Call, Code, Command, Error};
-use std::cell::RefCell;
-
-/// IPAM plugins of which every implementation reads its configuration before it does
-/// anything else.
-const WAIT_FOR_CONFIG: &[&str] = &["host-local", "static", "dhcp"];
 
 /// IPAM plugins of which no implementation looks at the interface.
 const WITHOUT_INTERFACE: &[&str] = &["host-local", "static"];
@@ -20,19 +15,13 @@ const WITHOUT_INTERFACE: &[&str] = &["host-local", "static"];
 pub struct Ipam<'a> {
     call: &'a Call,
     kind: String,
-    /// A process started ahead of time, and its verb.
-    ready: RefCell<Option<(Command, Delegate<'a>)>>,
 }
 
 impl<'a> Ipam<'a> {
     /// Returns the IPAM plugin `ipam.type`; `None` if the configuration has none, which
     /// makes it a layer 2 attachment.
     pub fn of(call: &'a Call) -> Option<Self> {
-        call.ipam_type().map(|kind| Ipam {
-            call,
-            kind,
-            ready: RefCell::new(None),
-        })
+        call.ipam_type().map(|kind| Ipam { call, kind })
     }
 
     /// Returns the IPAM plugin of a network that needs one.
@@ -46,29 +35,10 @@ impl<'a> Ipam<'a> {
         })
     }
 
-    /// Starts the plugin for `verb` ahead of time. It waits for its configuration until the
-    /// verb is called, and is killed if that never happens.
-    ///
-    /// A plugin that might not wait is started only by the call. If the start fails, the
-    /// call starts it again and reports the error.
-    pub fn start(&self, verb: Command) {
-        if !cfg!(feature = "without-ahead") && WAIT_FOR_CONFIG.contains(&self.kind.as_str()) {
-            let started = invoke::start(self.call, &self.kind, verb);
-            *self.ready.borrow_mut() = started.ok().map(|delegate| (verb, delegate));
-        }
-    }
-
     /// Returns whether the plugin may need the interface for DEL: a DHCP client sends its
     /// release through it.
     pub(crate) fn needs_interface(&self) -> bool {
         !WITHOUT_INTERFACE.contains(&self.kind.as_str())
-    }
-
-    fn delegate(&self, verb: Command) -> anyhow::Result<Delegate<'a>> {
-        match self.ready.take() {
-            Some((ready, delegate)) if ready == verb => Ok(delegate),
-            _ => invoke::start(self.call, &self.kind, verb),
-        }
     }
 
     /// Allocates addresses, and registers their release with `undo`. The result has at least
@@ -78,10 +48,10 @@ impl<'a> Ipam<'a> {
     /// already and holds the address, which a release would free.
     ///
     /// # Errors
-    /// The IPAM plugin's own, see [`Delegate::add`], or an unusable result. `undo` releases
+    /// The IPAM plugin's own, see [`invoke::delegate_add`], or an unusable result. `undo` releases
     /// that.
     pub fn add<'u>(&'u self, undo: &mut Undo<'u>) -> anyhow::Result<AddResult> {
-        let result = self.delegate(Command::Add)?.add()?;
+        let result = invoke::delegate_add(self.call, &self.kind)?;
         undo.push("release the addresses", || self.del());
         if result.ips.is_empty() {
             bail!("IPAM plugin returned missing IP config");
@@ -97,7 +67,7 @@ impl<'a> Ipam<'a> {
     /// # Errors
     /// The IPAM plugin's own.
     pub fn del(&self) -> anyhow::Result<()> {
-        self.delegate(Command::Del)?.finish()
+        invoke::delegate(self.call, &self.kind, Command::Del)
     }
 
     /// Checks that the addresses are still allocated.

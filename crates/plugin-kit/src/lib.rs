@@ -11,7 +11,6 @@ mod filter_record;
 pub mod forwarding;
 pub mod ipam;
 pub mod ipv6;
-pub mod join;
 pub mod link_options;
 pub mod mac;
 pub mod masquerade;

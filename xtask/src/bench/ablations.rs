@@ -6,7 +6,7 @@
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::cases::{CASES, Case, MORE, TAKEN};
+use super::cases::{CASES, Case, TAKEN};
 use super::figures::Figures;
 use super::report::Report;
 use super::run::{self, Contender};
@@ -62,22 +62,6 @@ const TRICKS: &[Trick] = &[
         name: "arena allocator",
         without: Switch::Feature("cni-core/without-arena"),
         cases: &["loopback", "host-local", "bridge+host-local IPv4"],
-        least: Least::Percent(5.0),
-    },
-    Trick {
-        name: "IPAM started ahead",
-        without: Switch::Feature("plugin-kit/without-ahead"),
-        cases: &["bridge+host-local IPv4", "macvlan"],
-        least: Least::Percent(5.0),
-    },
-    Trick {
-        name: "filters in a thread",
-        without: Switch::Feature("plugin-kit/without-threads"),
-        cases: &[
-            "bridge+ipMasq nftables",
-            "bridge+ipMasq iptables",
-            "bridge+ipMasq iptables dual-stack",
-        ],
         least: Least::Percent(5.0),
     },
     Trick {
@@ -161,7 +145,7 @@ fn measure(setup: &Setup<'_>) -> Result<Report> {
 impl Trick {
     fn measure(&self, setup: &Setup<'_>, rounds: usize) -> Result<Vec<Figures>> {
         // Where two have the same name, they differ in the floor only.
-        let all = || TAKEN.iter().chain(MORE).chain(CASES);
+        let all = || TAKEN.iter().chain(CASES);
         let find = |name: &&'static str| {
             let case = all().find(|case| case.name == *name);
             case.context(*name)

@@ -486,15 +486,3 @@ pub(crate) const TAKEN: &[Case] = &[
         ..CASE
     },
 ];
-
-/// Cases that only ablations measure.
-pub(crate) const MORE: &[Case] = &[Case {
-    name: "bridge+ipMasq iptables dual-stack",
-    chain: &[(
-        "bridge",
-        r#"{"bridge": "$bridge", "isGateway": true, "isDefaultGateway": true, "ipam": $dual,
-            "ipMasq": true, "ipMasqBackend": "iptables"}"#,
-    )],
-    prepare: BRIDGE,
-    ..CASE
-}];

@@ -11,7 +11,6 @@ use crate::skel::{Bundled, Env};
 use crate::types::ResultError;
 use crate::{AddResult, Call, Code, Command, Error};
 use child_process::Running;
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -37,23 +36,25 @@ pub fn find(call: &Call, delegate: &str) -> Result<PathBuf, FindError> {
 /// [`delegate_add`].
 ///
 /// # Errors
-/// When the plugin is not found or fails.
+/// When the plugin is not found, and its error object if it fails, with its name added to
+/// the details; an error in upstream's words if it ends without one. It is killed if it
+/// writes more than 8 MiB or does not finish in time (90 s, `dhcp` 218 s).
 pub fn delegate(call: &Call, delegate: &str, verb: Command) -> anyhow::Result<()> {
     start(call, delegate, verb)?.finish()
 }
 
-/// Runs ADD of the plugin `delegate`, see [`Delegate::add`].
+/// Runs ADD of the plugin `delegate`, and returns its result.
 ///
 /// # Errors
-/// When the plugin is not found or fails, or its result cannot be decoded.
+/// As [`delegate`], and when it succeeds without printing a result. If it was killed or its
+/// result cannot be decoded, what it has done is unknown, and its DEL is called.
 pub fn delegate_add(call: &Call, delegate: &str) -> anyhow::Result<AddResult> {
     start(call, delegate, Command::Add)?.add()
 }
 
-/// A delegate that has been started for one verb and waits for its configuration, before
-/// which it changes nothing. It is killed when dropped.
-#[derive(Debug)]
-pub struct Delegate<'a> {
+/// A delegate that has been started for one verb and waits for its configuration. It is
+/// killed when dropped.
+struct Delegate<'a> {
     call: &'a Call,
     kind: String,
     path: PathBuf,
@@ -64,28 +65,13 @@ pub struct Delegate<'a> {
 enum Started {
     /// As a process.
     Process(Running),
-    /// In this process, because its executable is this one. There is nothing to start ahead
-    /// of time.
+    /// In this process, because its executable is this one.
     InProcess(Bundled, Env),
 }
 
-impl fmt::Debug for Started {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Started::Process(running) => running.fmt(f),
-            Started::InProcess(plugin, env) => write!(f, "{} {env:?}", plugin.name()),
-        }
-    }
-}
-
 impl Delegate<'_> {
-    /// Passes the configuration and waits for the verb to finish.
-    ///
-    /// # Errors
-    /// The delegate's error object, with its name added to the details; an error in
-    /// upstream's words if it ends without one. It is killed if it writes more than 8 MiB
-    /// or does not finish in time (90 s, `dhcp` 218 s).
-    pub fn finish(self) -> anyhow::Result<()> {
+    /// Passes the configuration and waits for the verb to finish, see [`delegate`].
+    fn finish(self) -> anyhow::Result<()> {
         let (name, time) = (self.name(), time(self.call, &self.kind));
         match self.output(time) {
             Ok(_) => Ok(()),
@@ -93,13 +79,8 @@ impl Delegate<'_> {
         }
     }
 
-    /// Passes the configuration, waits for ADD to finish, and returns its result.
-    ///
-    /// # Errors
-    /// As [`Delegate::finish`], and when it succeeds without printing a result. If it was
-    /// killed or its result cannot be decoded, what it has done is unknown, and its DEL is
-    /// called.
-    pub fn add(self) -> anyhow::Result<AddResult> {
+    /// Passes the configuration and waits for ADD to finish, see [`delegate_add`].
+    fn add(self) -> anyhow::Result<AddResult> {
         let (call, kind, name) = (self.call, self.kind.clone(), self.name());
         let version = call.version.as_str();
         let error = match self.output(time(call, &kind)) {
@@ -141,11 +122,11 @@ impl Delegate<'_> {
     }
 }
 
-/// Starts the plugin `delegate` for `verb`, before its result is needed.
+/// Starts the plugin `delegate` for `verb`.
 ///
 /// # Errors
 /// When the plugin is not found or cannot be executed.
-pub fn start<'a>(call: &'a Call, delegate: &str, verb: Command) -> anyhow::Result<Delegate<'a>> {
+fn start<'a>(call: &'a Call, delegate: &str, verb: Command) -> anyhow::Result<Delegate<'a>> {
     let path = find(call, delegate)?;
     let env = Env::of_delegate(call, verb);
     let started = match call.bundle.by_path(&path, delegate) {

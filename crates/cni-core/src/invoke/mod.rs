@@ -9,5 +9,5 @@ mod in_process;
 #[cfg(test)]
 mod tests;
 
-pub use delegate::{Delegate, delegate, delegate_add, find, start};
+pub use delegate::{delegate, delegate_add, find};
 pub use find::FindError;

@@ -270,32 +270,4 @@ mod delegate {
             "invalid plugin name: ../mute"
         );
     }
-
-    #[test]
-    fn a_delegate_started_ahead_waits_for_its_configuration() {
-        let dir = tempfile::tempdir().unwrap();
-        let (did, is_up) = (dir.path().join("did"), dir.path().join("pid"));
-        let text = format!(
-            "echo $$ >{0}~; mv {0}~ {0}; cat >{1}",
-            is_up.display(),
-            did.display()
-        );
-        script(dir.path(), "ipam", &text);
-        let call = call(dir.path());
-        let start = || {
-            let started = start(&call, "ipam", Command::Del).unwrap();
-            while !is_up.exists() {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            let pid = std::fs::read_to_string(&is_up).unwrap();
-            std::fs::remove_file(&is_up).unwrap();
-            (started, Path::new("/proc").join(pid.trim()))
-        };
-        let (given_up, process) = start();
-        drop(given_up);
-        assert!(!process.exists(), "left running");
-        let (started, _) = start();
-        started.finish().unwrap();
-        assert_eq!(std::fs::read(&did).unwrap(), call.stdin);
-    }
 }

@@ -2,7 +2,6 @@
 //! address a rule that jumps to it.
 
 use super::{Identity, Masquerade};
-use crate::join::join;
 use anyhow::{Context, bail};
 use cni_core::{Cidr, IpConfig};
 use netfilter::iptables::{self, COMMENT_MAX, Change, Family, Iptables, Rule, Saved, Table};
@@ -109,12 +108,7 @@ pub(super) fn create(
         [] => Ok(()),
         ips => Iptables::find(family)?.apply(&masquerade.change(identity, family, ips)),
     };
-    if v4.is_empty() || v6.is_empty() {
-        return create(Family::V4, &v4).and_then(|()| create(Family::V6, &v6));
-    }
-    // The commands mostly wait for the kernel.
-    let (v6, v4) = join(|| create(Family::V6, &v6), || create(Family::V4, &v4));
-    v4.and(v6)
+    create(Family::V4, &v4).and_then(|()| create(Family::V6, &v6))
 }
 
 /// Which rules of an attachment to delete.
@@ -129,14 +123,7 @@ pub(super) struct Deletion<'a> {
 /// there are none.
 pub(super) fn delete(identity: &Identity<'_>, what: &Deletion<'_>) -> Result<(), netfilter::Error> {
     let delete = |family| iptables::delete(family, &what.change(identity, family));
-    let needs_command = |family| iptables::is_table_in_legacy_use(family, Table::Nat);
-    let (v4, v6) = match FAMILIES.into_iter().all(needs_command) {
-        true => {
-            let (v6, v4) = join(|| delete(Family::V6), || delete(Family::V4));
-            (v4, v6)
-        }
-        false => (delete(Family::V4), delete(Family::V6)),
-    };
+    let [v4, v6] = FAMILIES.map(delete);
     v4.and(v6)
 }
 

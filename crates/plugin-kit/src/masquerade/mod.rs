@@ -9,7 +9,6 @@ mod nftables;
 
 use crate::FilterRecord;
 use crate::failures::Failures;
-use crate::join::join;
 use crate::{Container, Undo, ipv6, names};
 use anyhow::Context;
 use cni_core::quote::quote;
@@ -296,22 +295,6 @@ impl Plan<'_> {
         words.insert(0, backend.as_str().to_owned());
         self.record.set(TOPIC, &words);
     }
-}
-
-/// Creates the rules of `plan`, if there is one, and runs `main` concurrently, since both mostly wait.
-///
-/// # Errors
-/// The error of `main`, else that of the rules.
-pub fn create_while<T>(
-    plan: Option<Plan<'_>>,
-    main: impl FnOnce() -> anyhow::Result<T>,
-) -> anyhow::Result<T> {
-    let Some(plan) = plan else {
-        return main();
-    };
-    let (masqueraded, outcome) = join(|| plan.create(), main);
-    let outcome = outcome?;
-    masqueraded.map(|()| outcome)
 }
 
 fn failed(what: &str, backend: Backend) -> String {

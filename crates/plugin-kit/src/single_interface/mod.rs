@@ -13,7 +13,7 @@ use crate::{Container, Ipam, Side, Undo, addressing, detailed, names, sysctl};
 use anyhow::{Context, anyhow, bail};
 use cni_core::quote::quote;
 use cni_core::types::NetConf;
-use cni_core::{AddResult, Call, Code, Command, Error, json};
+use cni_core::{AddResult, Call, Code, Error, json};
 use rtnl::{Link, LinkChange, LinkSpec, Request};
 use serde::de::DeserializeOwned;
 use std::os::fd::AsFd;
@@ -200,9 +200,6 @@ pub fn del(call: &Call) -> anyhow::Result<()> {
 /// Those of all steps.
 pub fn del_while(call: &Call, other: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
     let ipam = Ipam::of(call);
-    if let Some(ipam) = &ipam {
-        ipam.start(Command::Del);
-    }
     let mut failures = Failures::default();
     let container = failures.add(Container::open_for_del(call)).flatten();
     let (before, meanwhile) = match ipam {

@@ -21,13 +21,12 @@ pub use ra_dhcp_guard::Guards;
 pub use vlan::PortVlans;
 
 use anyhow::Context;
-use cni_core::{AddResult, Call, Command, Plugin};
+use cni_core::{AddResult, Call, Plugin};
 use connection::Connection;
 use plugin_kit::failures::Failures;
 use plugin_kit::link_options::interface;
-use plugin_kit::{
-    Container, Ipam, Undo, forwarding, masquerade, refuse_inexpressible, single_interface, veth,
-};
+use plugin_kit::masquerade::Plan;
+use plugin_kit::{Container, Ipam, Undo, forwarding, refuse_inexpressible, single_interface, veth};
 use rtnl::Handle;
 
 /// The plugin.
@@ -47,10 +46,6 @@ impl Plugin for Bridge {
         let config = Config::load(call)?;
         let ipam = Ipam::of(call);
         refuse_inexpressible(call, ipam.is_some())?;
-        if let Some(ipam) = &ipam {
-            // The process starts in parallel, and waits for its input.
-            ipam.start(Command::Add);
-        }
         let ready = filters::require(call, &config, ipam.is_some())?;
         let container = Container::open(call)?;
         veth::refuse_existing(&container, &call.if_name)?;
@@ -83,10 +78,11 @@ impl Plugin for Bridge {
             bridge: &bridge,
             pair: &pair,
         };
-        let bridge = masquerade::create_while(plan, || match ipam {
+        let bridge = match ipam {
             Some(_) => connection.bring_up(&mut result, &gateways, &mut undo),
             None => connection.bring_up_without_addresses(),
-        })?;
+        }?;
+        plan.map_or(Ok(()), Plan::create)?;
         // The MAC address and the MTU of a bridge may follow its ports.
         result.interfaces[0] = interface(call, &bridge, String::new());
         if config.is_gateway {

@@ -5,7 +5,7 @@ mod config;
 
 pub use config::Config;
 
-use cni_core::{AddResult, Call, Command, Plugin};
+use cni_core::{AddResult, Call, Plugin};
 use plugin_kit::single_interface::{self, InterfaceCheck, may_be_of_upstream};
 use plugin_kit::{Container, Ipam, Side, Undo};
 use rtnl::{LinkKind, LinkSpec};
@@ -33,7 +33,6 @@ impl Plugin for Dummy {
         let mut spec = LinkSpec::new(call.if_name.clone(), LinkKind::Dummy);
         config.options.apply(&mut spec);
 
-        ipam.start(Command::Add);
         let mut undo = Undo::new();
         let link = single_interface::create(&container, &side, spec, &mut undo)?;
         let mut result = ipam.add(&mut undo)?;

@@ -16,7 +16,7 @@ pub use config::Config;
 pub use selector::Selector;
 
 use anyhow::Context;
-use cni_core::{AddResult, Call, Command, Error, Interface, Plugin, Version};
+use cni_core::{AddResult, Call, Error, Interface, Plugin, Version};
 use plugin_kit::failures::Failures;
 use plugin_kit::{Container, Ipam, Undo, refuse_inexpressible, single_interface};
 use record::Record;
@@ -41,9 +41,6 @@ impl Plugin for HostDevice {
         let container = Container::open(call)?;
         let host = Handle::open().context("failed to talk to the host's kernel")?;
 
-        if let Some(ipam) = &ipam {
-            ipam.start(Command::Add);
-        }
         let mut undo = Undo::new();
         let mut moved = None;
         let interface = match &config.dpdk {

@@ -6,7 +6,7 @@ mod config;
 pub use config::Config;
 
 use anyhow::bail;
-use cni_core::{AddResult, Call, Command, Plugin};
+use cni_core::{AddResult, Call, Plugin};
 use plugin_kit::single_interface::{self, InterfaceCheck};
 use plugin_kit::{Container, Ipam, Undo, detailed, parent};
 use rtnl::{KindInfo, Link};
@@ -41,9 +41,6 @@ impl Plugin for Ipvlan {
         let side = config.link.side(&container)?;
         let spec = config.link.spec(call, config.kind(), &side, master)?;
 
-        if let Some(ipam) = &ipam {
-            ipam.start(Command::Add);
-        }
         let mut undo = Undo::new();
         let link = single_interface::create(&container, &side, spec, &mut undo)?;
         let mut result = match &ipam {

@@ -6,7 +6,7 @@ mod config;
 pub use config::Config;
 
 use anyhow::bail;
-use cni_core::{AddResult, Call, Command, Plugin};
+use cni_core::{AddResult, Call, Plugin};
 use plugin_kit::single_interface::{self, InterfaceCheck, may_be_of_upstream};
 use plugin_kit::{Container, Ipam, Undo, parent, refuse_inexpressible};
 use rtnl::{KindInfo, Link};
@@ -39,9 +39,6 @@ impl Plugin for Macvlan {
         // Without addresses to configure first, the link is created up.
         spec.up = ipam.is_none();
 
-        if let Some(ipam) = &ipam {
-            ipam.start(Command::Add);
-        }
         let mut undo = Undo::new();
         let link = single_interface::create(&container, &side, spec, &mut undo)?;
         let mut result = match &ipam {

@@ -11,11 +11,11 @@ mod host_end;
 pub use config::Config;
 
 use anyhow::Context;
-use cni_core::{AddResult, Call, Command, IpConfig, Plugin};
+use cni_core::{AddResult, Call, IpConfig, Plugin};
 use netfilter::nft::Nft;
 use plugin_kit::failures::Failures;
 use plugin_kit::link_options::{self, Mtu};
-use plugin_kit::masquerade::Known;
+use plugin_kit::masquerade::{Known, Plan};
 use plugin_kit::veth::{self, VethSpec};
 use plugin_kit::{
     Container, FilterRecord, Ipam, Undo, forwarding, masquerade, parent, single_interface,
@@ -38,7 +38,6 @@ impl Plugin for Ptp {
     fn add(&self, call: &Call) -> anyhow::Result<AddResult> {
         let config = Config::load(call)?;
         let ipam = Ipam::required(call)?;
-        ipam.start(Command::Add);
         let container = Container::open(call)?;
         veth::refuse_existing(&container, &call.if_name)?;
         let host = Handle::open().context("failed to talk to the host's kernel")?;
@@ -65,7 +64,8 @@ impl Plugin for Ptp {
         container_end::configure(&container, &pair.container, &result)?;
         host_end::configure(&host, &pair.host, &result.ips)?;
         let plan = masquerade_plan(&config, call, &result.ips, ready, &mut undo)?;
-        masquerade::create_while(plan, || host_end::wait_until_up(&host, &pair.host))?;
+        host_end::wait_until_up(&host, &pair.host)?;
+        plan.map_or(Ok(()), Plan::create)?;
         forwarding::enable(&result.ips).context("could not enable IP forwarding")?;
         if let Some(dns) = config.dns {
             result.dns = dns;
@@ -121,7 +121,7 @@ fn masquerade_plan<'p, 'u: 'p>(
     ips: &[IpConfig],
     ready: masquerade::Ready,
     undo: &mut Undo<'u>,
-) -> anyhow::Result<Option<masquerade::Plan<'p>>> {
+) -> anyhow::Result<Option<Plan<'p>>> {
     let Some(masquerade) = &config.masquerade else {
         return Ok(None);
     };

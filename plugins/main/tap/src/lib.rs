@@ -14,7 +14,7 @@ pub use tun::TunSpec;
 
 use anyhow::{Context, anyhow};
 use cni_core::quote::quote;
-use cni_core::{AddResult, Call, Command, Plugin};
+use cni_core::{AddResult, Call, Plugin};
 use plugin_kit::{
     Container, Ipam, Undo, addressing, deletion, refuse_inexpressible, single_interface, sysctl,
     veth,
@@ -42,9 +42,6 @@ impl Plugin for Tap {
         let bridge = bridge::find(&container, &config)?;
         let change = config.properties(bridge.as_ref())?;
 
-        if let Some(ipam) = &ipam {
-            ipam.start(Command::Add);
-        }
         let mut undo = Undo::new();
         create(&container, call, &config, &mut undo)?;
         let link = apply(&container, call, &config, &change)?;

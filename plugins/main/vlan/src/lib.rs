@@ -6,7 +6,7 @@ mod config;
 pub use config::Config;
 
 use anyhow::{anyhow, bail};
-use cni_core::{AddResult, Call, Command, Plugin};
+use cni_core::{AddResult, Call, Plugin};
 use plugin_kit::single_interface::{self, InterfaceCheck};
 use plugin_kit::{Container, Ipam, Undo};
 use rtnl::{KindInfo, Link};
@@ -35,7 +35,6 @@ impl Plugin for Vlan {
             .link
             .spec(call, config.kind(), &side, &config.link.master)?;
 
-        ipam.start(Command::Add);
         let mut undo = Undo::new();
         let link = single_interface::create(&container, &side, spec, &mut undo)?;
         // As upstream's, this plugin does not pass on the code of IPAM's error.
