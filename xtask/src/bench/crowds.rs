@@ -11,11 +11,11 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow};
 use serde_json::{Value, json};
-use testkit::{Container, Host, Node};
+use testkit::{Container, Host};
 
 use super::measure::percentile;
 use super::report::Report;
-use super::run::Contender;
+use super::run::{Contender, wait_for_grace_periods};
 use super::targets::Target;
 use super::{Section, Setup};
 
@@ -193,14 +193,6 @@ fn rounds(
         }
     }
     Ok(rows)
-}
-
-/// Deletes a link, which returns after the grace periods that earlier deletions are still waiting for.
-fn wait_for_grace_periods(host: &Host) -> Result<()> {
-    let script = "ip link add wait0 type veth peer name wait1 && ip link del wait0";
-    host.try_command(&["sh", "-c", script])
-        .map(drop)
-        .map_err(|err| anyhow!(err))
 }
 
 impl<'a> Crowd<'a> {

@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Value, json};
-use testkit::Host;
+use testkit::{Host, Node};
 
 use super::cases::Case;
 use super::figures::{Figures, Sample};
@@ -240,16 +240,18 @@ pub(crate) fn case(
     };
     warm_up(&mut runners, &mut bare, tools)?;
     let mut empty = Vec::new();
+    let turns = runners.len() + 1;
     for round in 0..rounds {
-        for index in 0..case.verbs.len() {
-            // The order changes, because each call is slowed by deferred kernel work of the call before.
-            let turns = runners.len() + 1;
+        for (index, verb) in case.verbs.iter().enumerate() {
             for turn in 0..turns {
-                match runners.get_mut((turn + round) % turns) {
+                match runners.get_mut(in_turn(turn, round, turns)) {
                     Some(runner) => runner.sample(index, Call::time, |sample, all| {
                         sample.times.push(all.into_iter().sum());
                     })?,
                     None => bare.sample(index)?,
+                }
+                if *verb == "DEL" {
+                    wait_for_grace_periods(host)?;
                 }
             }
         }
@@ -261,6 +263,25 @@ pub(crate) fn case(
         .try_for_each(|runner| runner.side.clean(host))?;
     bare.side.clean(host)?;
     Ok(figures)
+}
+
+/// Returns whose turn it is. Everyone begins equally often, and follows each other equally often.
+fn in_turn(turn: usize, round: usize, turns: usize) -> usize {
+    let turn = if (round / turns).is_multiple_of(2) {
+        turn
+    } else {
+        turns - 1 - turn
+    };
+    (turn + round) % turns
+}
+
+/// Deletes a link, which returns after the grace periods for which earlier deletions still wait, so that none of them
+/// slows the next call down.
+pub(crate) fn wait_for_grace_periods(host: &Host) -> Result<()> {
+    let script = "ip link add wait0 type veth peer name wait1 && ip link del wait0";
+    host.try_command(&["sh", "-c", script])
+        .map(drop)
+        .map_err(|err| anyhow!(err))
 }
 
 /// Measures ADD and DEL of cases with two builds of ours, each case on a host of its own.
@@ -343,4 +364,29 @@ pub(crate) fn empty(tools: &Tools, rounds: usize) -> Result<f64> {
     call.stdout = PathBuf::from("/dev/null");
     let times: Vec<f64> = (0..rounds).map(|_| call.time()).collect::<Result<_>>()?;
     Ok(median(&times))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_are_fair() {
+        let rounds = 0..12;
+        for side in 0..3 {
+            let begins = rounds.clone().filter(|round| in_turn(0, *round, 3) == side);
+            assert_eq!(begins.count(), 4);
+        }
+        let follows = |first, second| {
+            let order = |round| [0, 1, 2].map(|turn| in_turn(turn, round, 3));
+            let pairs = rounds.clone().flat_map(|round| {
+                let order = order(round);
+                [[order[0], order[1]], [order[1], order[2]]]
+            });
+            pairs.filter(|pair| *pair == [first, second]).count()
+        };
+        assert_eq!(follows(0, 1), follows(1, 0));
+        assert_eq!(follows(0, 2), follows(2, 0));
+        assert_eq!(follows(1, 2), follows(2, 1));
+    }
 }
