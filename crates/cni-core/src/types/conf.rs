@@ -66,7 +66,7 @@ pub struct Attachment {
 /// # Errors
 /// When the value is not a list of `{"containerID": …, "ifname": …}`. An entry without
 /// one of the two is refused, since it could stand for another attachment.
-pub(crate) fn valid_attachments(conf: &Value) -> Result<Option<Vec<Attachment>>, json::Error> {
+pub fn valid_attachments(conf: &Value) -> Result<Option<Vec<Attachment>>, json::Error> {
     for key in ["cni.dev/valid-attachments", "cni.dev/attachments"] {
         if let Some(list) = json::get(conf, key) {
             return json::decode(list).map(Some).map_err(|e| e.in_key(key));

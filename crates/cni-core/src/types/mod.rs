@@ -13,8 +13,7 @@ mod route;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use conf::valid_attachments;
-pub use conf::{Attachment, IpamRef, NetConf};
+pub use conf::{Attachment, IpamRef, NetConf, valid_attachments};
 pub(crate) use decode::prev_result;
 pub use error::ResultError;
 

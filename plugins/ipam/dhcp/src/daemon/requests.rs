@@ -9,7 +9,7 @@ use crate::location::Location;
 use crate::rpc::{self, Arguments, Reply};
 use crate::time::Time;
 use anyhow::{Context, bail};
-use cni_core::{AddResult, json};
+use cni_core::{AddResult, json, types};
 use cni_state::Owner;
 use plugin_kit::state;
 use serde::Deserialize;
@@ -28,12 +28,6 @@ struct Subject {
 struct Network {
     #[serde(default)]
     name: String,
-}
-
-#[derive(Deserialize)]
-struct ValidAttachments {
-    #[serde(rename = "cni.dev/valid-attachments")]
-    valid: Option<Vec<cni_core::types::Attachment>>,
 }
 
 impl Subject {
@@ -154,8 +148,9 @@ impl Daemon {
     fn collect(&mut self, arguments: &Arguments, now: Time) -> anyhow::Result<Reply> {
         let conf = json::parse(&arguments.stdin).context("error parsing netconf")?;
         let net: Network = json::decode(&conf).context("error parsing netconf")?;
-        let list: ValidAttachments = json::decode(&conf).context("error parsing netconf")?;
-        let Some(valid) = list.valid else {
+        let valid = types::valid_attachments(&conf).context("error parsing netconf")?;
+        // Without a list nothing may be collected.
+        let Some(valid) = valid else {
             return Ok(Reply::Nothing);
         };
         let valid = state::owners(&net.name, &valid);

@@ -230,6 +230,11 @@ fn gc_releases_what_is_not_valid() {
     let _daemon = Daemon::start(QUICK);
     server.wait_for(MessageType::Release, 2);
     assert_eq!(status().len(), 1);
+    // CRI-O's form of a list without any.
+    other["cni.dev/valid-attachments"] = json!(null);
+    plugin().gc(&other).expect_ok();
+    server.wait_for(MessageType::Release, 3);
+    assert_eq!(status().len(), 0);
 }
 
 #[test]
