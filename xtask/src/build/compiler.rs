@@ -30,14 +30,14 @@ impl Compiler {
     ///
     /// Names what is missing and cannot be installed.
     pub(super) fn provide() -> Result<Compiler> {
-        rustup()
-            .or_else(|err| debian().map_err(|_| err))
-            .or_else(|err| {
-                if rustup::adds_source() {
-                    return rustup();
-                }
-                install_debian().with_context(|| format!("{err:#} (rustup component add rust-src)"))
-            })
+        let missing = match rustup() {
+            Err(_) if rustup::adds_source() => return rustup(),
+            Err(missing) => missing,
+            ready => return ready,
+        };
+        debian()
+            .or_else(|_| install_debian())
+            .with_context(|| format!("{missing:#} (rustup component add rust-src)"))
     }
 }
 

@@ -50,17 +50,11 @@ fn export(source: &Path) -> Result<()> {
     fs::remove_file(&tar).with_context(|| tar.display().to_string())
 }
 
-/// Adds the dependencies. Returns the configuration that makes cargo use them.
+/// Adds the dependencies. Returns the configuration that makes cargo use them, which `--quiet` would suppress.
 fn vendor(source: &Path) -> Result<String> {
     commands::read(&mut commands::cargo(
         source,
-        [
-            "vendor",
-            "--quiet",
-            "--locked",
-            "--versioned-dirs",
-            "vendor",
-        ],
+        ["vendor", "--locked", "--versioned-dirs", "vendor"],
     ))
 }
 
