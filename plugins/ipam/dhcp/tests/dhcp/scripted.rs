@@ -185,12 +185,12 @@ fn serve(
         log.lock().unwrap().push(seen.clone());
         for reply in replies {
             // RFC 2131, section 4.1: to the client's address if it has one; else by broadcast
-            // here, because without ARP there is no other way to it.
-            let has_address = !seen.message.ciaddr().is_unspecified();
-            let to = if has_address {
-                seen.message.ciaddr()
-            } else {
-                Ipv4Addr::BROADCAST
+            // here, because without ARP there is no other way to it. A NAK always so.
+            let kind = reply.opts().get(OptionCode::MessageType);
+            let is_nak = kind == Some(&DhcpOption::MessageType(MessageType::Nak));
+            let to = match seen.message.ciaddr() {
+                address if address.is_unspecified() || is_nak => Ipv4Addr::BROADCAST,
+                address => address,
             };
             let _ = socket.send_to(&reply.to_vec().unwrap(), SocketAddrV4::new(to, 68));
         }
