@@ -11,6 +11,8 @@ mod config;
 mod daemon;
 mod domain;
 mod duration;
+#[doc(hidden)]
+pub mod fuzzing;
 mod identity;
 mod interface;
 mod location;

@@ -195,8 +195,8 @@ impl DhcpClient {
     }
 
     /// Whether the client waits for an answer and needs a socket.
-    pub(crate) fn is_waiting(&self) -> bool {
-        self.exchange.is_some()
+    pub(crate) fn is_listening(&self) -> bool {
+        self.exchange.as_ref().is_some_and(Exchange::is_listening)
     }
 
     /// The time at which [`DhcpClient::tick`] has something to do; `None` if never.

@@ -182,7 +182,7 @@ impl Client for Ipv6Client {
     fn socket(&self) -> Option<SocketKind> {
         match self.stage {
             Stage::Routers { .. } | Stage::Probe { .. } => Some(SocketKind::Icmp6),
-            _ => self.dhcp.is_waiting().then_some(SocketKind::Udp6),
+            _ => self.dhcp.is_listening().then_some(SocketKind::Udp6),
         }
     }
 
@@ -244,6 +244,13 @@ impl Client for Ipv6Client {
             renews_in: left(lease.and_then(|lease| lease.renew_at)),
         }
     }
+}
+
+/// Decodes bytes as any of the messages that the client receives.
+pub(crate) fn decode_any(bytes: &[u8]) {
+    let _ = message::Message::decode(bytes);
+    let _ = router::Advertisement::decode(bytes);
+    probe::advertised(bytes);
 }
 
 fn add_new(list: &mut Vec<String>, item: String) {

@@ -6,6 +6,10 @@ use super::message::{Kind, Message};
 use crate::random;
 use crate::time::Time;
 
+/// How long the answer to a transmission is awaited. The next one may be an hour away, and the number of open sockets is
+/// bounded.
+const LISTEN: Duration = Duration::from_secs(5);
+
 /// Parameters of an exchange (RFC 8415, 7.6): initial and maximum retransmission time, and the greatest number of
 /// transmissions. Zero stands for no limit.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +50,8 @@ pub(crate) struct Exchange {
     sent: u32,
     timeout: Duration,
     due: Time,
+    /// Until when an answer to the last transmission is expected.
+    listens_until: Option<Time>,
 }
 
 /// What an exchange does next.
@@ -66,12 +72,19 @@ impl Exchange {
             sent: 0,
             timeout: Duration::ZERO,
             due: now,
+            listens_until: None,
         }
     }
 
     /// The time at which [`Exchange::next`] has something to do.
     pub(crate) fn wake(&self) -> Time {
-        self.end.map_or(self.due, |end| self.due.min(end))
+        let times = [Some(self.due), self.end, self.listens_until];
+        times.into_iter().flatten().min().unwrap_or(self.due)
+    }
+
+    /// Whether an answer is expected.
+    pub(crate) fn is_listening(&self) -> bool {
+        self.listens_until.is_some()
     }
 
     /// Whether the first timeout has not passed: Advertise messages are being collected (RFC 8415, 18.2.1).
@@ -96,6 +109,7 @@ impl Exchange {
             return Next::GiveUp;
         }
         if now < self.due {
+            self.listens_until.take_if(|until| *until <= now);
             return Next::Wait;
         }
         if self.parameters.mrc != 0 && self.sent >= self.parameters.mrc {
@@ -113,6 +127,7 @@ impl Exchange {
             self.timeout = jittered(mrt);
         }
         self.due = now + self.timeout;
+        self.listens_until = Some(now + LISTEN);
         self.sent += 1;
         let hundredths = (now - self.started).as_millis() / 10;
         self.message.elapsed = u16::try_from(hundredths).unwrap_or(u16::MAX);

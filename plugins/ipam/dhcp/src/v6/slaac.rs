@@ -14,7 +14,7 @@ use super::router::Advertisement;
 use crate::time::Time;
 
 /// After how long the interface plugin must have added the addresses.
-const HAND_OVER: Duration = Duration::from_secs(30);
+const HAND_OVER: Duration = Duration::from_secs(10);
 
 /// Length of the prefixes.
 const PREFIX_LENGTH: u8 = 64;

@@ -241,9 +241,36 @@ fn with_the_m_flag_of_dnsmasq_an_address_is_leased() {
 }
 
 #[test]
-fn with_a_prefix_of_dnsmasq_an_address_is_formed() {
-    let (rig, held, _) = dnsmasq("ra-stateless,64");
+fn an_address_that_is_formed_becomes_the_kernels() {
+    let rig = Rig::new();
+    let server = node(&rig, "s1");
+    let mut pool = pool();
+    pool.last = format!("{},ra-stateless,64", pool.last);
+    let options = "--enable-ra --ra-param=eth0,4";
+    let _server = Server::start(
+        &rig.host,
+        Program::Dnsmasq,
+        &server,
+        "leases",
+        &pool,
+        options,
+    );
+    let autoconf = || rig.client.sysctl("net/ipv6/conf/eth0/autoconf");
+    let held = addresses(&rig.add(&json!({"ipv4": false, "ipv6": {"mode": "slaac"}})));
     assert_eq!(held, [formed(&rig)]);
+    assert_eq!(
+        autoconf(),
+        "0",
+        "the kernel does not overtake the interface plugin"
+    );
+    eventually("autoconfiguration goes on", || {
+        (autoconf() == "1").then_some(())
+    });
+    eventually("the kernel keeps the lifetime", || {
+        let shown = rig.client.ip("-6 addr show dev eth0 scope global");
+        (!shown.contains("valid_lft forever")).then_some(())
+    });
+    assert_eq!(rig.client.addresses("eth0"), held);
 }
 
 #[test]
