@@ -162,6 +162,7 @@ impl Config {
             let msg = "ipam.ipv4 is false, and ipam.ipv6 does not ask for IPv6";
             return Err(Error::new(Code::INVALID_NETWORK_CONFIG, msg).into());
         }
+        refuse_routes_without_addresses(&raw.routes, ipv4, ipv6.is_some())?;
         Ok(Config {
             parameter_list,
             requested,
@@ -249,6 +250,20 @@ fn argument<'a>(args: &'a str, key: &str) -> Option<&'a str> {
     pairs
         .find(|(name, _)| !key.is_empty() && *name == key)
         .map(|(_, value)| value)
+}
+
+/// Refuses routes of a family of which there will be no address.
+fn refuse_routes_without_addresses(routes: &[Route], ipv4: bool, ipv6: bool) -> Result<(), Error> {
+    let has_address = |route: &&Route| if route.dst.is_ipv4() { ipv4 } else { ipv6 };
+    let Some(route) = routes.iter().find(|route| !has_address(route)) else {
+        return Ok(());
+    };
+    let (family, key) = match route.dst.is_ipv4() {
+        true => ("IPv4", "ipam.ipv4 is false"),
+        false => ("IPv6", "ipam.ipv6 does not ask for IPv6"),
+    };
+    let msg = format!("ipam.routes has {} of {family}, but {key}", route.dst);
+    Err(Error::new(Code::INVALID_NETWORK_CONFIG, msg))
 }
 
 fn suppresses_gateway(suppress: &[String]) -> Result<bool, Error> {

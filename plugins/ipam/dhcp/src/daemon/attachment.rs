@@ -13,7 +13,7 @@ use crate::v4::V4Client;
 use crate::v4::client::Settings;
 use crate::v6::{self, Ipv6Client};
 use cni_core::ns::NsError;
-use cni_core::{AddResult, Cidr};
+use cni_core::{AddResult, Cidr, Route};
 use cni_state::Owner;
 use nix::errno::Errno;
 use rtnl::Handle;
@@ -38,6 +38,9 @@ pub(super) struct Attachment {
     args: String,
     ipam: Value,
     slots: Vec<Slot>,
+    /// Routes of the configuration for IPv6; those for IPv4 are the client's, which knows
+    /// the router.
+    ipv6_routes: Vec<Route>,
     /// Connections that wait for the lease.
     pub(super) waiting: Vec<u64>,
     /// The addresses that ADD returned, and until when the interface plugin may be about to
@@ -85,6 +88,8 @@ impl Attachment {
             ipam,
         } = parts;
         let config = Config::load(&ipam, &args)?;
+        let mut ipv6_routes = config.routes.clone();
+        ipv6_routes.retain(|route| !route.dst.is_ipv4());
         let slots = clients(&owner, &place, config, recorded, start, context);
         let slot = |(name, client)| Slot {
             name,
@@ -99,6 +104,7 @@ impl Attachment {
             args,
             ipam,
             slots: slots.into_iter().map(slot).collect(),
+            ipv6_routes,
             waiting: Vec::new(),
             fresh: (Vec::new(), start),
             is_gone: false,
@@ -376,6 +382,9 @@ impl Attachment {
         let mut result = AddResult::default();
         for slot in &self.slots {
             slot.client.add_to(&mut result);
+        }
+        if result.ips.iter().any(|ip| !ip.address.is_ipv4()) {
+            result.routes.extend(self.ipv6_routes.iter().cloned());
         }
         match result.ips.is_empty() {
             true => Err(format!("there is no lease for {} at present", self.name())),

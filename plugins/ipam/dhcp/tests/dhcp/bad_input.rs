@@ -17,7 +17,7 @@ fn bad_configurations_are_refused() {
     let _daemon = Daemon::start(QUICK);
     let container = lan.container("c1");
     let long = "x".repeat(256);
-    let cases: [(Value, u64, &str); 9] = [
+    let cases: [(Value, u64, &str); 11] = [
         (
             json!({"request": [{"option": "frob"}]}),
             999,
@@ -43,6 +43,16 @@ fn bad_configurations_are_refused() {
             json!({"clientID": "serial"}),
             999,
             r#"ipam.clientID "serial" is none of"#,
+        ),
+        (
+            json!({"routes": [{"dst": "fd00::/8"}]}),
+            999,
+            "ipam.routes has fd00::/8 of IPv6, but ipam.ipv6 does not ask for IPv6",
+        ),
+        (
+            json!({"ipv4": false, "ipv6": true, "routes": [{"dst": "10.0.0.0/8"}]}),
+            999,
+            "ipam.routes has 10.0.0.0/8 of IPv4, but ipam.ipv4 is false",
         ),
         (
             json!({"probe": "soon"}),

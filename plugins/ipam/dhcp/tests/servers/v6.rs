@@ -286,8 +286,14 @@ fn both_families_are_in_one_result() {
     let four = Pool::short("10.9.0.10", "10.9.0.20");
     let _four = Server::start(&rig.host, Program::Kea, &server, "four", &four, "");
     let _six = Server::start(&rig.host, Program::Kea, &server, "six", &pool(), "");
-    let ipam = json!({"ipv6": {"mode": "dhcp", "rapidCommit": false, "dad": false}});
+    let route = json!({"dst": "fd00:5::/48", "gw": "2001:db8:9::2"});
+    let ipam =
+        json!({"ipv6": {"mode": "dhcp", "rapidCommit": false, "dad": false}, "routes": [route]});
     let result = rig.add(&ipam);
+    assert!(
+        result["routes"].as_array().unwrap().contains(&route),
+        "{result}"
+    );
     let held = addresses(&result);
     assert!(
         held[0].starts_with("10.9.0.") && held[1].starts_with("2001:db8:9::1"),
