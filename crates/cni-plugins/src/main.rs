@@ -22,11 +22,14 @@ fn main() -> ExitCode {
         false => arguments.remove(0),
     };
     let called = Path::new(&called).file_name().unwrap_or_default();
+    if let Some(plugin) = plugins::by_name(called) {
+        return plugins::run(plugin, &arguments);
+    }
     let first = arguments
         .first()
         .map_or(OsStr::new(""), OsString::as_os_str);
-    if let Some(plugin) = plugins::by_name(called).or_else(|| plugins::by_name(first)) {
-        return plugins::run(plugin);
+    if let Some(plugin) = plugins::by_name(first) {
+        return plugins::run(plugin, &arguments[1..]);
     }
     if std::env::var_os("CNI_COMMAND").is_some_and(|command| !command.is_empty()) {
         return no_plugin(called);

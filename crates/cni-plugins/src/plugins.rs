@@ -2,7 +2,7 @@
 
 use cni_core::Plugin;
 use cni_core::skel::{self, Bundle};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
 
 /// All plugins, by class and name as in `plugins/`; a test compares the two.
@@ -39,15 +39,10 @@ pub(crate) fn by_name(name: &OsStr) -> Option<&'static dyn Plugin> {
     Some(plugin)
 }
 
-/// Runs a plugin as its own executable would.
-pub(crate) fn run(plugin: &dyn Plugin) -> ExitCode {
+/// Runs a plugin as its own executable would with these arguments.
+pub(crate) fn run(plugin: &dyn Plugin, arguments: &[OsString]) -> ExitCode {
     let program = match plugin.name() {
-        "dhcp" => {
-            // Its own name is the first argument if it is not that of the executable.
-            let arguments = std::env::args_os().skip(1);
-            let own: Vec<_> = arguments.skip_while(|name| name == "dhcp").collect();
-            cni_dhcp::command_line(&own)
-        }
+        "dhcp" => cni_dhcp::command_line(arguments),
         "tap" => cni_tap::helper::main(),
         _ => None,
     };

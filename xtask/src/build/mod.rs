@@ -105,6 +105,25 @@ fn build(platform: &'static Platform, libc: Option<Libc>) -> Result<Build> {
     Ok(built)
 }
 
+/// Builds only the executable with all plugins for a platform, or returns that of an earlier build.
+///
+/// # Errors
+///
+/// When the build fails, or it is missing.
+pub(crate) fn all_in_one(platform: &'static Platform, no_build: bool) -> Result<PathBuf> {
+    let path = directory(platform).join(ALL_IN_ONE);
+    if !no_build {
+        let recipe = Recipe::choose(platform, None)?;
+        let out = recipe.cargo_build(["--package", ALL_IN_ONE, "--bins"])?;
+        let dir = directory(platform);
+        fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
+        replace(&out.join(ALL_IN_ONE), &path)?;
+    } else if !path.is_file() {
+        bail!("{} is missing; leave out --no-build", path.display());
+    }
+    Ok(path)
+}
+
 /// Builds these plugins with a feature that only measurements use. Returns their directory.
 ///
 /// # Errors

@@ -23,8 +23,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let selection = Selection::parse(&rest)?;
     let mut images = Vec::new();
     for platform in selection.platforms()? {
-        let build = build::for_platform(platform, selection.no_build)?;
-        images.push((platform, build.all_in_one.path));
+        images.push((platform, build::all_in_one(platform, selection.no_build)?));
     }
     let release = archive::release_dir()?;
     let name = format!("cni-plugins-image-{}", project::version());
