@@ -12,20 +12,25 @@
 //!
 //! The plugin does not wait for that child, so something else must reap it. In the initial
 //! PID namespace that is the init process, or a process that asked for it
-//! (`PR_SET_CHILD_SUBREAPER`). Elsewhere, PID 1 may be any program, and a child is started
-//! only if it is one that reaps orphans. Otherwise a thread deletes links, for which the
-//! plugin waits in the end, and sockets are closed at once. `CNI_DEFER` overrides this. The
-//! same is done where `fork` fails.
+//! (`PR_SET_CHILD_SUBREAPER`). Elsewhere, PID 1 may be any program. There, no child is
+//! started: a thread deletes links meanwhile, and the plugin waits for it, and sockets are
+//! closed at once. `CNI_DEFER` overrides this. The same is done where `fork` fails.
 
 mod child;
 mod deletion;
-mod reaper;
 
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use self::child::Child;
 pub use self::deletion::{DeletionSocket, LinkDeletion};
+
+/// The environment variable that overrides where a child is started: `always` or `never`.
+const VARIABLE: &str = "CNI_DEFER";
+
+/// Inode of the initial PID namespace (`PROC_PID_INIT_INO`, linux/proc_ns.h).
+const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
 /// The child of this process that holds sockets.
 static HOLDER: Mutex<Option<Arc<Child>>> = Mutex::new(None);
@@ -33,7 +38,12 @@ static HOLDER: Mutex<Option<Arc<Child>>> = Mutex::new(None);
 /// Whether a child process may be left behind.
 fn may_leave_child() -> bool {
     static ANSWER: OnceLock<bool> = OnceLock::new();
-    *ANSWER.get_or_init(reaper::reaps_orphans)
+    *ANSWER.get_or_init(|| match std::env::var(VARIABLE).as_deref() {
+        Ok("always") => true,
+        Ok("never") => false,
+        _ => std::fs::metadata("/proc/self/ns/pid")
+            .is_ok_and(|namespace| namespace.ino() == INITIAL_PID_NAMESPACE),
+    })
 }
 
 /// Hands a reference to `socket` to the child, so that closing it does not wait: the child
