@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::{commands, project};
+use crate::{build, commands, project};
 
 /// A linked crate.
 #[derive(Debug)]
@@ -166,8 +166,9 @@ fn linked_keys() -> Result<BTreeSet<Key>> {
     ]
     .map(String::from)
     .to_vec();
-    for plugin in project::plugins()? {
-        arguments.push(format!("--package={}", plugin.name));
+    let plugins = project::plugins()?.into_iter().map(|plugin| plugin.name);
+    for name in plugins.chain([build::ALL_IN_ONE.to_owned()]) {
+        arguments.push(format!("--package={name}"));
     }
     let tree = commands::read(&mut commands::cargo(&project::root(), arguments))?;
     // "serde_json v1.0.154", or "rtnl v0.1.0 (/path) (*)"
@@ -212,7 +213,12 @@ mod tests {
         let serde = linked.iter().find(|component| component.name == "serde");
         let serde = serde.expect("serde is linked");
         assert_eq!(serde.checksum.as_deref().map(str::len), Some(64));
-        assert!(linked.iter().any(|c| c.name == "cni-bridge" && c.is_ours()));
+        for ours in ["cni-bridge", build::ALL_IN_ONE] {
+            assert!(
+                linked.iter().any(|c| c.name == ours && c.is_ours()),
+                "{ours}"
+            );
+        }
         assert!(
             linked
                 .iter()

@@ -18,10 +18,10 @@ pub(crate) fn document(components: &[Component]) -> Result<Value> {
     let version = project::version();
     let plain = version.trim_start_matches('v');
     let root = format!("pkg:generic/{VENDOR}@{plain}");
-    let plugins = components.iter().filter(|component| is_plugin(component));
+    let shipped = components.iter().filter(|component| is_shipped(component));
     let mut dependencies: Vec<Value> = vec![json!({
         "ref": root,
-        "dependsOn": plugins.map(|plugin| purl(&plugin.key())).collect::<Vec<_>>(),
+        "dependsOn": shipped.map(|package| purl(&package.key())).collect::<Vec<_>>(),
     })];
     dependencies.extend(components.iter().map(|component| {
         json!({
@@ -54,8 +54,10 @@ pub(crate) fn document(components: &[Component]) -> Result<Value> {
     }))
 }
 
-fn is_plugin(component: &Component) -> bool {
-    component.is_ours() && component.dir.starts_with(project::root().join("plugins"))
+/// Whether a crate is one of those that contain the binaries.
+fn is_shipped(component: &Component) -> bool {
+    let is_plugin = component.dir.starts_with(project::root().join("plugins"));
+    component.is_ours() && (is_plugin || component.name == build::ALL_IN_ONE)
 }
 
 fn crate_entry(component: &Component) -> Value {
