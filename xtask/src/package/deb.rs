@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use super::catalogue::{self, File, PROJECT, Package};
 use super::version::{Relation, of_package};
-use super::{Format, commit_date, empty_stage, maintainer, put, stage, wrapped};
+use super::{Format, commit_date, empty_stage, maintainer, open_directories, put, stage, wrapped};
 use crate::build::{self, Build};
 use crate::commands;
 use crate::machine::{self, Need};
@@ -50,6 +50,7 @@ pub(crate) fn write(build: &Build, version: &str, out: &Path) -> Result<Vec<Path
             "all"
         };
         fill(package, &root, architecture, &version)?;
+        open_directories(&root)?;
         let path = out.join(format!("{}_{version}_{architecture}.deb", package.name()));
         let mut command = Command::new("dpkg-deb");
         command

@@ -134,14 +134,24 @@ fn stage(files: &[&File], root: &Path) -> Result<Vec<String>> {
     Ok(paths)
 }
 
-/// Writes a file whose mode does not depend on the umask, with the directories above it.
+/// Writes a file and the directory above it. Their modes do not depend on the umask.
 fn put(path: &Path, content: impl AsRef<[u8]>, mode: u32) -> Result<()> {
     let context = || path.display().to_string();
+    let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
     let dir = path.parent().with_context(context)?;
-    let mut install = Command::new("install");
-    commands::run(install.args(["-d", "-m", "755"]).arg(dir))?;
-    fs::write(path, content).with_context(context)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).with_context(context)
+    fs::create_dir_all(dir)
+        .and_then(|()| set(dir, 0o755))
+        .and_then(|()| fs::write(path, content))
+        .and_then(|()| set(path, mode))
+        .with_context(context)
+}
+
+/// Gives all directories below `root` the mode that they have on hosts.
+fn open_directories(root: &Path) -> Result<()> {
+    let mut find = Command::new("find");
+    find.arg(root);
+    find.args(["-type", "d", "-exec", "chmod", "755", "{}", "+"]);
+    commands::run(&mut find)
 }
 
 /// The name and address in packages: `DEBFULLNAME` and `DEBEMAIL`, as for the tools of Debian.

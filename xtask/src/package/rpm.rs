@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use super::catalogue::{self, File, PROJECT, Package};
 use super::version::{Relation, of_package};
-use super::{Format, commit_date, empty_stage, maintainer, stage, wrapped};
+use super::{Format, commit_date, empty_stage, maintainer, open_directories, stage, wrapped};
 use crate::build::{self, Build};
 use crate::machine::{self, Need};
 use crate::{commands, project};
@@ -20,7 +20,8 @@ const NEEDS: &[Need] = &[Need {
     why: "writes .rpm packages",
 }];
 
-/// Settings that make packages depend on their content only.
+/// Settings that make packages depend on their content only; packages without binaries also not on the platform of
+/// the build that they are written with.
 const REPRODUCIBLE: &str = "\
 %global use_source_date_epoch_as_buildtime 1
 %global clamp_mtime_to_source_date_epoch 1
@@ -29,6 +30,8 @@ const REPRODUCIBLE: &str = "\
 %global _build_id_links none
 %global debug_package %{nil}
 %global __os_install_post %{nil}
+%global _target_platform linux
+%global optflags %{nil}
 ";
 
 /// rpm's name of an architecture.
@@ -55,6 +58,7 @@ pub(crate) fn write(build: &Build, version: &str, out: &Path) -> Result<Vec<Path
     let path = stage.join(format!("{PROJECT}.spec"));
     fs::write(&path, text).with_context(|| path.display().to_string())?;
 
+    open_directories(&stage.join("content"))?;
     let mut command = Command::new("rpmbuild");
     command
         .env("SOURCE_DATE_EPOCH", build::source_date())

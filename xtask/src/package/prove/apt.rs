@@ -19,6 +19,8 @@ pub(super) fn prove(image: &Path, repositories: &Repositories, dir: &Path) -> Re
     replace(&root, dir)?;
     first_network(&root)?;
     links_follow_plugins(&root)?;
+    completions(&root)?;
+    dhcp_daemon(&root)?;
     upgrade(&root, repositories)?;
     remove(&root)?;
     replace_kubernetes(&root)?;
@@ -128,6 +130,49 @@ fn links_follow_plugins(root: &Root) -> Result<()> {
     root.run("[ -x /opt/cni/bin/vlan ]").map(drop)
 }
 
+/// bash completes the commands that the tool's help has, and no options that it does not have.
+fn completions(root: &Root) -> Result<()> {
+    root.run("apt-get install -y cni-plugins-rs-tools")?;
+    let help = root.run("cni-plugins help")?;
+    let mut commands: Vec<&str> = help
+        .lines()
+        .filter_map(|line| line.strip_prefix("    cni-plugins ")?.split(' ').next())
+        .filter(|command| *command != "PLUGIN")
+        .collect();
+    commands.sort_unstable();
+    let complete = |words: &str, index: u8| {
+        root.run(&format!(
+            "bash -c '. /usr/share/bash-completion/completions/cni-plugins; COMP_WORDS=({words}); \
+             COMP_CWORD={index}; _cni_plugins; printf \"%s\\n\" \"${{COMPREPLY[@]}}\"' | sort"
+        ))
+    };
+    let completed = complete("cni-plugins \"\"", 1)?;
+    ensure!(
+        completed.lines().eq(commands.iter().copied()),
+        "completed commands:\n{completed}\nhelp:\n{help}"
+    );
+    for command in ["install", "rollback", "uninstall"] {
+        let options = complete(&format!("cni-plugins {command} --"), 2)?;
+        ensure!(
+            options.lines().all(|option| help.contains(option)),
+            "completed options:\n{options}\nhelp:\n{help}"
+        );
+    }
+    let skipped = complete("cni-plugins install --skip brid", 3)?;
+    ensure!(skipped == "bridge", "completed plugins: {skipped}");
+    Ok(())
+}
+
+/// The socket of the daemon is enabled where systemd will find it.
+fn dhcp_daemon(root: &Root) -> Result<()> {
+    root.run("apt-get install -y cni-plugins-rs-dhcp-daemon")?;
+    root.run(&format!(
+        "grep -x 'ExecStart={PLUGINS}/dhcp daemon' /usr/lib/systemd/system/cni-dhcp.service\n\
+         [ -L /etc/systemd/system/sockets.target.wants/cni-dhcp.socket ]"
+    ))
+    .map(drop)
+}
+
 fn upgrade(root: &Root, repositories: &Repositories) -> Result<()> {
     root.put_repository(&repositories.both)?;
     let watch = Watch::start(root.path("/opt/cni/bin/bridge"));
@@ -154,6 +199,9 @@ fn remove(root: &Root) -> Result<()> {
         left == "/opt/cni/bin/calico\n/opt/cni/bin/portmap\n/opt/cni/bin/tap",
         "left after removal:\n{left}"
     );
+    let units = "find /etc/systemd /usr/lib/systemd -name 'cni-dhcp*'";
+    let left = root.run(units)?;
+    ensure!(left.is_empty(), "left after removal:\n{left}");
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::super::catalogue::PROJECT;
-use super::{Publication, publish};
+use super::{Publication, copy_beside, publish, unpublished};
 use crate::commands;
 
 /// Adds packages and writes the index of all that are there.
@@ -19,7 +19,9 @@ pub(super) fn add<'a>(
 ) -> Result<()> {
     let pool = dir.join("pool");
     for package in packages {
-        publish(package, &pool, |path| Ok(fs::read(path)?))?;
+        if let Some(place) = unpublished(package, &pool, |path| Ok(fs::read(path)?))? {
+            publish(&copy_beside(package, &place)?, &place)?;
+        }
     }
     let suite = dir.join("dists/stable");
     for architecture in architectures(&pool)? {

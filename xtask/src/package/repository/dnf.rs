@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::{Publication, publish};
+use super::{Publication, copy_beside, publish, unpublished};
 use crate::{build, commands};
 
 /// Adds packages and writes the index of all that are there.
@@ -16,9 +16,8 @@ pub(super) fn add<'a>(
 ) -> Result<()> {
     let mut new = Vec::new();
     for package in packages {
-        let (path, is_new) = publish(package, &dir.join("packages"), header)?;
-        if is_new {
-            new.push(path);
+        if let Some(place) = unpublished(package, &dir.join("packages"), header)? {
+            new.push((copy_beside(package, &place)?, place));
         }
     }
     if !new.is_empty() {
@@ -28,8 +27,11 @@ pub(super) fn add<'a>(
             // The default of some distributions is gpg2, which others do not have.
             .args(["--define", "__gpg /usr/bin/gpg"])
             .arg("--addsign")
-            .args(&new);
+            .args(new.iter().map(|(new, _)| new));
         commands::read(&mut command)?;
+    }
+    for (new, place) in &new {
+        publish(new, place)?;
     }
     let mut command = Command::new("createrepo_c");
     command

@@ -132,20 +132,18 @@ impl Publication {
     }
 }
 
-/// Copies a package into the repository unless it is there. Returns its path there, and whether it is new.
+/// Returns where in `dir` a package has to be published, or `None` if it is published already.
 ///
 /// `content` returns what identifies the content of a package, whether signed or not.
-fn publish(
+fn unpublished(
     package: &Path,
     dir: &Path,
     content: impl Fn(&Path) -> Result<Vec<u8>>,
-) -> Result<(PathBuf, bool)> {
+) -> Result<Option<PathBuf>> {
     fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
-    let name = package.file_name().context("a package has a name")?;
-    let path = dir.join(name);
+    let path = dir.join(package.file_name().context("a package has a name")?);
     if !path.exists() {
-        fs::copy(package, &path).with_context(|| path.display().to_string())?;
-        return Ok((path, true));
+        return Ok(Some(path));
     }
     if content(package)? != content(&path)? {
         bail!(
@@ -153,5 +151,54 @@ fn publish(
             path.display()
         );
     }
-    Ok((path, false))
+    Ok(None)
+}
+
+/// Copies a package next to its place in the repository, where indexes do not see it yet.
+fn copy_beside(package: &Path, place: &Path) -> Result<PathBuf> {
+    let new = place.with_extension("new");
+    fs::copy(package, &new).with_context(|| new.display().to_string())?;
+    Ok(new)
+}
+
+/// Moves a package to its place.
+fn publish(new: &Path, place: &Path) -> Result<()> {
+    fs::rename(new, place).with_context(|| place.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn published_packages_never_change() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let package = dir.path().join("a_1_all.deb");
+        let pool = dir.path().join("pool");
+        let content = |path: &Path| Ok(fs::read(path)?);
+        fs::write(&package, "one").expect("a package");
+        let place = unpublished(&package, &pool, content).expect("a new package");
+        let place = place.expect("a place for it");
+        publish(&copy_beside(&package, &place).expect("a copy"), &place).expect("published");
+        assert!(matches!(unpublished(&package, &pool, content), Ok(None)));
+
+        fs::write(&package, "two").expect("another package");
+        let refused = unpublished(&package, &pool, content).expect_err("other content");
+        assert!(refused.to_string().contains("never changes"), "{refused}");
+        assert_eq!(fs::read_to_string(&place).expect("the package"), "one");
+    }
+
+    #[test]
+    fn options_of_a_repository_belong_together() {
+        let take = |line: &str| {
+            let mut words: Vec<String> = line.split_whitespace().map(String::from).collect();
+            Publication::take(&mut words).map(|publication| (publication, words))
+        };
+        let (publication, rest) = take("--all --repository d --key k --url u").expect("options");
+        assert_eq!(publication.expect("a publication").key, "k");
+        assert_eq!(rest, ["--all"]);
+        assert!(take("--all").expect("no options").0.is_none());
+        assert!(take("--repository d --key k").is_err());
+        assert!(take("--key").is_err());
+    }
 }
