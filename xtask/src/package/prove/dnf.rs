@@ -183,8 +183,13 @@ fn replace(dnf: &Dnf<'_>) -> Result<()> {
     dnf.run(&["remove", "cni-plugins-rs-opt"])?;
     root.run("[ ! -e /opt/cni ]")?;
     dnf.run(&["install", "cni-plugins-rs-opt"])?;
-    root.run(&call("VERSION", "/opt/cni/bin", "bridge"))
-        .map(drop)
+    root.run(&call("VERSION", "/opt/cni/bin", "bridge"))?;
+    dnf.run(&[
+        "install",
+        "cni-plugins-rs-tools",
+        "cni-plugins-rs-dhcp-daemon",
+    ])?;
+    root.run("cni-plugins version").map(drop)
 }
 
 fn upgrade(dnf: &Dnf<'_>, repositories: &Repositories) -> Result<()> {
