@@ -28,7 +28,7 @@ mod uml;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use lexopt::Arg;
 
 use crate::build::{self, Binary, Platform, Recipe};
@@ -176,9 +176,10 @@ impl Options {
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let options = Options::parse(arguments)?;
+    let mut faults = Vec::new();
     let results = match &options.from {
         Some(file) => Results::read(file)?,
-        None => match measure_wanted(&options)? {
+        None => match measure_wanted(&options, &mut faults)? {
             Some(results) => results,
             None => return Ok(()),
         },
@@ -194,27 +195,17 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     if let Some(file) = &options.chart {
         chart::write(&results, file)?;
     }
+    if !faults.is_empty() {
+        bail!("not measured:\n{}", faults.join("\n"));
+    }
     Ok(())
 }
 
 /// Measures what the options select. `None` inside of User Mode Linux, where the figures are printed for the program
-/// outside.
-fn measure_wanted(options: &Options) -> Result<Option<Results>> {
+/// outside. The sections that could not be measured are described in `faults`, so that the others are not lost.
+fn measure_wanted(options: &Options, faults: &mut Vec<String>) -> Result<Option<Results>> {
     let environment = environment::describe();
-    let is_debian = |dir: &PathBuf| dir.join("bridge") == Path::new(PEER.what);
-    let mut needs = vec![
-        machine::IPROUTE2,
-        machine::IPTABLES,
-        machine::NFTABLES,
-        STRACE,
-    ];
-    needs.extend(options.peer.iter().any(is_debian).then_some(PEER));
-    needs.extend(
-        options
-            .wants(dhcp::SECTION.name)
-            .then_some(machine::DNSMASQ),
-    );
-    machine::provide(&needs)?;
+    install_needs(options)?;
     let cases = CASES.iter().filter(|case| options.wants_case(case));
     let cases: Vec<&Case> = cases.collect();
     let sections = SECTIONS
@@ -239,16 +230,47 @@ fn measure_wanted(options: &Options) -> Result<Option<Results>> {
         uml::print(&measure_cases(&cases, &setup)?);
         return Ok(None);
     }
-    let mut reports = figures::reports(&measure_anywhere(&cases, &setup)?, &setup)?;
+    let is_here = |case: &&&Case| case.needs.iter().all(|feature| testkit::has(feature));
+    let (here, there): (Vec<&Case>, Vec<&Case>) = cases.iter().partition(is_here);
+    let mut figures = measure_cases(&here, &setup)?;
+    if !there.is_empty() {
+        match uml::run(&there, &setup) {
+            Ok(more) => figures.extend(more),
+            // Its kernel does not boot on every processor.
+            Err(error) => faults.push(format!("{}: {error:#}", cases::UML)),
+        }
+    }
+    let mut reports = figures::reports(&figures, &setup)?;
     for section in sections {
         eprintln!("measuring {}", section.name);
-        reports.push((section.measure)(&setup).with_context(|| section.name.to_owned())?);
+        match (section.measure)(&setup) {
+            Ok(report) => reports.push(report),
+            Err(error) => faults.push(format!("{}: {error:#}", section.name)),
+        }
     }
     Ok(Some(Results {
         version: project::version(),
         environment,
         reports,
     }))
+}
+
+/// Installs the programs that the selected measurements require.
+fn install_needs(options: &Options) -> Result<()> {
+    let is_debian = |dir: &PathBuf| dir.join("bridge") == Path::new(PEER.what);
+    let mut needs = vec![
+        machine::IPROUTE2,
+        machine::IPTABLES,
+        machine::NFTABLES,
+        STRACE,
+    ];
+    needs.extend(options.peer.iter().any(is_debian).then_some(PEER));
+    needs.extend(
+        options
+            .wants(dhcp::SECTION.name)
+            .then_some(machine::DNSMASQ),
+    );
+    machine::provide(&needs)
 }
 
 /// Builds the programs that measure, in the same way as the plugins.
@@ -267,23 +289,7 @@ fn build_tools() -> Result<Tools> {
     Ok(Tools::in_dir(&dir))
 }
 
-/// Measures cases on this kernel, or in User Mode Linux if this kernel lacks their features.
-fn measure_anywhere(cases: &[&Case], setup: &Setup<'_>) -> Result<Vec<Figures>> {
-    let is_here = |case: &&&Case| case.needs.iter().all(|feature| testkit::has(feature));
-    let (here, there): (Vec<&Case>, Vec<&Case>) = cases.iter().partition(is_here);
-    let mut figures = measure_cases(&here, setup)?;
-    if !there.is_empty() {
-        // Not worth losing the other results: its kernel does not boot on every processor.
-        match uml::run(&there, setup) {
-            Ok(more) => figures.extend(more),
-            Err(error) => {
-                eprintln!("NOT MEASURED, for lack of a kernel with their features: {error:#}")
-            }
-        }
-    }
-    Ok(figures)
-}
-
+/// Measures cases on this kernel.
 fn measure_cases(cases: &[&Case], setup: &Setup<'_>) -> Result<Vec<Figures>> {
     let rounds = setup.rounds(ROUNDS);
     if cases.is_empty() {
