@@ -70,7 +70,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "packages",
-        arguments: "[--platform NAME]... [--all] [--no-build] [--out DIR] [--repository DIR --key KEY --url URL]",
+        arguments: "[--platform NAME]... [--all] [--no-build] [--out DIR] [--repository DIR --key KEY --url URL [--from DIR]]",
         about: "create packages for dpkg and rpm in DIR (release/), and add them to a signed repository for apt and dnf",
         run: package::run,
     },

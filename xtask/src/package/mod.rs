@@ -20,7 +20,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::build::{self, Build, Selection};
 use crate::dist::{self, archive};
-use crate::{commands, project};
+use crate::{commands, no_arguments, project};
 use catalogue::File;
 pub(crate) use repository::Publication;
 
@@ -52,6 +52,11 @@ impl Format {
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let mut arguments = arguments.to_vec();
     let publication = Publication::take(&mut arguments)?;
+    if let Some(dir) = take(&mut arguments, "--from")? {
+        no_arguments(&arguments)?;
+        let publication = publication.context("--from DIR is for --repository")?;
+        return publication.add(&written(Path::new(&dir))?);
+    }
     let out = take(&mut arguments, "--out")?;
     let selection = Selection::parse(&arguments)?;
     let out = out.map_or_else(archive::release_dir, |dir| Ok(PathBuf::from(dir)))?;
@@ -81,6 +86,22 @@ pub(crate) fn release(
         println!("published in {}", publication.dir.display());
     }
     Ok(())
+}
+
+/// The packages in a directory, sorted by name: those of a release, which was built where the key is not.
+fn written(dir: &Path) -> Result<Vec<PathBuf>> {
+    let context = || dir.display().to_string();
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(dir).with_context(context)? {
+        paths.push(entry.with_context(context)?.path());
+    }
+    let is_package = |path: &PathBuf| {
+        path.extension()
+            .is_some_and(|end| end == "deb" || end == "rpm")
+    };
+    paths.retain(is_package);
+    paths.sort();
+    Ok(paths)
 }
 
 /// Removes an option from the arguments. Returns its value.
