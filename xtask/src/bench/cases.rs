@@ -36,6 +36,11 @@ pub(crate) struct Case {
 }
 
 impl Case {
+    /// Whether its plugins change packet filters.
+    pub(crate) fn has_filters(&self) -> bool {
+        matches!(self.group, FILTERS | KUBERNETES)
+    }
+
     pub(crate) fn floor_of(&self, verb: &str) -> Option<&'static [&'static str]> {
         let mut floor = self.floor.iter();
         floor

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Value, json};
@@ -30,6 +32,10 @@ impl Tools {
         }
     }
 }
+
+/// How long after a call a child of ours may still close its sockets of nf_tables, while it holds the lock that each
+/// transaction takes. It stays for 100 ms.
+const LINGER: Duration = Duration::from_millis(120);
 
 /// Plugins to measure.
 #[derive(Clone)]
@@ -243,6 +249,10 @@ pub(crate) fn case(
     let turns = runners.len() + 1;
     for round in 0..rounds {
         for (index, verb) in case.verbs.iter().enumerate() {
+            let is_deletion = *verb == "DEL";
+            if is_deletion && case.has_filters() {
+                thread::sleep(LINGER);
+            }
             for turn in 0..turns {
                 match runners.get_mut(in_turn(turn, round, turns)) {
                     Some(runner) => runner.sample(index, Call::time, |sample, all| {
@@ -250,7 +260,12 @@ pub(crate) fn case(
                     })?,
                     None => bare.sample(index)?,
                 }
-                if *verb == "DEL" {
+                if is_deletion {
+                    let side = runners.get(in_turn(turn, round, turns));
+                    let is_ours = side.is_some_and(|side| side.contender.tag != "peer");
+                    if is_ours && case.has_filters() {
+                        thread::sleep(LINGER);
+                    }
                     wait_for_grace_periods(host)?;
                 }
             }
