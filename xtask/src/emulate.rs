@@ -1,7 +1,8 @@
 //! `cargo xtask emulate`: tries the binaries for other platforms, in the user-mode emulators of QEMU.
 //!
 //! The emulators translate system calls to those of this machine's kernel. rtnetlink works, netfilter's netlink does
-//! not (`EPROTONOSUPPORT`), so packet filters are tested on this machine's platform only.
+//! not (`EPROTONOSUPPORT`), so packet filters are tested on this machine's platform only. Between byte orders, QEMU
+//! translates the headers of rtnetlink requests, but not their attributes, so no link can be created on s390x.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -43,9 +44,13 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         let build = build::for_platform(platform, selection.no_build)?;
         let emulator = emulator(&build)?;
         let mut row = vec![platform.name.to_owned(), emulator.clone()];
-        for (name, outcome) in try_all(&build, &emulator)? {
-            row.push(if outcome.is_ok() { "ok" } else { "FAILED" }.into());
-            if let Err(err) = outcome {
+        for ((name, _), outcome) in CASES.iter().zip(try_all(&build, &emulator)?) {
+            row.push(match &outcome {
+                Some(Ok(())) => "ok".into(),
+                Some(Err(_)) => "FAILED".into(),
+                None => "not by QEMU".into(),
+            });
+            if let Some(Err(err)) = outcome {
                 faults.push(format!("{}: {name}: {err:#}", platform.name));
             }
         }
@@ -80,8 +85,8 @@ fn emulator(build: &Build) -> Result<String> {
     Ok(path.display().to_string() + &option.unwrap_or_default())
 }
 
-/// Runs all cases on a host of their own.
-fn try_all(build: &Build, emulator: &str) -> Result<Vec<(&'static str, Result<()>)>> {
+/// Runs all cases on a host of their own. `None` is the outcome of those that the emulator cannot run.
+fn try_all(build: &Build, emulator: &str) -> Result<Vec<Option<Result<()>>>> {
     let dir = scripts(build, emulator)?;
     machine::provide(&[machine::IPROUTE2])?;
     let host = machine::private_host()?;
@@ -92,7 +97,9 @@ fn try_all(build: &Build, emulator: &str) -> Result<Vec<(&'static str, Result<()
             dir: dir.clone(),
             container: host.try_container(&name.replace(' ', "-"))?,
         };
-        outcomes.push((*name, case(&emulated)));
+        let needs_attributes = *name == "ptp";
+        let is_possible = !(needs_attributes && build.platform.is_big_endian);
+        outcomes.push(is_possible.then(|| case(&emulated)));
     }
     Ok(outcomes)
 }

@@ -13,6 +13,8 @@ pub(crate) struct Platform {
     pub(super) zig: &'static str,
     /// zig's name of the oldest processor, where zig would take a newer one.
     pub(super) zig_processor: Option<&'static str>,
+    /// Whether its byte order is another than that of nearly all machines that build.
+    pub(crate) is_big_endian: bool,
     /// systemd's name of the architecture.
     pub(crate) systemd: &'static str,
     /// The emulator `qemu-NAME-static`.
@@ -33,6 +35,7 @@ const fn platform(
         target,
         zig,
         zig_processor: None,
+        is_big_endian: false,
         systemd,
         qemu,
         qemu_processor: None,
@@ -87,13 +90,16 @@ pub(crate) const PLATFORMS: &[Platform] = &[
         "ppc64-le",
         "ppc64le",
     ),
-    platform(
-        "s390x",
-        "s390x-unknown-linux-musl",
-        "s390x-linux-musl",
-        "s390x",
-        "s390x",
-    ),
+    Platform {
+        is_big_endian: true,
+        ..platform(
+            "s390x",
+            "s390x-unknown-linux-musl",
+            "s390x-linux-musl",
+            "s390x",
+            "s390x",
+        )
+    },
     platform(
         "mips64le",
         "mips64el-unknown-linux-muslabi64",
