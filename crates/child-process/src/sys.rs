@@ -37,7 +37,7 @@ fn request_death_signal(parent: Pid) -> io::Result<()> {
 /// `ENOSYS` of older kernels, `EPERM` where such calls are filtered.
 pub(crate) fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
     // SAFETY: takes two integers and touches no memory.
-    let result = unsafe { libc::syscall(libc::SYS_pidfd_open, c_long::from(pid), 0) };
+    let result = unsafe { libc::syscall(libc::SYS_pidfd_open, c_long::from(pid.cast_signed()), 0) };
     match RawFd::try_from(result) {
         // SAFETY: the kernel has just created it, for nobody else.
         Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
