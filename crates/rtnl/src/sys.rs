@@ -6,19 +6,25 @@
 #![allow(unsafe_code)]
 
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc::{self, c_int, c_uint};
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
 /// Descriptors that are closed one by one where the kernel lacks `close_range(2)` (before
 /// Linux 5.9). Plugins open a dozen.
 const CLOSED_SINGLY: RawFd = 1024;
 
-/// How long the child stays after its parent, in milliseconds. By then the rules that the
-/// parent deleted are freed, so that closing its nf_tables sockets does not wait. A close
-/// that waits holds the lock that each commit in the namespace takes.
-const LINGER_MILLIS: c_int = 100;
+/// How long the child stays after its parent at least, in milliseconds. By then the rules
+/// that the parent deleted are freed, so that closing its nf_tables sockets need not wait.
+const LINGER_MILLIS: u128 = 50;
+
+/// Children close nf_tables sockets at multiples of this, in milliseconds. A close waits for
+/// the rules that any process has deleted, and meanwhile holds the lock that each commit in
+/// the namespace takes. Of those that come together only the first waits.
+const CLOSING_MILLIS: u128 = 150;
 
 /// How long a child waits for the end of its parent, in milliseconds: longer than any
 /// plugin runs.
@@ -128,8 +134,16 @@ fn wait_for_hangup(pair: RawFd) {
     // SAFETY: FIONREAD writes one integer.
     if unsafe { libc::ioctl(pair, libc::FIONREAD, &raw mut unread) } == 0 && unread > 0 {
         // SAFETY: no descriptors, so it only waits.
-        unsafe { libc::poll(std::ptr::null_mut(), 0, LINGER_MILLIS) };
+        unsafe { libc::poll(std::ptr::null_mut(), 0, millis_to_closing()) };
     }
+}
+
+/// Milliseconds until sockets of nf_tables may be closed.
+fn millis_to_closing() -> c_int {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
+    let earliest = now.as_millis() + LINGER_MILLIS;
+    let closing = earliest.next_multiple_of(CLOSING_MILLIS);
+    c_int::try_from(closing - now.as_millis()).unwrap_or(c_int::MAX)
 }
 
 /// Kills the child before a chosen step, in builds for tests.

@@ -36,7 +36,7 @@ fn outlives_its_output(wrapper: &[&str], container: &Container) -> bool {
     is_left
 }
 
-/// The child closes its sockets a tenth of a second after the plugin has exited. It has no descriptor of the runtime's.
+/// The child closes its sockets up to a fifth of a second after the plugin has exited. It has no descriptor of the runtime's.
 #[track_caller]
 fn the_end_comes_before_the_child_ends(wrapper: &[&str]) {
     let host = Host::new();

@@ -1,7 +1,8 @@
 //! The section `crowds`: many containers attached and detached at once, by `bridge` with masquerade and `portmap`.
 //!
 //! As many workers as the row says call the chain's ADD for one container after the other; when all are attached, as
-//! many call DEL. Before the next side's turn the kernel finishes what deletions have left to it.
+//! many call DEL. In the rows "both", each worker calls ADD and at once DEL, so that calls meet what the kernel still has
+//! to finish of earlier ones. Before the next row's turn the kernel finishes everything.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use testkit::{Container, Host};
 
 use super::measure::percentile;
 use super::report::Report;
-use super::run::{Contender, wait_for_grace_periods};
+use super::run::{Contender, LINGER, wait_for_grace_periods};
 use super::targets::Target;
 use super::{Section, Setup};
 
@@ -28,7 +29,7 @@ pub(super) const SECTION: Section = Section {
 const SIZES: [(usize, usize); 3] = [(1, 8), (8, 4), (32, 2)];
 
 /// Rounds of a full and of a quick run, of ours and of the peer, which takes ten times longer.
-const ROUNDS: [(usize, usize); 2] = [(12, 2), (4, 1)];
+const ROUNDS: [(usize, usize); 2] = [(10, 2), (4, 1)];
 
 const HEAD: [&str; 8] = [
     "at a time",
@@ -39,6 +40,13 @@ const HEAD: [&str; 8] = [
     "per second",
     "faster",
     "calls",
+];
+
+/// The verbs that each worker calls for a container, under the name of their row.
+const PHASES: [(&str, &[&str]); 3] = [
+    ("ADD", &["ADD"]),
+    ("DEL", &["DEL"]),
+    ("both", &["ADD", "DEL"]),
 ];
 
 /// The goal for 32 at a time: the ratio of our calls per second to the peer's.
@@ -171,23 +179,24 @@ fn rounds(
         times: Vec::new(),
         seconds: 0.0,
     };
-    let pairs = crowds
+    let all = crowds
         .iter()
-        .flat_map(|crowd| [(crowd, "ADD"), (crowd, "DEL")]);
-    let mut rows: Vec<Row> = pairs.map(row).collect();
+        .flat_map(|crowd| PHASES.map(|(name, _)| (crowd, name)));
+    let mut rows: Vec<Row> = all.map(row).collect();
     // The first round creates bridges, tables and directories, and is not counted.
     for round in 0..=setup.rounds(ROUNDS[0]) {
-        for (crowd, rows) in crowds.iter().zip(rows.chunks_mut(2)) {
+        for (crowd, rows) in crowds.iter().zip(rows.chunks_mut(PHASES.len())) {
             if crowd.network.side.tag == "peer" && round > setup.rounds(ROUNDS[1]) {
                 continue;
             }
             let mut results = vec![Value::Null; crowd.containers.len()];
-            for row in rows {
-                let (times, seconds) = crowd.phase(row.verb, at_a_time, &mut results)?;
+            for (row, (_, verbs)) in rows.iter_mut().zip(PHASES) {
+                let (times, seconds) = crowd.phase(verbs, at_a_time, &mut results)?;
                 if round > 0 {
                     row.times.extend(times);
                     row.seconds += seconds;
                 }
+                thread::sleep(LINGER);
                 wait_for_grace_periods(host)?;
             }
         }
@@ -207,11 +216,11 @@ impl<'a> Crowd<'a> {
         })
     }
 
-    /// Calls `verb` for all containers, `at_a_time` at once. `results` has the results of their ADD. Returns the
+    /// Calls the verbs for all containers, `at_a_time` at once. `results` has the results of their ADD. Returns the
     /// milliseconds of each, and the seconds of all.
     fn phase(
         &self,
-        verb: &str,
+        verbs: &[&str],
         at_a_time: usize,
         results: &mut [Value],
     ) -> Result<(Vec<f64>, f64)> {
@@ -229,8 +238,12 @@ impl<'a> Crowd<'a> {
             let mut times = Vec::new();
             loop {
                 let next = jobs.lock().map_err(|_| anyhow!("a worker panicked"))?.pop();
-                let Some(job) = next else { return Ok(times) };
-                times.push(network.run(verb, job)?);
+                let Some(mut job) = next else {
+                    return Ok(times);
+                };
+                for verb in verbs {
+                    times.push(network.run(verb, &mut job)?);
+                }
             }
         };
         let started = Instant::now();
@@ -264,10 +277,11 @@ impl Network<'_> {
     }
 
     /// Calls the chain's verb for one container. Returns its milliseconds.
-    fn run(&self, verb: &str, job: Job<'_>) -> Result<f64> {
+    fn run(&self, verb: &str, job: &mut Job<'_>) -> Result<f64> {
         let mut chain = self.chain(job.index);
-        if verb == "DEL" {
-            chain.reverse();
+        match verb {
+            "DEL" => chain.reverse(),
+            _ => *job.result = Value::Null,
         }
         let mut total = 0.0;
         for (plugin, mut config) in chain {

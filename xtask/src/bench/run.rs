@@ -34,8 +34,8 @@ impl Tools {
 }
 
 /// How long after a call a child of ours may still close its sockets of nf_tables, while it holds the lock that each
-/// transaction takes. It stays for 100 ms.
-const LINGER: Duration = Duration::from_millis(120);
+/// transaction takes. It stays for up to 200 ms.
+pub(crate) const LINGER: Duration = Duration::from_millis(220);
 
 /// Plugins to measure.
 #[derive(Clone)]
