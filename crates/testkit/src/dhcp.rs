@@ -32,6 +32,14 @@ pub fn lan(host: &Host) {
 pub fn node(host: &Host, name: &str, addresses: &[&str]) -> Container {
     let node = host.container(name);
     node.set_sysctl("net/ipv6/conf/default/accept_dad", "0");
+    connect(host, &node, addresses);
+    node
+}
+
+/// Gives a container an `eth0`, with `addresses`, on the segment by a link of the host with the container's name.
+#[track_caller]
+pub fn connect(host: &Host, node: &Container, addresses: &[&str]) {
+    let name = node.name();
     host.ip_batch(&[
         &format!("link add {name} type veth peer name eth0 netns {name}"),
         &format!("link set {name} addrgenmode none master {LAN} up"),
@@ -40,7 +48,6 @@ pub fn node(host: &Host, name: &str, addresses: &[&str]) -> Container {
     let mut commands: Vec<String> = addresses.iter().map(add).collect();
     commands.extend(["lo", "eth0"].map(|link| format!("link set {link} up")));
     node.ip_batch(&commands.iter().map(String::as_str).collect::<Vec<_>>());
-    node
 }
 
 /// What a server hands out. Times are in seconds.

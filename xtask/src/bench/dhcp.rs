@@ -1,7 +1,8 @@
 //! The section `dhcp`: what the daemon needs while it holds many leases, and ADD and DEL with the same server.
 //!
-//! Each side has a host of its own with dnsmasq, a daemon, and a container per lease on one bridge. The first calls are
-//! made one after the other and timed; the rest are only made to get the leases. Then the daemon is left alone.
+//! ADD and DEL are timed first, with a daemon and containers of each side on one bridge, in turns. Then each side in
+//! turn has a host of its own with dnsmasq, a daemon, and a container per lease. When all leases are there, the daemon
+//! is left alone, and measured.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use testkit::dhcp::{self, Pool, Program, Server};
-use testkit::{Container, Host, Plugin, Service, run_all};
+use testkit::{Container, Host, Node, Plugin, Service, run_all};
 
 use super::measure::median;
 use super::report::Report;
@@ -37,11 +38,14 @@ const HEAD: [&str; 8] = [
 /// Leases of a full and of a quick run. A bridge has at most 1024 ports.
 const LEASES: (usize, usize) = (1000, 100);
 
-/// Calls that are timed.
+/// Containers of each side whose ADD and DEL are timed.
 const TIMED: usize = 50;
 
-/// Other calls at a time.
+/// Calls at a time where they are not timed.
 const AT_ONCE: usize = 8;
+
+/// How long a side may take to get its leases. What it holds then is measured.
+const LONGEST: Duration = Duration::from_secs(300);
 
 /// How long the daemon is left alone before and while it is measured.
 const REST: Duration = Duration::from_secs(10);
@@ -86,98 +90,165 @@ impl Row {
 }
 
 fn measure(setup: &Setup<'_>) -> Result<Report> {
+    let sides = setup.sides().into_iter();
+    let sides: Vec<_> = sides
+        .filter(|(_, dir)| dir.join("dhcp").is_file())
+        .map(|(name, dir)| (name, Plugin::in_dir(dir, "dhcp")))
+        .collect();
     let mut rows = Vec::new();
-    for (side, dir) in setup.sides() {
-        if dir.join("dhcp").is_file() {
-            rows.push(one_side(side, &dir, setup.rounds(LEASES)).context(side)?);
-        }
+    for ((side, plugin), (add, del)) in sides.iter().zip(time_calls(&sides)?) {
+        let row = hold(side, plugin, setup.rounds(LEASES)).context(*side)?;
+        rows.push(Row { add, del, ..row });
     }
     let mut report = Report::new(SECTION.name, &HEAD, rows.iter().map(Row::cells).collect());
     report.notes = format!(
-        "ADD and DEL: medians of {TIMED} calls, of the plugin alone, with dnsmasq on the same bridge. The rest: the \
-         daemon while it holds the leases and none of them is due."
+        "ADD and DEL: medians of {TIMED} calls in turns, of the plugin alone, with dnsmasq on the same bridge. The \
+         rest: the daemon while it holds the leases and none of them is due. Leases are those it got within {} \
+         minutes, {AT_ONCE} at a time.",
+        LONGEST.as_secs() / 60
     );
     report.data = rows.iter().map(Row::to_json).collect();
     report.targets = judge(&rows);
     Ok(report)
 }
 
-fn one_side(side: &'static str, dir: &Path, leases: usize) -> Result<Row> {
-    let host = Host::try_new().context("cannot create a private host")?;
-    dhcp::lan(&host);
-    let node = dhcp::node(&host, "server", &["10.9.0.1/16"]);
+/// A bridge with a server behind it, for as many leases as it has ports.
+fn lan(host: &Host) -> Server {
+    dhcp::lan(host);
+    let node = dhcp::node(host, "server", &["10.9.0.1/16"]);
     let mut pool = Pool::short("10.9.1.0", "10.9.8.255");
     (pool.lease, pool.renew, pool.rebind) = (7200, 3600, 6300);
     let options = "--dhcp-lease-max=4000 --quiet-dhcp";
-    let _server = Server::start(&host, Program::Dnsmasq, &node, "server", &pool, options);
-    let plugin = Plugin::in_dir(dir, "dhcp");
-    let daemon = daemon(&plugin)?;
-    let names = (0..leases).map(|number| format!("c{number}"));
-    let containers: Vec<Container> = names.map(|name| dhcp::node(&host, &name, &[])).collect();
+    Server::start(host, Program::Dnsmasq, &node, "server", &pool, options)
+}
 
-    let (timed, others) = containers.split_at(TIMED.min(leases));
-    let add = timed
-        .iter()
-        .map(|container| call(&plugin, "ADD", container));
-    let add = add.collect::<Result<Vec<f64>>>()?;
-    for some in others.chunks(AT_ONCE) {
-        let calls = some
-            .iter()
-            .map(|container| invocation(&plugin, "ADD", container));
-        for run in run_all(calls) {
-            if !run.is_ok() {
-                bail!("{}", run.report());
+/// Creates containers named after `prefix`.
+///
+/// A broadcast of one must not be copied to all others: a thousand copies fill the kernel's queue of received packets
+/// (net.core.netdev_max_backlog), and what does not fit is lost. So they have no IPv6, and reach only the server.
+fn containers(host: &Host, prefix: &str, count: usize) -> Vec<Container> {
+    let create = |number| {
+        let name = format!("{prefix}{number}");
+        let container = host.container(&name);
+        container.set_sysctl("net/ipv6/conf/default/disable_ipv6", "1");
+        dhcp::connect(host, &container, &[]);
+        host.ip(&format!("link set {name} type bridge_slave isolated on"));
+        container
+    };
+    (0..count).map(create).collect()
+}
+
+/// Returns the medians of ADD and DEL of each side, in milliseconds.
+fn time_calls(sides: &[(&'static str, Plugin)]) -> Result<Vec<(f64, f64)>> {
+    let host = Host::try_new().context("cannot create a private host")?;
+    let _server = lan(&host);
+    let mut contenders = Vec::new();
+    for (side, plugin) in sides {
+        let daemon = Daemon::start(plugin, side)?;
+        contenders.push((daemon, containers(&host, side, TIMED)));
+    }
+    let mut times = vec![(Vec::new(), Vec::new()); sides.len()];
+    for verb in ["ADD", "DEL"] {
+        for at in 0..TIMED {
+            for ((daemon, containers), times) in contenders.iter().zip(&mut times) {
+                let elapsed = daemon.call(verb, &containers[at])?;
+                let list = if verb == "ADD" {
+                    &mut times.0
+                } else {
+                    &mut times.1
+                };
+                list.push(elapsed);
             }
         }
     }
+    let medians = times.iter().map(|(add, del)| (median(add), median(del)));
+    Ok(medians.collect())
+}
+
+/// Measures the daemon of a side with this many leases, or as many as it gets in time.
+fn hold(side: &'static str, plugin: &Plugin, leases: usize) -> Result<Row> {
+    let host = Host::try_new().context("cannot create a private host")?;
+    let _server = lan(&host);
+    let daemon = Daemon::start(plugin, side)?;
+    eprintln!("    {side}: {leases} containers");
+    let containers = containers(&host, "c", leases);
+    eprintln!("    {side}: {leases} leases");
+    let begin = Instant::now();
+    let mut held = 0;
+    for some in containers.chunks(AT_ONCE) {
+        let runs = run_all(
+            some.iter()
+                .map(|container| daemon.invocation("ADD", container)),
+        );
+        if let Some(failed) = runs.iter().find(|run| !run.is_ok()) {
+            bail!("after {held} leases: {}", failed.report());
+        }
+        held += some.len();
+        if begin.elapsed() > LONGEST {
+            break;
+        }
+    }
+    eprintln!(
+        "    {side}: {held} leases in {:.1?}; at rest",
+        begin.elapsed()
+    );
     thread::sleep(REST);
-    let process = Path::new("/proc").join(daemon.pid().to_string());
-    let row = Row {
+    let process = Path::new("/proc").join(daemon.service.pid().to_string());
+    Ok(Row {
         side,
-        leases,
+        leases: held,
         cpu: cpu_at_rest(&process)?,
         memory: status(&process, "VmRSS:")? as f64 / 1024.0,
         threads: status(&process, "Threads:")?,
         descriptors: fs::read_dir(process.join("fd"))?.count(),
-        add: median(&add),
+        add: 0.0,
         del: 0.0,
-    };
-    let del = timed
-        .iter()
-        .map(|container| call(&plugin, "DEL", container));
-    let del = median(&del.collect::<Result<Vec<f64>>>()?);
-    Ok(Row { del, ..row })
+    })
 }
 
-/// Starts the daemon and waits until it listens.
-fn daemon(plugin: &Plugin) -> Result<Service> {
-    const SOCKET: &str = "/run/cni/dhcp.sock";
-    let program = plugin.program().display().to_string();
-    let daemon = Service::start(&[&program, "daemon"]);
-    let end = Instant::now() + REST;
-    while !Path::new(SOCKET).exists() {
-        if Instant::now() > end {
-            bail!("{program} daemon: no socket {SOCKET} within {REST:?}");
+/// A running daemon.
+struct Daemon<'a> {
+    plugin: &'a Plugin,
+    socket: String,
+    service: Service,
+}
+
+impl Daemon<'_> {
+    /// Starts a daemon with a socket named after `side`, and waits until it listens.
+    fn start<'a>(plugin: &'a Plugin, side: &str) -> Result<Daemon<'a>> {
+        let program = plugin.program().display().to_string();
+        let socket = format!("/run/cni/{side}.sock");
+        let service = Service::start(&[&program, "daemon", "-socketpath", &socket]);
+        let end = Instant::now() + REST;
+        while !Path::new(&socket).exists() {
+            if Instant::now() > end {
+                bail!("{program} daemon: no socket {socket} within {REST:?}");
+            }
+            thread::sleep(Duration::from_millis(10));
         }
-        thread::sleep(Duration::from_millis(10));
+        Ok(Daemon {
+            plugin,
+            socket,
+            service,
+        })
     }
-    Ok(daemon)
-}
 
-fn invocation(plugin: &Plugin, verb: &str, container: &Container) -> testkit::Invocation {
-    // Upstream's release of Debian knows no later version.
-    let config =
-        json!({"cniVersion": "1.0.0", "name": "net", "type": "bridge", "ipam": {"type": "dhcp"}});
-    plugin.command(verb).container(container).config(&config)
-}
-
-/// Makes a call and returns its milliseconds.
-fn call(plugin: &Plugin, verb: &str, container: &Container) -> Result<f64> {
-    let run = invocation(plugin, verb, container).run();
-    if !run.is_ok() {
-        bail!("{}", run.report());
+    fn invocation(&self, verb: &str, container: &Container) -> testkit::Invocation {
+        // Upstream's release of Debian knows no later version.
+        let ipam = json!({"type": "dhcp", "daemonSocketPath": self.socket});
+        let config = json!({"cniVersion": "1.0.0", "name": "net", "type": "bridge", "ipam": ipam});
+        let call = self.plugin.command(verb).container(container);
+        call.config(&config).deadline(LONGEST)
     }
-    Ok(run.elapsed.as_secs_f64() * 1000.0)
+
+    /// Makes a call and returns its milliseconds.
+    fn call(&self, verb: &str, container: &Container) -> Result<f64> {
+        let run = self.invocation(verb, container).run();
+        if !run.is_ok() {
+            bail!("{}", run.report());
+        }
+        Ok(run.elapsed.as_secs_f64() * 1000.0)
+    }
 }
 
 /// Milliseconds of processor time in a second at rest.

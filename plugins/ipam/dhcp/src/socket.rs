@@ -13,6 +13,8 @@ use std::ffi::OsString;
 use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 /// `ETH_P_IP` and `ETH_P_ARP` of linux/if_ether.h.
 const ETH_P_IP: u16 = 0x0800;
@@ -45,7 +47,7 @@ pub(crate) struct Socket {
 }
 
 enum Io {
-    Packet(OwnedFd),
+    Packet(PacketSocket),
     Udp(UdpSocket),
     V6(Socket6),
 }
@@ -57,8 +59,8 @@ impl Socket {
     /// Those of the kernel.
     pub(crate) fn open(kind: SocketKind, index: u32, name: &str) -> io::Result<Socket> {
         let fd = match kind {
-            SocketKind::Packet(_) => Io::Packet(packet_socket(index, ETH_P_IP, FOR_CLIENTS)?),
-            SocketKind::Arp => Io::Packet(packet_socket(index, ETH_P_ARP, &[])?),
+            SocketKind::Packet(_) => Io::Packet(PacketSocket::open(index, ETH_P_IP, FOR_CLIENTS)?),
+            SocketKind::Arp => Io::Packet(PacketSocket::open(index, ETH_P_ARP, &[])?),
             SocketKind::Udp(address) => Io::Udp(udp_socket(address, name)?),
             SocketKind::Udp6 => Io::V6(Socket6::udp(index, name)?),
             SocketKind::Icmp6 => Io::V6(Socket6::icmp(index, name)?),
@@ -143,15 +145,56 @@ impl AsFd for Socket {
 
 const FLAGS: SockFlag = SockFlag::SOCK_CLOEXEC.union(SockFlag::SOCK_NONBLOCK);
 
-/// Opens a packet socket. Without a protocol it receives nothing until it is bound, so that
-/// no packet of another link gets past the filter.
-fn packet_socket(index: u32, protocol: u16, filter: &[Instruction]) -> io::Result<OwnedFd> {
-    let fd = socket(AddressFamily::Packet, SockType::Datagram, FLAGS, None)?;
-    if !filter.is_empty() {
-        sys::attach_filter(&fd, filter)?;
+/// Packet sockets that threads are closing.
+static CLOSING: AtomicUsize = AtomicUsize::new(0);
+/// Most of them; further ones are closed at once.
+const MOST_CLOSING: usize = 64;
+/// Bytes of the stack of a thread that closes a socket.
+const STACK: usize = 64 << 10;
+
+/// A packet socket.
+///
+/// Whoever closes one has to wait until no processor uses it any more, for some 10 ms. A
+/// thread does that, so that neither the plugin that waits for the lease nor the other leases
+/// have to.
+struct PacketSocket(Option<OwnedFd>);
+
+impl PacketSocket {
+    /// Opens a packet socket. Without a protocol it receives nothing until it is bound, so
+    /// that no packet of another link gets past the filter.
+    fn open(index: u32, protocol: u16, filter: &[Instruction]) -> io::Result<PacketSocket> {
+        let fd = socket(AddressFamily::Packet, SockType::Datagram, FLAGS, None)?;
+        if !filter.is_empty() {
+            sys::attach_filter(&fd, filter)?;
+        }
+        sys::bind_packet(&fd, index, protocol)?;
+        Ok(PacketSocket(Some(fd)))
     }
-    sys::bind_packet(&fd, index, protocol)?;
-    Ok(fd)
+}
+
+impl AsFd for PacketSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // There until it is dropped.
+        self.0.as_ref().expect("an open socket").as_fd()
+    }
+}
+
+impl Drop for PacketSocket {
+    fn drop(&mut self) {
+        let fd = self.0.take();
+        if CLOSING.fetch_add(1, Ordering::Relaxed) < MOST_CLOSING {
+            let close = move || {
+                drop(fd);
+                CLOSING.fetch_sub(1, Ordering::Relaxed);
+            };
+            // Without a thread it is closed here.
+            let thread = thread::Builder::new().stack_size(STACK).spawn(close);
+            if thread.is_ok() {
+                return;
+            }
+        }
+        CLOSING.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Opens the socket of a client that has an address. While it is open, the kernel does not

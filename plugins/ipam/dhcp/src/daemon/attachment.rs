@@ -1,7 +1,8 @@
 //! An attachment: an interface of a container, with a client for each protocol.
 
 use super::Context;
-use crate::client::{Client, Datagram, Output, Progress, SocketKind};
+use super::slot::Slot;
+use crate::client::{Client, Output, Progress, SocketKind};
 use crate::config::Config;
 use crate::identity;
 use crate::interface;
@@ -50,17 +51,6 @@ pub(super) struct Attachment {
     pub(super) is_gone: bool,
 }
 
-/// A client with its socket.
-struct Slot {
-    /// The name in records and in `dhcp status`.
-    name: &'static str,
-    client: Box<dyn Client>,
-    socket: Option<Socket>,
-    /// When a socket is tried again, and what is to be sent then.
-    retry: Option<Time>,
-    unsent: Vec<Datagram>,
-}
-
 /// What an attachment is made of.
 pub(super) struct Parts {
     pub(super) owner: Owner,
@@ -91,19 +81,12 @@ impl Attachment {
         let mut ipv6_routes = config.routes.clone();
         ipv6_routes.retain(|route| !route.dst.is_ipv4());
         let slots = clients(&owner, &place, config, recorded, start, context);
-        let slot = |(name, client)| Slot {
-            name,
-            client,
-            socket: None,
-            retry: None,
-            unsent: Vec::new(),
-        };
         Ok(Attachment {
             owner,
             place,
             args,
             ipam,
-            slots: slots.into_iter().map(slot).collect(),
+            slots: slots.into_iter().map(Slot::new).collect(),
             ipv6_routes,
             waiting: Vec::new(),
             fresh: (Vec::new(), start),
@@ -122,12 +105,21 @@ impl Attachment {
     }
 
     /// Returns when [`Attachment::tick`] has something to do.
-    pub(super) fn wake(&self) -> Option<Time> {
-        let times = self
-            .slots
-            .iter()
-            .flat_map(|slot| [slot.client.wake(), slot.retry]);
-        times.flatten().min()
+    pub(super) fn wake(&self, now: Time, context: &Context) -> Option<Time> {
+        let is_short = self.is_short_of_sockets(context);
+        let slots = self.slots.iter();
+        slots.filter_map(|slot| slot.wake(is_short, now)).min()
+    }
+
+    /// Returns since when something is due, if it is: the first in the queue for a socket is
+    /// the one that has waited longest.
+    pub(super) fn due(&self) -> Option<Time> {
+        self.slots.iter().filter_map(Slot::due).min()
+    }
+
+    /// Whether it has to wait for a socket. One for which a plugin waits does not.
+    fn is_short_of_sockets(&self, context: &Context) -> bool {
+        self.waiting.is_empty() && context.is_short_of_sockets()
     }
 
     /// Returns the number of open sockets.
@@ -140,16 +132,11 @@ impl Attachment {
 
     /// Does what is due.
     pub(super) fn tick(&mut self, token: u64, now: Time, context: &Context) {
+        let is_short = self.is_short_of_sockets(context);
         for at in 0..self.slots.len() {
-            let slot = &mut self.slots[at];
-            let is_due = |time: Option<Time>| time.is_some_and(|time| time <= now);
-            let is_retry = is_due(slot.retry);
-            if is_due(slot.client.wake()) {
-                slot.client.tick(now);
-            } else if !is_retry {
-                continue;
+            if self.slots[at].tick(is_short, now) {
+                self.carry_out(at, token, now, context);
             }
-            self.carry_out(at, token, now, context);
         }
     }
 
@@ -245,10 +232,6 @@ impl Attachment {
         let Some(kind) = wanted else {
             return;
         };
-        if self.waiting.is_empty() && context.is_short_of_sockets() {
-            slot.retry = Some(now + crate::random::jittered(RETRY, RETRY / 2));
-            return;
-        }
         match self.open(kind, context) {
             Ok(socket) => {
                 context.watch(&socket, token | at as u64);

@@ -8,8 +8,9 @@ use crate::time::Time;
 use cni_state::Owner;
 use std::time::Duration;
 
-/// The time between two leases that are resumed: a server has to answer all of them.
-const PACE: Duration = Duration::from_millis(5);
+/// The time between two leases that are resumed: a server has to answer all of them, and may
+/// enter each into its neighbour table, where Linux has room for some 1000 within 5 s.
+const PACE: Duration = Duration::from_millis(10);
 
 impl Daemon {
     /// Goes on with the leases that the last daemon recorded.

@@ -13,6 +13,7 @@ mod leases;
 mod listener;
 mod logger;
 mod requests;
+mod slot;
 
 use crate::client::Progress;
 use crate::record::Records;
@@ -206,14 +207,16 @@ impl Daemon {
 
     /// The time to the next thing that is due.
     fn timeout(&self) -> EpollTimeout {
-        let leases = self.attachments.values().filter_map(Attachment::wake);
+        let now = Time::now();
+        let leases = self.attachments.values();
+        let leases = leases.filter_map(|lease| lease.wake(now, &self.context));
         let connections = self.connections.values().filter_map(Connection::deadline);
         let due = leases
             .chain(connections)
             .min()
             .unwrap_or(self.next_sweep)
             .min(self.next_sweep);
-        let wait = due - Time::now();
+        let wait = due - now;
         // At most the time of a sweep; rounded up, so that the loop does not spin.
         EpollTimeout::try_from(wait + Duration::from_millis(1)).unwrap_or(EpollTimeout::ZERO)
     }
@@ -329,13 +332,18 @@ impl Daemon {
         for id in late {
             self.close(id, now);
         }
-        let is_due = |attachment: &Attachment| attachment.wake().is_some_and(|wake| wake <= now);
-        let due: Vec<u64> = self
+        let is_due = |attachment: &Attachment| {
+            let wake = attachment.wake(now, &self.context);
+            wake.is_some_and(|wake| wake <= now)
+        };
+        let mut due: Vec<(Option<Time>, u64)> = self
             .attachments
             .iter()
-            .filter_map(|(id, attachment)| is_due(attachment).then_some(*id))
+            .filter(|(_, attachment)| is_due(attachment))
+            .map(|(id, attachment)| (attachment.due(), *id))
             .collect();
-        for id in due {
+        due.sort_unstable();
+        for (_, id) in due {
             self.with(
                 id,
                 |attachment, token, context| attachment.tick(token, now, context),

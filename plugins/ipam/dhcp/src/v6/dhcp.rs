@@ -247,7 +247,8 @@ impl DhcpClient {
         }
         if has_come(lease.end()) {
             self.events.push(Event::Expired);
-            self.solicit(now);
+            // Not at once: others may have all sockets of the daemon.
+            self.solicit_later(now);
         } else if has_come(lease.rebind_at) && !matches!(self.state, State::Rebinding) {
             let message = self.message(Kind::Rebind, &addresses(lease));
             let end = lease.end();

@@ -120,12 +120,15 @@ fn a_lease_is_renewed_rebound_and_lost() {
     assert!(rebind.opts().get(OptionCode::ServerId).is_none());
     rig.done.clear();
     rig.pass(50.0);
-    rig.message(MessageType::Solicit);
+    assert!(rig.sent().is_empty(), "not at once");
+    assert_eq!(rig.client.socket(), None);
     assert!(
         rig.done
             .contains(&Output::Remove(rig.client.cidr(ip("2001:db8::5"))))
     );
     assert!(rig.addresses().is_empty());
+    rig.pass(2.0);
+    rig.message(MessageType::Solicit);
 }
 
 #[test]
