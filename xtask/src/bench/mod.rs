@@ -26,7 +26,7 @@ mod table;
 mod targets;
 mod uml;
 
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, absolute};
 
 use anyhow::{Result, bail};
 use lexopt::Arg;
@@ -137,10 +137,11 @@ impl Options {
             match argument {
                 Arg::Long("peer") => options.peer = Some(parser.value()?.into()),
                 Arg::Long("before") => options.before = Some(parser.value()?.into()),
-                Arg::Long("json") => options.json = Some(parser.value()?.into()),
+                // Absolute: a private host that has ended leaves the program in the root directory.
+                Arg::Long("json") => options.json = Some(absolute(parser.value()?)?),
                 Arg::Long("from") => options.from = Some(parser.value()?.into()),
-                Arg::Long("into") => options.into = Some(parser.value()?.into()),
-                Arg::Long("chart") => options.chart = Some(parser.value()?.into()),
+                Arg::Long("into") => options.into = Some(absolute(parser.value()?)?),
+                Arg::Long("chart") => options.chart = Some(absolute(parser.value()?)?),
                 Arg::Long("quick") => options.quick = true,
                 Arg::Long("no-build") => options.no_build = true,
                 Arg::Long(uml::INSIDE) => options.inside = Some(parser.value()?.into()),
