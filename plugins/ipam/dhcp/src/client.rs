@@ -30,8 +30,14 @@ pub(crate) trait Client {
     /// Takes what is to be done, in order.
     fn take(&mut self) -> Vec<Output>;
 
-    /// Gives the lease back: the last call, followed by [`Client::take`].
+    /// Gives the lease back. The client then does nothing but wait for the server to confirm
+    /// that, while [`Client::is_leaving`].
     fn release(&mut self, now: Time);
+
+    /// Whether the release has still to be confirmed, and may be sent again.
+    fn is_leaving(&self) -> bool {
+        false
+    }
 
     /// Returns how far the client is.
     fn progress(&self) -> Progress;

@@ -49,6 +49,8 @@ pub(super) struct Attachment {
     fresh: (Vec<Cidr>, Time),
     /// Whether the interface or the namespace was found to be gone.
     pub(super) is_gone: bool,
+    /// Whether it is over, and only its leases are to be given back.
+    pub(super) is_over: bool,
 }
 
 /// What an attachment is made of.
@@ -91,6 +93,7 @@ impl Attachment {
             waiting: Vec::new(),
             fresh: (Vec::new(), start),
             is_gone: false,
+            is_over: false,
         })
     }
 
@@ -248,7 +251,19 @@ impl Attachment {
         }
     }
 
+    /// Opens a socket in the container. To release the leases of one that is gone, on the link
+    /// of the host.
     fn open(&self, kind: SocketKind, context: &Context) -> anyhow::Result<Socket> {
+        match self.open_in_container(kind, context) {
+            Err(error) if self.is_over => {
+                let (index, name) = self.place.on_host().ok_or(error)?;
+                Ok(Socket::open(kind, index, name)?)
+            }
+            opened => opened,
+        }
+    }
+
+    fn open_in_container(&self, kind: SocketKind, context: &Context) -> anyhow::Result<Socket> {
         let (index, name) = (self.place.index, &self.place.if_name);
         self.place
             .enter(&context.home, || {
@@ -302,10 +317,13 @@ impl Attachment {
     }
 
     /// Gives the leases back, from the container, or from the host if it is gone.
-    pub(super) fn release(&mut self, now: Time, context: &Context) {
+    pub(super) fn release(&mut self, token: u64, now: Time, context: &Context) {
+        self.is_over = true;
         for at in 0..self.slots.len() {
             self.slots[at].socket = None;
             self.slots[at].client.release(now);
+            // If an answer is awaited.
+            self.adjust_socket(at, token, now, context);
             for output in self.slots[at].client.take() {
                 let Output::Send(datagram) = output else {
                     if let Output::Autoconf(_) = output {
@@ -313,12 +331,13 @@ impl Attachment {
                     }
                     continue;
                 };
-                let in_container = self.open(datagram.by, context);
-                let sent: anyhow::Result<Socket> = in_container.or_else(|error| {
-                    let (index, name) = self.place.on_host().ok_or(error)?;
-                    Ok(Socket::open(datagram.by, index, name)?)
-                });
-                match sent.and_then(|socket| Ok(socket.send(&datagram)?)) {
+                let sent = match &self.slots[at].socket {
+                    Some(socket) => socket.send(&datagram).map_err(Into::into),
+                    None => self
+                        .open(datagram.by, context)
+                        .and_then(|socket| Ok(socket.send(&datagram)?)),
+                };
+                match sent {
                     Ok(()) => log::info!("{}: lease released", self.name()),
                     Err(error) => {
                         log::warn!("{}: failed to send DHCPRELEASE: {error:#}", self.name())
@@ -326,6 +345,11 @@ impl Attachment {
                 }
             }
         }
+    }
+
+    /// Whether a release has still to be confirmed.
+    pub(super) fn is_leaving(&self) -> bool {
+        !self.is_gone && self.slots.iter().any(|slot| slot.client.is_leaving())
     }
 
     /// Writes the record.

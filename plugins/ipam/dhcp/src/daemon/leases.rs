@@ -2,7 +2,7 @@
 //! is gone, released.
 
 use super::attachment::{Attachment, Parts};
-use super::{Daemon, MOST_CONNECTIONS, SWEEP};
+use super::{ATTACHMENT, Daemon, MOST_CONNECTIONS, SWEEP};
 use crate::record::Record;
 use crate::time::Time;
 use cni_state::Owner;
@@ -97,12 +97,30 @@ impl Daemon {
             .get()
             .saturating_sub(attachment.sockets());
         self.context.open_sockets.set(open);
-        attachment.release(now, &self.context);
+        attachment.release(ATTACHMENT | id << 8, now, &self.context);
         self.forget(&attachment.owner);
         let error = format!("no lease for {}: {why}", attachment.name());
         for connection in std::mem::take(&mut attachment.waiting) {
             self.respond(connection, &Err(error.clone()), now);
         }
+        if attachment.is_leaving() {
+            let open = self.context.open_sockets.get() + attachment.sockets();
+            self.context.open_sockets.set(open);
+            self.leaving.insert(id, attachment);
+        }
+    }
+
+    /// Stops to wait for the confirmation that the leases of `owner` were released: another
+    /// release would end those that it now gets.
+    pub(super) fn stop_leaving(&mut self, owner: &Owner) {
+        let open = &self.context.open_sockets;
+        self.leaving.retain(|_, attachment| {
+            let is_kept = attachment.owner != *owner;
+            if !is_kept {
+                open.set(open.get().saturating_sub(attachment.sockets()));
+            }
+            is_kept
+        });
     }
 
     fn forget(&self, owner: &Owner) {

@@ -89,6 +89,8 @@ struct Daemon {
     signals: SignalFd,
     connections: BTreeMap<u64, Connection>,
     attachments: BTreeMap<u64, Attachment>,
+    /// Attachments that are over, whose releases have still to be confirmed.
+    leaving: BTreeMap<u64, Attachment>,
     /// The next number of a connection or an attachment.
     next: u64,
     next_sweep: Time,
@@ -150,6 +152,7 @@ fn start(flags: Flags) -> anyhow::Result<Daemon> {
         signals,
         connections: BTreeMap::new(),
         attachments: BTreeMap::new(),
+        leaving: BTreeMap::new(),
         next: 1,
         next_sweep: now + SWEEP,
     };
@@ -208,7 +211,7 @@ impl Daemon {
     /// The time to the next thing that is due.
     fn timeout(&self) -> EpollTimeout {
         let now = Time::now();
-        let leases = self.attachments.values();
+        let leases = self.attachments.values().chain(self.leaving.values());
         let leases = leases.filter_map(|lease| lease.wake(now, &self.context));
         let connections = self.connections.values().filter_map(Connection::deadline);
         let due = leases
@@ -339,6 +342,7 @@ impl Daemon {
         let mut due: Vec<(Option<Time>, u64)> = self
             .attachments
             .iter()
+            .chain(&self.leaving)
             .filter(|(_, attachment)| is_due(attachment))
             .map(|(id, attachment)| (attachment.due(), *id))
             .collect();
@@ -365,13 +369,23 @@ impl Daemon {
 
     /// Runs a step of an attachment, and answers those who wait for it when it is done.
     fn with(&mut self, id: u64, step: impl FnOnce(&mut Attachment, u64, &Context), now: Time) {
-        let Some(attachment) = self.attachments.get_mut(&id) else {
+        let found = self.attachments.get_mut(&id);
+        let Some(attachment) = found.or_else(|| self.leaving.get_mut(&id)) else {
             return;
         };
         let before = attachment.sockets();
         step(attachment, ATTACHMENT | id << 8, &self.context);
         let open = self.context.open_sockets.get() + attachment.sockets();
         self.context.open_sockets.set(open.saturating_sub(before));
+        if attachment.is_over {
+            if !attachment.is_leaving() {
+                let open = self.context.open_sockets.get();
+                let open = open.saturating_sub(attachment.sockets());
+                self.context.open_sockets.set(open);
+                self.leaving.remove(&id);
+            }
+            return;
+        }
         if attachment.is_gone {
             return self.release(id, "its interface is gone", now);
         }

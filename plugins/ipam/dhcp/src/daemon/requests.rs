@@ -111,6 +111,7 @@ impl Daemon {
             args: arguments.args.clone(),
             ipam,
         };
+        self.stop_leaving(&parts.owner);
         let mut attachment = Attachment::new(parts, None, now, &self.context)?;
         attachment.waiting.push(id);
         let number = self.number();

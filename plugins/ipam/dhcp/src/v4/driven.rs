@@ -65,6 +65,7 @@ impl Client for V4Client {
     }
 
     fn release(&mut self, _: Time) {
+        self.state = State::Failed;
         let Some(lease) = self.lease.clone() else {
             return;
         };
@@ -75,7 +76,6 @@ impl Client for V4Client {
             None => Destination::V4(lease.server),
         };
         self.send(&message, to, SocketKind::Packet(lease.address));
-        self.state = State::Failed;
     }
 
     fn progress(&self) -> Progress {

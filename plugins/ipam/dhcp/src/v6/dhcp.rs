@@ -194,6 +194,11 @@ impl DhcpClient {
         }
     }
 
+    /// Whether a release has not been confirmed yet, nor given up.
+    pub(crate) fn is_releasing(&self) -> bool {
+        matches!(self.state, State::Releasing)
+    }
+
     /// Whether the client waits for an answer and needs a socket.
     pub(crate) fn is_listening(&self) -> bool {
         self.exchange.as_ref().is_some_and(Exchange::is_listening)

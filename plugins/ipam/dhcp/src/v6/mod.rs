@@ -200,6 +200,10 @@ impl Client for Ipv6Client {
         self.follow_dhcp(now);
     }
 
+    fn is_leaving(&self) -> bool {
+        self.dhcp.is_releasing()
+    }
+
     fn progress(&self) -> Progress {
         self.progress.clone()
     }

@@ -326,3 +326,26 @@ fn a_restarted_daemon_goes_on_with_an_ipv6_lease() {
     rig.del(&leased());
     wire.wait_v6(MessageType::Release);
 }
+
+#[test]
+fn a_release_is_sent_again_until_the_server_confirms_it() {
+    let rig = Rig::new();
+    let server = node(&rig, "s1");
+    let _server = Server::start(&rig.host, Program::Kea, &server, "leases", &pool(), "");
+    rig.add(&leased());
+    let wire = Wire::at(&rig.client);
+    rig.host.ip("link set s1 nomaster");
+    rig.del(&leased());
+    let (datagram, release) = wire.wait_v6(MessageType::Release);
+    check_common(&rig, &datagram, &release);
+    rig.host.ip(&format!("link set s1 master {}", dhcp::LAN));
+    let (_, reply) = wire.wait_v6(MessageType::Reply);
+    assert_eq!(reply.xid(), release.xid());
+    let mut all = wire.v6();
+    all.retain(|(_, message)| message.msg_type() == MessageType::Release);
+    assert!(all.len() > 1, "{all:?}");
+    let is_same = |(_, again): &(Datagram, Message)| {
+        (again.xid(), server_of(again)) == (release.xid(), server_of(&release))
+    };
+    assert!(all.iter().all(is_same), "{all:?}");
+}
