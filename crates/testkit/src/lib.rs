@@ -74,7 +74,7 @@ pub use needs::{
 };
 pub use node::{Node, reach};
 pub use packets::{Listener, default_route, filters, legacy_iptables, outside};
-pub use plugin::{PEER_DIR, Plugin, bin_dir, peer_dir};
+pub use plugin::{PEER_DIR, Plugin, bin_dir, peer_dir, tool};
 pub use readdress::reused_addresses_are_reachable;
 pub use run::{ErrorReply, Invocation, Run, Running, run_all};
 pub use service::Service;

@@ -51,6 +51,34 @@ pub fn peer_dir() -> PathBuf {
     dir
 }
 
+/// Returns a call, not yet started, of a program among the binaries under test that is not a plugin: `cnitool`. Its
+/// environment contains `CNI_PATH` (the plugins' directory) and `PATH`.
+///
+/// # Panics
+///
+/// When it has not been built.
+#[track_caller]
+pub fn tool(name: &str) -> Invocation {
+    let dir = bin_dir();
+    let beside = dir.join(name);
+    // A directory of release binaries has plugins only.
+    let program = match beside.is_file() {
+        true => beside,
+        false => dir.join("tools").join(name),
+    };
+    assert!(
+        program.is_file(),
+        "{}: no such program; build it first: cargo build --workspace --bins",
+        program.display()
+    );
+    Invocation::new(&program)
+        .env("PATH", SEARCH_PATH)
+        .env("CNI_PATH", dir)
+}
+
+/// `PATH` of the programs under test.
+const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// A plugin binary.
 #[derive(Clone, Debug)]
 pub struct Plugin {
@@ -105,10 +133,7 @@ impl Plugin {
     /// (the plugin's directory) and `PATH`; nothing else is inherited.
     pub fn command(&self, verb: &str) -> Invocation {
         Invocation::new(&self.program)
-            .env(
-                "PATH",
-                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            )
+            .env("PATH", SEARCH_PATH)
             .env("CNI_COMMAND", verb)
             .env("CNI_PATH", &self.path)
     }

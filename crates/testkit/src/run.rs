@@ -24,6 +24,7 @@ const PIPE_CAPACITY: usize = 65536;
 #[derive(Clone, Debug)]
 pub struct Invocation {
     program: PathBuf,
+    arguments: Vec<OsString>,
     env: BTreeMap<OsString, OsString>,
     stdin: Vec<u8>,
     deadline: Duration,
@@ -34,6 +35,7 @@ impl Invocation {
     pub(crate) fn new(program: &Path) -> Invocation {
         Invocation {
             program: program.to_path_buf(),
+            arguments: Vec::new(),
             env: BTreeMap::new(),
             stdin: Vec::new(),
             deadline: Duration::from_secs(30) * patience(),
@@ -72,6 +74,13 @@ impl Invocation {
     /// Sets `CNI_PATH`, the directories in which delegates are searched, colon-separated.
     pub fn path(self, path: impl AsRef<OsStr>) -> Self {
         self.env("CNI_PATH", path)
+    }
+
+    /// Adds command-line arguments. Plugins have none.
+    pub fn arguments(mut self, arguments: &[impl AsRef<OsStr>]) -> Self {
+        let arguments = arguments.iter().map(|argument| argument.as_ref().into());
+        self.arguments.extend(arguments);
+        self
     }
 
     /// Sets any environment variable.
@@ -171,6 +180,7 @@ fn start(call: Invocation) -> Running {
     let stderr = tempfile::tempfile().expect("temporary file for stderr");
     let started = Instant::now();
     let mut child = Command::new(&call.program)
+        .args(&call.arguments)
         .env_clear()
         .envs(&call.env)
         .stdin(Stdio::piped())
@@ -362,8 +372,9 @@ impl Run {
         }
         let _ = write!(
             text,
-            "{} <<'EOF'\n{}\nEOF\n{} after {:?}\n--- stdout\n{}\n--- stderr\n{}\n---",
+            "{} {:?} <<'EOF'\n{}\nEOF\n{} after {:?}\n--- stdout\n{}\n--- stderr\n{}\n---",
             self.call.program.display(),
+            self.call.arguments,
             String::from_utf8_lossy(&self.call.stdin),
             self.status,
             self.elapsed,

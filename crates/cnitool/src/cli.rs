@@ -1,0 +1,35 @@
+//! The command line: global options, and the list of subcommands.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use cni_core::skel::build_version;
+
+use crate::{completion, usage};
+
+/// Attaches network namespaces to CNI networks, and looks after networks and attachments
+#[derive(Debug, Parser)]
+#[command(name = "cnitool", version = build_version())]
+pub(crate) struct Cli {
+    /// Name of the interface in the container; CNI_IFNAME, or eth0, if it is not given
+    #[arg(short, long, global = true, value_name = "NAME")]
+    pub(crate) ifname: Option<String>,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Print a script that completes command lines of cnitool in a shell
+    Completion(completion::Args),
+}
+
+/// Runs a subcommand. Errors go to standard error.
+pub(crate) fn run(command: Command, _ifname: Option<String>) -> ExitCode {
+    let outcome: Result<ExitCode> = match command {
+        Command::Completion(arguments) => completion::run(&arguments),
+    };
+    outcome.unwrap_or_else(|error| usage::failure(&error))
+}
