@@ -7,6 +7,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -104,11 +105,11 @@ fn try_all(build: &Build, emulator: &str) -> Result<Vec<Option<Result<()>>>> {
     Ok(outcomes)
 }
 
-/// Writes a script for each plugin that runs it in the emulator, so that plugins find emulated delegates.
+/// Writes a script for each plugin and for cnitool that runs it in the emulator, so that plugins find emulated delegates.
 fn scripts(build: &Build, emulator: &str) -> Result<PathBuf> {
     let dir = project::target().join("emulate").join(build.platform.name);
     fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
-    for binary in &build.binaries {
+    for binary in build.binaries.iter().chain([&build.cnitool]) {
         let path = dir.join(&binary.name);
         let script = format!(
             "#!/bin/sh\nexec {emulator} '{}' \"$@\"\n",
@@ -156,6 +157,10 @@ fn versions(emulated: &Emulated<'_>) -> Result<()> {
             about.report()
         );
     }
+    let mut cnitool = Command::new(emulated.dir.join(build::CNITOOL));
+    let version = commands::read(cnitool.arg("--version"))?;
+    let expected = format!("cnitool {}", project::version());
+    ensure!(version == expected, "not {expected:?}: {version:?}");
     Ok(())
 }
 

@@ -167,7 +167,8 @@ fn linked_keys() -> Result<BTreeSet<Key>> {
     .map(String::from)
     .to_vec();
     let plugins = project::plugins()?.into_iter().map(|plugin| plugin.name);
-    for name in plugins.chain([build::ALL_IN_ONE.to_owned()]) {
+    let others = [build::ALL_IN_ONE, build::CNITOOL].map(String::from);
+    for name in plugins.chain(others) {
         arguments.push(format!("--package={name}"));
     }
     let tree = commands::read(&mut commands::cargo(&project::root(), arguments))?;
@@ -213,7 +214,7 @@ mod tests {
         let serde = linked.iter().find(|component| component.name == "serde");
         let serde = serde.expect("serde is linked");
         assert_eq!(serde.checksum.as_deref().map(str::len), Some(64));
-        for ours in ["cni-bridge", build::ALL_IN_ONE] {
+        for ours in ["cni-bridge", build::ALL_IN_ONE, build::CNITOOL] {
             assert!(
                 linked.iter().any(|c| c.name == ours && c.is_ours()),
                 "{ours}"

@@ -52,7 +52,7 @@ pub(crate) fn third_party() -> Result<String> {
     notices::text(&components::linked()?)
 }
 
-/// Packs the plugins for a platform, and the executable that contains all of them with links to it.
+/// Packs the plugins for a platform, the executable that contains all of them with links to it, and cnitool.
 fn tarballs(build: &Build, notices: &Path) -> Result<()> {
     let (platform, version) = (build.platform.name, project::version());
     let stage = stage(notices)?;
@@ -73,7 +73,11 @@ fn tarballs(build: &Build, notices: &Path) -> Result<()> {
     archive::pack(
         &stage,
         &format!("cni-plugins-all-in-one-linux-{platform}-{version}.tgz"),
-    )
+    )?;
+
+    let stage = self::stage(notices)?;
+    archive::put(&build.cnitool.path, &stage, "0755")?;
+    archive::pack(&stage, &format!("cnitool-linux-{platform}-{version}.tgz"))
 }
 
 /// A directory that contains the documents of a tarball.

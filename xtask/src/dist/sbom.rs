@@ -1,6 +1,6 @@
 //! The bill of materials of a release: CycloneDX 1.5 in JSON.
 //!
-//! It says what is linked into the binaries of all plugins together. cargo-cyclonedx would write one file for each
+//! It says what is linked into the binaries of all plugins and of cnitool together. cargo-cyclonedx would write one file for each
 //! crate, without the C library and without a CPE.
 
 use anyhow::Result;
@@ -57,7 +57,8 @@ pub(crate) fn document(components: &[Component]) -> Result<Value> {
 /// Whether a crate is one of those that contain the binaries.
 fn is_shipped(component: &Component) -> bool {
     let is_plugin = component.dir.starts_with(project::root().join("plugins"));
-    component.is_ours() && (is_plugin || component.name == build::ALL_IN_ONE)
+    component.is_ours()
+        && (is_plugin || [build::ALL_IN_ONE, build::CNITOOL].contains(&component.name.as_str()))
 }
 
 fn crate_entry(component: &Component) -> Value {

@@ -6,11 +6,11 @@ use anyhow::{Context, Result};
 
 use super::version::{EPOCH, Relation, UPSTREAM, of_package};
 use super::{Format, manual};
-use crate::build::{Binary, Build};
-use crate::dist;
+use crate::build::{self, Binary, Build};
 use crate::project::{self, Package as Plugin};
+use crate::{commands, dist};
 
-/// The name of the metapackage, and the beginning of all other names.
+/// The name of the metapackage, and the beginning of the names of the packages that it stands for.
 pub(crate) const PROJECT: &str = "cni-plugins-rs";
 
 /// What plugins may execute or talk to, depending on their configuration and on what the host uses.
@@ -23,8 +23,7 @@ const SUGGESTS: &[(&str, &[&str])] = &[
 
 /// A package in either format.
 pub(crate) struct Package {
-    /// The part of the name after [`PROJECT`]; empty for the metapackage.
-    pub(crate) suffix: String,
+    pub(crate) name: String,
     pub(crate) summary: String,
     pub(crate) description: String,
     /// Whether it has binaries of one platform.
@@ -56,13 +55,9 @@ pub(crate) struct Scripts {
 }
 
 impl Package {
-    pub(crate) fn name(&self) -> String {
-        name(&self.suffix)
-    }
-
-    fn new(suffix: &str, summary: &str, description: String) -> Package {
+    fn new(name: impl Into<String>, summary: &str, description: String) -> Package {
         Package {
-            suffix: suffix.to_owned(),
+            name: name.into(),
             summary: summary.to_owned(),
             description,
             has_binaries: false,
@@ -93,11 +88,9 @@ impl File {
     }
 }
 
-fn name(suffix: &str) -> String {
-    match suffix {
-        "" => PROJECT.to_owned(),
-        suffix => format!("{PROJECT}-{suffix}"),
-    }
+/// The name of a package that belongs to the plugins.
+fn name(part: &str) -> String {
+    format!("{PROJECT}-{part}")
 }
 
 /// All packages of one format, for the binaries of a build of this version.
@@ -119,9 +112,10 @@ pub(crate) fn packages(format: Format, build: &Build, version: &str) -> Result<V
     let meta = metapackage(&packages, version);
     let opt = links_in_opt(format, version);
     packages.push(tools(format, &build.all_in_one, version)?);
+    packages.push(cnitool(format, &build.cnitool, version)?);
     let notices = dist::third_party()?;
     for package in &mut packages {
-        let path = format.notices(&package.name());
+        let path = format.notices(&package.name);
         package.files.push(File::data(path, notices.clone()));
     }
     if plugins.iter().any(|plugin| plugin.dir_name() == "dhcp") {
@@ -146,7 +140,11 @@ fn of_plugin(format: Format, plugin: &Plugin, binary: &Binary, version: &str) ->
         ],
         suggests: suggests.map(|program| Relation::any(program)).collect(),
         supersedes: vec![instead_of("containernetworking-plugins")],
-        ..Package::new(&name, &plugin.description, manual::introduction(&page))
+        ..Package::new(
+            self::name(&name),
+            &plugin.description,
+            manual::introduction(&page),
+        )
     })
 }
 
@@ -155,30 +153,55 @@ fn tools(format: Format, binary: &Binary, version: &str) -> Result<Package> {
     let summary = "CNI plugins in one program, and its installer";
     let page = include_str!("../../packaging/tools/cni-plugins.md");
     let manual = manual::of_page(&binary.name, summary, page, version);
-    let zsh = match format {
-        Format::Deb => "/usr/share/zsh/vendor-completions",
-        Format::Rpm => "/usr/share/zsh/site-functions",
-    };
+    let [bash, zsh, fish] = completion_files(format, &binary.name);
     Ok(Package {
         has_binaries: true,
         files: vec![
             program(binary, "/usr/bin")?,
             File::data("/usr/share/man/man8/cni-plugins.8", manual),
-            File::data(
-                "/usr/share/bash-completion/completions/cni-plugins",
-                include_str!("../../packaging/tools/cni-plugins.bash"),
-            ),
-            File::data(
-                format!("{zsh}/_cni-plugins"),
-                include_str!("../../packaging/tools/cni-plugins.zsh"),
-            ),
-            File::data(
-                "/usr/share/fish/vendor_completions.d/cni-plugins.fish",
-                include_str!("../../packaging/tools/cni-plugins.fish"),
-            ),
+            File::data(bash, include_str!("../../packaging/tools/cni-plugins.bash")),
+            File::data(zsh, include_str!("../../packaging/tools/cni-plugins.zsh")),
+            File::data(fish, include_str!("../../packaging/tools/cni-plugins.fish")),
         ],
-        ..Package::new("tools", summary, manual::introduction(page))
+        ..Package::new(name("tools"), summary, manual::introduction(page))
     })
+}
+
+/// The command line for networks. Its name is upstream's, and no distribution has a package of it.
+fn cnitool(format: Format, binary: &Binary, version: &str) -> Result<Package> {
+    let summary = "command line for CNI networks and attachments";
+    let page = project::root().join("Documentation/cnitool.md");
+    let page = fs::read_to_string(&page).with_context(|| page.display().to_string())?;
+    let manual = manual::of_page(&binary.name, summary, &page, version);
+    let mut files = vec![
+        program(binary, "/usr/bin")?,
+        File::data("/usr/share/man/man8/cnitool.8", manual),
+    ];
+    let shells = ["bash", "zsh", "fish"];
+    for (shell, path) in shells.iter().zip(completion_files(format, &binary.name)) {
+        // By a build for this machine: the script is the same for every platform.
+        let mut run = commands::cargo(&project::root(), ["run", "--quiet", "--package"]);
+        run.args([build::CNITOOL, "--", "completion", shell]);
+        files.push(File::data(path, commands::read(&mut run)? + "\n"));
+    }
+    Ok(Package {
+        has_binaries: true,
+        files,
+        ..Package::new(build::CNITOOL, summary, manual::introduction(&page))
+    })
+}
+
+/// Where bash, zsh and fish look for the completions of a program.
+fn completion_files(format: Format, program: &str) -> [String; 3] {
+    let zsh = match format {
+        Format::Deb => "/usr/share/zsh/vendor-completions",
+        Format::Rpm => "/usr/share/zsh/site-functions",
+    };
+    [
+        format!("/usr/share/bash-completion/completions/{program}"),
+        format!("{zsh}/_{program}"),
+        format!("/usr/share/fish/vendor_completions.d/{program}.fish"),
+    ]
 }
 
 /// A binary as a file of a package.
@@ -225,7 +248,7 @@ fn dhcp_daemon(format: Format, version: &str) -> Result<Package> {
             rpm: include_str!("../../packaging/dhcp-daemon/scriptlets.spec"),
         },
         ..Package::new(
-            "dhcp-daemon",
+            name("dhcp-daemon"),
             "CNI plugins for container networks, DHCP daemon",
             description.into(),
         )
@@ -239,7 +262,7 @@ fn metapackage(plugins: &[Package], version: &str) -> Package {
         both directions, so that running containers are not affected.";
     let depends = plugins
         .iter()
-        .map(|plugin| Relation::exactly(&plugin.name(), &version));
+        .map(|plugin| Relation::exactly(&plugin.name, &version));
     Package {
         depends: depends.collect(),
         provides: vec![
@@ -249,7 +272,7 @@ fn metapackage(plugins: &[Package], version: &str) -> Package {
         ],
         supersedes: vec![instead_of("containernetworking-plugins")],
         ..Package::new(
-            "",
+            PROJECT,
             "CNI plugins for container networks (metapackage)",
             description.into(),
         )
@@ -279,7 +302,7 @@ fn links_in_opt(format: Format, version: &str) -> Package {
             rpm: include_str!("../../packaging/opt/scriptlets.spec"),
         },
         ..Package::new(
-            "opt",
+            name("opt"),
             "CNI plugins for container networks, links in /opt/cni/bin",
             description.into(),
         )

@@ -43,7 +43,7 @@ pub(crate) fn write(build: &Build, version: &str, out: &Path) -> Result<Vec<Path
     let version = of_package(version);
     let mut paths = Vec::new();
     for package in &packages {
-        let root = stage.join(package.name());
+        let root = stage.join(&package.name);
         let architecture = if package.has_binaries {
             architecture
         } else {
@@ -51,7 +51,7 @@ pub(crate) fn write(build: &Build, version: &str, out: &Path) -> Result<Vec<Path
         };
         fill(package, &root, architecture, &version)?;
         open_directories(&root)?;
-        let path = out.join(format!("{}_{version}_{architecture}.deb", package.name()));
+        let path = out.join(format!("{}_{version}_{architecture}.deb", package.name));
         let mut command = Command::new("dpkg-deb");
         command
             .env("SOURCE_DATE_EPOCH", build::source_date())
@@ -97,7 +97,7 @@ fn fill(package: &Package, root: &Path, architecture: &str, version: &str) -> Re
 
 /// The files that the policy of Debian wants in every package.
 fn documents(package: &Package, version: &str) -> Result<Vec<File>> {
-    let name = package.name();
+    let name = &package.name;
     let dir = format!("/usr/share/doc/{name}");
     let copyright = include_str!("../../packaging/copyright.in");
     let mut overrides =
@@ -137,7 +137,7 @@ fn control(package: &Package, architecture: &str, version: &str, size: u64) -> S
     let mut text = format!(
         "Package: {}\nSource: {PROJECT}\nVersion: {version}\nArchitecture: {architecture}\n\
          Maintainer: {}\nInstalled-Size: {size}\n",
-        package.name(),
+        package.name,
         maintainer()
     );
     // Policy 7.6.2: a package that provides what it replaces conflicts with it, and dpkg removes the other one. One

@@ -79,7 +79,7 @@ pub(crate) fn write(build: &Build, version: &str, out: &Path) -> Result<Vec<Path
         } else {
             architecture
         };
-        let file = format!("{}-{version}.{architecture}.rpm", package.name());
+        let file = format!("{}-{version}.{architecture}.rpm", package.name);
         let made = stage.join("RPMS").join(architecture).join(&file);
         let path = out.join(&file);
         fs::copy(&made, &path).with_context(|| made.display().to_string())?;
@@ -90,7 +90,7 @@ pub(crate) fn write(build: &Build, version: &str, out: &Path) -> Result<Vec<Path
 
 /// The main package of a spec file cannot be independent of the architecture while others are not.
 fn is_noarch(package: &Package) -> bool {
-    !package.has_binaries && !package.suffix.is_empty()
+    !package.has_binaries && package.name != PROJECT
 }
 
 /// The spec file. It also writes the packages' content below `content`.
@@ -100,12 +100,12 @@ fn spec(packages: &[Package], version: &str, content: &Path) -> Result<String> {
     let mut files = String::new();
     let main_first = packages.iter().rev();
     for package in main_first {
-        let (section, option) = match package.suffix.as_str() {
-            "" => (
+        let (section, option) = match package.name.as_str() {
+            PROJECT => (
                 format!("Name: {PROJECT}\nVersion: {number}\nRelease: {revision}\n"),
                 String::new(),
             ),
-            suffix => (format!("%package {suffix}\n"), format!(" {suffix}")),
+            name => (format!("%package -n {name}\n"), format!(" -n {name}")),
         };
         let _ = write!(text, "\n{section}{}", preamble(package));
         let _ = write!(text, "\n%description{option}\n");
@@ -161,7 +161,7 @@ fn preamble(package: &Package) -> String {
 fn owned(package: &Package, content: &Path) -> Result<String> {
     let license = project::root().join("LICENSE");
     let license = File::data(
-        format!("/usr/share/licenses/{}/LICENSE", package.name()),
+        format!("/usr/share/licenses/{}/LICENSE", package.name),
         fs::read(&license).with_context(|| license.display().to_string())?,
     );
     let files: Vec<&File> = package.files.iter().chain([&license]).collect();
@@ -174,7 +174,7 @@ fn owned(package: &Package, content: &Path) -> Result<String> {
     {
         let _ = writeln!(text, "%dir {plugins}");
     }
-    let _ = writeln!(text, "%dir /usr/share/licenses/{}", package.name());
+    let _ = writeln!(text, "%dir /usr/share/licenses/{}", package.name);
     for path in stage(&files, content)? {
         let mark = match () {
             () if path.starts_with("/usr/share/licenses/") => "%license ",

@@ -20,6 +20,7 @@ pub(super) fn prove(image: &Path, repositories: &Repositories, dir: &Path) -> Re
     first_network(&root)?;
     links_follow_plugins(&root)?;
     completions(&root)?;
+    cnitool(&root)?;
     dhcp_daemon(&root)?;
     upgrade(&root, repositories)?;
     remove(&root)?;
@@ -163,6 +164,25 @@ fn completions(root: &Root) -> Result<()> {
     Ok(())
 }
 
+/// cnitool is in the search path, and bash completes its commands.
+fn cnitool(root: &Root) -> Result<()> {
+    root.run("apt-get install -y cnitool")?;
+    let help = root.run("cnitool help")?;
+    let completed = root.run(
+        "bash -c '. /usr/share/bash-completion/completions/cnitool; COMP_WORDS=(cnitool \"\"); COMP_CWORD=1; \
+         _clap_complete_cnitool cnitool \"\" cnitool; printf \"%s\\n\" \"${COMPREPLY[@]}\"'",
+    )?;
+    let commands: Vec<&str> = completed
+        .lines()
+        .filter(|word| !word.starts_with('-'))
+        .collect();
+    ensure!(
+        commands.contains(&"completion") && commands.iter().all(|name| help.contains(name)),
+        "completed commands:\n{completed}\nhelp:\n{help}"
+    );
+    Ok(())
+}
+
 /// The socket of the daemon is enabled where systemd will find it.
 fn dhcp_daemon(root: &Root) -> Result<()> {
     root.run("apt-get install -y cni-plugins-rs-dhcp-daemon")?;
@@ -191,7 +211,7 @@ fn upgrade(root: &Root, repositories: &Repositories) -> Result<()> {
 }
 
 fn remove(root: &Root) -> Result<()> {
-    root.run("apt-get purge -y kubelet 'cni-plugins-rs*'")?;
+    root.run("apt-get purge -y kubelet cnitool 'cni-plugins-rs*'")?;
     root.run(&format!("[ ! -e {PLUGINS} ]"))?;
     check_foreign_files(root)?;
     let left = root.run("find /opt/cni/bin /usr/libexec/cni* -mindepth 1 2>/dev/null | sort")?;

@@ -188,8 +188,10 @@ fn replace(dnf: &Dnf<'_>) -> Result<()> {
         "install",
         "cni-plugins-rs-tools",
         "cni-plugins-rs-dhcp-daemon",
+        "cnitool",
     ])?;
-    root.run("cni-plugins version").map(drop)
+    root.run("cni-plugins version && cnitool --version")
+        .map(drop)
 }
 
 fn upgrade(dnf: &Dnf<'_>, repositories: &Repositories) -> Result<()> {
@@ -204,7 +206,7 @@ fn upgrade(dnf: &Dnf<'_>, repositories: &Repositories) -> Result<()> {
 }
 
 fn remove(dnf: &Dnf<'_>) -> Result<()> {
-    dnf.run(&["remove", "cni-plugins-rs*"])?;
+    dnf.run(&["remove", "cni-plugins-rs*", "cnitool"])?;
     dnf.root
         .run(&format!(
             "[ ! -e {PLUGINS} ] && [ ! -e /opt/cni ] && [ ! -e /usr/share/licenses/cni-plugins-rs ]"
