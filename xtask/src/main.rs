@@ -106,8 +106,8 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "new-plugin",
-        arguments: "CLASS NAME",
-        about: "create the files of a new plugin; CLASS is one of main, ipam, meta, debug",
+        arguments: "CLASS NAME | --prove",
+        about: "create the files of a new plugin, CLASS is one of main, ipam, meta; --prove compiles and tests one, and deletes it",
         run: new_plugin::run,
     },
 ];

@@ -1,13 +1,14 @@
-//! `cargo xtask new-plugin`: creates the files of a new plugin.
+//! `cargo xtask new-plugin`: creates the files of a new plugin, or proves that such a plugin compiles.
 
 use std::fs;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
-use crate::project;
+use crate::{commands, project};
 
 /// Classes of plugins, the directories below `plugins/`.
-const CLASSES: &[&str] = &["main", "ipam", "meta", "debug"];
+const CLASSES: &[&str] = &["main", "ipam", "meta"];
 
 const MANIFEST: &str = include_str!("../templates/plugin/Cargo.toml.in");
 
@@ -44,17 +45,66 @@ fn is_plugin_name(name: &str) -> bool {
 }
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    let [class, name] = arguments else {
-        bail!("usage: cargo xtask new-plugin CLASS NAME");
-    };
-    if !CLASSES.contains(&class.as_str()) {
+    match arguments {
+        [prove] if prove == "--prove" => prove_templates(),
+        [class, name] => create(class, name),
+        _ => bail!("usage: cargo xtask new-plugin CLASS NAME, or --prove"),
+    }
+}
+
+/// Creates a plugin, runs its test, and deletes it again.
+fn prove_templates() -> Result<()> {
+    let (class, name) = ("meta", "new-plugin-trial");
+    let _deleted = Deleted::register(class, name)?;
+    create(class, name)?;
+    let root = project::root();
+    let package = format!("cni-{name}");
+    commands::run(&mut commands::cargo(
+        &root,
+        ["build", "--package", &package],
+    ))?;
+    commands::run(&mut commands::cargo(&root, ["test", "--package", &package]))
+}
+
+/// Deletes a plugin's files when it is dropped, and restores the lock file.
+struct Deleted {
+    dir: PathBuf,
+    page: PathBuf,
+    lock: Vec<u8>,
+}
+
+impl Deleted {
+    fn register(class: &str, name: &str) -> Result<Deleted> {
+        let (dir, page) = places(class, name);
+        let lock = fs::read(project::root().join("Cargo.lock")).context("Cargo.lock")?;
+        Ok(Deleted { dir, page, lock })
+    }
+}
+
+impl Drop for Deleted {
+    fn drop(&mut self) {
+        // What cannot be deleted shows as a new file in git's status.
+        let _ = fs::remove_dir_all(&self.dir);
+        let _ = fs::remove_file(&self.page);
+        let _ = fs::write(project::root().join("Cargo.lock"), &self.lock);
+    }
+}
+
+/// The directory of a plugin, and its page.
+fn places(class: &str, name: &str) -> (PathBuf, PathBuf) {
+    let root = project::root();
+    let page = root.join(format!("Documentation/plugins/{name}.md"));
+    (root.join("plugins").join(class).join(name), page)
+}
+
+fn create(class: &str, name: &str) -> Result<()> {
+    if !CLASSES.contains(&class) {
         bail!("class {class} is not one of {}", CLASSES.join(", "));
     }
     if !is_plugin_name(name) {
         bail!("{name}: a plugin's name consists of lower-case letters, digits and single dashes");
     }
-    let root = project::root();
-    let dir = root.join("plugins").join(class).join(name);
+    let (dir, page) = places(class, name);
     if dir.exists() {
         bail!("{} exists already", dir.display());
     }
@@ -77,13 +127,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
             dir.join(test),
             include_str!("../templates/plugin/tests/plugin.rs.in"),
         ),
-        (
-            root.join(format!("Documentation/plugins/{name}.md")),
-            include_str!("../templates/plugin/page.md.in"),
-        ),
+        (page, include_str!("../templates/plugin/page.md.in")),
     ];
     for (path, template) in files {
-        fs::create_dir_all(path.parent().unwrap_or(&root))
+        fs::create_dir_all(path.parent().unwrap_or(&dir))
             .and_then(|()| fs::write(&path, fill(template, name)))
             .with_context(|| path.display().to_string())?;
         println!("wrote {}", project::shown(&path));

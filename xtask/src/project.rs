@@ -40,6 +40,11 @@ impl Package {
     pub(crate) fn is_plugin(&self) -> bool {
         self.place().starts_with("plugins/")
     }
+
+    /// Whether it is a plugin for tests, which is not released.
+    pub(crate) fn is_test_plugin(&self) -> bool {
+        self.place().starts_with("plugins/debug/")
+    }
 }
 
 /// The project's root directory.
@@ -116,11 +121,14 @@ fn package(metadata: &Value) -> Option<Package> {
     })
 }
 
-/// The plugins that are built for this platform.
+/// The plugins that are released for this platform.
 pub(crate) fn plugins() -> Result<Vec<Package>> {
     let mut packages = packages()?;
-    packages
-        .retain(|package| package.is_plugin() && !package.place().starts_with("plugins/windows/"));
+    packages.retain(|package| {
+        package.is_plugin()
+            && !package.is_test_plugin()
+            && !package.place().starts_with("plugins/windows/")
+    });
     Ok(packages)
 }
 

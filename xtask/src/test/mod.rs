@@ -101,10 +101,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     if !testkit::is_root() {
         bail!("the tests make network namespaces: run as root, sudo cargo xtask test");
     }
-    // CARGO_BIN_EXE_x exists only within a package. Tests that span packages use a directory.
+    // CARGO_BIN_EXE_x exists only within a package. Tests that span packages use a directory, and its "examples".
     commands::run(&mut commands::cargo(
         &project::root(),
-        ["build", "--workspace", "--bins"],
+        ["build", "--workspace", "--bins", "--examples"],
     ))?;
     let list = List::new()?;
     let mut host = on_the_host(arguments, &list)?;

@@ -68,12 +68,18 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// The files that every plugin has.
+/// The files that every plugin has. Those for tests share a page, and may have no configuration of their own.
 fn layout(plugin: &Package) -> Vec<String> {
     let mut faults = Vec::new();
-    let page = project::root().join(format!("Documentation/plugins/{}.md", plugin.dir_name()));
-    let files = ["src/main.rs", "src/lib.rs", "src/config.rs"].map(|file| plugin.dir.join(file));
-    for path in files.iter().chain([&page]).filter(|path| !path.is_file()) {
+    let mut files = ["src/main.rs", "src/lib.rs"]
+        .map(|file| plugin.dir.join(file))
+        .to_vec();
+    if !plugin.is_test_plugin() {
+        files.push(plugin.dir.join("src/config.rs"));
+        let page = format!("Documentation/plugins/{}.md", plugin.dir_name());
+        files.push(project::root().join(page));
+    }
+    for path in files.iter().filter(|path| !path.is_file()) {
         faults.push(format!("{}: missing", project::shown(path)));
     }
     let mut tests = Vec::new();

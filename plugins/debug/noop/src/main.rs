@@ -1,0 +1,5 @@
+//! The `noop` plugin.
+
+fn main() -> std::process::ExitCode {
+    cni_noop::main()
+}

@@ -1,0 +1,5 @@
+//! The `sleep` plugin.
+
+fn main() {
+    cni_sleep::main();
+}
