@@ -212,12 +212,16 @@ impl<'de> Deserializer<'de> for Decoder<'de> {
         visitor: V,
     ) -> Result<V::Value, Error> {
         match self.0 {
-            Value::Object(object) => visitor.visit_map(Fields {
-                object,
-                all: fields,
-                fields: fields.iter(),
-                entry: None,
-            }),
+            Value::Object(object) => {
+                #[cfg(feature = "record-keys")]
+                super::record::note(object, fields.iter().copied());
+                visitor.visit_map(Fields {
+                    object,
+                    all: fields,
+                    fields: fields.iter(),
+                    entry: None,
+                })
+            }
             _ => Err(self.expected("an object")),
         }
     }

@@ -8,6 +8,8 @@ mod decode;
 mod encode;
 mod error;
 mod parse;
+#[cfg(feature = "record-keys")]
+mod record;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -15,6 +17,8 @@ pub use decode::decode;
 pub use encode::{to_string, to_string_pretty};
 pub use error::Error;
 pub use parse::parse;
+#[cfg(feature = "record-keys")]
+pub use record::take_keys_read;
 
 use serde_json::Value;
 
@@ -29,8 +33,10 @@ use serde_json::Value;
 /// # Ok::<(), cni_core::json::Error>(())
 /// ```
 pub fn get<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
-    value
-        .as_object()?
+    let object = value.as_object()?;
+    #[cfg(feature = "record-keys")]
+    record::note(object, [key]);
+    object
         .iter()
         .rev()
         .find(|(k, v)| !v.is_null() && same_key(k, key))
