@@ -5,9 +5,10 @@
 //! other. When the time is up or one output exceeds [`OUTPUT_LIMIT`], the whole
 //! process group is killed.
 //!
-//! The child dies with the thread that spawned it (`PR_SET_PDEATHSIG`), so that it
-//! cannot go on working for a caller that was killed. Its own children are out of
-//! reach then: the kernel signals direct children only.
+//! A child of [`Running::spawn`] dies with the thread that spawned it
+//! (`PR_SET_PDEATHSIG`), so that it cannot go on working for a caller that was killed. Its
+//! own children are out of reach then: the kernel signals direct children only. A child
+//! of [`Running::spawn_independent`] ends its work if its caller dies.
 
 mod pipes;
 mod sys;
@@ -75,8 +76,8 @@ pub struct Output {
 /// A child that runs and has not been given its input. Dropped, it is killed with its
 /// process group.
 ///
-/// It stays on the thread that spawned it, because the kernel kills it when that thread
-/// ends.
+/// It stays on the thread that spawned it, because the kernel kills a child of
+/// [`Running::spawn`] when that thread ends.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
@@ -92,12 +93,25 @@ impl Running {
     /// # Errors
     /// Those of `fork` and `exec`.
     pub fn spawn(mut command: Command) -> io::Result<Running> {
+        sys::die_with_parent(&mut command);
+        Running::spawn_independent(command)
+    }
+
+    /// Starts a program that goes on if the caller is killed. Its standard streams become
+    /// pipes.
+    ///
+    /// Without the request that [`Running::spawn`] makes in the child, the standard library
+    /// uses `posix_spawn`, whose `vfork` does not copy the page tables of a caller that may
+    /// be large.
+    ///
+    /// # Errors
+    /// Those of `fork` and `exec`.
+    pub fn spawn_independent(mut command: Command) -> io::Result<Running> {
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
-        sys::die_with_parent(&mut command);
         let child = command.spawn()?;
         let pidfd = sys::pidfd_open(child.id()).ok();
         Ok(Running {

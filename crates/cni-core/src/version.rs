@@ -102,7 +102,7 @@ impl std::error::Error for ParseError {}
 /// `invalid version "<v>": too many parts`, or `failed to convert major version
 /// part "<p>": strconv.Atoi: parsing "<p>": invalid syntax` (also `minor`, `micro`):
 /// upstream's texts, which become the text of a CNI error.
-pub(crate) fn parse(text: &str) -> Result<(i64, i64, i64), ParseError> {
+pub fn parse(text: &str) -> Result<(i64, i64, i64), ParseError> {
     if text.is_empty() {
         return Ok((0, 1, 0));
     }
@@ -135,7 +135,7 @@ pub(crate) fn parse(text: &str) -> Result<(i64, i64, i64), ParseError> {
 ///
 /// # Errors
 /// As [`parse`], for the first malformed version.
-pub(crate) fn compare(a: &str, b: &str) -> Result<Ordering, ParseError> {
+pub fn compare(a: &str, b: &str) -> Result<Ordering, ParseError> {
     Ok(parse(a)?.cmp(&parse(b)?))
 }
 
@@ -145,7 +145,7 @@ pub(crate) fn compare(a: &str, b: &str) -> Result<Ordering, ParseError> {
 /// # Errors
 /// `decoding version from network config: <detail>` if the document is not an object or
 /// its `cniVersion` not a string.
-pub(crate) fn of_document(document: &Value) -> Result<String, ParseError> {
+pub fn of_document(document: &Value) -> Result<String, ParseError> {
     #[derive(Deserialize)]
     struct Versioned {
         #[serde(rename = "cniVersion", default)]

@@ -192,16 +192,25 @@ impl Directory {
     }
 
     fn replace(&self, name: &str, bytes: &[u8], sync: bool) -> Result<(), Error> {
-        let mut file = self.create_temporary(name)?;
+        let file = self.create_temporary(name)?;
+        self.fill_and_rename(file, &temporary(name), name, bytes, sync)
+    }
+
+    /// Writes the temporary file `temporary`, and renames it to `name`.
+    pub(crate) fn fill_and_rename(
+        &self,
+        mut file: File,
+        temporary: &str,
+        name: &str,
+        bytes: &[u8],
+        sync: bool,
+    ) -> Result<(), Error> {
         let written = file
             .write_all(bytes)
             .and_then(|()| if sync { file.sync_all() } else { Ok(()) })
-            .and_then(|()| {
-                let renamed = renameat(&self.fd, temporary(name).as_str(), &self.fd, name);
-                renamed.map_err(io::Error::from)
-            });
+            .and_then(|()| renameat(&self.fd, temporary, &self.fd, name).map_err(io::Error::from));
         written.map_err(|e| {
-            let _ = self.unlink(&temporary(name));
+            let _ = self.unlink(temporary);
             Error::system("write", self.path.join(name), errno_of(&e))
         })
     }
@@ -210,18 +219,23 @@ impl Directory {
     /// or another user left.
     fn create_temporary(&self, name: &str) -> Result<File, Error> {
         let temporary = temporary(name);
-        let flags =
-            OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let private = Mode::S_IRUSR | Mode::S_IWUSR;
         let failed = |errno| Error::system("write", self.path.join(name), errno);
         for _ in 0..ATTEMPTS {
-            match openat(&self.fd, temporary.as_str(), flags, private) {
-                Ok(fd) => return Ok(File::from(fd)),
+            match self.create_exclusive(&temporary) {
+                Ok(file) => return Ok(file),
                 Err(Errno::EEXIST) => self.unlink(&temporary)?,
                 Err(errno) => return Err(failed(errno)),
             }
         }
         Err(failed(Errno::EEXIST))
+    }
+
+    /// Creates a file of mode 0600 that must not exist.
+    pub(crate) fn create_exclusive(&self, name: &str) -> Result<File, Errno> {
+        let flags =
+            OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let private = Mode::S_IRUSR | Mode::S_IWUSR;
+        openat(&self.fd, name, flags, private).map(File::from)
     }
 
     /// Removes a file, and what a killed writer of it left; one that is missing is fine.
@@ -233,7 +247,7 @@ impl Directory {
         self.unlink(name)
     }
 
-    fn unlink(&self, name: &str) -> Result<(), Error> {
+    pub(crate) fn unlink(&self, name: &str) -> Result<(), Error> {
         match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
             Err(errno) => Err(Error::system("remove", self.path.join(name), errno)),

@@ -25,6 +25,7 @@ mod error;
 mod lock;
 mod name;
 mod record;
+mod shared;
 mod store;
 mod tree;
 

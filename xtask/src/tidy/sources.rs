@@ -53,6 +53,7 @@ const NAMES: &[(&str, &str)] = &[
 /// Crates whose public functions have users outside of this workspace, with the reason.
 const FOR_OTHERS: &[(&str, &str)] = &[
     ("crates/cni-core", "the library for plugin authors"),
+    ("crates/libcni", "the library for runtime authors"),
     ("crates/testkit", "the test support for plugin authors"),
 ];
 

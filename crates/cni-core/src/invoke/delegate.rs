@@ -85,7 +85,7 @@ impl Delegate<'_> {
         let version = call.version.as_str();
         let error = match self.output(time(call, &kind)) {
             Ok(stdout) => match AddResult::from_plugin_output(version, &stdout) {
-                Ok(result) => return Ok(result),
+                Ok((_, result)) => return Ok(result),
                 Err(e) => unreadable_result(&e, &stdout),
             },
             Err(failure) if !failure.was_killed => return Err(named(failure.error, &name).into()),
@@ -141,15 +141,21 @@ fn start<'a>(call: &'a Call, delegate: &str, verb: Command) -> anyhow::Result<De
     })
 }
 
-/// Returns the timeout of the plugin `kind`. An interface plugin waits for its own IPAM
-/// plugin, and has time to undo its changes if that is killed.
 fn time(call: &Call, kind: &str) -> Duration {
+    time_limit(kind, call.ipam_type().as_deref())
+}
+
+/// Returns the time in which a verb of the plugin `kind` must finish: 90 s, `dhcp` 218 s. A
+/// plugin that delegates to the IPAM plugin `ipam` waits for that one, and has 20 s more to
+/// undo its changes if that is killed.
+#[must_use]
+pub fn time_limit(kind: &str, ipam: Option<&str>) -> Duration {
     let alone = |kind: &str| match kind {
         "dhcp" => DHCP_TIME,
         _ => test_time().unwrap_or(TIME),
     };
-    match call.ipam_type() {
-        Some(ipam) if ipam != kind => alone(&ipam) + 2 * UNDO_TIME,
+    match ipam {
+        Some(ipam) if ipam != kind => alone(ipam) + 2 * UNDO_TIME,
         _ => alone(kind),
     }
 }

@@ -22,29 +22,73 @@ pub(super) struct Failure {
     pub(super) was_killed: bool,
 }
 
-/// Starts a plugin, which then waits for its configuration.
+/// Runs one verb of the plugin at `path` for a runtime, and returns its output after at
+/// most `time`. Its standard error is copied to this process's.
+///
+/// `env` changes this process's environment, which the plugin inherits; `None` removes a
+/// variable. Unlike a delegate, the plugin goes on if this process is killed, as a runtime's
+/// plugins always did.
+///
+/// # Errors
+/// The plugin's error object; an error in upstream's words if it cannot be executed, ends
+/// without one, writes more than 8 MiB to one of its outputs, or does not finish in time. In
+/// the last two cases it is killed with its process group.
+pub fn run(
+    path: &Path,
+    env: &[(&str, Option<&OsStr>)],
+    stdin: &[u8],
+    time: Duration,
+) -> Result<Vec<u8>, Error> {
+    let running = spawn(path, env, Running::spawn_independent)?;
+    finish(running, stdin, time).map_err(|failure| failure.error)
+}
+
+/// Starts a delegate, which then waits for its configuration.
 ///
 /// `env` is added to this process's environment.
 ///
 /// # Errors
 /// When it cannot be executed, in upstream's words.
 pub(super) fn start(path: &Path, env: &[(&str, &OsStr)]) -> Result<Running, Error> {
+    let env: Vec<_> = env
+        .iter()
+        .map(|(name, value)| (*name, Some(*value)))
+        .collect();
+    spawn(path, &env, Running::spawn)
+}
+
+fn spawn(
+    path: &Path,
+    env: &[(&str, Option<&OsStr>)],
+    spawn: impl Fn(Command) -> io::Result<Running>,
+) -> Result<Running, Error> {
     let mut attempt = 1;
     loop {
         let mut command = Command::new(path);
-        command.envs(env.iter().copied());
-        match Running::spawn(command) {
+        for (name, value) in env {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        match spawn(command) {
             Ok(running) => return Ok(running),
             Err(e) if e.kind() == io::ErrorKind::ExecutableFileBusy && attempt < BUSY_ATTEMPTS => {
                 std::thread::sleep(Duration::from_secs(1));
                 attempt += 1;
             }
             Err(e) => {
-                let exec_error = format!("fork/exec {}: {}", path.display(), errno::of(&e));
-                return Err(failure::decode(b"", b"", &exec_error));
+                return Err(start_error(path, &e));
             }
         }
     }
+}
+
+/// Returns the error of a plugin that cannot be executed, in upstream's words.
+#[must_use]
+pub fn start_error(path: &Path, error: &io::Error) -> Error {
+    let exec_error = format!("fork/exec {}: {}", path.display(), errno::of(error));
+    failure::decode(b"", b"", &exec_error)
 }
 
 /// Passes the configuration to a plugin, waits at most `time` until it ends, and returns

@@ -61,7 +61,7 @@ pub(super) fn split_path(list: &OsStr) -> Vec<PathBuf> {
 ///
 /// # Errors
 /// See [`FindError`].
-pub(super) fn find_in_path(name: &str, paths: &[PathBuf]) -> Result<PathBuf, FindError> {
+pub fn find_in_path(name: &str, paths: &[PathBuf]) -> Result<PathBuf, FindError> {
     if name.is_empty() {
         return Err(FindError::NoName);
     }

@@ -9,5 +9,6 @@ mod in_process;
 #[cfg(test)]
 mod tests;
 
-pub use delegate::{delegate, delegate_add, find};
-pub use find::FindError;
+pub use delegate::{delegate, delegate_add, find, time_limit};
+pub use exec::{run, start_error};
+pub use find::{FindError, find_in_path};

@@ -46,8 +46,7 @@ pub(crate) use bundle::Bundled;
 pub use call::Call;
 pub use env::Env;
 pub use process::{main, main_bundled};
-pub use validate::validate_if_name;
-use validate::validate_network_name;
+pub use validate::{validate_container_id, validate_if_name, validate_network_name};
 
 use crate::{AddResult, Code, Error, Version, json, version};
 use std::io::Read;

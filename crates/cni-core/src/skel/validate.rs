@@ -16,7 +16,7 @@ fn is_identifier(text: &str) -> bool {
 ///
 /// # Errors
 /// Code 3 if it is empty, code 4 if it has other than the allowed characters.
-pub(super) fn validate_container_id(id: &str) -> Result<(), Error> {
+pub fn validate_container_id(id: &str) -> Result<(), Error> {
     if id.is_empty() {
         return Err(Error::new(Code::UNKNOWN_CONTAINER, "missing containerID"));
     }
@@ -34,7 +34,7 @@ pub(super) fn validate_container_id(id: &str) -> Result<(), Error> {
 ///
 /// # Errors
 /// Code 7 if it is empty or has other than the allowed characters.
-pub(super) fn validate_network_name(name: &str) -> Result<(), Error> {
+pub fn validate_network_name(name: &str) -> Result<(), Error> {
     if name.is_empty() {
         return Err(Error::new(
             Code::INVALID_NETWORK_CONFIG,

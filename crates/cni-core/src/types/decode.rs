@@ -24,8 +24,9 @@ impl AddResult {
         decode(version, document, None)
     }
 
-    /// Decodes the output of a plugin's ADD, which may be of any version. `config_version`
-    /// is the `cniVersion` of its configuration, which applies to a result without one.
+    /// Decodes the output of a plugin's ADD, which may be of any version, and returns it with
+    /// that version. `config_version` is the `cniVersion` of its configuration, which applies
+    /// to a result without one.
     ///
     /// # Errors
     /// [`ResultError::RawResult`] for anything but a JSON object (`null` counts as an
@@ -33,7 +34,7 @@ impl AddResult {
     pub fn from_plugin_output(
         config_version: &str,
         stdout: &[u8],
-    ) -> Result<AddResult, ResultError> {
+    ) -> Result<(Version, AddResult), ResultError> {
         let mut object = match json::parse(stdout).map_err(ResultError::RawResult)? {
             Value::Null => serde_json::Map::new(),
             Value::Object(object) => object,
@@ -51,7 +52,10 @@ impl AddResult {
                 config_version.to_owned()
             }
         };
-        AddResult::decode(&version, &object.into())
+        let result = AddResult::decode(&version, &object.into())?;
+        // Decoding has refused unknown versions.
+        let known = Version::from_text(&version).unwrap_or(Version::CURRENT);
+        Ok((known, result))
     }
 }
 

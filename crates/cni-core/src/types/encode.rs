@@ -11,7 +11,7 @@ impl AddResult {
     ///
     /// # Errors
     /// As [`AddResult::to_json`].
-    pub(super) fn to_value(&self, version: Version) -> Result<Value, Error> {
+    pub fn to_value(&self, version: Version) -> Result<Value, Error> {
         let mut object = Map::new();
         object.insert("cniVersion".into(), version.as_str().into());
         match Family::of(version) {

@@ -297,12 +297,14 @@ fn indices_and_numbers_keep_their_value() {
 fn a_plugins_output_may_be_of_any_version() {
     let decode = |config: &str, text: &str| {
         AddResult::from_plugin_output(config, text.as_bytes())
-            .map(|r| r.ips.len())
+            .map(|(_, result)| result.ips.len())
             .map_err(|e| e.to_string())
     };
     let new = r#"{"cniVersion":"1.0.0","ips":[{"address":"10.0.0.1/8"}]}"#;
     assert_eq!(decode("0.2.0", new), Ok(1));
     assert_eq!(decode("unknown", new), Ok(1));
+    let (version, _) = AddResult::from_plugin_output("0.2.0", new.as_bytes()).unwrap();
+    assert_eq!(version, Version::V1_0_0);
     // Without a valid version of its own, that of the configuration applies.
     for version in [
         "",
