@@ -1,4 +1,46 @@
-//! Network namespaces.
+//! Network namespaces: open, create, enter, keep, and refer to them.
+//!
+//! | type | what it is |
+//! |---|---|
+//! | [`Netns`] | an open namespace, which exists at least as long as this handle |
+//! | [`PersistentNetns`] | a namespace that a file keeps, as `ip netns` and runtimes have them |
+//! | [`Reference`] | how users name a namespace: path, process, name, or container label |
+//!
+//! ```no_run
+//! use cni_core::ns::{Netns, PersistentNetns};
+//! use std::path::Path;
+//!
+//! # fn main() -> Result<(), cni_core::ns::NsError> {
+//! // Creates /run/netns/cni-<uuid>, as containerd does for a pod.
+//! let pod = PersistentNetns::create(Path::new("/run/netns"))?;
+//! let addresses = pod.open()?.run(|| std::fs::read_to_string("/proc/thread-self/net/dev"))?;
+//! pod.remove()?;
+//! // A namespace without a name ends with its last handle, process and thread.
+//! let scratch = Netns::unnamed()?;
+//! assert!(!scratch.is_same(&Netns::current()?)?);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Ownership
+//!
+//! A [`Netns`] closes a descriptor when it is dropped, and nothing else, wherever it is
+//! from. The file of a [`PersistentNetns`] is deleted by [`PersistentNetns::remove`] only:
+//! runtimes outlive neither their pods nor themselves. In the Go library `Close` deletes
+//! the file if the object was made by `NewNS`, and keeps it if the same namespace was
+//! opened by `GetNS`. Its operations and ours:
+//!
+//! | Go | here |
+//! |---|---|
+//! | `GetCurrentNS()` | [`Netns::current`] |
+//! | `GetNS(path)` | [`Netns::open`] |
+//! | `NewNS()` | [`PersistentNetns::create`] |
+//! | `TempNetNS()` | [`Netns::unnamed`] |
+//! | `Do(f)` | [`Netns::run`], or [`Netns::run_on_thread`], which passes the caller's namespace to `f` |
+//! | `WithNetNSPath(path, f)` | `Netns::open(path)?.run(f)` |
+//! | `Path()`, `Fd()` | [`Netns::path`], [`AsFd`] |
+//! | `Set()` | none: a thread always returns |
+//! | `Close()` | dropping the handle; [`PersistentNetns::remove`] |
 //!
 //! # Threads
 //!
@@ -12,110 +54,34 @@
 //! namespace. Note:
 //!
 //! - Do not poll an async executor in the closure: a task that continues on another thread
-//!   would leave the namespace, and another task could run in it.
+//!   would leave the namespace, and another task could run in it. From async code use
+//!   [`Netns::run_on_thread`] within a blocking task.
 //! - A socket that is opened in the closure can be used outside of it and stays in the
 //!   namespace. This is the cheapest way to work in two namespaces at once.
 //! - The current namespace is `/proc/thread-self/ns/net`; `/proc/self/ns/net` is that of
 //!   the main thread.
 
-use crate::errno;
-use crate::quote::quote;
+mod error;
+mod persistent;
+mod reference;
+
+pub use error::NsError;
+pub use persistent::PersistentNetns;
+pub use reference::{Containers, Reference, Resolver};
+
+use error::quoted;
 use nix::errno::Errno;
-use nix::sched::{CloneFlags, setns};
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::statfs::statfs;
-use std::fmt;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 /// `NSFS_MAGIC` of linux/magic.h.
 const NSFS_MAGIC: u64 = 0x6e73_6673;
-
-/// Why a network namespace could not be opened or entered.
-///
-/// DEL ignores the error of a namespace that is gone ([`NsError::is_gone`]), and no other.
-#[derive(Debug)]
-pub enum NsError {
-    /// The path does not exist (`ENOENT`, nothing else).
-    NotExist {
-        /// The path.
-        path: PathBuf,
-    },
-    /// The path exists and is not a namespace.
-    NotNamespace {
-        /// The path.
-        path: PathBuf,
-        /// Magic number of the file system at the path.
-        magic: u64,
-    },
-    /// The path is a namespace of another kind.
-    OtherKind {
-        /// The path.
-        path: PathBuf,
-    },
-    /// Any other failure.
-    Other {
-        /// Operation and path.
-        what: String,
-        /// Error of the system call.
-        source: io::Error,
-    },
-}
-
-impl NsError {
-    /// Returns whether there is no network namespace at the path: it does not exist, or it
-    /// is something else, such as the empty file that remains of an unmounted namespace.
-    pub fn is_gone(&self) -> bool {
-        match self {
-            NsError::NotExist { .. } | NsError::NotNamespace { .. } | NsError::OtherKind { .. } => {
-                true
-            }
-            NsError::Other { source, .. } => matches!(
-                source.raw_os_error().map(Errno::from_raw),
-                Some(Errno::ENOTDIR | Errno::ELOOP | Errno::ENAMETOOLONG)
-            ),
-        }
-    }
-
-    fn other(what: impl Into<String>, source: impl Into<io::Error>) -> Self {
-        NsError::Other {
-            what: what.into(),
-            source: source.into(),
-        }
-    }
-}
-
-impl fmt::Display for NsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            NsError::NotExist { path } => {
-                write!(
-                    f,
-                    "failed to Statfs {}: no such file or directory",
-                    quoted(path)
-                )
-            }
-            NsError::NotNamespace { path, magic } => {
-                write!(f, "unknown FS magic on {}: {magic:x}", quoted(path))
-            }
-            NsError::OtherKind { path } => write!(
-                f,
-                "error switching to ns {}: not a network namespace",
-                path.display()
-            ),
-            NsError::Other { what, source } => write!(f, "{what}: {}", errno::of(source)),
-        }
-    }
-}
-
-impl std::error::Error for NsError {}
-
-fn quoted(path: &Path) -> String {
-    quote(path.as_os_str().as_bytes())
-}
 
 /// An open network namespace. It exists at least as long as this handle.
 #[derive(Debug)]
@@ -153,6 +119,37 @@ impl Netns {
             file,
             path: path.into(),
         })
+    }
+
+    /// Opens the namespace of a process: of its main thread.
+    ///
+    /// The number is that of the calling process's PID namespace. It may have been reused
+    /// since the caller has learnt it; whoever told it must be asked again afterwards.
+    ///
+    /// # Errors
+    /// [`NsError::NotExist`] if there is no such process, or it has ended and not been
+    /// waited for.
+    pub fn of_process(pid: u32) -> Result<Netns, NsError> {
+        Netns::open(&process_path(pid))
+    }
+
+    /// Creates a namespace without a file. Its only link is `lo`, which is down.
+    ///
+    /// It ends with the last handle, process and thread in it. Its [`path`](Netns::path)
+    /// can be passed to other processes as long as this handle is open.
+    ///
+    /// # Errors
+    /// When the kernel refuses (no `CAP_SYS_ADMIN`, or `user.max_net_namespaces` reached).
+    pub fn unnamed() -> Result<Netns, NsError> {
+        let create = || {
+            unshare(CloneFlags::CLONE_NEWNET)
+                .map_err(|e| NsError::other("cannot create a network namespace", e))?;
+            Netns::current()
+        };
+        let mut netns = on_thread(create)??;
+        let fd = netns.file.as_raw_fd();
+        netns.path = format!("/proc/{}/fd/{fd}", std::process::id()).into();
+        Ok(netns)
     }
 
     /// Opens the calling thread's namespace.
@@ -207,6 +204,21 @@ impl Netns {
         Ok(f())
     }
 
+    /// Runs `f` in this namespace on a thread of its own, and passes it the caller's
+    /// namespace. The calling thread waits, and never leaves its namespace. A panic of `f`
+    /// continues in the caller.
+    ///
+    /// # Errors
+    /// When the namespace cannot be entered, or no thread can be started. `f` is not
+    /// called then.
+    pub fn run_on_thread<T: Send>(&self, f: impl FnOnce(&Netns) -> T + Send) -> Result<T, NsError> {
+        let home = Netns::current()?;
+        on_thread(|| {
+            self.enter()?;
+            Ok(f(&home))
+        })?
+    }
+
     /// Moves the calling thread into this namespace.
     ///
     /// # Errors
@@ -227,6 +239,23 @@ impl AsFd for Netns {
     }
 }
 
+/// Path of the network namespace of a process.
+fn process_path(pid: u32) -> PathBuf {
+    format!("/proc/{pid}/ns/net").into()
+}
+
+/// Runs `f` on a thread of its own: whatever namespace it enters ends with that thread.
+fn on_thread<T: Send>(f: impl FnOnce() -> T + Send) -> Result<T, NsError> {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().spawn_scoped(scope, f);
+        let thread = thread.map_err(|e| NsError::other("cannot start a thread", e))?;
+        match thread.join() {
+            Ok(value) => Ok(value),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
 /// Guard that returns the thread to its previous namespace when dropped.
 struct ReturnGuard<'a>(&'a Netns);
 
@@ -240,95 +269,4 @@ impl Drop for ReturnGuard<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::thread;
-
-    fn inode(ns: &Netns) -> u64 {
-        ns.file.metadata().unwrap().ino()
-    }
-
-    /// Creates a namespace, which the handle keeps alive after its thread has ended.
-    fn new_netns() -> Netns {
-        thread::spawn(|| {
-            nix::sched::unshare(CloneFlags::CLONE_NEWNET).expect("these tests need root");
-            Netns::current().unwrap()
-        })
-        .join()
-        .unwrap()
-    }
-
-    #[test]
-    fn failures_are_distinguished() {
-        let missing = Netns::open(Path::new("/nonexistent/netns")).unwrap_err();
-        assert_eq!(
-            missing.to_string(),
-            r#"failed to Statfs "/nonexistent/netns": no such file or directory"#
-        );
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("plain");
-        std::fs::write(&path, "").unwrap();
-        let plain = Netns::open(&path).unwrap_err();
-        assert!(matches!(plain, NsError::NotNamespace { .. }), "{plain}");
-        assert!(
-            plain.to_string().starts_with("unknown FS magic on \""),
-            "{plain}"
-        );
-        let under = Netns::open(&path.join("x")).unwrap_err();
-        assert!(under.to_string().ends_with(": not a directory"), "{under}");
-        let mnt = Netns::open(Path::new("/proc/self/ns/mnt")).unwrap();
-        let mnt = mnt.run(|| ()).unwrap_err();
-        assert_eq!(
-            mnt.to_string(),
-            "error switching to ns /proc/self/ns/mnt: not a network namespace"
-        );
-        let proc_file = Netns::open(Path::new("/proc/uptime")).unwrap_err();
-        for error in [missing, plain, under, mnt, proc_file] {
-            assert!(error.is_gone(), "{error}");
-        }
-        assert!(!NsError::other("", Errno::EACCES).is_gone());
-    }
-
-    #[test]
-    fn run_returns_to_the_previous_namespace_even_nested() {
-        let (a, b) = (new_netns(), new_netns());
-        let home = inode(&Netns::current().unwrap());
-        let here = || inode(&Netns::current().unwrap());
-        let seen = a
-            .run(|| {
-                let outer = here();
-                let inner = b.run(here).unwrap();
-                (outer, inner, here())
-            })
-            .unwrap();
-        assert_eq!(seen, (inode(&a), inode(&b), inode(&a)));
-        assert_eq!(here(), home);
-        assert!(!a.is_same(&b).unwrap());
-        assert!(a.is_same(&a).unwrap());
-    }
-
-    #[test]
-    fn run_returns_to_the_previous_namespace_after_a_panic() {
-        let ns = new_netns();
-        let home = inode(&Netns::current().unwrap());
-        let panicked = std::panic::catch_unwind(|| ns.run(|| panic!("inside")));
-        assert!(panicked.is_err());
-        assert_eq!(inode(&Netns::current().unwrap()), home);
-    }
-
-    #[test]
-    fn many_threads_share_one_handle() {
-        let ns = new_netns();
-        let expected = inode(&ns);
-        thread::scope(|scope| {
-            for _ in 0..50 {
-                scope.spawn(|| {
-                    assert_eq!(
-                        ns.run(|| inode(&Netns::current().unwrap())).unwrap(),
-                        expected
-                    );
-                });
-            }
-        });
-    }
-}
+mod tests;
