@@ -9,6 +9,7 @@ pub mod dns;
 pub mod failures;
 mod filter_record;
 pub mod forwarding;
+pub mod host_link;
 pub mod ipam;
 pub mod ipv6;
 pub mod link_options;

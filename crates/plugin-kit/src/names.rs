@@ -6,6 +6,9 @@ use rand::TryRng;
 /// Digits of each of the two hashes of [`attachment_hash`].
 const HASH_DIGITS: usize = 16;
 
+/// Beginning of the names of host ends of veth pairs.
+pub(crate) const VETH_PREFIX: &str = "veth";
+
 /// Returns a random name for the host end of a veth pair in upstream's form: `veth` and
 /// eight hexadecimal digits.
 ///
@@ -15,7 +18,7 @@ pub fn random_veth() -> anyhow::Result<String> {
     let number = rand::rngs::SysRng
         .try_next_u32()
         .map_err(|e| anyhow::anyhow!("failed to generate random veth name: {e}"))?;
-    Ok(format!("veth{number:08x}"))
+    Ok(format!("{VETH_PREFIX}{number:08x}"))
 }
 
 /// Returns a name of `length` bytes for a resource of an attachment: `prefix`, and as many

@@ -1,10 +1,11 @@
 //! veth pairs between host and container.
 
 use crate::link_options::LinkOptions;
-use crate::{Container, MacAddress, Undo, deletion, names};
+use crate::{Container, MacAddress, Undo, deletion, host_link, names};
 use anyhow::{Context, anyhow, bail};
+use cni_core::Call;
 use cni_core::quote::quote;
-use rtnl::{Handle, Link, LinkKind, LinkSpec, PeerSpec, Request, Veth};
+use rtnl::{Handle, Link, LinkKind, LinkSpec, PeerSpec, Reply, Request, Veth};
 use std::os::fd::AsFd;
 
 /// The properties of a new pair.
@@ -12,6 +13,8 @@ use std::os::fd::AsFd;
 pub struct VethSpec<'a> {
     /// Name of the container's end.
     pub container_name: &'a str,
+    /// Alias of the host's end, see [`host_link`](crate::host_link).
+    pub alias: &'a str,
     /// MTU in bytes of both ends; `None` leaves it to the kernel.
     pub mtu: Option<u32>,
     /// Hardware address of the container's end; `None` leaves it to the kernel.
@@ -48,8 +51,8 @@ pub fn refuse_existing(container: &Container, name: &str) -> anyhow::Result<()> 
     }
 }
 
-/// Creates a pair in one request: the host's end up and on its bridge, the container's end
-/// in the container under its name. `undo` deletes it.
+/// Creates a pair in one datagram: the host's end up, on its bridge and with its alias, the
+/// container's end in the container under its name. `undo` deletes it.
 ///
 /// # Errors
 /// When the kernel refuses. Nothing is left behind then.
@@ -73,12 +76,13 @@ pub fn create_with<'a>(
     options: LinkOptions,
     undo: &mut Undo<'a>,
 ) -> anyhow::Result<VethPair> {
-    let (host_name, echo) = create_pair(host, container, spec, options)?;
+    let (host_name, created, named) = create_pair(host, container, spec, options)?;
     let name = host_name.clone();
     undo.push("delete the veth pair", move || {
         Ok(deletion::delete_on_host_by_name(host, &name)?)
     });
-    let host_end = match echo {
+    named.with_context(|| format!("failed to set the alias of {}", quote(&host_name)))?;
+    let host_end = match created.link {
         Some(link) => link,
         None => host
             .link_by_name(&host_name)
@@ -94,12 +98,23 @@ pub fn create_with<'a>(
     })
 }
 
+/// GC: deletes the pairs of the network's attachments that are not valid. Their namespaces
+/// may live on, when ADD was interrupted.
+///
+/// # Errors
+/// As [`host_link::collect`].
+pub fn collect(call: &Call) -> anyhow::Result<()> {
+    host_link::collect(call, "veth", names::VETH_PREFIX)
+}
+
+/// Returns the name of the host's end, the answer to its creation, and whether it has its
+/// alias.
 fn create_pair(
     host: &Handle,
     container: &Container,
     spec: &VethSpec<'_>,
     options: LinkOptions,
-) -> anyhow::Result<(String, Option<Link>)> {
+) -> anyhow::Result<(String, Reply, Result<Reply, rtnl::Error>)> {
     for _ in 0..NAME_ATTEMPTS {
         let host_name = names::random_veth()?;
         let mut link = LinkSpec::new(host_name.clone(), LinkKind::Veth(Veth::default()));
@@ -119,8 +134,14 @@ fn create_pair(
         link.mtu = spec.mtu;
         link.master = spec.master;
         link.up = true;
-        match host.request(Request::new_link(&link)) {
-            Ok(reply) => return Ok((host_name, reply.link)),
+        let alias = Request::set_alias(&host_name, spec.alias);
+        let mut replies = host.batch(vec![Request::new_link(&link), alias]);
+        // A batch returns one result per request.
+        let (Some(named), Some(created)) = (replies.pop(), replies.pop()) else {
+            bail!("failed to make veth pair: no answer");
+        };
+        match created {
+            Ok(created) => return Ok((host_name, created, named)),
             // EEXIST does not tell which of the two names is in use. Only the random one can
             // be replaced.
             Err(e) if e.is_exists() && container.rtnl.link_by_name(spec.container_name).is_ok() => {
@@ -130,7 +151,10 @@ fn create_pair(
                     quote(&host_name)
                 );
             }
-            Err(e) if e.is_exists() => {}
+            Err(e) if e.is_exists() => {
+                // Another link has the name, and the alias now: GC would delete it.
+                host.request(Request::set_alias(&host_name, "")).ok();
+            }
             Err(e) => return Err(anyhow!(e).context("failed to make veth pair")),
         }
     }

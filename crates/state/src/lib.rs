@@ -32,7 +32,7 @@ mod tree;
 pub use directory::Directory;
 pub use error::Error;
 pub use lock::Lock;
-pub use name::{bounded, sha512};
+pub use name::{bounded, name_part, sha512};
 pub use record::Record;
 pub use store::{Owner, Store};
 

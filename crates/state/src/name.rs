@@ -27,9 +27,15 @@ pub(crate) fn of_key(key: &str) -> String {
 /// Returns the file name made of `parts`. Different parts never have the same name but
 /// by a collision of hashes.
 pub(crate) fn joined(parts: &[&str]) -> String {
-    let is_plain = |c: char| c.is_ascii_graphic() && c != '/' && c != SEPARATOR;
-    let parts: Vec<String> = parts.iter().map(|part| encode(part, is_plain)).collect();
+    let parts: Vec<String> = parts.iter().map(|part| name_part(part)).collect();
     parts.join(&SEPARATOR.to_string())
+}
+
+/// Returns `part` of a name: itself if it is at most 72 bytes of printable ASCII without
+/// `/` and `:` that do not begin with `.` or `~`, else `~` and 64 digits of its hash.
+#[must_use]
+pub fn name_part(part: &str) -> String {
+    encode(part, |c| c.is_ascii_graphic() && c != '/' && c != SEPARATOR)
 }
 
 fn encode(part: &str, is_plain: impl Fn(char) -> bool) -> String {

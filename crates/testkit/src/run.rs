@@ -220,6 +220,16 @@ impl Running {
         self.child.id()
     }
 
+    /// Whether the process has ended.
+    ///
+    /// # Panics
+    ///
+    /// When that cannot be told.
+    pub fn has_ended(&mut self) -> bool {
+        let status = self.child.try_wait().expect("ask for the plugin's status");
+        status.is_some()
+    }
+
     /// Kills the process and its group with SIGKILL.
     pub fn kill(&mut self) {
         if let Ok(pid) = i32::try_from(self.child.id()) {

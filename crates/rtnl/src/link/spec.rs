@@ -167,6 +167,24 @@ impl<'fd> Request<'fd> {
         Request::new(RTM_SETLINK, 0, body, format!("change link {index}"))
     }
 
+    /// Sets the alias of the link named `name` (`RTM_SETLINK`), at most 255 bytes; an empty
+    /// one removes it.
+    ///
+    /// The kernel ignores an alias at creation (`rtnl_create_link`). In one batch with
+    /// [`Request::new_link`], this leaves no moment at which a killed process could leave
+    /// the link without its alias. If the creation fails because the name is in use, the
+    /// alias is that of another link.
+    ///
+    /// Errors: `ENODEV` if there is no such link.
+    #[must_use]
+    pub fn set_alias(name: &str, alias: &str) -> Request<'static> {
+        let mut body = Builder::new(&header(0));
+        body.text(name_attribute(name), name);
+        body.raw(IFLA_IFALIAS, alias.as_bytes());
+        let what = format!("set the alias of link {name:?}");
+        Request::new(RTM_SETLINK, 0, body, what)
+    }
+
     /// Changes the options of `kind` that are given of the link with the index `index`,
     /// which is of this kind already (`RTM_NEWLINK` without CREATE).
     ///

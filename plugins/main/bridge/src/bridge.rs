@@ -7,7 +7,7 @@ use cni_core::quote::quote;
 use cni_core::{Call, Code, Error};
 use plugin_kit::link_options::Mtu;
 use plugin_kit::veth::{self, VethPair, VethSpec};
-use plugin_kit::{Container, MacAddress, Undo, deletion, parent, sysctl};
+use plugin_kit::{Container, MacAddress, Undo, deletion, host_link, parent, state, sysctl};
 use rtnl::{Bridge, Handle, Link, LinkKind, LinkSpec, OperState, Request};
 
 /// How often the bridge may vanish between its look-up and the creation of a port:
@@ -24,11 +24,13 @@ pub(crate) fn attach<'a>(
     undo: &mut Undo<'a>,
 ) -> anyhow::Result<(Link, VethPair)> {
     let mut attempt = 1;
+    let alias = host_link::of_owner(&state::owner(call));
     loop {
         let bridge = ensure(host, config, undo)
             .with_context(|| format!("failed to create bridge {}", quote(&config.bridge)))?;
         let spec = VethSpec {
             container_name: &call.if_name,
+            alias: &alias,
             mtu: pair_mtu(host, &bridge, config.mtu)?,
             mac: config.mac,
             master: Some(bridge.index),

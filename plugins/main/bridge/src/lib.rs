@@ -108,10 +108,10 @@ impl Plugin for Bridge {
     }
 
     fn gc(&self, call: &Call) -> anyhow::Result<()> {
-        // A veth pair goes with the namespace of either end; leases and packet filters
-        // outlive it.
         let mut failures = Failures::default();
+        // First, since a DHCP client sends its release through the interface.
         failures.add(Ipam::of(call).map_or(Ok(()), |ipam| ipam.gc()));
+        failures.add(veth::collect(call));
         failures.add(filters::collect(call));
         failures.result()
     }

@@ -18,7 +18,8 @@ use plugin_kit::link_options::{self, Mtu};
 use plugin_kit::masquerade::{Known, Plan};
 use plugin_kit::veth::{self, VethSpec};
 use plugin_kit::{
-    Container, FilterRecord, Ipam, Undo, forwarding, masquerade, parent, single_interface,
+    Container, FilterRecord, Ipam, Undo, forwarding, host_link, masquerade, parent,
+    single_interface, state,
 };
 use rtnl::Handle;
 
@@ -47,8 +48,10 @@ impl Plugin for Ptp {
         let mut undo = Undo::new();
         let mut result = ipam.add(&mut undo)?;
         gateway::validate(&result.ips)?;
+        let alias = host_link::of_owner(&state::owner(call));
         let spec = VethSpec {
             container_name: &call.if_name,
+            alias: &alias,
             mtu: mtu(&host, config.mtu)?,
             ..VethSpec::default()
         };
@@ -95,6 +98,7 @@ impl Plugin for Ptp {
     fn gc(&self, call: &Call) -> anyhow::Result<()> {
         let mut failures = Failures::default();
         failures.add(single_interface::gc(call));
+        failures.add(veth::collect(call));
         failures.add(masquerade::collect(call));
         failures.result()?;
         if let Some(valid) = call.valid_attachments()? {

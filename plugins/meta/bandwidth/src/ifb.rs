@@ -2,12 +2,9 @@
 //! only packets that a link sends: packets received from the container are redirected
 //! to the ifb and shaped there.
 
-use crate::alias;
 use anyhow::{Context, anyhow, bail};
 use cni_core::Call;
-use cni_core::types::Attachment;
-use plugin_kit::failures::Failures;
-use plugin_kit::{Undo, deletion, detailed, names};
+use plugin_kit::{Undo, deletion, detailed, host_link, names, state};
 use rtnl::deferred::LinkDeletion;
 use rtnl::{
     Filter, Handle, Link, LinkChange, LinkKind, LinkSpec, QdiscKind, QdiscSpec, Request, TcHandle,
@@ -23,11 +20,6 @@ const ALL_PROTOCOLS: u16 = 3;
 /// The name of an attachment's ifb, the same as upstream's.
 pub(crate) fn name(network: &str, container_id: &str) -> String {
     names::of_attachment(PREFIX, network, container_id, NAME_LEN)
-}
-
-/// The alias of the ifb of the attachment `call`.
-fn own_alias(call: &Call) -> String {
-    alias::of_attachment(&call.name, &call.container_id, &call.if_name)
 }
 
 /// Creates the ifb for packets from `veth`. It stays down for now: replacing the qdisc of
@@ -48,20 +40,18 @@ pub(crate) fn create<'h>(
         txqlen: Some(queue),
         ..LinkSpec::new(name.clone(), LinkKind::Ifb)
     };
-    let echo = match host.request(Request::new_link(&spec)) {
+    // An ifb of another interface of the container keeps its alias.
+    if let Ok(existing) = host.link_by_name(&name) {
+        return Err(in_use(&existing));
+    }
+    let alias = Request::set_alias(&name, &host_link::of_owner(&state::owner(call)));
+    let mut replies = host.batch(vec![Request::new_link(&spec), alias]);
+    // A batch returns one result per request.
+    let (Some(named), Some(created)) = (replies.pop(), replies.pop()) else {
+        bail!("adding link: no answer");
+    };
+    let echo = match created {
         Ok(reply) => reply.link,
-        Err(e) if e.is_exists() => {
-            let existing = host.link_by_name(&name).ok();
-            let if_name = existing.as_ref().and_then(alias::if_name);
-            let if_name = if_name.unwrap_or("an interface");
-            return Err(detailed(
-                format!("adding link: {e}"),
-                format!(
-                    "{name} shapes {if_name} of this container on this network; only one of its \
-                     interfaces can be shaped, delete the other attachment first"
-                ),
-            ));
-        }
         Err(e) if e.is_unsupported() => {
             return Err(detailed(
                 format!("adding link: {e}"),
@@ -74,6 +64,7 @@ pub(crate) fn create<'h>(
     undo.push("delete the ifb", move || {
         deletion::delete_on_host_by_name(host, &by_name).with_context(|| failed(&by_name))
     });
+    named.with_context(|| format!("failed to set the alias of {name}"))?;
     match echo {
         Some(link) => Ok(link),
         None => host
@@ -82,14 +73,27 @@ pub(crate) fn create<'h>(
     }
 }
 
-/// Sets the ifb up and names its attachment in the alias.
+/// The error of ADD when the container has a shaped interface on this network already.
+/// The message is that of the kernel, as upstream's.
+fn in_use(existing: &Link) -> anyhow::Error {
+    let if_name = host_link::interface_of(existing).unwrap_or("an interface");
+    detailed(
+        "adding link: file exists",
+        format!(
+            "{} shapes {if_name} of this container on this network; only one of its interfaces \
+             can be shaped, delete the other attachment first",
+            existing.name
+        ),
+    )
+}
+
+/// Sets the ifb up.
 ///
 /// # Errors
 /// When the kernel refuses the request.
-pub(crate) fn set_up(call: &Call, host: &Handle, link: &Link) -> anyhow::Result<()> {
+pub(crate) fn set_up(host: &Handle, link: &Link) -> anyhow::Result<()> {
     let change = LinkChange {
         up: Some(true),
-        alias: Some(own_alias(call)),
         ..LinkChange::default()
     };
     host.request(Request::set_link(link.index, &change))
@@ -176,8 +180,9 @@ pub(crate) fn check(call: &Call, host: &Handle, veth: &Link) -> anyhow::Result<L
 /// When it cannot be looked up.
 pub(crate) fn find(call: &Call, host: &Handle) -> anyhow::Result<Option<u32>> {
     let name = name(&call.name, &call.container_id);
+    let own = host_link::of_owner(&state::owner(call));
     match host.link_by_name(&name) {
-        Ok(link) if alias::is_ours(&link) && link.alias != own_alias(call) => Ok(None),
+        Ok(link) if host_link::interface_of(&link).is_some() && link.alias != own => Ok(None),
         Ok(link) => Ok(Some(link.index)),
         Err(e) if e.is_not_found() => Ok(None),
         Err(e) => Err(anyhow!(e).context(format!("get ifb device {name}"))),
@@ -193,27 +198,13 @@ pub(crate) fn finish(deletion: LinkDeletion<'_>, call: &Call) -> anyhow::Result<
     outcome.with_context(|| failed(&name(&call.name, &call.container_id)))
 }
 
-/// Deletes the ifbs of this network's attachments that are not among `valid`. Those of
+/// GC: deletes the ifbs of this network's attachments that are not valid. Those of
 /// upstream have no alias and are left to DEL.
 ///
 /// # Errors
 /// The errors of all deletions that failed.
-pub(crate) fn collect(call: &Call, host: &Handle, valid: &[Attachment]) -> anyhow::Result<()> {
-    let mut stale = host.links_by_kind("ifb")?;
-    stale.retain(|link| {
-        let is_valid = valid.iter().any(|valid| {
-            let (container_id, if_name) = (&valid.container_id, &valid.if_name);
-            link.alias == alias::of_attachment(&call.name, container_id, if_name)
-        });
-        alias::is_of_network(link, &call.name, name) && !is_valid
-    });
-    let indexes: Vec<u32> = stale.iter().map(|link| link.index).collect();
-    let outcomes = deletion::begin_on_host(host, &indexes).finish();
-    let mut failures = Failures::default();
-    for (link, outcome) in stale.iter().zip(outcomes) {
-        failures.add(outcome.with_context(|| failed(&link.name)));
-    }
-    failures.result()
+pub(crate) fn collect(call: &Call) -> anyhow::Result<()> {
+    host_link::collect(call, "ifb", PREFIX)
 }
 
 fn failed(name: &str) -> String {

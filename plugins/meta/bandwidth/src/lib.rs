@@ -1,7 +1,6 @@
 //! The bandwidth plugin: limits the rate of a container's traffic in each direction.
 //! It runs after the plugin that creates the container's interface.
 
-mod alias;
 mod config;
 mod host_veth;
 mod ifb;
@@ -51,7 +50,7 @@ impl Plugin for Bandwidth {
         if let Some(shaper) = Shaper::egress(&config) {
             let ifb = ifb::create(call, &host, &veth, queue_length(&shaper, &veth), &mut undo)?;
             shaper.install(&host, &ifb, &mut undo)?;
-            ifb::set_up(call, &host, &ifb)?;
+            ifb::set_up(&host, &ifb)?;
             ifb::redirect(&host, &veth, &ifb, &mut undo)?;
             result.interfaces.push(Interface {
                 mac: ifb.mac_string(),
@@ -94,10 +93,7 @@ impl Plugin for Bandwidth {
     }
 
     fn gc(&self, call: &Call) -> anyhow::Result<()> {
-        match call.valid_attachments()? {
-            Some(valid) => ifb::collect(call, &Handle::open()?, &valid),
-            None => Ok(()),
-        }
+        ifb::collect(call)
     }
 
     fn status(&self, call: &Call) -> anyhow::Result<()> {

@@ -23,7 +23,7 @@ fn gc_deletes_stale_ifbs_of_this_network() {
     // Foreign links that differ in one property each.
     run(&host, "ip link add bwp000000000001 alias x type ifb");
     run(&host, "ip link add mine type ifb");
-    host.command(&["ip", "link", "set", "mine", "alias", "cni net c9 eth0"]);
+    host.command(&["ip", "link", "set", "mine", "alias", "cni:net/c9/eth0"]);
     run(&host, "ip link add bwp000000000002 type ifb");
     let before = host.snapshot();
 
@@ -76,7 +76,7 @@ fn gc_keeps_ifbs_of_upstream() {
     assert!(host.link(IFB).is_some());
 }
 
-/// The alias of an ifb holds 255 bytes.
+/// Long names are hashed in the alias.
 #[test]
 fn gc_deletes_ifbs_of_long_container_ids() {
     let (host, container) = host();

@@ -9,10 +9,10 @@ fn every_request() {
     let (host, container) = host();
     let subnets = json!({"unshapedSubnets": ["10.0.0.0/8", "fd00::/8"], "latency": "10ms"});
     for (extra, requests) in [
-        (json!({}), 6),
+        (json!({}), 7),
         (json!({"egressRate": null, "egressBurst": null}), 1),
         // Three more requests for each of two links, and two filters each.
-        (subnets, 16),
+        (subnets, 17),
     ] {
         let config = both(extra);
         let add = || {
@@ -36,7 +36,7 @@ fn every_request_of_fair_queues() {
             .container(&container)
             .config(&config)
     };
-    assert_eq!(fail_each_request(&host, add), 8);
+    assert_eq!(fail_each_request(&host, add), 9);
 }
 
 /// ADD fails on existing objects and keeps them.

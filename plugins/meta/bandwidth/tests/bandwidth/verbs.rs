@@ -110,7 +110,7 @@ fn qdiscs_and_filters() {
     let ifb = host.link(IFB).expect("the ifb");
     assert_eq!(ifb["mtu"], 1400);
     assert_eq!(ifb["linkinfo"]["info_kind"], "ifb");
-    assert_eq!(ifb["ifalias"], "cni net c1 eth0");
+    assert_eq!(ifb["ifalias"], "cni:net/c1/eth0");
     assert!(ifb["flags"].as_array().unwrap().contains(&json!("UP")));
     assert_eq!(ifb["txqlen"], Value::Null);
     let filters = host.command(&["tc", "filter", "show", "dev", "veth1", "ingress"]);

@@ -1,5 +1,7 @@
 //! GC of whole networks. A runtime written in Go passes an empty list of valid attachments as `null`.
 
+mod links;
+
 use blackbox::chain::{Chain, kubernetes_plugins};
 use blackbox::state;
 use serde_json::{Value, json};
