@@ -2,11 +2,10 @@
 
 use std::process::ExitCode;
 
-use anyhow::Result;
 use clap::{Parser, Subcommand};
 use cni_core::skel::build_version;
 
-use crate::{completion, usage};
+use crate::{chain, completion, usage, verbs};
 
 /// Attaches network namespaces to CNI networks, and looks after networks and attachments
 #[derive(Debug, Parser)]
@@ -22,14 +21,23 @@ pub(crate) struct Cli {
 /// What can be done.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    #[command(flatten)]
+    Verb(verbs::Verb),
+    /// Add plugins to a network without rewriting its list, and remove them
+    Chain(chain::Args),
     /// Print a script that completes command lines of cnitool in a shell
     Completion(completion::Args),
 }
 
 /// Runs a subcommand. Errors go to standard error.
-pub(crate) fn run(command: Command, _ifname: Option<String>) -> ExitCode {
-    let outcome: Result<ExitCode> = match command {
-        Command::Completion(arguments) => completion::run(&arguments),
+pub(crate) fn run(command: &Command, ifname: Option<String>) -> ExitCode {
+    let outcome = match command {
+        Command::Verb(verb) => {
+            return verbs::run(verb, ifname)
+                .unwrap_or_else(|error| usage::verb_failure(verb.name(), &error));
+        }
+        Command::Chain(arguments) => chain::run(arguments),
+        Command::Completion(arguments) => completion::run(arguments),
     };
     outcome.unwrap_or_else(|error| usage::failure(&error))
 }

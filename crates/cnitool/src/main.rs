@@ -3,9 +3,13 @@
 //!
 //! Each subcommand is a module with its arguments and a function `run`; [`cli`] lists them.
 
+mod chain;
 mod cli;
 mod completion;
+mod environment;
+mod netns;
 mod usage;
+mod verbs;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -21,7 +25,7 @@ fn main() -> ExitCode {
         Ok(Cli {
             ifname,
             command: Some(command),
-        }) => cli::run(command, ifname),
+        }) => cli::run(&command, ifname),
         Ok(Cli { command: None, .. }) => usage::help(),
         Err(error) => usage::report(&error, &arguments),
     }

@@ -20,6 +20,17 @@ pub(crate) fn failure(error: &anyhow::Error) -> ExitCode {
     fail(&format!("Error: {error:#}\n"))
 }
 
+/// Prints the error of one of upstream's subcommands as upstream does: with its usage, and twice.
+pub(crate) fn verb_failure(name: &str, error: &anyhow::Error) -> ExitCode {
+    let mut root = Cli::command();
+    root.build();
+    let usage = root
+        .find_subcommand_mut(name)
+        .map(|command| command.render_usage().to_string());
+    let usage = usage.unwrap_or_default();
+    fail(&format!("Error: {error}\n{usage}\n\n{error}\n"))
+}
+
 /// Prints why the command line could not be parsed, or the help or version that it asks for.
 pub(crate) fn report(error: &Error, arguments: &[OsString]) -> ExitCode {
     match error.kind() {
