@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use anyhow::{Context as _, anyhow, bail};
 use cni_core::{Code, Error, IpConfig};
 
+use crate::choice::Choice;
 use crate::config::Config;
 use crate::range::RangeSet;
 use crate::store::{Owner, Reservation, Store};
@@ -29,12 +30,13 @@ pub(crate) fn allocate_all(
     owner: &Owner,
     config: &Config,
 ) -> anyhow::Result<Vec<IpConfig>> {
+    let mut choice = Choice::for_add(store, config)?;
     let mut requested = config.requested.clone();
     let mut ips = Vec::with_capacity(config.sets.len());
     for (index, set) in config.sets.iter().enumerate() {
         let matching = requested.iter().position(|ip| set.contains(*ip));
         let matching = matching.map(|at| requested.remove(at));
-        match allocate(store, owner, index, set, matching) {
+        match allocate(store, owner, &mut choice, index, set, matching) {
             Ok(ip) => ips.push(ip),
             Err(error) => {
                 let error = in_range(index, error);
@@ -94,18 +96,23 @@ fn undo(store: &mut Store, owner: &Owner, error: anyhow::Error) -> anyhow::Error
 /// When the directory cannot be read.
 pub(crate) fn first_exhausted(
     store: &mut Store,
-    sets: &[RangeSet],
+    config: &Config,
 ) -> anyhow::Result<Option<String>> {
+    let choice = Choice::for_status(store, config)?;
     // Counting file names suffices unless a set may be full; only then are files read.
     let names = store.names()?;
     let may_be_full = |set: &&RangeSet| {
-        let count = names.iter().filter(|ip| set.contains(**ip)).count();
-        count as u128 >= set.capacity()
+        let taken = names.iter().filter(|ip| set.offers(**ip)).count();
+        (taken + choice.cooling_in(set).count()) as u128 >= set.capacity()
     };
-    for set in sets.iter().filter(may_be_full) {
+    for set in config.sets.iter().filter(may_be_full) {
         let taken = store.reservations()?;
-        if set.walk(None).all(|(ip, _)| is_taken(&taken, ip)) {
-            return Ok(Some(exhausted(store, set, &taken).to_string()));
+        let is_free = |ip| match is_taken(&taken, ip) {
+            true => store.is_reclaimable(ip, config.cool_down.is_some()),
+            false => !choice.is_cooling(ip),
+        };
+        if !set.walk(None).any(is_free) {
+            return Ok(Some(exhausted(store, set, &taken, &choice).to_string()));
         }
     }
     Ok(None)
@@ -124,15 +131,17 @@ pub(crate) fn first_exhausted(
 pub(crate) fn allocate(
     store: &mut Store,
     owner: &Owner,
+    choice: &mut Choice,
     index: usize,
     set: &RangeSet,
     requested: Option<IpAddr>,
 ) -> anyhow::Result<IpConfig> {
     let ip = match requested {
         Some(ip) => reserve_requested(store, owner, set, ip)?,
-        None => reserve_next(store, owner, index, set)?,
+        None => reserve_next(store, owner, choice, index, set)?,
     };
-    if let Err(error) = store.set_last_reserved(index, ip) {
+    let recorded = store.set_last_reserved(index, ip);
+    if let Err(error) = recorded.and_then(|()| choice.keep(ip, set)) {
         return Err(match store.release(ip, owner.id()) {
             Ok(()) => error,
             Err(undo) => error.context(format!("{undo:#}, so {ip} stays reserved")),
@@ -160,7 +169,11 @@ fn reserve_requested(
     if range.gateway() == ip {
         bail!("requested ip {ip} is subnet's gateway");
     }
-    if !store.reserve(ip, owner)? {
+    if set.excludes(ip) {
+        bail!("requested ip {ip} is excluded by ipam.exclude");
+    }
+    // A container that is certainly gone does not hold it.
+    if !store.reserve(ip, owner)? && (store.reclaim(&[ip]) == 0 || !store.reserve(ip, owner)?) {
         bail!("requested IP address {ip} is not available in range set {set}");
     }
     Ok(ip)
@@ -169,37 +182,63 @@ fn reserve_requested(
 fn reserve_next(
     store: &mut Store,
     owner: &Owner,
+    choice: &mut Choice,
     index: usize,
     set: &RangeSet,
 ) -> anyhow::Result<IpAddr> {
-    let held = store.held_by(owner)?;
-    if let Some(ip) = held.all().find(|ip| set.contains(*ip)) {
-        bail!(
-            "{ip} has been allocated to {}, duplicate allocation is not allowed",
-            owner.id()
-        );
+    refuse_second(store, owner, set)?;
+    if let Some(ip) = choice.kept(set)
+        && store.reserve(ip, owner)?
+    {
+        return Ok(ip);
     }
-    let last = store.last_reserved(index);
-    for (ip, _) in set.walk(last).take(TRIES_BEFORE_LISTING) {
+    let start = choice.start(set, store.last_reserved(index));
+    let first = set.walk(start).filter(|ip| !choice.is_withheld(*ip));
+    for ip in first.take(TRIES_BEFORE_LISTING) {
         if store.reserve(ip, owner)? {
             return Ok(ip);
         }
     }
     let mut taken = store.reservations()?;
     loop {
-        for (ip, _) in set.walk(last) {
-            if !is_taken(&taken, ip) && store.reserve(ip, owner)? {
+        for ip in set.walk(start) {
+            if !choice.is_withheld(ip) && !is_taken(&taken, ip) && store.reserve(ip, owner)? {
                 return Ok(ip);
             }
         }
         // An index may list files that were removed without taking the lock, so the
         // directory itself is read before the range is reported as exhausted.
         if !store.drop_vanished()? {
-            break;
+            let inside = taken.iter().map(|one| one.ip);
+            let inside: Vec<IpAddr> = inside.filter(|ip| set.offers(*ip)).collect();
+            if store.reclaim(&inside) == 0 {
+                break;
+            }
+            choice.refresh(store)?;
         }
         taken = store.reservations()?;
     }
-    Err(exhausted(store, set, &taken).into())
+    for ip in choice.last_resort(set) {
+        if store.reserve(ip, owner)? {
+            return Ok(ip);
+        }
+    }
+    Err(exhausted(store, set, &taken, choice).into())
+}
+
+/// Refuses a second address of a set. One that the owner held in a namespace that is gone
+/// is freed instead: the runtime lost the DEL and uses the same ID again.
+fn refuse_second(store: &mut Store, owner: &Owner, set: &RangeSet) -> anyhow::Result<()> {
+    let held = store.held_by(owner)?;
+    let held: Vec<IpAddr> = held.all().filter(|ip| set.contains(*ip)).collect();
+    if let Some(ip) = held.iter().find(|ip| !store.is_reclaimable(**ip, false)) {
+        bail!(
+            "{ip} has been allocated to {}, duplicate allocation is not allowed",
+            owner.id()
+        );
+    }
+    store.reclaim(&held);
+    Ok(())
 }
 
 /// Returns whether an address is among `taken`, which is sorted by address.
@@ -211,9 +250,25 @@ fn is_taken(taken: &[Reservation], ip: IpAddr) -> bool {
 
 /// Returns the error of a set without a free address. The details name the containers
 /// that hold the most addresses: `253 of 253 addresses are held by 250 containers, e.g.
-/// x (3), y (1), z (1)`.
-fn exhausted(store: &Store, set: &RangeSet, taken: &[Reservation]) -> Error {
-    let mut inside: Vec<&Reservation> = taken.iter().filter(|one| set.contains(one.ip)).collect();
+/// x (3), y (1), z (1)`, and how many addresses cool down.
+fn exhausted(store: &Store, set: &RangeSet, taken: &[Reservation], choice: &Choice) -> Error {
+    let mut text = holders(store, set, taken);
+    let cooling = choice.cooling_in(set);
+    let cooling = cooling.filter(|(ip, _)| !is_taken(taken, *ip));
+    let cooling: Vec<_> = cooling.map(|(_, left)| left).collect();
+    if let Some(first) = cooling.iter().min() {
+        text.push_str(&format!(
+            "; {} cool down, the first one for {} s more",
+            cooling.len(),
+            first.as_secs() + 1
+        ));
+    }
+    let msg = format!("no IP addresses available in range set: {set}");
+    Error::new(Code::INTERNAL, msg).with_details(text)
+}
+
+fn holders(store: &Store, set: &RangeSet, taken: &[Reservation]) -> String {
+    let mut inside: Vec<&Reservation> = taken.iter().filter(|one| set.offers(one.ip)).collect();
     inside.sort_by_key(|one| (one.id_hash, one.ip));
     let mut containers: Vec<&[&Reservation]> =
         inside.chunk_by(|a, b| a.id_hash == b.id_hash).collect();
@@ -237,8 +292,7 @@ fn exhausted(store: &Store, set: &RangeSet, taken: &[Reservation]) -> Error {
             separator = ", ";
         }
     }
-    let msg = format!("no IP addresses available in range set: {set}");
-    Error::new(Code::INTERNAL, msg).with_details(text)
+    text
 }
 
 #[cfg(test)]

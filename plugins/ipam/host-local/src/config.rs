@@ -1,15 +1,23 @@
 //! Configuration of the plugin.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use anyhow::{Context as _, anyhow, bail};
-use cni_core::cidr::{deserialize_optional_ip, parse_ip};
+use anyhow::{Context as _, bail};
+use cni_core::cidr::deserialize_optional_ip;
 use cni_core::{Call, Cidr, Route, Version, json};
 use serde::de::{Deserialize, Deserializer, Error as _};
 
+use crate::index::hash;
 use crate::range::{RangeSet, RangeSpec, SubnetText};
+
+mod options;
+mod requested;
+
+pub(crate) use options::Strategy;
+use options::{Options, without};
+use requested::RequestedIp;
 
 /// Default of `dataDir`, which holds the networks' directories.
 const DEFAULT_DATA_DIR: &str = "/var/lib/cni/networks";
@@ -28,6 +36,15 @@ pub(crate) struct Config {
     pub(crate) resolv_conf: Option<PathBuf>,
     /// The network's directory.
     pub(crate) directory: PathBuf,
+    /// Order in which free addresses are tried.
+    pub(crate) strategy: Strategy,
+    /// Hash of the attachment's reservation key, for [`Strategy::Sticky`], or the error of
+    /// ADD if `CNI_ARGS` lacks it.
+    pub(crate) reservation_key: Result<Option<u64>, String>,
+    /// How long an address that was freed is not used again.
+    pub(crate) cool_down: Option<Duration>,
+    /// Whether addresses of containers that are certainly gone are reclaimed.
+    pub(crate) reclaim: bool,
 }
 
 impl Config {
@@ -37,10 +54,14 @@ impl Config {
     /// When a key is missing or invalid, in upstream's words.
     pub(crate) fn read(call: &Call) -> anyhow::Result<Config> {
         let args = call.args.to_string_lossy();
-        let config = Config::new(&call.conf, &call.name, call.version, &args)?;
+        let mut config = Config::new(&call.conf, &call.name, call.version, &args)?;
         if config.sets.is_empty() {
             bail!("no IP ranges specified");
         }
+        // Interfaces of one container have addresses of their own.
+        config.reservation_key = config
+            .reservation_key
+            .map(|key| key.map(|key| hash(&format!("{key:x}/{}", call.if_name))));
         Ok(config)
     }
 
@@ -61,10 +82,12 @@ impl Config {
     ) -> anyhow::Result<Config> {
         let conf: Document = json::decode(conf)?;
         let ipam = conf.ipam.context("IPAM config missing 'ipam' key")?;
-        let args = cni_core::args::Args::parse(args, &["IP"])?;
+        let options = Options::new(&ipam)?;
+        let known: Vec<&str> = options.key_names.iter().map(String::as_str).collect();
+        let args = cni_core::args::Args::parse(args, &[&["IP"], &known[..]].concat())?;
         let from_args = args.get_with("IP", RequestedIp::parse)?;
         let from_args = from_args.filter(|ip| ip.0.is_some());
-        let requested = requested([
+        let requested = requested::merge([
             ("CNI_ARGS IP", from_args.map(Some).into_iter().collect()),
             ("args.cni.ips", conf.args.cni.ips),
             ("runtimeConfig.ips", conf.runtime_config.ips),
@@ -77,21 +100,25 @@ impl Config {
             .chain(legacy)
             .chain(ipam.ranges);
         Ok(Config {
-            sets: range_sets(sets, version)?,
+            sets: without(range_sets(sets, version)?, &options.exclude)?,
             requested,
             routes: ipam.routes,
             resolv_conf: (!ipam.resolv_conf.is_empty()).then(|| ipam.resolv_conf.into()),
             directory: directory(&ipam.data_dir, name),
+            strategy: options.strategy,
+            reservation_key: options.reservation_key(&args),
+            cool_down: options.cool_down,
+            reclaim: ipam.reclaim.unwrap_or(true),
         })
     }
 }
 
-/// Returns the network's directory. DEL and GC read no other key, so that they free
-/// addresses even if the configuration has become invalid.
+/// Returns the network's directory, and whether there is a cool-down. DEL and GC read no
+/// other keys, so that they free addresses even if the configuration has become invalid.
 ///
 /// # Errors
 /// When there is no `ipam` or its `dataDir` is not a string.
-pub(crate) fn state_directory(call: &Call) -> anyhow::Result<PathBuf> {
+pub(crate) fn of_release(call: &Call) -> anyhow::Result<(PathBuf, bool)> {
     #[derive(serde::Deserialize)]
     struct Document {
         ipam: Option<Ipam>,
@@ -100,10 +127,13 @@ pub(crate) fn state_directory(call: &Call) -> anyhow::Result<PathBuf> {
     struct Ipam {
         #[serde(rename = "dataDir", default)]
         data_dir: String,
+        #[serde(rename = "coolDown", default)]
+        cool_down: serde_json::Value,
     }
     let conf: Document = call.config()?;
     let ipam = conf.ipam.context("IPAM config missing 'ipam' key")?;
-    Ok(directory(&ipam.data_dir, &call.name))
+    let cools_down = ipam.cool_down.as_u64().is_some_and(|seconds| seconds > 0);
+    Ok((directory(&ipam.data_dir, &call.name), cools_down))
 }
 
 fn directory(data_dir: &str, name: &str) -> PathBuf {
@@ -113,22 +143,6 @@ fn directory(data_dir: &str, name: &str) -> PathBuf {
         data_dir
     };
     PathBuf::from(parent).join(name)
-}
-
-/// Merges the requested addresses of all three sources.
-fn requested(sources: [(&str, Vec<Option<RequestedIp>>); 3]) -> anyhow::Result<Vec<IpAddr>> {
-    let mut all = Vec::new();
-    for (source, ips) in sources {
-        for (i, ip) in ips.into_iter().enumerate() {
-            let ip = ip.ok_or_else(|| anyhow!("{source}[{i}]: null is no IP address"))?;
-            let ip =
-                ip.0.context("cannot understand ip: IP <nil> not v4 nor v6")?;
-            if !all.contains(&ip) {
-                all.push(ip);
-            }
-        }
-    }
-    Ok(all)
 }
 
 /// Validates each set, and that sets do not overlap.
@@ -205,6 +219,11 @@ struct Ipam {
     routes: Vec<Route>,
     data_dir: String,
     resolv_conf: String,
+    exclude: Vec<Option<String>>,
+    strategy: String,
+    reservation_key: Vec<Option<String>>,
+    cool_down: Option<u32>,
+    reclaim: Option<bool>,
 }
 
 impl Ipam {
@@ -256,41 +275,6 @@ impl<'de> Deserialize<'de> for Subnet {
         }))
     }
 }
-
-/// A requested address, given as an address or as a CIDR, whose prefix length is ignored.
-/// An empty string means none.
-struct RequestedIp(Option<IpAddr>);
-
-impl RequestedIp {
-    fn parse(text: &str) -> Result<RequestedIp, BadRequest> {
-        let ip = match text {
-            "" => return Ok(RequestedIp(None)),
-            cidr if cidr.contains('/') => cidr.parse::<Cidr>().ok().map(|cidr| cidr.addr()),
-            ip => parse_ip(ip).ok(),
-        };
-        ip.map(|ip| RequestedIp(Some(ip)))
-            .ok_or_else(|| BadRequest(text.to_owned()))
-    }
-}
-
-impl<'de> Deserialize<'de> for RequestedIp {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        RequestedIp::parse(&text).map_err(D::Error::custom)
-    }
-}
-
-/// A malformed requested address. Unlike other texts of upstream, this one has no colon.
-#[derive(Debug)]
-struct BadRequest(String);
-
-impl fmt::Display for BadRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "invalid IP address {}", self.0)
-    }
-}
-
-impl std::error::Error for BadRequest {}
 
 #[cfg(test)]
 mod tests;

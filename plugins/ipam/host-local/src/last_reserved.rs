@@ -1,30 +1,20 @@
 //! Files with the address reserved last in each range set, `last_reserved_ip.<index>`, from
 //! which round robin continues.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::fs::OpenOptions;
+use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use cni_core::cidr::parse_ip;
 use cni_core::errno;
-use nix::fcntl::OFlag;
 
 use crate::reservation::file_error;
-
-/// Temporary file, which is renamed over the old one.
-const TEMP_FILE: &str = ".last_reserved_ip";
+use crate::text_file;
 
 /// Most bytes that are read; the text of an address is shorter.
 const TEXT_MAX: u64 = 64;
-
-/// Opens an existing file. A symbolic link of another user must not be followed, and a
-/// pipe must not block.
-fn existing(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
-    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-    options.custom_flags(flags.bits()).open(path)
-}
 
 fn path(directory: &Path, index: usize) -> PathBuf {
     directory.join(format!("last_reserved_ip.{index}"))
@@ -34,11 +24,8 @@ fn path(directory: &Path, index: usize) -> PathBuf {
 /// none. A file that cannot be read is logged on standard error and counts as none.
 pub(crate) fn read(directory: &Path, index: usize) -> Option<IpAddr> {
     let path = path(directory, index);
-    let mut text = Vec::new();
-    let read = existing(OpenOptions::new().read(true), &path)
-        .and_then(|file| file.take(TEXT_MAX).read_to_end(&mut text));
-    match read {
-        Ok(_) => parse_ip(str::from_utf8(&text).ok()?).ok(),
+    match text_file::read(&path, TEXT_MAX) {
+        Ok(text) => parse_ip(&text).ok(),
         Err(error) => {
             if error.kind() != io::ErrorKind::NotFound {
                 let cause = errno::of(&error);
@@ -60,7 +47,7 @@ pub(crate) fn write(directory: &Path, index: usize, ip: IpAddr) -> anyhow::Resul
     // Overwriting a text that is not longer with a single write leaves either the old or
     // the new text, and avoids the flush that file systems do for a file that is
     // truncated or renamed over another.
-    if let Ok(file) = existing(OpenOptions::new().write(true), &path)
+    if let Ok(file) = text_file::existing(OpenOptions::new().write(true), &path)
         && file
             .metadata()
             .is_ok_and(|metadata| metadata.is_file() && metadata.len() <= text.len() as u64)
@@ -69,35 +56,13 @@ pub(crate) fn write(directory: &Path, index: usize, ip: IpAddr) -> anyhow::Resul
             .write_all_at(text.as_bytes(), 0)
             .map_err(|error| file_error("write", &path, &error));
     }
-    let temp = directory.join(TEMP_FILE);
-    let replaced = replace(&temp, &path, &text);
-    if replaced.is_err() {
-        // Report the first error, not that of the cleanup.
-        let _ = fs::remove_file(&temp);
-    }
-    replaced
-}
-
-fn replace(temp: &Path, path: &Path, text: &str) -> anyhow::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true).mode(0o600);
-    let mut opened = options.open(temp);
-    if opened
-        .as_ref()
-        .is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists)
-    {
-        // Left by a killed process, or created by another user.
-        fs::remove_file(temp).map_err(|error| file_error("remove", temp, &error))?;
-        opened = options.open(temp);
-    }
-    let mut file = opened.map_err(|error| file_error("open", temp, &error))?;
-    file.write_all(text.as_bytes())
-        .map_err(|error| file_error("write", temp, &error))?;
-    fs::rename(temp, path).map_err(|error| file_error("rename", path, &error))
+    text_file::replace(directory, &path, &text)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

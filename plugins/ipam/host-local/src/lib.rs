@@ -4,22 +4,30 @@
 //! See `Documentation/plugins/host-local.md` for the configuration and the files.
 
 mod allocator;
+mod choice;
 mod config;
+mod freed;
 mod index;
 mod last_reserved;
 mod lock;
+mod origin;
 mod range;
 mod reservation;
 mod resolv_conf;
 mod state_dir;
+mod sticky;
 mod store;
+mod sys;
+mod text_file;
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use anyhow::{Context as _, bail};
 use cni_core::{AddResult, Call, Code, Dns, Error, Plugin};
 
 use config::Config;
+use origin::{Here, Origin};
 use reservation::Relation;
 use store::{Content, Owner, Store};
 
@@ -40,8 +48,15 @@ impl Plugin for HostLocal {
             Some(path) => resolv_conf::read(path)?,
             None => Dns::default(),
         };
+        let (owner, here) = (owner(call), Here::read());
+        let origin = here.and_then(|here| Origin::of(&call.netns, here));
         let mut store = Store::open(&config.directory)?;
-        let ips = allocator::allocate_all(&mut store, &owner(call), &config)?;
+        store.set_cool_down(config.cool_down.is_some());
+        store.allow_reclaim(here.filter(|_| config.reclaim));
+        store.reclaim_once_per_boot()?;
+        let ips = allocator::allocate_all(&mut store, &owner, &config)?;
+        let reserved: Vec<IpAddr> = ips.iter().map(|ip| ip.address.addr()).collect();
+        store.record_origin(origin, &owner, &reserved);
         Ok(AddResult {
             ips,
             routes: config.routes,
@@ -52,9 +67,8 @@ impl Plugin for HostLocal {
 
     /// Frees the attachment's addresses. The configured ranges do not matter.
     fn del(&self, call: &Call) -> anyhow::Result<()> {
-        let directory = config::state_directory(call)?;
-        match Store::open_to_release(&directory)? {
-            Some(mut store) => store.release_all(&owner(call)),
+        match open_to_release(call)? {
+            Some(mut store) => store.free_all(&owner(call)),
             None => Ok(()),
         }
     }
@@ -99,8 +113,7 @@ impl Plugin for HostLocal {
             .iter()
             .map(|one| (one.container_id.as_str(), one.if_name.as_str()));
         let valid: BTreeSet<(&str, &str)> = valid.collect();
-        let directory = config::state_directory(call)?;
-        match Store::open_to_release(&directory)? {
+        match open_to_release(call)? {
             Some(mut store) => store.retain(|content| is_valid(content, &valid)),
             None => Ok(()),
         }
@@ -124,7 +137,8 @@ impl Plugin for HostLocal {
         let Some(mut store) = Store::open_to_read(&config.directory)? else {
             return Ok(());
         };
-        match allocator::first_exhausted(&mut store, &config.sets)? {
+        store.allow_reclaim(Here::read().filter(|_| config.reclaim));
+        match allocator::first_exhausted(&mut store, &config)? {
             Some(text) => Err(unavailable(text).into()),
             None => Ok(()),
         }
@@ -133,6 +147,16 @@ impl Plugin for HostLocal {
 
 fn owner(call: &Call) -> Owner {
     Owner::new(&call.container_id, &call.if_name)
+}
+
+/// Opens the state for DEL or GC.
+fn open_to_release(call: &Call) -> anyhow::Result<Option<Store>> {
+    let (directory, cools_down) = config::of_release(call)?;
+    let mut store = Store::open_to_release(&directory)?;
+    if let Some(store) = &mut store {
+        store.set_cool_down(cools_down);
+    }
+    Ok(store)
 }
 
 /// Returns whether a reservation belongs to a valid attachment. One without an interface

@@ -8,6 +8,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use cni_core::Cidr;
 
+mod exclude;
+
+pub(crate) use exclude::Exclusion;
+
 /// The addresses from `start` to `end` (inclusive) of one subnet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Range {
@@ -137,8 +141,12 @@ impl Range {
 
     /// Returns the number of addresses that can be allocated, at most 2^128 - 1.
     fn capacity(&self) -> u128 {
-        let size = (to_number(self.end) - to_number(self.start)).saturating_add(1);
-        size - u128::from(self.contains(self.gateway))
+        self.size() - u128::from(self.contains(self.gateway))
+    }
+
+    /// Returns the number of addresses, gateway included.
+    fn size(&self) -> u128 {
+        (to_number(self.end) - to_number(self.start)).saturating_add(1)
     }
 }
 
@@ -151,7 +159,12 @@ impl fmt::Display for Range {
 /// Ranges of one address family that do not overlap. An ADD takes one address
 /// from each set.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct RangeSet(Vec<Range>);
+pub(crate) struct RangeSet {
+    /// As configured.
+    ranges: Vec<Range>,
+    /// What exclusions leave of the ranges, in the same order.
+    pieces: Vec<Range>,
+}
 
 impl RangeSet {
     /// Validates the ranges of a set: one address family, and no overlap.
@@ -174,17 +187,20 @@ impl RangeSet {
                 return refuse(format!("subnets {a} and {b} overlap"));
             }
         }
-        Ok(RangeSet(ranges))
+        let pieces = ranges.clone();
+        Ok(RangeSet { ranges, pieces })
     }
 
     /// Returns whether the set is IPv4; otherwise it is IPv6.
     pub(crate) fn is_ipv4(&self) -> bool {
-        self.0.first().is_some_and(|range| range.start.is_ipv4())
+        self.ranges
+            .first()
+            .is_some_and(|range| range.start.is_ipv4())
     }
 
     /// Returns the range that `ip` lies in.
     pub(crate) fn range_of(&self, ip: IpAddr) -> Option<&Range> {
-        self.0.iter().find(|range| range.contains(ip))
+        self.ranges.iter().find(|range| range.contains(ip))
     }
 
     /// Returns whether `ip` lies in any of the ranges.
@@ -195,12 +211,41 @@ impl RangeSet {
     /// Returns whether a range of this set overlaps with one of `other`. Only start and end
     /// are compared, since two sets may share a subnet.
     pub(crate) fn overlaps(&self, other: &RangeSet) -> bool {
-        self.0.iter().any(|a| other.0.iter().any(|b| a.overlaps(b)))
+        let overlaps = |a: &Range| other.ranges.iter().any(|b| a.overlaps(b));
+        self.ranges.iter().any(overlaps)
     }
 
-    /// Returns the number of addresses that can be allocated, gateways excluded.
+    /// Returns whether an address can be allocated: it lies in the set, and is neither
+    /// excluded nor the gateway.
+    pub(crate) fn offers(&self, ip: IpAddr) -> bool {
+        let piece = self.pieces.iter().find(|piece| piece.contains(ip));
+        piece.is_some_and(|piece| piece.gateway != ip)
+    }
+
+    /// Returns whether an address lies in the set and is excluded.
+    pub(crate) fn excludes(&self, ip: IpAddr) -> bool {
+        self.contains(ip) && !self.pieces.iter().any(|piece| piece.contains(ip))
+    }
+
+    /// Returns an address of the set for any number, each for about as many numbers. `None`
+    /// if there is none.
+    pub(crate) fn at(&self, number: u128) -> Option<IpAddr> {
+        let total = self.pieces.iter().map(Range::size);
+        let total = total.fold(0, u128::saturating_add);
+        let mut at = number.checked_rem(total)?;
+        for piece in &self.pieces {
+            match at.checked_sub(piece.size()) {
+                Some(beyond) => at = beyond,
+                None => return Some(offset(piece.start, at)),
+            }
+        }
+        None
+    }
+
+    /// Returns the number of addresses that can be allocated, gateways and exclusions
+    /// left out.
     pub(crate) fn capacity(&self) -> u128 {
-        self.0
+        self.pieces
             .iter()
             .fold(0, |sum, range| sum.saturating_add(range.capacity()))
     }
@@ -210,21 +255,33 @@ impl RangeSet {
     /// set, they begin at the start of the first range.
     pub(crate) fn walk(&self, last: Option<IpAddr>) -> Walk<'_> {
         let place = last.and_then(|ip| {
-            let at = self.0.iter().position(|range| range.contains(ip))?;
+            let at = self.pieces.iter().position(|piece| piece.contains(ip))?;
             Some((at, ip))
         });
+        let at = place.map(|(at, _)| at);
         Walk {
-            ranges: &self.0,
-            at: place.map_or(0, |(at, _)| at),
+            ranges: &self.pieces,
+            at: at.or_else(|| self.piece_after(last?)).unwrap_or(0),
             current: place.map(|(_, ip)| ip),
             first: None,
         }
+    }
+
+    /// Returns the position of the first piece after an excluded address.
+    fn piece_after(&self, ip: IpAddr) -> Option<usize> {
+        let range = |ip| self.ranges.iter().position(|range| range.contains(ip));
+        let place = (range(ip)?, ip);
+        let mut pieces = self.pieces.iter();
+        pieces.position(|piece| {
+            let of_piece = range(piece.start).map(|range| (range, piece.start));
+            of_piece.is_some_and(|of_piece| of_piece > place)
+        })
     }
 }
 
 impl fmt::Display for RangeSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, range) in self.0.iter().enumerate() {
+        for (i, range) in self.ranges.iter().enumerate() {
             if i > 0 {
                 f.write_str(",")?;
             }
@@ -244,8 +301,8 @@ pub(crate) struct Walk<'a> {
     first: Option<IpAddr>,
 }
 
-impl<'a> Iterator for Walk<'a> {
-    type Item = (IpAddr, &'a Range);
+impl Iterator for Walk<'_> {
+    type Item = IpAddr;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
@@ -265,7 +322,7 @@ impl<'a> Iterator for Walk<'a> {
             self.first.get_or_insert(ip);
             self.current = Some(ip);
             if ip != range.gateway {
-                return Some((ip, range));
+                return Some(ip);
             }
         }
     }

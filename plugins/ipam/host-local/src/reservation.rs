@@ -94,25 +94,20 @@ impl Content {
     /// Only when the file does not exist; anything else that cannot be read is
     /// [`Content::Unknown`].
     pub(crate) fn read(path: &Path) -> io::Result<Content> {
-        // A pipe must not block, and a symbolic link must not be followed.
-        let flags = OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW;
-        let file = match OpenOptions::new()
-            .read(true)
-            .custom_flags(flags.bits())
-            .open(path)
-        {
+        let file = match open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(error),
             Err(_) => return Ok(Content::Unknown),
         };
-        match read_all(file) {
+        match read_all(&file) {
             Ok(bytes) if is_blank(&bytes) && !is_file(path) => Ok(Content::Unknown),
             Ok(bytes) => Ok(Content::parse(&bytes)),
             Err(_) => Ok(Content::Unknown),
         }
     }
 
-    fn parse(bytes: &[u8]) -> Content {
+    /// Returns the content that these bytes of a file stand for.
+    pub(crate) fn parse(bytes: &[u8]) -> Content {
         if is_blank(bytes) {
             return Content::Empty;
         }
@@ -145,9 +140,20 @@ impl fmt::Display for Content {
     }
 }
 
+/// Opens a file for reading. A pipe must not block, and a symbolic link must not be
+/// followed.
+///
+/// # Errors
+/// Those of open(2).
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW;
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(flags.bits()).open(path)
+}
+
 /// Reads a file, by one system call if it is short, which it nearly always is: a container
 /// ID of 64 digits and an interface name. Thousands of them may be read in a row.
-fn read_all(mut file: File) -> io::Result<Vec<u8>> {
+pub(crate) fn read_all(mut file: &File) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; 256];
     let len = file.read(&mut bytes)?;
     bytes.truncate(len);

@@ -4,15 +4,18 @@
 //! and under the lock. Upstream reads and writes the same format. The files are described
 //! in `Documentation/plugins/host-local.md`.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::freed;
 use crate::index::{self, Index, hash};
 use crate::last_reserved;
 use crate::lock::{self, Mode};
+use crate::origin::Here;
 use crate::reservation::{Relation, names};
 use crate::state_dir;
 
@@ -37,6 +40,7 @@ const INDEX_FROM: u64 = if cfg!(feature = "without-index") {
 const INDEX_UNTIL: u64 = 16;
 
 mod change;
+mod reclaim;
 
 /// The reservations in the directory, as far as they are known.
 enum Cache {
@@ -73,9 +77,15 @@ pub(crate) struct Store {
     temp_owner: Option<Owner>,
     /// Whether a killed command left a temporary file behind.
     has_stale_temp_file: bool,
+    /// Set if addresses of containers that are gone may be reclaimed.
+    here: Option<Here>,
+    /// Whether the lock file lacks the mark of this boot.
+    lacks_mark: bool,
+    /// Whether the times are recorded at which addresses are freed.
+    cools_down: bool,
     /// Declared last, so that it is released last. `None` while a directory without a lock
     /// file is read.
-    _lock: Option<File>,
+    lock: Option<File>,
 }
 
 impl Store {
@@ -143,7 +153,10 @@ impl Store {
             writable,
             temp_owner: None,
             has_stale_temp_file: false,
-            _lock: lock,
+            here: None,
+            lacks_mark: false,
+            cools_down: false,
+            lock,
         })
     }
 
@@ -270,6 +283,27 @@ impl Store {
             self.update_cache(|index| index.remove(*reservation), |_| {});
         }
         Ok(!dropped.is_empty())
+    }
+
+    /// Records the time whenever an address is freed, if there is a cool-down.
+    pub(crate) fn set_cool_down(&mut self, is_set: bool) {
+        self.cools_down = is_set;
+    }
+
+    /// Returns the addresses that were freed less than `cool_down` ago, with the time left.
+    ///
+    /// # Errors
+    /// When the file that lists them cannot be read.
+    pub(crate) fn cooling(
+        &self,
+        cool_down: Duration,
+    ) -> anyhow::Result<BTreeMap<IpAddr, Duration>> {
+        freed::cooling(&self.directory, cool_down, self.boot(), self.writable)
+    }
+
+    /// Returns the hash of the boot ID; 0 if there is none.
+    fn boot(&self) -> u64 {
+        Here::read().map_or(0, Here::boot)
     }
 
     /// Returns the content of the file of an address.

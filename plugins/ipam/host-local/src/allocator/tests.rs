@@ -2,6 +2,7 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
+use crate::config::Strategy;
 use crate::range::{RangeSpec, SubnetText};
 
 pub(super) fn set(ranges: &[&str]) -> RangeSet {
@@ -31,6 +32,10 @@ pub(super) fn config(directory: &Path, sets: Vec<RangeSet>, requested: &[&str]) 
         routes: vec![],
         resolv_conf: None,
         directory: directory.to_owned(),
+        strategy: Strategy::RoundRobin,
+        reservation_key: Ok(None),
+        cool_down: None,
+        reclaim: true,
     }
 }
 
@@ -176,7 +181,7 @@ fn status_reports_a_full_set() {
     let config = config(dir.path(), sets, &[]);
     let full = || {
         let mut store = Store::open_to_read(dir.path()).unwrap().unwrap();
-        first_exhausted(&mut store, &config.sets).unwrap()
+        first_exhausted(&mut store, &config).unwrap()
     };
     assert_eq!(full(), None);
     add(&config, "a");

@@ -1,5 +1,5 @@
 use super::*;
-use proptest::prelude::*;
+use proptest::prelude::{Strategy, *};
 use serde_json::{Value, json};
 
 fn read(conf: Value) -> Result<Config, String> {

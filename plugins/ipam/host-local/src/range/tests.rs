@@ -24,7 +24,7 @@ fn spec(text: &str) -> RangeSpec {
     }
 }
 
-fn set(texts: &[&str]) -> Result<RangeSet, String> {
+pub(super) fn set(texts: &[&str]) -> Result<RangeSet, String> {
     let specs: Vec<RangeSpec> = texts.iter().map(|text| spec(text)).collect();
     RangeSet::new(&specs).map_err(|error| error.to_string())
 }
@@ -98,7 +98,7 @@ fn missing_keys_have_defaults() {
     ] {
         let set = set(&[text]).unwrap();
         assert_eq!(set.to_string(), expected, "{text}");
-        assert_eq!(set.0[0].gateway().to_string(), gateway, "{text}");
+        assert_eq!(set.ranges[0].gateway().to_string(), gateway, "{text}");
         assert_eq!(set.capacity(), capacity, "{text}");
     }
 }
@@ -176,8 +176,8 @@ fn finds_overlaps() {
 fn walk(texts: &[&str], last: &str) -> String {
     let set = set(texts).unwrap();
     let last = (!last.is_empty()).then(|| last.parse().unwrap());
-    let walk = set.walk(last).map(|(ip, range)| {
-        assert!(range.contains(ip));
+    let walk = set.walk(last).map(|ip| {
+        assert!(set.contains(ip));
         ip.to_string().rsplit(['.', ':']).next().unwrap().to_owned()
     });
     walk.collect::<Vec<_>>().join(" ")
@@ -221,7 +221,7 @@ proptest::proptest! {
         let text = format!("10.0.0.0/24 10.0.0.{start} 10.0.0.{} 10.0.0.{gateway}", start + len);
         let set = set(&[&text, "10.0.1.0/28"]).unwrap();
         let last = IpAddr::from([10, 0, 0, last]);
-        let mut all: Vec<IpAddr> = set.walk(Some(last)).map(|(ip, _)| ip).collect();
+        let mut all: Vec<IpAddr> = set.walk(Some(last)).collect();
         if let Some(at) = all.iter().position(|ip| *ip == last) {
             assert_eq!(at, all.len() - 1);
         }

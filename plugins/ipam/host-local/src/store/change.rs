@@ -9,6 +9,7 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::{Cache, Content, Owner, Reservation, Store, TEMP_FILE};
+use crate::freed;
 use crate::index::hash;
 use crate::reservation::file_error;
 
@@ -132,19 +133,49 @@ impl Store {
         Ok(())
     }
 
-    /// Frees all addresses of `owner`: those recorded for its interface, or if there are
-    /// none, those that a very old release recorded for its container.
+    /// Like [`Store::release`], for an address that was in use: its cool-down begins, if
+    /// there is one.
+    ///
+    /// # Errors
+    /// When its file cannot be removed.
+    pub(crate) fn free(&mut self, ip: IpAddr, id: &str) -> anyhow::Result<()> {
+        self.release(ip, id)?;
+        // Without the record the address can be used again at once, which is better than
+        // never.
+        if self.cools_down
+            && let Err(error) = freed::record(&self.directory, ip, self.boot())
+        {
+            eprintln!("host-local: {ip} is free without cool-down: {error:#}");
+        }
+        Ok(())
+    }
+
+    /// Frees all addresses of `owner` after a failed ADD: those recorded for its interface,
+    /// or if there are none, those that a very old release recorded for its container.
     ///
     /// # Errors
     /// When a file cannot be removed; the others are removed nevertheless.
     pub(crate) fn release_all(&mut self, owner: &Owner) -> anyhow::Result<()> {
+        let ips = self.all_of(owner)?.into_iter();
+        collect_errors(ips.map(|ip| self.release(ip, owner.id())))
+    }
+
+    /// Like [`Store::release_all`], for addresses that were in use.
+    ///
+    /// # Errors
+    /// As for [`Store::release_all`].
+    pub(crate) fn free_all(&mut self, owner: &Owner) -> anyhow::Result<()> {
+        let ips = self.all_of(owner)?.into_iter();
+        collect_errors(ips.map(|ip| self.free(ip, owner.id())))
+    }
+
+    fn all_of(&mut self, owner: &Owner) -> anyhow::Result<Vec<IpAddr>> {
         let held = self.held_by(owner)?;
-        let ips = if held.own.is_empty() {
+        Ok(if held.own.is_empty() {
             held.legacy
         } else {
             held.own
-        };
-        collect_errors(ips.into_iter().map(|ip| self.release(ip, owner.id())))
+        })
     }
 
     /// Frees every address for whose reservation `keep` returns `false`, and removes empty
@@ -154,8 +185,7 @@ impl Store {
     /// When the directory cannot be read, or a file cannot be removed; the others are
     /// removed nevertheless.
     pub(crate) fn retain(&mut self, keep: impl Fn(&Content) -> bool) -> anyhow::Result<()> {
-        let mut stale = Vec::new();
-        let mut all = Vec::new();
+        let (mut stale, mut all) = (Vec::new(), Vec::new());
         self.for_each(|ip, content| {
             let id = match &content {
                 Content::Held { id, .. } => id.as_str(),
@@ -171,7 +201,7 @@ impl Store {
         })?;
         all.sort_unstable_by_key(|reservation| reservation.ip);
         self.cache = Cache::Scan(all);
-        collect_errors(stale.into_iter().map(|(ip, id)| self.release(ip, &id)))
+        collect_errors(stale.into_iter().map(|(ip, id)| self.free(ip, &id)))
     }
 }
 

@@ -5,4 +5,5 @@ mod adversity;
 mod common;
 mod interop;
 mod page;
+mod reclaim;
 mod verbs;
