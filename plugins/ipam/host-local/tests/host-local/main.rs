@@ -2,6 +2,7 @@
 //! state directory of its own. All are in one program, which is linked once.
 
 mod adversity;
+mod choice;
 mod common;
 mod interop;
 mod page;

@@ -32,11 +32,15 @@ fn every_example_works() {
             net.conf[key] = conf.get(key).cloned().unwrap_or_default();
         }
         ours().status(&net.conf).expect_ok();
-        let added = net.run("ADD", "a").expect_ok();
+        let add = |id: &str| {
+            let args = format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={id}");
+            call(&ours(), "ADD", id, &net.conf).args(&args).run()
+        };
+        let added = add("a").expect_ok();
         call(&ours(), "CHECK", "a", &added.with_prev())
             .run()
             .expect_ok();
-        net.add("b");
+        add("b").expect_ok();
         net.del("a");
         net.conf["cni.dev/valid-attachments"] = json!([]);
         ours().gc(&net.conf).expect_ok();
