@@ -42,6 +42,18 @@ pub(crate) const DNSMASQ: Need = Need {
     why: "a DHCP server",
 };
 
+pub(crate) const GO: Need = Need {
+    what: "go",
+    package: "golang-go",
+    why: "builds a program with upstream's library",
+};
+
+pub(crate) const UPSTREAM_LIBRARY: Need = Need {
+    what: "/usr/share/gocode/src/github.com/containernetworking/cni/libcni/api.go",
+    package: "golang-github-appc-cni-dev",
+    why: "upstream's library, beside which ours is tested and measured",
+};
+
 impl Need {
     fn is_met(&self) -> bool {
         match self.what.starts_with('/') {

@@ -98,16 +98,14 @@ impl Cache {
         let Some(bytes) = self.read(&name) else {
             return Ok(None);
         };
-        let document = json::parse(&bytes).map_err(|error| Error::CacheContent {
-            network: network.to_owned(),
-            text: error.to_string(),
-        });
-        let document = document?;
-        let result = match entry(&document) {
-            Some(entry) if !entry.is_of(network, attachment) => None,
-            Some(entry) => entry.result,
-            // Versions of libcni before 0.8 wrote the bare result.
-            None => Some(document),
+        let result = match decode(network, &bytes) {
+            Ok(entry) if entry.is_of(network, attachment) => entry.result,
+            Ok(_) => None,
+            Err(error) => match json::parse(&bytes) {
+                // Versions of libcni before 0.8 wrote the bare result.
+                Ok(document) if !json::has_key(&document, "kind") => Some(document),
+                _ => return Err(error),
+            },
         };
         result.map(|document| decode_result(&document)).transpose()
     }
@@ -125,18 +123,9 @@ impl Cache {
         let Some(bytes) = self.read(&name) else {
             return Ok(None);
         };
-        let failed = |text: String| Error::CacheContent {
-            network: network.to_owned(),
-            text,
-        };
-        let document = json::parse(&bytes).map_err(|error| failed(error.to_string()))?;
-        let entry: Entry = json::decode(&document).map_err(|error| failed(error.to_string()))?;
-        if entry.kind != KIND {
-            return Err(failed(format!("wrong kind: {}", entry.kind)));
-        }
-        Ok(entry
-            .is_of(network, attachment)
-            .then(|| entry.into_attachment()))
+        let entry = decode(network, &bytes)?;
+        let is_own = entry.is_of(network, attachment);
+        Ok(is_own.then(|| entry.into_attachment()))
     }
 
     /// Returns all attachments, of all containers if `container_id` is empty, in the order of
@@ -154,7 +143,7 @@ impl Cache {
         names.sort();
         let attachments = names.iter().filter_map(|name| {
             let bytes = directory.read(name).ok()??;
-            let entry = entry(&json::parse(&bytes).ok()?)?;
+            let entry = decode("", &bytes).ok()?;
             let is_complete = !entry.if_name.is_empty() && !entry.network_name.is_empty();
             let is_wanted = container_id.is_empty() || entry.container_id == container_id;
             (is_complete && is_wanted).then(|| entry.into_attachment())
@@ -183,9 +172,8 @@ impl Cache {
             return;
         };
         let content = directory.read(&name).ok().flatten();
-        let document = content.and_then(|bytes| json::parse(&bytes).ok());
-        let is_foreign = document
-            .and_then(|document| entry(&document))
+        let is_foreign = content
+            .and_then(|bytes| decode(network, &bytes).ok())
             .is_some_and(|entry| !entry.is_of(network, attachment));
         if !is_foreign {
             // The next ADD or DEL of the attachment tries again.
@@ -228,10 +216,18 @@ impl Entry {
     }
 }
 
-/// Returns the entry that a document is.
-fn entry(document: &Value) -> Option<Entry> {
-    let entry: Entry = json::decode(document).ok()?;
-    (entry.kind == KIND).then_some(entry)
+/// Decodes the content of a file; the network is for the error.
+fn decode(network: &str, bytes: &[u8]) -> Result<Entry, Error> {
+    let entry = json::parse(bytes).and_then(|document| json::decode::<Entry>(&document));
+    let text = match entry {
+        Ok(entry) if entry.kind == KIND => return Ok(entry),
+        Ok(entry) => format!("wrong kind: {}", entry.kind),
+        Err(error) => error.to_string(),
+    };
+    Err(Error::CacheContent {
+        network: network.to_owned(),
+        text,
+    })
 }
 
 fn document(list: &NetworkList, attachment: &Attachment, result: Option<Value>) -> Value {

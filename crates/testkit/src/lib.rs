@@ -62,6 +62,7 @@ pub mod single_interface;
 mod snapshot;
 
 pub mod table;
+mod upstream;
 mod user;
 
 pub use common_cases::{
@@ -79,4 +80,5 @@ pub use readdress::reused_addresses_are_reachable;
 pub use run::{ErrorReply, Invocation, Run, Running, run_all};
 pub use service::Service;
 pub use snapshot::Snapshot;
+pub use upstream::UpstreamLibrary;
 pub use user::{become_root, is_root};

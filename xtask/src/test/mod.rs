@@ -69,6 +69,8 @@ const NEEDS: &[Need] = &[
         package: "containernetworking-plugins",
         why: "upstream's plugins, for the interoperability tests",
     },
+    machine::GO,
+    machine::UPSTREAM_LIBRARY,
     Need {
         what: "podman",
         package: "podman",

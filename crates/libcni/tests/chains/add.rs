@@ -83,3 +83,154 @@ fn no_plugin_runs_unless_all_could() {
     let error = rig.cni().add(&list, &nameless).unwrap_err();
     assert!(matches!(error, Error::Step { kind, .. } if kind == "two"));
 }
+
+/// Writes a plugin that fails with this message and code in one verb.
+fn failing(rig: &Rig, name: &str, verb: &str, answer: &serde_json::Value) {
+    let error = r#"{"code": 42, "msg": "broken", "details": "really"}"#;
+    rig.plugin(
+        name,
+        &format!("[ $CNI_COMMAND = {verb} ] && echo '{error}' && exit 1\n[ $CNI_COMMAND = ADD ] && echo '{answer}'; exit 0"),
+    );
+}
+
+#[test]
+fn a_failure_stops_the_chain_and_nothing_is_undone() {
+    let rig = Rig::new();
+    let answer = result("1.1.0", "10.0.0.1/8");
+    rig.answering("one", &answer);
+    failing(&rig, "two", "ADD", &answer);
+    rig.answering("three", &answer);
+    let list = list("1.1.0", &["one", "two", "three"]);
+    let error = rig.cni().add(&list, &attachment()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        r#"plugin type="two" failed (add): broken; really"#
+    );
+    assert_eq!(error.cni_error().map(|error| error.code.0), Some(42));
+    assert_eq!(rig.take(), ["ADD one", "ADD two"]);
+    assert!(!rig.results().exists());
+    let named = parsed(&json!({
+        "cniVersion": "1.1.0", "name": "net", "plugins": [{"type": "two", "name": "own"}],
+    }));
+    let error = rig
+        .cni()
+        .add(&named, &attachment())
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        error,
+        r#"plugin type="two" name="own" failed (add): broken; really"#
+    );
+}
+
+#[test]
+fn rollback_deletes_what_was_called_and_reports_both_failures() {
+    let rig = Rig::new();
+    let answer = result("1.1.0", "10.0.0.1/8");
+    failing(&rig, "one", "DEL", &answer);
+    failing(&rig, "two", "ADD", &answer);
+    rig.answering("three", &answer);
+    let chain = list("1.1.0", &["one", "two", "three"]);
+    let cni = rig.cni().rollback(true);
+    let error = cni.add(&chain, &attachment()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "plugin type=\"two\" failed (add): broken; really; deleting what it had done failed too: \
+         plugin type=\"one\" failed (delete): broken; really"
+    );
+    let deletions = rig.calls().split_off(2);
+    assert!(
+        deletions
+            .iter()
+            .all(|call| call.conf()["prevResult"] == answer)
+    );
+    assert_eq!(rig.take(), ["ADD one", "ADD two", "DEL two", "DEL one"]);
+
+    // A second ADD fails since the attachment exists, which must not take it away.
+    let one = list("1.1.0", &["three"]);
+    cni.add(&one, &attachment()).unwrap();
+    rig.take();
+    failing(&rig, "three", "ADD", &answer);
+    cni.add(&one, &attachment()).unwrap_err();
+    assert_eq!(rig.take(), ["ADD three"]);
+}
+
+#[test]
+fn invalid_names_are_refused_before_a_plugin_runs() {
+    let rig = Rig::new();
+    rig.answering("one", &result("1.1.0", "10.0.0.1/8"));
+    let good = list("1.1.0", &["one"]);
+    let prefix = r#"plugin type="one" failed (add): "#;
+    let refuse = |list, change: &dyn Fn(&mut libcni::Attachment), expected: &str, code| {
+        let mut attachment = attachment();
+        change(&mut attachment);
+        let error = rig.cni().add(list, &attachment).unwrap_err();
+        assert_eq!(error.to_string(), format!("{prefix}{expected}"));
+        assert_eq!(error.cni_error().map(|error| error.code.0), Some(code));
+    };
+    refuse(
+        &good,
+        &|a| a.container_id = String::new(),
+        "missing containerID",
+        3,
+    );
+    let text = "invalid characters in containerID; ../../etc/x";
+    refuse(&good, &|a| a.container_id = "../../etc/x".into(), text, 4);
+    refuse(
+        &good,
+        &|a| a.if_name = String::new(),
+        "interface name is empty",
+        4,
+    );
+    let text = "interface name contains / or : or whitespace characters";
+    refuse(&good, &|a| a.if_name = "../x".into(), text, 4);
+    let mut bad = good.clone();
+    bad.name = "../net".into();
+    refuse(
+        &bad,
+        &|_| (),
+        "invalid characters found in network name; ../net",
+        7,
+    );
+    assert!(rig.take().is_empty());
+    assert!(!rig.results().exists());
+}
+
+#[test]
+fn a_result_keeps_the_version_of_the_plugin() {
+    let rig = Rig::new();
+    let old = json!({"cniVersion": "0.3.1", "ips": [{"version": "4", "address": "10.0.0.1/8"}], "dns": {}});
+    rig.answering("one", &old);
+    let list = list("1.1.0", &["one"]);
+    let added = rig.cni().add(&list, &attachment()).unwrap().unwrap();
+    let text: serde_json::Value = serde_json::from_str(&added.to_json().unwrap()).unwrap();
+    assert_eq!(text, old);
+    // CHECK and DEL get the version of the network.
+    let cached = rig
+        .cni()
+        .cached_result(&list, &attachment())
+        .unwrap()
+        .unwrap();
+    assert_eq!(cached.version.as_str(), "1.1.0");
+    let mut list = list;
+    list.cni_version = "7.7.7".into();
+    let error = rig
+        .cni()
+        .check(&list, &attachment())
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        error,
+        "failed to get network \"net\" cached result: failed to convert cached result to config version \
+         \"7.7.7\": no converter for CNI result version 0.3.1 to 7.7.7"
+    );
+}
+
+#[test]
+fn a_network_without_plugins_has_no_result() {
+    let rig = Rig::new();
+    let list = parsed(&json!({"cniVersion": "1.1.0", "name": "net"}));
+    assert_eq!(rig.cni().add(&list, &attachment()).unwrap(), None);
+    let cached = rig.cni().cached_attachment("net", &attachment()).unwrap();
+    assert_eq!(cached.unwrap().result, None);
+}

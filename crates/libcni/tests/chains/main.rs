@@ -5,4 +5,10 @@
 )]
 
 mod add;
+mod cache;
+mod example;
+mod load;
+mod plugins;
 mod rig;
+mod upstream;
+mod verbs;

@@ -38,7 +38,7 @@ impl Rig {
         let rig = Rig {
             dir: tempfile::tempdir().unwrap(),
         };
-        for dir in [rig.bin(), rig.calls_dir()] {
+        for dir in [rig.bin(), rig.conf_dir(), rig.calls_dir()] {
             fs::create_dir(dir).unwrap();
         }
         rig
@@ -50,6 +50,10 @@ impl Rig {
 
     pub(crate) fn bin(&self) -> PathBuf {
         self.path("bin")
+    }
+
+    pub(crate) fn conf_dir(&self) -> PathBuf {
+        self.path("net.d")
     }
 
     fn calls_dir(&self) -> PathBuf {
@@ -115,6 +119,14 @@ impl Rig {
         fs::remove_dir_all(self.calls_dir()).unwrap();
         fs::create_dir(self.calls_dir()).unwrap();
         calls
+    }
+
+    /// Writes a file into the configuration directory.
+    pub(crate) fn conf(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.conf_dir().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path
     }
 }
 
