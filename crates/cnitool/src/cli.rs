@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use cni_core::skel::build_version;
 
-use crate::{chain, completion, usage, verbs};
+use crate::{chain, completion, show, usage, verbs};
 
 /// Attaches network namespaces to CNI networks, and looks after networks and attachments
 #[derive(Debug, Parser)]
@@ -23,6 +23,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     #[command(flatten)]
     Verb(verbs::Verb),
+    /// Show the attachments on this host: addresses, links, ports, rules and limits
+    Show(show::Args),
     /// Add plugins to a network without rewriting its list, and remove them
     Chain(chain::Args),
     /// Print a script that completes command lines of cnitool in a shell
@@ -36,6 +38,7 @@ pub(crate) fn run(command: &Command, ifname: Option<String>) -> ExitCode {
             return verbs::run(verb, ifname)
                 .unwrap_or_else(|error| usage::verb_failure(verb.name(), &error));
         }
+        Command::Show(arguments) => show::run(arguments),
         Command::Chain(arguments) => chain::run(arguments),
         Command::Completion(arguments) => completion::run(arguments),
     };

@@ -8,6 +8,7 @@ mod cli;
 mod completion;
 mod environment;
 mod netns;
+mod show;
 mod usage;
 mod verbs;
 

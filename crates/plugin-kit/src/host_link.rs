@@ -25,7 +25,8 @@ pub fn of_owner(owner: &Owner) -> String {
 }
 
 /// Returns the beginning of the aliases of all attachments of `network`.
-fn of_network(network: &str) -> String {
+#[must_use]
+pub fn of_network(network: &str) -> String {
     format!("{MARK}{}{SEPARATOR}", name_part(network))
 }
 

@@ -1,5 +1,5 @@
-//! Deleting rules in both variants of iptables: the default variant may have changed
-//! since they were added.
+//! Reading and deleting rules in both variants of iptables: the default variant may have
+//! changed since they were added.
 
 use super::change::Change;
 use super::command::Iptables;
@@ -61,12 +61,8 @@ pub fn delete_where(
     table: Table,
     build: impl Fn(&Saved) -> Change,
 ) -> Result<(), Error> {
-    let variants = [
-        (is_table_in_legacy_use(family, table), Variant::Legacy),
-        (is_table_in_nf_tables(family, table), Variant::NfTables),
-    ];
     let mut result = Ok(());
-    for (_, variant) in variants.into_iter().filter(|(has_table, _)| *has_table) {
+    for variant in variants_with(family, table) {
         let outcome = find_or_warn(family, table, variant).and_then(|found| match found {
             Some(iptables) => iptables.transaction(table, &build),
             None => Ok(()),
@@ -74,6 +70,31 @@ pub fn delete_where(
         result = result.and(outcome);
     }
     result
+}
+
+/// Reads the table in each variant that has it. A table without its variant's commands is
+/// skipped with a warning.
+///
+/// # Errors
+/// Those of the commands.
+pub fn read_all(family: Family, table: Table) -> Result<Vec<Saved>, Error> {
+    let mut all = Vec::new();
+    for variant in variants_with(family, table) {
+        if let Some(iptables) = find_or_warn(family, table, variant)? {
+            all.push(iptables.read(table)?);
+        }
+    }
+    Ok(all)
+}
+
+/// Returns the variants that have a table.
+fn variants_with(family: Family, table: Table) -> impl Iterator<Item = Variant> {
+    let variants = [
+        (is_table_in_legacy_use(family, table), Variant::Legacy),
+        (is_table_in_nf_tables(family, table), Variant::NfTables),
+    ];
+    let present = variants.into_iter().filter(|(has_table, _)| *has_table);
+    present.map(|(_, variant)| variant)
 }
 
 /// Returns the commands of a variant, `None` if they are not installed: then the table

@@ -1,9 +1,10 @@
 //! iptables, with as few processes as possible.
 //!
 //! A [`Change`] of a table is applied by one `iptables-restore --noflush`, after one
-//! `iptables-save` where the current rules matter. [`delete`] and [`delete_where`] find
-//! rules in both variants, legacy and nf_tables, whichever `$PATH` has as `iptables`;
-//! rules of the nf_tables variant are mostly deleted over netlink, without a process.
+//! `iptables-save` where the current rules matter. [`delete`], [`delete_where`] and
+//! [`read_all`] find rules in both variants, legacy and nf_tables, whichever `$PATH` has as
+//! `iptables`; rules of the nf_tables variant are mostly deleted over netlink, without a
+//! process.
 //!
 //! Version 1.6.2 or later is needed.
 
@@ -22,7 +23,7 @@ mod tests;
 
 pub use change::Change;
 pub use command::Iptables;
-pub use delete::{delete, delete_where};
+pub use delete::{delete, delete_where, read_all};
 pub use presence::{is_table_in_legacy_use, may_have_chain};
 pub use rule::{COMMENT_MAX, Rule};
 pub use saved::{Saved, SavedRule};

@@ -1,5 +1,6 @@
 //! Reading tables, chains, rules and elements.
 
+use nix::libc::EINVAL;
 use rtnl::netlink::Builder;
 
 use super::client::Nft;
@@ -13,7 +14,7 @@ use crate::nfnetlink::header;
 
 /// Reading. A missing object is `None` or an empty list, not an error, where possible.
 impl Nft {
-    /// Returns whether a table exists.
+    /// Returns whether a table exists. A kernel without nf_tables has none.
     ///
     /// # Errors
     /// The kernel's refusal.
@@ -21,8 +22,11 @@ impl Nft {
         let body = body(table.family, |body| {
             body.text(NFTA_TABLE_NAME, table.name);
         })?;
-        let found = self.get(NFT_MSG_GETTABLE, &body, |_| Some(()))?;
-        Ok(found.is_some())
+        match self.get(NFT_MSG_GETTABLE, &body, |_| Some(())) {
+            // The error of requests, unlike that of changes, without nf_tables.
+            Err(error) if error.is_unsupported() || error.errno() == Some(EINVAL) => Ok(false),
+            found => Ok(found?.is_some()),
+        }
     }
 
     /// Returns a chain, `None` if it or its table does not exist.
@@ -62,6 +66,17 @@ impl Nft {
         self.find_rules(chain, |_| true)
     }
 
+    /// Returns the rules of all chains of a table; none if the table does not exist.
+    ///
+    /// # Errors
+    /// The kernel's refusal; a timeout if the rules kept changing.
+    pub fn table_rules(&self, table: &Table<'_>) -> Result<Vec<RuleInfo>, Error> {
+        let body = body(table.family, |body| {
+            body.text(NFTA_RULE_TABLE, table.name);
+        })?;
+        self.dump_rules(&body, |_| true)
+    }
+
     /// Returns the rules of a chain for which `wanted` is true, in order. The others are
     /// not copied.
     ///
@@ -76,7 +91,15 @@ impl Nft {
             body.text(NFTA_RULE_TABLE, chain.table.name);
             body.text(NFTA_RULE_CHAIN, chain.name);
         })?;
-        self.dump(NFT_MSG_GETRULE, &body, |message, rules, entries| {
+        self.dump_rules(&body, wanted)
+    }
+
+    fn dump_rules(
+        &self,
+        body: &[u8],
+        wanted: impl Fn(&RuleView<'_>) -> bool,
+    ) -> Result<Vec<RuleInfo>, Error> {
+        self.dump(NFT_MSG_GETRULE, body, |message, rules, entries| {
             let Some(view) = RuleView::decode(message.body) else {
                 return;
             };
