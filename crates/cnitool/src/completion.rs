@@ -10,6 +10,9 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 use clap_complete::env::{Bash, Elvish, EnvCompleter, Fish, Powershell, Zsh};
 
+/// The environment variable in which a script names its shell.
+pub(crate) const VARIABLE: &str = "CNITOOL_COMPLETE";
+
 /// Arguments of `cnitool completion`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -42,13 +45,7 @@ pub(crate) fn run(arguments: &Args) -> Result<ExitCode> {
     arguments
         .shell
         .completer()
-        .write_registration(
-            "COMPLETE",
-            "cnitool",
-            "cnitool",
-            "cnitool",
-            &mut io::stdout(),
-        )
+        .write_registration(VARIABLE, "cnitool", "cnitool", "cnitool", &mut io::stdout())
         .context("cannot write to standard output")?;
     Ok(ExitCode::SUCCESS)
 }

@@ -20,7 +20,9 @@ use cli::Cli;
 
 fn main() -> ExitCode {
     // Ends the process if it was called by a shell for completions.
-    clap_complete::CompleteEnv::with_factory(Cli::command).complete();
+    clap_complete::CompleteEnv::with_factory(Cli::command)
+        .var(completion::VARIABLE)
+        .complete();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     match Cli::try_parse_from(&arguments) {
         Ok(Cli {

@@ -54,7 +54,7 @@ fn an_unknown_option_is_reported_as_upstream_does() {
 fn completion_prints_a_script_that_calls_cnitool() {
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let script = cnitool(&["completion", shell]).expect_ok().stdout_text();
-        assert!(script.contains("COMPLETE"), "{shell}: {script}");
+        assert!(script.contains("CNITOOL_COMPLETE"), "{shell}: {script}");
     }
     let error = cnitool(&["completion", "csh"]).stderr_text();
     assert!(error.starts_with("Error: invalid value 'csh'"), "{error}");
