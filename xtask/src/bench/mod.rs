@@ -14,6 +14,7 @@ mod crowds;
 mod dhcp;
 mod environment;
 mod figures;
+mod library;
 mod measure;
 mod report;
 mod reuse;
@@ -62,6 +63,7 @@ const SECTIONS: &[Section] = &[
     crowds::SECTION,
     dhcp::SECTION,
     all_in_one::SECTION,
+    library::SECTION,
     ablations::SECTION,
     sizes::SECTION,
 ];
@@ -271,6 +273,9 @@ fn install_needs(options: &Options) -> Result<()> {
             .wants(dhcp::SECTION.name)
             .then_some(machine::DNSMASQ),
     );
+    if options.wants(library::SECTION.name) {
+        needs.extend([machine::GO, machine::UPSTREAM_LIBRARY]);
+    }
     machine::provide(&needs)
 }
 
@@ -285,6 +290,8 @@ fn build_tools() -> Result<Tools> {
         "floor",
         "--bin",
         "empty",
+        "--bin",
+        "chain",
     ];
     let dir = Recipe::choose(Platform::host()?, None)?.cargo_build(arguments)?;
     Ok(Tools::in_dir(&dir))

@@ -22,6 +22,7 @@ const FLOOR: u8 = 8;
 pub(crate) struct Tools {
     pub(crate) floor: PathBuf,
     pub(crate) empty: PathBuf,
+    pub(crate) chain: PathBuf,
 }
 
 impl Tools {
@@ -29,6 +30,7 @@ impl Tools {
         Tools {
             floor: dir.join("floor"),
             empty: dir.join("empty"),
+            chain: dir.join("chain"),
         }
     }
 }
