@@ -95,15 +95,21 @@ pub fn apply(
 /// # Errors
 /// For an IPv6 address without IPv6; the details name the remedy.
 pub(crate) fn require_ipv6(address: Cidr) -> Result<(), Error> {
-    // Absent with the kernel parameter `ipv6.disable=1`, or without CONFIG_IPV6.
-    if address.is_ipv4() || Path::new("/proc/sys/net/ipv6").exists() {
+    if address.is_ipv4() || has_ipv6() {
         return Ok(());
     }
     let msg = format!("cannot add address {address}: the kernel has no IPv6");
-    Err(Error::new(Code::INVALID_NETWORK_CONFIG, msg).with_details(
-        "remove the IPv6 addresses from the ipam configuration, \
-         or boot the host without ipv6.disable=1",
-    ))
+    Err(Error::new(Code::INVALID_NETWORK_CONFIG, msg).with_details(WITHOUT_IPV6))
+}
+
+/// What to do about a kernel without IPv6.
+pub(crate) const WITHOUT_IPV6: &str = "remove the IPv6 addresses from the ipam configuration, or \
+                                       boot the host without ipv6.disable=1";
+
+/// Returns whether the kernel has IPv6.
+pub(crate) fn has_ipv6() -> bool {
+    // Absent with the kernel parameter `ipv6.disable=1`, or without CONFIG_IPV6.
+    Path::new("/proc/sys/net/ipv6").exists()
 }
 
 /// Refuses an IPv6 address on a link whose MTU is too small, on which the kernel disables

@@ -1,6 +1,6 @@
 //! Delegation to the IPAM plugin.
 
-use crate::{Undo, addressing};
+use crate::{Undo, addressing, status};
 use anyhow::bail;
 use cni_core::invoke;
 use cni_core::{AddResult, Call, Code, Command, Error};
@@ -89,8 +89,10 @@ impl<'a> Ipam<'a> {
     /// Checks whether an allocation would succeed.
     ///
     /// # Errors
-    /// The IPAM plugin's own.
+    /// Code 50 if the plugin is not installed or the kernel lacks the addresses' family, else
+    /// the IPAM plugin's own.
     pub fn status(&self) -> anyhow::Result<()> {
+        status::require_ipam(self.call, &self.kind)?;
         invoke::delegate(self.call, &self.kind, Command::Status)
     }
 }

@@ -19,6 +19,7 @@ pub mod names;
 pub mod parent;
 pub mod single_interface;
 pub mod state;
+pub mod status;
 pub mod sysctl;
 pub mod undo;
 pub mod veth;

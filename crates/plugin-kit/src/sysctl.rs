@@ -44,6 +44,17 @@ pub fn ensure(key: &str, value: &str) -> io::Result<()> {
     }
 }
 
+/// Checks that `key` has `value` or is writable, without writing.
+///
+/// # Errors
+/// When the value differs and the file cannot be opened for writing.
+pub(crate) fn probe(key: &str, value: &str) -> io::Result<()> {
+    match get(key) {
+        Ok(present) if present == value => Ok(()),
+        _ => OpenOptions::new().write(true).open(file(key)).map(drop),
+    }
+}
+
 /// Returns whether the parameter has `value`.
 fn has_value(mut open: &File, value: &str) -> bool {
     // One more byte for the newline, and one to detect a longer value.

@@ -9,7 +9,7 @@ mod nftables;
 
 use crate::FilterRecord;
 use crate::failures::Failures;
-use crate::{Container, Undo, ipv6, names};
+use crate::{Container, Undo, ipv6, names, status};
 use anyhow::Context;
 use cni_core::quote::quote;
 use cni_core::{Call, Cidr, Code, Error, IpConfig};
@@ -218,7 +218,8 @@ impl Masquerade {
         backend.probe(needs_ipv6).map_err(|e| {
             let msg = format!("ipMasq is not possible: {} is not usable", backend.as_str());
             let refusal = Error::new(Code::PLUGIN_NOT_AVAILABLE, msg);
-            refusal.with_details(e.to_string()).into()
+            let way_out = status::way_out_of_filter(backend);
+            refusal.with_details(format!("{e}; {way_out}")).into()
         })
     }
 }

@@ -13,7 +13,7 @@ use crate::{Container, Ipam, Side, Undo, addressing, detailed, names, sysctl};
 use anyhow::{Context, anyhow, bail};
 use cni_core::quote::quote;
 use cni_core::types::NetConf;
-use cni_core::{AddResult, Call, Code, Error, json};
+use cni_core::{AddResult, Call, json};
 use rtnl::{Link, LinkChange, LinkSpec, Request};
 use serde::de::DeserializeOwned;
 use std::os::fd::AsFd;
@@ -223,9 +223,4 @@ pub fn del_while(call: &Call, other: impl FnOnce() -> anyhow::Result<()>) -> any
 /// The IPAM plugin's own.
 pub fn gc(call: &Call) -> anyhow::Result<()> {
     Ipam::of(call).map_or(Ok(()), |ipam| ipam.gc())
-}
-
-/// Returns the error of STATUS that no ADD can succeed, with the reason.
-pub fn not_available(why: impl std::fmt::Display) -> anyhow::Error {
-    Error::new(Code::PLUGIN_NOT_AVAILABLE, format!("{why:#}")).into()
 }

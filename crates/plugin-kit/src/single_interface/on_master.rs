@@ -1,8 +1,8 @@
 //! Common steps of macvlan, ipvlan and vlan, whose interface has a master.
 
-use super::{Loaded, may_be_of_upstream, not_available};
+use super::{Loaded, may_be_of_upstream};
 use crate::link_options::{LinkOptions, Mtu};
-use crate::{Container, Side, parent};
+use crate::{Container, Side, parent, status};
 use cni_core::types::Dns;
 use cni_core::{Call, Interface};
 use rtnl::{Handle, Link, LinkKind, LinkSpec};
@@ -100,21 +100,32 @@ impl OnMaster {
         self.side(container)?.check(link, &self.master)
     }
 
-    /// STATUS: checks that the host has the master, that it is `usable`, and that its MTU is
-    /// not below the configured one. A master in a container cannot be checked.
+    /// STATUS: checks that the kernel has links of the kind `kind`, and that the host has the
+    /// master, that it is `usable` and up, and that its MTU is not below the configured one.
+    /// A master in a container cannot be checked.
     ///
     /// # Errors
-    /// Code 50, with the reason.
-    pub fn probe(&self, usable: impl FnOnce(&Link) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    /// Code 50 with the reason, or 51 if the master is down.
+    pub fn probe(
+        &self,
+        kind: &str,
+        usable: impl FnOnce(&Link) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let host = Handle::open()?;
+        status::require_link_kinds(&host, &[kind])?;
         if self.link_in_container {
             return Ok(());
         }
-        let host = Handle::open()?;
-        parent::find(&host, &self.master)
-            .and_then(|master| {
-                usable(&master)?;
-                self.mtu.on(&host, &master).map(drop)
-            })
-            .map_err(not_available)
+        let find = || {
+            let master = parent::find(&host, &self.master)?;
+            usable(&master)?;
+            anyhow::Ok(master)
+        };
+        let no_master = "set \"master\" to a link of the host, see \"ip link\"";
+        let no_mtu = "lower \"mtu\", or raise the MTU of the master";
+        let master = find().map_err(|e| status::not_available_unless(e, no_master))?;
+        let mtu = self.mtu.on(&host, &master);
+        mtu.map_err(|e| status::not_available_unless(e, no_mtu))?;
+        Ok(status::require_up(&master)?)
     }
 }

@@ -5,6 +5,7 @@ use super::common::{header, name_attribute};
 use crate::errno;
 use crate::error::Error;
 use crate::handle::Handle;
+use crate::request::Request;
 use crate::wire::*;
 
 impl Handle {
@@ -78,6 +79,27 @@ impl Handle {
             |link| link.is_kind(kind),
             "list links of a kind",
         )
+    }
+
+    /// Whether the kernel has links of the kind `kind`, or loads a module that has them.
+    ///
+    /// Nothing is created: the request is for a link without transmit queues, which the
+    /// kernel refuses after it has looked for the kind (`rtnl_create_link`).
+    ///
+    /// # Errors
+    /// When the kernel refuses the question, such as with `EPERM`.
+    pub fn has_link_kind(&self, kind: &str) -> Result<bool, Error> {
+        let mut body = Builder::new(&header(0));
+        body.u32(IFLA_NUM_TX_QUEUES, 0);
+        body.nested(IFLA_LINKINFO, |info| info.text(IFLA_INFO_KIND, kind));
+        let what = format!("look for links of the kind {kind}");
+        let flags = NLM_F_CREATE | NLM_F_EXCL;
+        match self.request(Request::new(RTM_NEWLINK, flags, body, what)) {
+            Err(e) if e.is_unsupported() => Ok(false),
+            // Linux before 4.20 cannot allocate such a link.
+            Err(e) if matches!(e.errno(), Some(errno::EINVAL | errno::ENOMEM)) => Ok(true),
+            outcome => outcome.map(|_| true),
+        }
     }
 
     fn dump_links(

@@ -55,6 +55,7 @@ impl Subject {
     /// When an expectation is not met.
     #[track_caller]
     pub fn status(&self, table: &str) {
+        crate::needs(self.needs);
         let network = self.bare_network();
         // A port of a bridge, for the cases.
         network.ip("link add br0 type bridge");

@@ -7,7 +7,7 @@ use cni_core::quote::quote;
 use cni_core::{Call, Code, Error};
 use plugin_kit::link_options::Mtu;
 use plugin_kit::veth::{self, VethPair, VethSpec};
-use plugin_kit::{Container, MacAddress, Undo, deletion, host_link, parent, state, sysctl};
+use plugin_kit::{Container, MacAddress, Undo, deletion, host_link, parent, state, status, sysctl};
 use rtnl::{Bridge, Handle, Link, LinkKind, LinkSpec, OperState, Request};
 
 /// How often the bridge may vanish between its look-up and the creation of a port:
@@ -104,16 +104,21 @@ fn require_bridge(link: &Link, name: &str) -> anyhow::Result<()> {
     Err(Error::new(Code::INTERNAL, msg).with_details(details).into())
 }
 
-/// STATUS: whether the bridge could be used, if it exists.
+/// STATUS: whether the kernel has bridges and veth pairs, and the bridge could be used, if
+/// it exists.
 ///
 /// # Errors
 /// With code 50 if it could not, or would not isolate the VLANs of its containers.
 pub(crate) fn probe(host: &Handle, config: &Config) -> anyhow::Result<()> {
+    status::require_link_kinds(host, &["bridge", "veth"])?;
     let name = quote(&config.bridge);
     match host.link_by_name(&config.bridge) {
         Ok(link) if !link.is_kind("bridge") => {
             let msg = format!("{name} already exists but is not a bridge");
-            Err(Error::new(Code::PLUGIN_NOT_AVAILABLE, msg).into())
+            let error = Error::new(Code::PLUGIN_NOT_AVAILABLE, msg);
+            Err(error
+                .with_details("choose another name for \"bridge\"")
+                .into())
         }
         Ok(link) if config.vlans.is_some() => vlan::probe(host, &link),
         Err(e) if !e.is_not_found() => Err(anyhow!(e).context(format!("could not lookup {name}"))),

@@ -119,6 +119,9 @@ impl Plugin for Bridge {
     fn status(&self, call: &Call) -> anyhow::Result<()> {
         let config = Config::load(call)?;
         bridge::probe(&Handle::open()?, &config)?;
+        if config.is_gateway {
+            forwarding::probe(call)?;
+        }
         filters::probe(call, &config)?;
         Ipam::of(call).map_or(Ok(()), |ipam| ipam.status())
     }

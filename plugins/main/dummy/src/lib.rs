@@ -7,8 +7,8 @@ pub use config::Config;
 
 use cni_core::{AddResult, Call, Plugin};
 use plugin_kit::single_interface::{self, InterfaceCheck, may_be_of_upstream};
-use plugin_kit::{Container, Ipam, Side, Undo};
-use rtnl::{LinkKind, LinkSpec};
+use plugin_kit::{Container, Ipam, Side, Undo, status};
+use rtnl::{Handle, LinkKind, LinkSpec};
 
 /// The plugin.
 #[derive(Debug)]
@@ -62,6 +62,8 @@ impl Plugin for Dummy {
 
     fn status(&self, call: &Call) -> anyhow::Result<()> {
         Config::load(call)?;
-        Ipam::required(call)?.status()
+        let ipam = Ipam::required(call)?;
+        status::require_link_kinds(&Handle::open()?, &["dummy"])?;
+        ipam.status()
     }
 }

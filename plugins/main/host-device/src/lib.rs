@@ -18,7 +18,7 @@ pub use selector::Selector;
 use anyhow::Context;
 use cni_core::{AddResult, Call, Error, Interface, Plugin, Version};
 use plugin_kit::failures::Failures;
-use plugin_kit::{Container, Ipam, Undo, refuse_inexpressible, single_interface};
+use plugin_kit::{Container, Ipam, Undo, refuse_inexpressible, single_interface, status};
 use record::Record;
 use rtnl::{Handle, Link};
 
@@ -98,9 +98,10 @@ impl Plugin for HostDevice {
             && let Err(e) = config.selector.find(&Handle::open()?)
             && !in_use(call, &config.selector)
         {
-            return Err(single_interface::not_available(
-                e.context("failed to find host device"),
-            ));
+            let way_out = "the host has no such device, nor has a container of this network; \
+                           configure another, see \"ip link\"";
+            let e = e.context("failed to find host device");
+            return Err(status::not_available_unless(e, way_out));
         }
         Ipam::of(call).map_or(Ok(()), |ipam| ipam.status())
     }

@@ -8,8 +8,8 @@ pub use config::Config;
 use anyhow::bail;
 use cni_core::{AddResult, Call, Plugin};
 use plugin_kit::single_interface::{self, InterfaceCheck};
-use plugin_kit::{Container, Ipam, Undo, detailed, parent};
-use rtnl::{KindInfo, Link};
+use plugin_kit::{Container, Ipam, Undo, detailed, parent, status};
+use rtnl::{Handle, KindInfo, Link};
 
 /// The plugin.
 #[derive(Debug)]
@@ -73,10 +73,11 @@ impl Plugin for Ipvlan {
 
     fn status(&self, call: &Call) -> anyhow::Result<()> {
         let link = Config::load(call)?.link;
-        // Without a name, the master may be an interface of the plugin before this one,
-        // which does not exist yet.
-        if !link.master.is_empty() {
-            link.probe(parent::usable)?;
+        match link.master.is_empty() {
+            // The master may be an interface of the plugin before this one, which does not
+            // exist yet.
+            true => status::require_link_kinds(&Handle::open()?, &["ipvlan"])?,
+            false => link.probe("ipvlan", parent::usable)?,
         }
         Ipam::of(call).map_or(Ok(()), |ipam| ipam.status())
     }

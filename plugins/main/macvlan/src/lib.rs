@@ -76,7 +76,7 @@ impl Plugin for Macvlan {
     }
 
     fn status(&self, call: &Call) -> anyhow::Result<()> {
-        Config::load(call)?.link.probe(parent::usable)?;
+        Config::load(call)?.link.probe("macvlan", parent::usable)?;
         Ipam::of(call).map_or(Ok(()), |ipam| ipam.status())
     }
 }

@@ -19,7 +19,7 @@ use plugin_kit::masquerade::{Known, Plan};
 use plugin_kit::veth::{self, VethSpec};
 use plugin_kit::{
     Container, FilterRecord, Ipam, Undo, forwarding, host_link, masquerade, parent,
-    single_interface, state,
+    single_interface, state, status,
 };
 use rtnl::Handle;
 
@@ -110,10 +110,13 @@ impl Plugin for Ptp {
 
     fn status(&self, call: &Call) -> anyhow::Result<()> {
         let config = Config::load(call)?;
+        let ipam = Ipam::required(call)?;
+        status::require_link_kinds(&Handle::open()?, &["veth"])?;
+        forwarding::probe(call)?;
         if let Some(masquerade) = &config.masquerade {
             masquerade.status(call)?;
         }
-        Ipam::required(call)?.status()
+        ipam.status()
     }
 }
 

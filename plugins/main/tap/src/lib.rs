@@ -16,8 +16,8 @@ use anyhow::{Context, anyhow};
 use cni_core::quote::quote;
 use cni_core::{AddResult, Call, Plugin};
 use plugin_kit::{
-    Container, Ipam, Undo, addressing, deletion, refuse_inexpressible, single_interface, sysctl,
-    veth,
+    Container, Ipam, Undo, addressing, deletion, refuse_inexpressible, single_interface, status,
+    sysctl, veth,
 };
 use rtnl::{Link, LinkChange, Request};
 
@@ -74,7 +74,8 @@ impl Plugin for Tap {
 
     fn status(&self, call: &Call) -> anyhow::Result<()> {
         Config::load(call)?;
-        tun::available().map_err(single_interface::not_available)?;
+        let way_out = "load the kernel module by \"modprobe tun\"";
+        tun::available().map_err(|e| status::not_available_unless(e, way_out))?;
         Ipam::of(call).map_or(Ok(()), |ipam| ipam.status())
     }
 }

@@ -2,11 +2,12 @@
 //! kernel.
 
 use crate::ioctl;
-use anyhow::{Context, anyhow, bail};
+use anyhow::{anyhow, bail};
 use cni_core::errno;
 use nix::errno::Errno;
 use nix::libc;
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::FileTypeExt;
 
 const DEVICE: &str = "/dev/net/tun";
@@ -49,13 +50,13 @@ pub(crate) fn create(spec: &TunSpec) -> anyhow::Result<()> {
     ioctl::set_persistent(&tun).map_err(step("TUNSETPERSIST"))
 }
 
-/// Tests that taps can be created, without creating one.
+/// Tests that taps can be created, without creating one: opening the device creates none.
 pub(crate) fn available() -> anyhow::Result<()> {
-    let metadata = fs::metadata(DEVICE)
-        .map_err(|e| anyhow!("{}", errno::of(&e)))
-        .with_context(|| format!("cannot create taps: {DEVICE}"))?;
+    let failed = |e: &io::Error| anyhow!("cannot create taps: {DEVICE}: {}", errno::of(e));
+    let metadata = fs::metadata(DEVICE).map_err(|e| failed(&e))?;
     if !metadata.file_type().is_char_device() {
         bail!("cannot create taps: {DEVICE} is not a character device");
     }
-    Ok(())
+    let device = File::options().read(true).write(true).open(DEVICE);
+    device.map(drop).map_err(|e| failed(&e))
 }

@@ -65,7 +65,7 @@ impl Plugin for Vlan {
     }
 
     fn status(&self, call: &Call) -> anyhow::Result<()> {
-        Config::load(call)?.link.probe(|_| Ok(()))?;
+        Config::load(call)?.link.probe("vlan", |_| Ok(()))?;
         Ipam::required(call)?.status()
     }
 }

@@ -15,8 +15,8 @@ use anyhow::Context;
 use cni_core::{AddResult, Call, Interface, Plugin, Version};
 use plugin_kit::deletion;
 use plugin_kit::failures::Failures;
-use plugin_kit::{Container, Undo};
-use rtnl::{Handle, TcHandle};
+use plugin_kit::{Container, Undo, status};
+use rtnl::{Handle, Link, TcHandle};
 use shaper::Shaper;
 
 /// The plugin.
@@ -44,14 +44,7 @@ impl Plugin for Bandwidth {
         let veth = host_veth::find(call, &container, &host, &result)?;
 
         let mut undo = Undo::new();
-        if let Some(shaper) = Shaper::ingress(&config) {
-            shaper.install(&host, &veth, &mut undo)?;
-        }
-        if let Some(shaper) = Shaper::egress(&config) {
-            let ifb = ifb::create(call, &host, &veth, queue_length(&shaper, &veth), &mut undo)?;
-            shaper.install(&host, &ifb, &mut undo)?;
-            ifb::set_up(&host, &ifb)?;
-            ifb::redirect(&host, &veth, &ifb, &mut undo)?;
+        if let Some(ifb) = shape(call, &config, &host, &veth, &mut undo)? {
             result.interfaces.push(Interface {
                 mac: ifb.mac_string(),
                 name: ifb.name,
@@ -97,8 +90,46 @@ impl Plugin for Bandwidth {
     }
 
     fn status(&self, call: &Call) -> anyhow::Result<()> {
-        Config::load(call).map(drop)
+        let config = Config::load(call)?;
+        if config.is_idle() {
+            return Ok(());
+        }
+        status::trial_container()?
+            .run(|| try_out(call, &config))?
+            .map_err(status::not_available)
     }
+}
+
+/// Shapes the traffic of the container behind `veth`. Returns the ifb if there is one.
+fn shape<'h>(
+    call: &Call,
+    config: &Config,
+    host: &'h Handle,
+    veth: &Link,
+    undo: &mut Undo<'h>,
+) -> anyhow::Result<Option<Link>> {
+    if let Some(shaper) = Shaper::ingress(config) {
+        shaper.install(host, veth, undo)?;
+    }
+    let Some(shaper) = Shaper::egress(config) else {
+        return Ok(None);
+    };
+    let ifb = ifb::create(call, host, veth, queue_length(&shaper, veth), undo)?;
+    shaper.install(host, &ifb, undo)?;
+    ifb::set_up(host, &ifb)?;
+    ifb::redirect(host, veth, &ifb, undo)?;
+    Ok(Some(ifb))
+}
+
+/// STATUS: shapes the loopback interface of the calling thread's namespace, which ends
+/// afterwards.
+fn try_out(call: &Call, config: &Config) -> anyhow::Result<()> {
+    let host = Handle::open()?;
+    let link = host.link_by_name("lo")?;
+    let mut undo = Undo::new();
+    let shaped = shape(call, config, &host, &link, &mut undo);
+    undo.disarm();
+    shaped.map(drop)
 }
 
 /// The result of the previous plugins, or the error `missing`.
@@ -110,7 +141,7 @@ fn prev_result(call: &Call, missing: &'static str) -> anyhow::Result<AddResult> 
 
 /// Transmit queue length of the ifb: 0, as upstream's, unless it has classes, whose
 /// queues have this length.
-fn queue_length(shaper: &Shaper<'_>, veth: &rtnl::Link) -> u32 {
+fn queue_length(shaper: &Shaper<'_>, veth: &Link) -> u32 {
     const USUAL: u32 = 1000;
     match shaper.uses_link_queue() {
         true => veth.txqlen.max(USUAL),

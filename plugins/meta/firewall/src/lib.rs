@@ -14,7 +14,7 @@ pub use config::{Backend, Config, Policy};
 use attachment::{Attachment, required_result};
 use backend::Chosen;
 use cni_core::{AddResult, Call, Plugin, Version};
-use plugin_kit::single_interface::not_available;
+use plugin_kit::status::not_available_unless;
 
 /// The plugin.
 #[derive(Debug)]
@@ -60,6 +60,8 @@ impl Plugin for Firewall {
 
     fn status(&self, call: &Call) -> anyhow::Result<()> {
         let config = Config::load(call)?;
-        backend::status(&config, call).map_err(not_available)
+        let way_out = "install iptables, load the kernel module nf_tables, or start firewalld, \
+                       as \"backend\" demands";
+        backend::status(&config, call).map_err(|e| not_available_unless(e, way_out))
     }
 }

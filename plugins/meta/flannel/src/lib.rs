@@ -10,7 +10,7 @@ mod subnet_env;
 pub use config::Config;
 pub use subnet_env::SubnetEnv;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use cni_core::invoke::{self, delegate_add};
 use cni_core::quote::quote;
 use cni_core::{AddResult, Call, Code, Command, Error, Plugin};
@@ -96,7 +96,10 @@ impl Plugin for Flannel {
         let config = Config::load(call)?;
         let subnets = SubnetEnv::load(&config.subnet_file).map_err(not_available)?;
         let delegate = Delegate::generate(call, &config, Some(&subnets))?;
-        invoke::find(call, &delegate.kind).map_err(|e| not_available(anyhow!(e)))?;
+        invoke::find(call, &delegate.kind).map_err(|e| {
+            Error::new(Code::PLUGIN_NOT_AVAILABLE, e.to_string())
+                .with_details("install the plugin into one of the directories of CNI_PATH")
+        })?;
         delegate.run(call, Command::Status)
     }
 }

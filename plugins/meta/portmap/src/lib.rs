@@ -16,14 +16,14 @@ pub use conditions::{Comparison, Conditions};
 pub use config::{Config, Form};
 pub use mapping::{Mapping, Protocol};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use attachment::targets;
 use cni_core::{AddResult, Call, Cidr, Error, Plugin};
 use cni_state::Owner;
 use netfilter::backend::Backend;
 use netfilter::iptables::{Family, Iptables};
 use netfilter::nft::NftCommand;
-use plugin_kit::single_interface::not_available;
+use plugin_kit::status::{not_available_unless, way_out_of_filter};
 use plugin_kit::{Undo, ipv6, state};
 use record::{Recorded, RuleLocation, record_of};
 use teardown::Teardown;
@@ -137,11 +137,13 @@ impl Plugin for Portmap {
         let backend = config.backend.unwrap_or_else(Backend::choose);
         let needs_ipv6 = ipv6::is_configured(&call.conf) || !config.conditions_v6.is_empty();
         backend.probe(needs_ipv6).map_err(|error| {
-            not_available(format!("{} cannot be used: {error}", backend.as_str()))
+            let why = anyhow!("{} cannot be used: {error}", backend.as_str());
+            not_available_unless(why, way_out_of_filter(backend))
         })?;
         if backend == Backend::Nftables && config.needs_nft_command()? {
             NftCommand::find().map_err(|error| {
-                not_available(format!("the conditions cannot be used: {error}"))
+                let why = anyhow!("the conditions cannot be used: {error}");
+                not_available_unless(why, "install the command nft (package nftables)")
             })?;
         }
         Ok(())

@@ -16,7 +16,7 @@ use address::Address;
 use anyhow::{Context, bail};
 use cni_core::{AddResult, Call, Plugin};
 use plan::Plan;
-use plugin_kit::{Container, Undo, chain, state};
+use plugin_kit::{Container, Undo, chain, state, status};
 use record::Record;
 use rtnl::Link;
 use tables::Tables;
@@ -91,7 +91,13 @@ impl Plugin for Sbr {
     }
 
     fn status(&self, call: &Call) -> anyhow::Result<()> {
-        Config::load(call).map(drop)
+        Config::load(call)?;
+        // A kernel may have no rules. The host's tables may be large, so they are not read.
+        let trial = status::trial_container()?;
+        let read = Tables::read(&trial.rtnl, 0);
+        let way_out = "use a kernel with CONFIG_IP_MULTIPLE_TABLES";
+        read.map(drop)
+            .map_err(|e| status::not_available_unless(e, way_out))
     }
 }
 

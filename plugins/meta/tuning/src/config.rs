@@ -2,7 +2,7 @@
 
 use crate::duplicates;
 use crate::link::Attributes;
-use crate::sysctl::Sysctl;
+use crate::sysctl::{IFNAME, Sysctl};
 use anyhow::{Context, anyhow, bail};
 use cni_core::Call;
 use cni_core::quote::quote;
@@ -118,8 +118,13 @@ impl Config {
         let said = said.into_iter().rfind(|mac| !mac.is_empty());
         let mac = cni.mac.as_deref().or(said).unwrap_or(&raw.mac);
         let mtu = cni.mtu.unwrap_or(raw.mtu);
+        // STATUS has no interface.
+        let if_name = match call.if_name.as_str() {
+            "" => IFNAME,
+            name => name,
+        };
         Ok(Config {
-            sysctls: sysctls(raw.sysctl, cni.sysctl, &call.if_name)?,
+            sysctls: sysctls(raw.sysctl, cni.sysctl, if_name)?,
             link: Attributes {
                 mac: hardware_address(mac)?,
                 // As with upstream, `false` means unchanged.

@@ -19,7 +19,7 @@ use cni_core::quote::quote;
 use cni_core::{AddResult, Call, Plugin, Version};
 use plugin_kit::chain::{self, note};
 use plugin_kit::failures::Failures;
-use plugin_kit::{Container, Undo, check, detailed, single_interface};
+use plugin_kit::{Container, Undo, check, detailed, status};
 use rtnl::Link;
 use sysctl::{Change, Values};
 
@@ -105,7 +105,16 @@ impl Plugin for Tuning {
 
     fn status(&self, call: &Call) -> anyhow::Result<()> {
         let config = Config::load(call)?;
-        allowlist::check(&config.sysctls).map_err(single_interface::not_available)
+        allowlist::check(&config.sysctls).map_err(status::not_available)?;
+        if config.sysctls.is_empty() {
+            return Ok(());
+        }
+        // Containers lack sysctls that the host has.
+        let exist = || config.sysctls.iter().try_for_each(Sysctl::probe);
+        status::trial_container()?.run(exist)?.map_err(|e| {
+            let way_out = "the kernel has no such sysctl in containers; remove it from \"sysctl\"";
+            status::not_available_unless(e, way_out)
+        })
     }
 }
 

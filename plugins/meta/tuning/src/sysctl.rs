@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 
 /// Placeholder of the interface name in keys.
-const IFNAME: &str = "IFNAME";
+pub(crate) const IFNAME: &str = "IFNAME";
 
 /// A configured sysctl.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +97,28 @@ impl Sysctl {
             }
         }
         Err(anyhow!("{}", why.unwrap_or_default())).with_context(|| self.what())
+    }
+
+    /// Checks that the sysctl exists in the calling thread's namespace, whose only interface
+    /// is `lo`: it stands for all interfaces, of which each has the same sysctls.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub(crate) fn probe(&self) -> anyhow::Result<()> {
+        let exists = |reading: &String| {
+            let mut parts: Vec<&str> = reading.split('/').collect();
+            if let [_, _, "conf" | "neigh", interface, _] = parts.as_mut_slice()
+                && !matches!(*interface, "all" | "default")
+            {
+                *interface = "lo";
+            }
+            let file = fs::metadata(format!("/proc/sys/{}", parts.join("/")));
+            file.is_ok_and(|file| file.is_file())
+        };
+        match self.readings.iter().any(exists) {
+            true => Ok(()),
+            false => bail!("{}: no such sysctl", self.what()),
+        }
     }
 
     fn what(&self) -> String {

@@ -11,7 +11,7 @@ pub use config::Config;
 use anyhow::{Context, anyhow, bail};
 use cni_core::{AddResult, Call, Plugin, Version};
 use enslave::InterfaceState;
-use plugin_kit::{Container, Undo, chain};
+use plugin_kit::{Container, Undo, chain, status};
 use rtnl::{Handle, Link, RT_TABLE_MAIN};
 use vrf_link::VrfLink;
 
@@ -71,7 +71,8 @@ impl Plugin for Vrf {
     }
 
     fn status(&self, call: &Call) -> anyhow::Result<()> {
-        Config::load(call).map(drop)
+        Config::load(call)?;
+        status::require_link_kinds(&Handle::open()?, &["vrf"])
     }
 }
 

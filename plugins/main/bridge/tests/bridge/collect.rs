@@ -73,7 +73,7 @@ fn status_names_why_add_would_fail() {
     let missing = layer2(json!({"ipam": {"type": "no-such-ipam"}}));
     bridge()
         .status(&missing)
-        .expect_error(999)
+        .expect_error(50)
         .mentions("failed to find plugin \"no-such-ipam\"");
     bridge()
         .status(&layer2(json!({"hairpinMode": true, "promiscMode": true})))

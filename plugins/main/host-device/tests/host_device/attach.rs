@@ -190,5 +190,5 @@ fn status() {
     plugin().status(&device(json!({}))).expect_ok();
     Plugin::new("host-device")
         .status(&dual(json!({"ipam": {"type": "no-such-plugin"}})))
-        .expect_error(999);
+        .expect_error(50);
 }
