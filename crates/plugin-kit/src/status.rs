@@ -76,7 +76,7 @@ pub fn require_link_kinds(host: &Handle, kinds: &[&str]) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// Code 51 if it is down.
-pub fn require_up(master: &Link) -> Result<(), Error> {
+pub(crate) fn require_up(master: &Link) -> Result<(), Error> {
     if master.is_up() {
         return Ok(());
     }
