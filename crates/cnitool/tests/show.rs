@@ -6,7 +6,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 use support::{Setup, path};
-use testkit::{Container, Node, bin_dir};
+use testkit::{Container, Node, bin_dir, peer_dir};
 
 /// A network with all plugins that leave something on the host.
 fn network(backend: &str) -> Value {
@@ -167,6 +167,68 @@ fn everything_with_nftables_is_shown() {
 #[test]
 fn everything_with_iptables_is_shown() {
     shows_everything("iptables", &["ip6tables", "iptables", "nft"]);
+}
+
+#[test]
+fn attachments_by_plugins_of_upstream_are_shown() {
+    let setup = Setup::with_list(&json!({
+        "cniVersion": "1.0.0", "name": "net",
+        "plugins": [
+            {
+                "type": "bridge", "bridge": "cni0", "isGateway": true, "ipMasq": true,
+                "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.1.0.0/24"}]]}
+            },
+            {"type": "portmap", "capabilities": {"portMappings": true}},
+            {"type": "firewall", "backend": "iptables"},
+            {"type": "bandwidth", "ingressRate": 10_000_000, "ingressBurst": 1_000_000},
+        ]
+    }));
+    let container = setup.host.container("c1");
+    let call = |verb: &str| {
+        let call = setup.call(&[verb, "net", path(&container)]);
+        call.env("CAP_ARGS", PORTS)
+            .env("CNI_PATH", peer_dir())
+            .run()
+            .expect_ok()
+    };
+    call("add");
+    let shown = show(&setup);
+    let attachment = &shown["attachments"][0];
+    assert_eq!(attachment["state"], "attached");
+    assert_eq!(attachment["interface"]["addresses"], json!(["10.1.0.2/24"]));
+    assert_eq!(attachment["hostLink"]["masters"], json!(["cni0"]));
+    assert_eq!(attachment["hostLink"].get("alias"), None);
+    let (purposes, tools) = rules(attachment);
+    assert_eq!(
+        purposes,
+        ["firewall", "masquerade", "portmap"],
+        "{attachment:#}"
+    );
+    assert_eq!(tools, ["iptables"]);
+    assert_eq!(attachment["shaping"][0]["rate"], 10_000_000);
+    call("del");
+}
+
+#[test]
+fn the_parent_of_a_macvlan_is_its_host_link() {
+    let setup = Setup::with_list(&json!({
+        "cniVersion": "1.1.0", "name": "net",
+        "plugins": [{
+            "type": "macvlan", "master": "p0",
+            "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.1.0.0/24"}]]}
+        }]
+    }));
+    setup.host.command(&[
+        "ip", "link", "add", "p0", "type", "veth", "peer", "name", "p1",
+    ]);
+    setup.host.command(&["ip", "link", "set", "p0", "up"]);
+    let container = setup.host.container("c1");
+    setup.verb("add", &container).expect_ok();
+    let shown = show(&setup);
+    let attachment = &shown["attachments"][0];
+    assert_eq!(attachment["interface"]["kind"], "macvlan");
+    assert_eq!(attachment["hostLink"]["name"], "p0");
+    assert_eq!(attachment["shaping"], json!([]));
 }
 
 #[test]
