@@ -262,12 +262,20 @@ fn containers_that_are_gone_are_marked() {
 }
 
 #[test]
-fn a_container_without_the_interface_is_marked() {
+fn a_missing_interface_and_missing_rules_are_marked() {
     let setup = Setup::with_list(&network("nftables"));
     let container = setup.host.container("c1");
     attach(&setup, &container);
     container.command(&["ip", "link", "del", "eth0"]);
     assert_eq!(show(&setup)["attachments"][0]["state"], "no-interface");
+    // As after a reload of the packet filter by somebody else.
+    setup.host.command(&["nft", "flush", "ruleset"]);
+    let table = setup.run(&["show"]).expect_ok().stdout_text();
+    let ports = "  8080->80/tcp 192.0.2.1:5353->53/udp (no rules)  -  ";
+    assert!(
+        table.contains("  interface missing  ") && table.contains(ports),
+        "{table}"
+    );
 }
 
 #[test]

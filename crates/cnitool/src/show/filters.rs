@@ -40,7 +40,7 @@ const SOURCES: &[Source] = &[
 ];
 
 const MASQUERADE: &str = "masquerade";
-const PORTMAP: &str = "portmap";
+pub(super) const PORTMAP: &str = "portmap";
 const FIREWALL: &str = "firewall";
 const SPOOF_CHECK: &str = "macspoofchk";
 

@@ -38,7 +38,7 @@ pub(super) fn render(report: &Report, style: Style) -> String {
                     .as_ref()
                     .map(text::host_link)
                     .unwrap_or_default(),
-                text::ports(&attachment.ports),
+                text::ports(attachment),
                 text::rules(attachment),
                 text::shaping(&attachment.shaping),
             ]

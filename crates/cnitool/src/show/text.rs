@@ -1,5 +1,6 @@
 //! Words for the parts of a report, which the table and the tree share.
 
+use super::filters::PORTMAP;
 use super::model::{Attachment, Direction, HostLink, Port, Shaping};
 
 /// The longest container ID that is shown in full. Longer ones are shortened as `crictl` does.
@@ -30,20 +31,26 @@ pub(super) fn host_link(link: &HostLink) -> String {
     }
 }
 
-/// Returns the port mappings: `8080->80/tcp`.
-pub(super) fn ports(ports: &[Port]) -> String {
-    let port = |port: &Port| {
-        let host = match port.host_ip.as_str() {
-            "" => String::new(),
-            ip if ip.contains(':') => format!("[{ip}]:"),
-            ip => format!("{ip}:"),
-        };
-        format!(
-            "{host}{}->{}/{}",
-            port.host_port, port.container_port, port.protocol
-        )
+/// Returns the port mappings: `8080->80/tcp`, marked if the host has no rules for them.
+pub(super) fn ports(attachment: &Attachment) -> String {
+    let mut ports: Vec<String> = attachment.ports.iter().map(port).collect();
+    let has_rules = attachment.rules.iter().any(|rule| rule.purpose == PORTMAP);
+    if !ports.is_empty() && !has_rules {
+        ports.push("(no rules)".into());
+    }
+    ports.join(" ")
+}
+
+fn port(port: &Port) -> String {
+    let host = match port.host_ip.as_str() {
+        "" => String::new(),
+        ip if ip.contains(':') => format!("[{ip}]:"),
+        ip => format!("{ip}:"),
     };
-    ports.iter().map(port).collect::<Vec<_>>().join(" ")
+    format!(
+        "{host}{}->{}/{}",
+        port.host_port, port.container_port, port.protocol
+    )
 }
 
 /// Returns the purposes of the rules with their numbers: `masquerade 1 portmap 3`.
@@ -109,15 +116,16 @@ mod tests {
 
     #[test]
     fn ports_have_host_addresses() {
-        let port = |host_ip: &str| Port {
-            host_port: 8080,
-            container_port: 80,
-            protocol: "tcp".into(),
-            host_ip: host_ip.into(),
+        let shown = |host_ip: &str| {
+            port(&Port {
+                host_port: 8080,
+                container_port: 80,
+                protocol: "tcp".into(),
+                host_ip: host_ip.into(),
+            })
         };
-        assert_eq!(
-            ports(&[port(""), port("192.0.2.1"), port("::1")]),
-            "8080->80/tcp 192.0.2.1:8080->80/tcp [::1]:8080->80/tcp"
-        );
+        assert_eq!(shown(""), "8080->80/tcp");
+        assert_eq!(shown("192.0.2.1"), "192.0.2.1:8080->80/tcp");
+        assert_eq!(shown("::1"), "[::1]:8080->80/tcp");
     }
 }

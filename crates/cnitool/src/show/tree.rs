@@ -81,7 +81,7 @@ fn interface(container: &mut Node, attachment: &Attachment, style: Style) {
     let key = format!("{} {}", attachment.network, attachment.if_name);
     let node = container.child(&key, line.trim_end());
     let details = [
-        ("1", "ports", text::ports(&attachment.ports)),
+        ("1", "ports", text::ports(attachment)),
         ("2", "rules", text::rules(attachment)),
         ("3", "shaping", text::shaping(&attachment.shaping)),
     ];
