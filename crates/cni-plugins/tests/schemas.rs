@@ -64,6 +64,12 @@ fn validating_verb(plugin: &dyn Plugin) -> &'static str {
 fn every_plugin_has_a_schema() {
     let schemas = Schemas::load();
     let mut expected: BTreeSet<&str> = PLUGINS.iter().map(|plugin| plugin.name()).collect();
+    let directories = schema::plugin_directories();
+    assert_eq!(
+        expected,
+        directories.iter().map(String::as_str).collect(),
+        "PLUGINS"
+    );
     expected.extend(["common", "network-list", "plugin"]);
     assert_eq!(schemas.names(), expected);
     let by_type = schemas.types_of_plugin();

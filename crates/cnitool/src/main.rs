@@ -10,6 +10,7 @@ mod environment;
 mod netns;
 mod show;
 mod usage;
+mod validate;
 mod verbs;
 
 use std::ffi::OsString;

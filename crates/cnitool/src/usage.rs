@@ -9,6 +9,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Error};
 
 use crate::cli::Cli;
+use crate::validate;
 
 /// Prints the help of the whole program.
 pub(crate) fn help() -> ExitCode {
@@ -33,24 +34,29 @@ pub(crate) fn verb_failure(name: &str, error: &anyhow::Error) -> ExitCode {
 
 /// Prints why the command line could not be parsed, or the help or version that it asks for.
 pub(crate) fn report(error: &Error, arguments: &[OsString]) -> ExitCode {
+    let code = match arguments.get(1).is_some_and(|name| name == "validate") {
+        true => validate::UNUSABLE.into(),
+        false => ExitCode::FAILURE,
+    };
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => print(&error.render()),
         ErrorKind::InvalidSubcommand => {
             let message = unknown_command(&text(error, ContextKind::InvalidSubcommand), arguments);
-            fail(&format!(
-                "Error: {message}\nRun 'cnitool --help' for usage.\n{message}\n"
-            ))
+            fail_with(
+                code,
+                &format!("Error: {message}\nRun 'cnitool --help' for usage.\n{message}\n"),
+            )
         }
         ErrorKind::UnknownArgument => {
             let message = unknown_flag(&text(error, ContextKind::InvalidArg));
             let usage = error.get(ContextKind::Usage).map(ToString::to_string);
             let usage = usage.unwrap_or_default();
-            fail(&format!("Error: {message}\n{usage}\n\n{message}\n"))
+            fail_with(code, &format!("Error: {message}\n{usage}\n\n{message}\n"))
         }
         _ => {
             let text = error.render().to_string();
             let text = text.strip_prefix("error: ").unwrap_or(&text);
-            fail(&format!("Error: {text}"))
+            fail_with(code, &format!("Error: {text}"))
         }
     }
 }
@@ -112,7 +118,11 @@ fn print(text: &impl Display) -> ExitCode {
 }
 
 fn fail(text: &str) -> ExitCode {
+    fail_with(ExitCode::FAILURE, text)
+}
+
+fn fail_with(code: ExitCode, text: &str) -> ExitCode {
     // Nothing can be done if standard error is closed.
     let _ = io::stderr().write_all(text.as_bytes());
-    ExitCode::FAILURE
+    code
 }

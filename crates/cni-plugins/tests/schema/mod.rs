@@ -227,6 +227,20 @@ impl Schemas {
     }
 }
 
+/// The names of the plugins that are shipped.
+pub(crate) fn plugin_directories() -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins");
+    let classes =
+        ["main", "ipam", "meta"].map(|class| fs::read_dir(root.join(class)).expect("a class"));
+    let names = classes
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.expect("an entry").file_name());
+    names
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect()
+}
+
 trait MapSchemas<'s> {
     fn map_schemas(&self) -> Vec<&'s Value>;
 }
