@@ -4,6 +4,8 @@
 mod adversity;
 mod choice;
 mod common;
+mod crowd;
+mod damage;
 mod interop;
 mod page;
 mod reclaim;
