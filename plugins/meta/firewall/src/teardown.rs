@@ -7,16 +7,17 @@ use crate::record::{Claim, Record, note};
 use crate::{iptables, nftables};
 use cni_core::{AddResult, Call};
 use netfilter::firewalld::Firewalld;
+use plugin_kit::Container;
 use plugin_kit::failures::Failures;
 use plugin_kit::state;
-use rtnl::Handle;
+use rtnl::{Handle, Scope};
 use std::net::IpAddr;
 
 /// The number of addresses that are claimed at a time: each takes a file descriptor.
 const CLAIMS_MAX: usize = 256;
 
 /// Removes the rules of an attachment. Its addresses are those of prevResult, or
-/// without it those on record. Each backend is tried whatever became of the others.
+/// without it those on record, or without both those of its interface. Each backend is tried whatever became of the others.
 pub(crate) fn del(call: &Call) -> anyhow::Result<()> {
     let config = Config::load_leniently(call);
     let owner = state::owner(call);
@@ -27,7 +28,10 @@ pub(crate) fn del(call: &Call) -> anyhow::Result<()> {
     let named = result.as_ref().map(addresses).unwrap_or_default();
     let addresses = match result {
         Some(_) => named.clone(),
-        None => recorded_addresses(|record| record.owner == owner),
+        None => match recorded_addresses(|record| record.owner == owner) {
+            recorded if recorded.is_empty() => addresses_of_interface(call),
+            recorded => recorded,
+        },
     };
     let mut claimed = Claimed::claim(&addresses, |record| record.owner == owner)?;
     let bridges = gone_bridges(&config, result.as_ref(), &claimed);
@@ -54,6 +58,33 @@ pub(crate) fn del(call: &Call) -> anyhow::Result<()> {
     let outcome = remove_sources(&sources);
     claimed.finish(outcome, &mut failures, |record| record.zone.is_some());
     failures.result()
+}
+
+/// Returns the addresses of the container's interface: a later plugin of the chain failed on
+/// a host that can keep no records, and the runtime knows no result. The plugin that created
+/// the interface gets its DEL afterwards.
+fn addresses_of_interface(call: &Call) -> Vec<IpAddr> {
+    let read = || -> anyhow::Result<Vec<IpAddr>> {
+        let Some(container) = Container::open_for_del(call)? else {
+            return Ok(Vec::new());
+        };
+        let link = match container.rtnl.link_by_name(&call.if_name) {
+            Err(error) if error.is_not_found() => return Ok(Vec::new()),
+            link => link?,
+        };
+        let addresses = container.rtnl.addresses(link.index, None)?;
+        let global = addresses.iter().filter(|one| one.scope == Scope::UNIVERSE);
+        let mut global: Vec<IpAddr> = global.map(|one| one.addr).collect();
+        global.sort_unstable();
+        global.dedup();
+        Ok(global)
+    };
+    read().unwrap_or_else(|error| {
+        note(&format!(
+            "going on without the container's addresses: {error:#}"
+        ));
+        Vec::new()
+    })
 }
 
 /// Returns the bridges with a policy of this attachment that no longer exist.
