@@ -1,11 +1,12 @@
 //! An unprivileged user who plants symbolic links and pipes, and tries to lock files.
 
 use crate::chains::{flannel, full};
+use crate::files_below;
 use blackbox::chain::Chain;
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use testkit::{Container, Host, Node};
 
 const NOBODY: u32 = 65534;
@@ -24,17 +25,6 @@ fn as_nobody(host: &Host, script: &str) -> Result<String, String> {
         "-c",
         script,
     ])
-}
-
-fn files_below(directory: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        match entry.file_type().unwrap().is_dir() {
-            true => found.extend(files_below(&entry.path())),
-            false => found.push(entry.path()),
-        }
-    }
-    found
 }
 
 /// Runs ADD, CHECK and DEL, which must succeed with the planted files in place.
