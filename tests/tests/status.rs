@@ -239,6 +239,17 @@ fn a_bridge_of_another_kind_is_reported() {
 }
 
 #[test]
+fn a_missing_tun_device_is_reported() {
+    let host = host();
+    let config = network("tap", &json!({}));
+    is_ready(&host, &config);
+    host.mount_tmpfs("/dev/net", "size=4k");
+    let words = "cannot create taps: /dev/net/tun: no such file or directory";
+    fails(&host, &config, 50, words, "modprobe tun");
+    host.unmount("/dev/net");
+}
+
+#[test]
 fn a_kernel_without_ipv6_is_reported() {
     needs(&["no-ipv6"]);
     let host = host();

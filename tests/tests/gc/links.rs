@@ -5,7 +5,7 @@ use std::fs;
 use blackbox::chain::{Chain, kubernetes_plugins};
 use blackbox::{answer, state};
 use serde_json::{Value, json};
-use testkit::{Host, Node, Running};
+use testkit::{Host, Node, Plugin, Running, merge};
 
 use crate::{VALID, ipam};
 
@@ -95,7 +95,7 @@ fn networks_on_one_bridge_are_told_apart() {
     let of = |network: &str, if_name: &str, ipam: &str| Chain {
         network: network.to_owned(),
         if_name: if_name.to_owned(),
-        ..Chain::new(vec![testkit::merge(
+        ..Chain::new(vec![merge(
             bridge.clone(),
             &json!({"ipam": {"ranges": [[{"subnet": ipam}]]}, "forceAddress": true}),
         )])
@@ -158,5 +158,30 @@ fn links_without_alias_are_kept() {
     for network in networks() {
         network.gc(false);
         before.assert_same(&state::of(&host));
+    }
+}
+
+/// The IPAM plugin, the first step, was removed from the host.
+#[test]
+fn gc_goes_on_after_errors() {
+    for network in networks() {
+        let host = Host::new();
+        let container = host.container("c1");
+        network.add(&container);
+        let table = ["nft", "list", "table", "inet", "cni_plugins_masquerade"];
+        let rules = || host.command(&table);
+        assert!(rules().contains("id: c1"), "{}", rules());
+        let keys =
+            json!({"cniVersion": "1.1.0", "name": "net", "ipam": {"type": "nosuch"}, VALID: []});
+        let config = merge(network.plugins[0].clone(), &keys);
+        let plugin = Plugin::new(config["type"].as_str().expect("a type"));
+        let error = plugin.gc(&config).expect_error(999);
+        assert!(error.msg.contains("nosuch"), "{}", error.text());
+        assert!(container.link("eth0").is_none() && state::veths(&host).is_empty());
+        assert!(!rules().contains("id: c1"), "{}", rules());
+        assert_eq!(state::leases("net").len(), 2);
+        // The next GC collects what is left.
+        network.gc(false);
+        assert!(state::leases("net").is_empty());
     }
 }

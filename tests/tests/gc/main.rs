@@ -1,6 +1,8 @@
 //! GC of whole networks. A runtime written in Go passes an empty list of valid attachments as `null`.
 
 mod links;
+mod page;
+mod upstream;
 
 use blackbox::chain::{Chain, kubernetes_plugins};
 use blackbox::state;

@@ -1,0 +1,167 @@
+//! What upstream's binaries leave on the host when they are killed, and what our GC removes of it.
+
+use std::collections::BTreeSet;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use blackbox::{answer, state};
+use serde_json::{Value, json};
+use testkit::{Container, Host, Invocation, Node, Plugin, Running, merge, peer_dir};
+
+use crate::{VALID, ipam};
+
+/// The number of kills, a multiple of the number of plugins.
+const KILLS: u32 = 12;
+
+/// Plugins that keep state on the host; the mapping is of the port `port`.
+fn plugins(port: u16) -> Vec<Value> {
+    let mapping = json!({"hostPort": port, "containerPort": 80, "protocol": "tcp"});
+    vec![
+        json!({"type": "bridge", "isGateway": true, "ipMasq": true, "macspoofchk": true, "ipam": ipam()}),
+        json!({
+            "type": "portmap", "capabilities": {"portMappings": true},
+            "runtimeConfig": {"portMappings": [mapping]}
+        }),
+        json!({"type": "firewall", "backend": "iptables"}),
+        json!({"type": "bandwidth", "ingressRate": 5_000_000, "ingressBurst": 500_000,
+               "egressRate": 5_000_000, "egressBurst": 500_000}),
+    ]
+}
+
+fn config(plugin: &Value, version: &str) -> Value {
+    merge(
+        plugin.clone(),
+        &json!({"cniVersion": version, "name": "net"}),
+    )
+}
+
+fn name(plugin: &Value) -> &str {
+    plugin["type"].as_str().expect("a type")
+}
+
+/// ADD by upstream, which knows the specification up to 1.0.0.
+fn add(plugin: &Value, container: &Container, previous: &Value) -> Invocation {
+    let config = merge(config(plugin, "1.0.0"), &json!({"prevResult": previous}));
+    let call = Plugin::peer(name(plugin)).command("ADD").path(peer_dir());
+    call.container(container).config(&config)
+}
+
+/// GC by ours. Only `neighbour` is valid.
+fn collect() {
+    let valid = json!([{"containerID": "neighbour", "ifname": "eth0"}]);
+    for plugin in plugins(0) {
+        let config = merge(config(&plugin, "1.1.0"), &json!({VALID: valid}));
+        answer::silent(Plugin::new(name(&plugin)).gc(&config));
+    }
+}
+
+/// Kills the plugin and its children after `part` thousandths of `estimate`, which is corrected.
+fn kill(mut running: Running, part: u32, estimate: &mut Duration) {
+    let start = Instant::now();
+    while start.elapsed() < *estimate * part / 1000 && !running.has_ended() {
+        thread::sleep(Duration::from_micros(200));
+    }
+    running.kill();
+    let run = running.wait();
+    match run.status.code() {
+        Some(_) => *estimate = run.elapsed,
+        None if part > 700 => *estimate = *estimate * 5 / 4,
+        None => {}
+    }
+}
+
+/// Rules, chains, links and leases of the host, a line each.
+fn objects(host: &Host) -> BTreeSet<String> {
+    let mut lines = BTreeSet::new();
+    for command in ["iptables-save", "ip6tables-save"] {
+        let text = host.command(&[command]);
+        let text = text.lines().filter(|line| !line.starts_with('#'));
+        lines.extend(text.map(|line| line.split(" [").next().unwrap_or(line).to_owned()));
+    }
+    let filters = host.try_command(&["nft", "list", "table", "bridge", "nat"]);
+    let filters = filters.unwrap_or_default();
+    lines.extend(filters.lines().map(|line| line.trim().to_owned()));
+    lines.extend(host.link_names().iter().map(|name| format!("link {name}")));
+    let leases = state::leases("net");
+    lines.extend(leases.iter().map(|(ip, id)| format!("lease {ip} {id}")));
+    lines
+}
+
+/// Whether an object that upstream left names no attachment, by which it could be told from one of a living container:
+/// see `Documentation/gc-and-status.md`.
+fn has_no_owner(line: &str, all: &BTreeSet<String>) -> bool {
+    let is_unreachable = |chain: &str| {
+        let jump = [format!("-j {chain}"), format!("jump {chain}")];
+        !all.iter()
+            .any(|line| jump.iter().any(|jump| line.contains(jump)))
+    };
+    let mut words = line.split(' ');
+    match words.next() {
+        Some("-A") => {
+            let chain = words.next().unwrap_or_default();
+            chain == "CNI-FORWARD" || (chain.starts_with("CNI-") && is_unreachable(chain))
+        }
+        Some("chain") => {
+            let chain = words.next().unwrap_or_default();
+            chain.starts_with("cni-br-iface-")
+        }
+        Some("link") => line.starts_with("link bwp"),
+        // The contents of such a chain of nftables.
+        Some("jump" | "ether" | "drop") => line.contains("macspoofchk-"),
+        Some(chain) => chain.strip_prefix(':').is_some_and(is_unreachable),
+        None => false,
+    }
+}
+
+#[test]
+fn gc_collects_what_killed_upstream_plugins_left() {
+    let host = Host::new();
+    let neighbour = host.container("neighbour");
+    let mut result = Value::Null;
+    for plugin in plugins(8081) {
+        result = answer::result(&add(&plugin, &neighbour, &result).run());
+    }
+    collect();
+    let before = objects(&host);
+    let plugins = plugins(8080);
+    let mut estimates = vec![Duration::from_millis(100); plugins.len()];
+    let mut collected = 0;
+    for n in 0..KILLS {
+        let container = host.container(&format!("c{n}"));
+        let victim = n as usize % plugins.len();
+        let mut previous = Value::Null;
+        for plugin in &plugins[..victim] {
+            previous = answer::result(&add(plugin, &container, &previous).run());
+        }
+        let running = add(&plugins[victim], &container, &previous).start();
+        kill(running, n * 618 % 1000, &mut estimates[victim]);
+        drop(container);
+        let end = Instant::now() + Duration::from_secs(10);
+        // The kernel deletes the links of a namespace in the background.
+        while state::veths(&host).len() > 1 {
+            assert!(Instant::now() < end, "the veth pair of c{n} is still there");
+            thread::sleep(Duration::from_millis(20));
+        }
+        let left = objects(&host);
+        collect();
+        let after = objects(&host);
+        collected += left.difference(&after).count();
+        let lost: Vec<&String> = before.difference(&after).collect();
+        assert!(lost.is_empty(), "GC of c{n} has removed {lost:#?}");
+        for line in after.difference(&before) {
+            assert!(
+                has_no_owner(line, &after),
+                "c{n}, {}: {line:?} is left",
+                plugins[victim]
+            );
+        }
+    }
+    // Otherwise nothing is shown.
+    assert!(collected > 50, "only {collected} objects were collected");
+    assert!(
+        state::leases("net")
+            .values()
+            .all(|id| id.starts_with("neighbour"))
+    );
+    neighbour.ping("10.60.0.1");
+}
