@@ -65,6 +65,8 @@ impl Need {
 
 /// Packages whose services would start at installation under systemd and change the machine.
 const SERVICES: &[&str] = &[
+    "containerd",
+    "docker.io",
     "firewalld",
     "isc-dhcp-server",
     "kea-dhcp4-server",

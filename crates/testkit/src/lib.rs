@@ -57,6 +57,7 @@ pub mod parsing;
 mod plugin;
 mod readdress;
 mod run;
+pub mod runtime;
 mod service;
 pub mod single_interface;
 mod snapshot;

@@ -15,6 +15,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use serde_json::Value;
 
+use crate::runtime::Runtime;
 use crate::{Container, patience};
 
 /// The capacity of a pipe (pipe(7)).
@@ -80,6 +81,16 @@ impl Invocation {
     pub fn arguments(mut self, arguments: &[impl AsRef<OsStr>]) -> Self {
         let arguments = arguments.iter().map(|argument| argument.as_ref().into());
         self.arguments.extend(arguments);
+        self
+    }
+
+    /// Runs the program in the runtime's namespaces, where the numbers of its processes are valid.
+    pub fn inside(mut self, runtime: &Runtime) -> Self {
+        let mut words: Vec<OsString> = runtime.entering().map(OsString::from).collect();
+        words.push(self.program.into());
+        words.append(&mut self.arguments);
+        self.program = words.remove(0).into();
+        self.arguments = words;
         self
     }
 

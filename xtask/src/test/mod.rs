@@ -82,6 +82,26 @@ const NEEDS: &[Need] = &[
         why: "runs Podman's containers",
     },
     Need {
+        what: "containerd",
+        package: "containerd",
+        why: "runs pods, whose attachments are collected",
+    },
+    Need {
+        what: "runc",
+        package: "runc",
+        why: "runs containers of containerd and Docker",
+    },
+    Need {
+        what: "/usr/bin/docker",
+        package: "docker.io",
+        why: "finds containers by label",
+    },
+    Need {
+        what: "busybox",
+        package: "busybox-static",
+        why: "what runs in containers",
+    },
+    Need {
         what: "/usr/lib/python3/dist-packages/yaml/__init__.py",
         package: "python3-yaml",
         why: "reads the Kubernetes manifests",

@@ -22,17 +22,36 @@ const LONGEST_MAIN: usize = 8;
 const LAYERS: &[(&str, &[&str])] = &[
     (
         "rtnl-batch",
-        &["cni-core", "plugin-kit", "libcni", "netfilter"],
+        &[
+            "cni-core",
+            "plugin-kit",
+            "libcni",
+            "netfilter",
+            "runtime-api",
+        ],
     ),
     // It shares the netlink socket of rtnl.
-    ("netfilter", &["cni-core", "plugin-kit", "libcni"]),
+    (
+        "netfilter",
+        &["cni-core", "plugin-kit", "libcni", "runtime-api"],
+    ),
     (
         "cni-core",
-        &["plugin-kit", "libcni", "rtnl-batch", "netfilter"],
+        &[
+            "plugin-kit",
+            "libcni",
+            "rtnl-batch",
+            "netfilter",
+            "runtime-api",
+        ],
     ),
-    ("plugin-kit", &["libcni"]),
-    ("libcni", &["plugin-kit", "rtnl-batch", "netfilter"]),
-    ("testkit", &["plugin-kit", "libcni"]),
+    ("plugin-kit", &["libcni", "runtime-api"]),
+    // HTTP stays out of what runtimes and plugins link.
+    (
+        "libcni",
+        &["plugin-kit", "rtnl-batch", "netfilter", "runtime-api"],
+    ),
+    ("testkit", &["plugin-kit", "libcni", "runtime-api"]),
 ];
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
