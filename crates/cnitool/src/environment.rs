@@ -2,7 +2,7 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
 use clap_complete::CompletionCandidate;
@@ -71,16 +71,28 @@ pub(crate) fn capability_args() -> Result<Map<String, Value>> {
 
 /// Returns the networks of the host for completions. Files that cannot be read are left out.
 pub(crate) fn networks() -> Vec<CompletionCandidate> {
-    let files = |extensions: &[&str]| conf_files(&config_dir(), extensions).unwrap_or_default();
-    let lists = files(&[".conflist"]).into_iter().filter_map(|file| {
-        let list = NetworkList::from_file(&file).ok()?;
-        Some(list.name)
-    });
-    let single = files(&[".conf", ".json"]).into_iter().filter_map(|file| {
-        let plugin = PluginConf::from_file(&file).ok()?;
-        Some(plugin.conf.name)
-    });
-    lists.chain(single).map(CompletionCandidate::new).collect()
+    let lists = lists(&config_dir()).unwrap_or_default();
+    let names = lists
+        .into_iter()
+        .filter_map(|(_, list)| Some(list.ok()?.name));
+    names.map(CompletionCandidate::new).collect()
+}
+
+/// Returns the lists of a directory, and the single plugins as lists, in the order in which runtimes look for a network.
+///
+/// # Errors
+///
+/// When the directory cannot be read.
+pub(crate) fn lists(dir: &Path) -> Result<Vec<(PathBuf, Result<NetworkList, libcni::Error>)>> {
+    let single = |file: &Path| NetworkList::from_plugin(&PluginConf::from_file(file)?);
+    let mut lists = Vec::new();
+    for file in conf_files(dir, &[".conflist"])? {
+        lists.push((file.clone(), NetworkList::from_file(&file)));
+    }
+    for file in conf_files(dir, &[".conf", ".json"])? {
+        lists.push((file.clone(), single(&file)));
+    }
+    Ok(lists)
 }
 
 /// Returns an environment variable that is not empty.

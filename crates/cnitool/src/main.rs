@@ -7,6 +7,7 @@ mod chain;
 mod cli;
 mod completion;
 mod environment;
+mod gc_from_cri;
 mod netns;
 mod show;
 mod usage;

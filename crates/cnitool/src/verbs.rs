@@ -1,9 +1,9 @@
 //! `cnitool add`, `check`, `del`, `gc` and `status`: upstream's commands, with the same arguments, environment, texts
 //! and streams.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -11,7 +11,8 @@ use clap_complete::ArgValueCandidates;
 use libcni::{Attachment, Cni, NetworkList, load_list};
 use sha2::{Digest, Sha512};
 
-use crate::{environment, netns};
+use crate::netns::{self, Need};
+use crate::{environment, gc_from_cri};
 
 /// Arguments of upstream's commands.
 #[derive(Debug, clap::Args)]
@@ -19,12 +20,35 @@ pub(crate) struct Args {
     /// Name of the network
     #[arg(add = ArgValueCandidates::new(environment::networks))]
     network: Option<String>,
-    /// Path of the network namespace
+    /// Network namespace: a path, pid:NUMBER, name:NAME, or label:LABEL of a container
     #[arg(value_hint = clap::ValueHint::FilePath, add = ArgValueCandidates::new(netns::candidates))]
     netns: Option<OsString>,
+    #[command(flatten)]
+    options: netns::Lookup,
     // Upstream ignores more arguments.
     #[arg(hide = true)]
     ignored: Vec<OsString>,
+}
+
+/// Arguments of `gc`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct GcArgs {
+    #[command(flatten)]
+    from_cri: gc_from_cri::FromCri,
+    #[command(flatten)]
+    upstream: Args,
+}
+
+impl GcArgs {
+    /// Returns the words that are not options: names of networks with `--from-cri`.
+    fn networks(&self) -> Vec<&OsStr> {
+        let first = self.upstream.network.as_deref().map(OsStr::new);
+        let others = self.upstream.netns.iter().chain(&self.upstream.ignored);
+        first
+            .into_iter()
+            .chain(others.map(OsString::as_os_str))
+            .collect()
+    }
 }
 
 /// An operation on a network list.
@@ -41,7 +65,7 @@ pub(crate) enum Verb {
     Del(Args),
     /// Delete all attachments of a network, and what its plugins left behind
     #[command(override_usage = "cnitool gc [OPTIONS] <NETWORK> <NETNS>")]
-    Gc(Args),
+    Gc(GcArgs),
     /// Check that the plugins of a network are ready
     #[command(override_usage = "cnitool status [OPTIONS] <NETWORK> <NETNS>")]
     Status(Args),
@@ -62,17 +86,25 @@ impl Verb {
 
 /// Runs the operation on the attachment of the arguments and the environment.
 pub(crate) fn run(verb: &Verb, ifname: Option<String>) -> Result<ExitCode> {
-    let (Verb::Add(arguments)
-    | Verb::Check(arguments)
-    | Verb::Del(arguments)
-    | Verb::Gc(arguments)
-    | Verb::Status(arguments)) = verb;
-    let (list, attachment) = prepare(arguments, ifname)?;
+    let (arguments, need) = match verb {
+        Verb::Add(arguments) => (arguments, Need::New),
+        Verb::Check(arguments) => (arguments, Need::Existing),
+        Verb::Del(arguments) => (arguments, Need::Perhaps),
+        Verb::Gc(arguments) if arguments.from_cri.is_given() => {
+            return gc_from_cri::run(&arguments.from_cri, &arguments.networks());
+        }
+        Verb::Gc(arguments) => (&arguments.upstream, Need::Nothing),
+        Verb::Status(arguments) => (arguments, Need::Nothing),
+    };
+    let (list, mut attachment) = prepare(arguments, need, ifname)?;
     let cni = Cni::new(environment::plugin_dirs());
     match verb {
         Verb::Add(_) => add(&cni, &list, &attachment)?,
         Verb::Check(_) => cni.check(&list, &attachment)?,
-        Verb::Del(_) => cni.del(&list, &attachment)?,
+        Verb::Del(_) => {
+            forget_other_netns(&cni, &list, &mut attachment);
+            cni.del(&list, &attachment)?;
+        }
         // As upstream: without valid attachments, so that all in the cache are deleted.
         Verb::Gc(_) => cni.gc(&list, None)?,
         Verb::Status(_) => cni.status(&list)?,
@@ -81,7 +113,11 @@ pub(crate) fn run(verb: &Verb, ifname: Option<String>) -> Result<ExitCode> {
 }
 
 /// Returns the network and the attachment. As in upstream, all commands need both.
-fn prepare(arguments: &Args, ifname: Option<String>) -> Result<(NetworkList, Attachment)> {
+fn prepare(
+    arguments: &Args,
+    need: Need,
+    ifname: Option<String>,
+) -> Result<(NetworkList, Attachment)> {
     let (Some(network), Some(reference)) = (&arguments.network, &arguments.netns) else {
         let given = usize::from(arguments.network.is_some());
         bail!("requires at least 2 arg(s), only received {given}");
@@ -89,15 +125,25 @@ fn prepare(arguments: &Args, ifname: Option<String>) -> Result<(NetworkList, Att
     let list = load_list(&environment::config_dir(), network)?;
     let capability_args = environment::capability_args()?;
     let args = environment::cni_args()?;
-    let netns = netns::resolve(reference)?;
+    let netns = netns::resolve(reference, &arguments.options, need)?;
     let attachment = Attachment {
-        container_id: container_id(&netns),
-        netns,
+        container_id: container_id(&netns.key),
+        netns: netns.path,
         if_name: environment::if_name(ifname),
         args,
         capability_args,
     };
     Ok((list, attachment))
+}
+
+/// Empties the path of the namespace if another one was attached: the container of a label may have been started again,
+/// and the interface of that name in it is not ours.
+fn forget_other_netns(cni: &Cni, list: &NetworkList, attachment: &mut Attachment) {
+    if let Ok(Some(cached)) = cni.cached_attachment(&list.name, attachment)
+        && cached.attachment.netns != attachment.netns
+    {
+        attachment.netns = PathBuf::new();
+    }
 }
 
 fn add(cni: &Cni, list: &NetworkList, attachment: &Attachment) -> Result<()> {
@@ -113,8 +159,8 @@ fn add(cni: &Cni, list: &NetworkList, attachment: &Attachment) -> Result<()> {
 }
 
 /// Returns the container ID that upstream derives from the path of a namespace.
-fn container_id(netns: &Path) -> String {
-    let digest = Sha512::digest(netns.as_os_str().as_encoded_bytes());
+fn container_id(netns: &OsStr) -> String {
+    let digest = Sha512::digest(netns.as_encoded_bytes());
     let digits: String = digest[..10]
         .iter()
         .map(|byte| format!("{byte:02x}"))
@@ -132,7 +178,7 @@ mod tests {
             ("/var/run/netns/testing", "cnitool-77383ca0a0715733ca6f"),
             ("/var/run/netns/cnitest", "cnitool-20c433bb2b1d6ede56d6"),
         ] {
-            assert_eq!(container_id(Path::new(path)), id);
+            assert_eq!(container_id(OsStr::new(path)), id);
         }
     }
 }

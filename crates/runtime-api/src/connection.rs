@@ -95,6 +95,25 @@ impl Endpoint {
             .await
     }
 
+    /// Returns the process that listens at the socket, if it is visible in this PID namespace.
+    pub(crate) async fn listener(&self) -> Result<Option<u32>, Error> {
+        let credentials = self.connect().await?.peer_cred();
+        let credentials = credentials.map_err(|source| Error::Unreachable {
+            socket: self.socket.clone(),
+            source,
+        })?;
+        let pid = credentials.pid().and_then(|pid| u32::try_from(pid).ok());
+        Ok(pid.filter(|pid| *pid > 0))
+    }
+
+    async fn connect(&self) -> Result<UnixStream, Error> {
+        let stream = UnixStream::connect(&self.socket).await;
+        stream.map_err(|source| Error::Unreachable {
+            socket: self.socket.clone(),
+            source,
+        })
+    }
+
     async fn within<T>(
         &self,
         request: &str,
@@ -116,12 +135,7 @@ impl Endpoint {
     ) -> Result<Response<Incoming>, Error> {
         let name = name(&request);
         let broken = |e: hyper::Error| broken(&name, e);
-        let stream = UnixStream::connect(&self.socket).await;
-        let stream = stream.map_err(|source| Error::Unreachable {
-            socket: self.socket.clone(),
-            source,
-        })?;
-        let io = TokioIo::new(stream);
+        let io = TokioIo::new(self.connect().await?);
         // The connection is a task of its own; it ends with the answer's body. Its error is that of the request.
         match protocol {
             Protocol::Http1 => {

@@ -251,7 +251,8 @@ impl Drop for Runtime {
 }
 
 fn containerd_config(dir: &Path, networks: &Path) -> String {
-    // Snapshotters that need a file system or a module are left out: they only log errors.
+    // Snapshotters that need a file system or a module are left out: they only log errors. Limits of resources need
+    // controllers, which a hybrid hierarchy does not have.
     format!(
         r#"version = 2
 root = "{dir}/data"
@@ -263,6 +264,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshot
 sandbox_image = "{IMAGE}"
 restrict_oom_score_adj = true
 disable_apparmor = true
+disable_cgroup = true
 disable_tcp_service = true
 [plugins."io.containerd.grpc.v1.cri".containerd]
 snapshotter = "native"

@@ -173,8 +173,9 @@ impl Docker {
     /// # Errors
     /// When the daemon cannot be asked, or the process is not in this PID namespace.
     pub fn netns(&self, container: &Container) -> Result<Option<Netns>, NsError> {
+        self.check_pid_namespace()?;
         let Ok(process) = File::open(format!("/proc/{}", container.pid)) else {
-            return self.not_here(container);
+            return Ok(None);
         };
         let opened = Netns::of_process(container.pid);
         // Refers to this very process: fails when it has ended.
@@ -194,17 +195,21 @@ impl Docker {
         Ok(now.is_some_and(|now| now.state.running && now.state.pid == container.pid))
     }
 
-    /// The process of the container cannot be seen: either it has just ended, or it never can be.
-    fn not_here(&self, container: &Container) -> Result<Option<Netns>, NsError> {
-        if !self.still_runs(container)? {
-            return Ok(None);
+    /// Refuses a daemon of another PID namespace, whose process numbers are those of other processes here: cnitool runs in
+    /// a container that has the daemon's socket, or the daemon does in one of its own.
+    fn check_pid_namespace(&self) -> Result<(), NsError> {
+        let listener = self.0.run(self.0.listener()).map_err(other)?;
+        let namespace = |process: String| fs::read_link(format!("/proc/{process}/ns/pid")).ok();
+        let daemon = listener.and_then(|pid| namespace(pid.to_string()));
+        if daemon.is_some() && daemon == namespace("self".to_owned()) {
+            return Ok(());
         }
+        let socket = self.0.socket.display();
         Err(NsError::Invalid {
-            text: format!("/proc/{}/ns/net", container.pid),
-            reason: format!(
-                "container {} runs, but its process is not visible; run this in the PID namespace of the daemon",
-                container.id
-            ),
+            text: socket.to_string(),
+            reason: "the daemon at this socket runs in another PID namespace, so that its process numbers mean nothing \
+                     here; run this in the namespace of the daemon (docker run --pid host)"
+                .to_owned(),
         })
     }
 }
