@@ -3,6 +3,7 @@
 use crate::directory::{ATTEMPTS, Directory};
 use crate::error::Error;
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::geteuid;
 use std::path::{Component, Path};
@@ -33,7 +34,7 @@ pub(crate) fn topic(path: &Path) -> Option<&str> {
 
 /// Opens `/run/cni/<topic>`; `None` if there is none.
 pub(crate) fn open(topic: &str) -> Result<Option<Directory>, Error> {
-    let Some(run) = Directory::open_path(Path::new(RUN))? else {
+    let Some(run) = open_run()? else {
         return Ok(None);
     };
     let Some(root) = checked(run.open_child(ROOT)?, ROOT_MAX)? else {
@@ -44,7 +45,10 @@ pub(crate) fn open(topic: &str) -> Result<Option<Directory>, Error> {
 
 /// Opens `/run/cni/<topic>` after creating what is missing.
 pub(crate) fn create(topic: &str) -> Result<Directory, Error> {
-    let run = Directory::create_path(Path::new(RUN), 0o755)?;
+    let run = match open_run()? {
+        Some(run) => run,
+        None => Directory::create_path(Path::new(RUN), 0o755)?,
+    };
     // The last user of a directory may remove it between two of our steps.
     for _ in 0..ATTEMPTS {
         let Some(root) = child(&run, ROOT, ROOT_MAX)? else {
@@ -58,17 +62,31 @@ pub(crate) fn create(topic: &str) -> Result<Directory, Error> {
     Err(Error::system("create", path, Errno::EBUSY))
 }
 
-/// Removes `/run/cni/<topic>` and `/run/cni` where they are empty. A process that has
-/// one of them open and is about to create something in it gets `ENOENT`, and creates
-/// the directory again.
+/// Removes `/run/cni/<topic>` if it is empty. A process that has it open and is about to
+/// create something in it gets `ENOENT`, and creates the directory again.
+///
+/// `/run/cni` stays: a process that is confined to it (Landlock) could not write in
+/// another one of that name.
 pub(crate) fn remove_empty(topic: &str) {
-    let Ok(Some(run)) = Directory::open_path(Path::new(RUN)) else {
-        return;
-    };
-    if let Ok(Some(root)) = run.open_child(ROOT) {
+    if let Ok(Some(run)) = open_run()
+        && let Ok(Some(root)) = run.open_child(ROOT)
+    {
         root.remove_empty_child(topic);
     }
-    run.remove_empty_child(ROOT);
+}
+
+/// Opens `/run` to find `cni` in it. It cannot be listed by that, which a process may not
+/// do that is confined to `/run/cni`.
+fn open_run() -> Result<Option<Directory>, Error> {
+    let flags = OFlag::O_DIRECTORY | OFlag::O_PATH | OFlag::O_CLOEXEC;
+    match nix::fcntl::open(RUN, flags, Mode::empty()) {
+        Ok(fd) => Ok(Some(Directory {
+            fd,
+            path: RUN.into(),
+        })),
+        Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+        Err(errno) => Err(Error::system("open", RUN, errno)),
+    }
 }
 
 /// Opens or creates a directory; `None` if it, or its parent, was removed meanwhile.

@@ -231,7 +231,10 @@ fn list_files(dir: &Path, lines: &mut BTreeSet<String>) {
         let shown = path.display();
         match entry.file_type() {
             Ok(kind) if kind.is_dir() => {
-                lines.insert(format!("{shown}/"));
+                // It stays once it was created.
+                if path != Path::new("/run/cni") {
+                    lines.insert(format!("{shown}/"));
+                }
                 list_files(&path, lines);
             }
             Ok(kind) if kind.is_file() => {
