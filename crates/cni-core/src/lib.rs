@@ -8,6 +8,7 @@
 mod arena;
 pub mod args;
 pub mod cidr;
+pub mod confine;
 pub mod error;
 pub mod invoke;
 pub mod json;

@@ -5,6 +5,7 @@ use anyhow::{Context, bail};
 use cni_core::{AddResult, Call, errno};
 use std::fs::{File, TryLockError};
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,16 +33,18 @@ pub fn own_interfaces(call: &Call, result: &AddResult) -> Vec<usize> {
     }
 }
 
-/// Locks the container's namespace against other plugins as long as the returned file is
-/// open, by `flock(2)` on the file of the namespace, as upstream's sbr does.
+/// Locks the container's namespace against other plugins as long as the returned file or
+/// the container is open, by `flock(2)` on the file of the namespace, as upstream's sbr
+/// does.
 ///
 /// # Errors
-/// When the file cannot be opened, or another process keeps the lock.
+/// When another process keeps the lock.
 pub fn lock(container: &Container) -> anyhow::Result<File> {
     let path = container.netns.path();
     let until = Instant::now() + WAIT;
-    // Do not create the file if the namespace is gone.
-    let file = File::open(path)
+    // Not opened by its path, which a confined process may be refused.
+    let file = container.netns.as_fd().try_clone_to_owned().map(File::from);
+    let file = file
         .map_err(|e| anyhow::anyhow!("{}", errno::of(&e)))
         .with_context(|| format!("failed to open {}", path.display()))?;
     loop {

@@ -2,11 +2,21 @@
 
 use crate::{Undo, addressing, status};
 use anyhow::bail;
+use cni_core::confine::Needs;
 use cni_core::invoke;
 use cni_core::{AddResult, Call, Code, Command, Error};
 
 /// IPAM plugins of which no implementation looks at the interface.
 const WITHOUT_INTERFACE: &[&str] = &["host-local", "static"];
+
+/// Returns what an interface plugin needs: configuring networks, and its IPAM plugin.
+#[must_use]
+pub fn needs(call: &Call) -> Option<Needs> {
+    match call.ipam_type() {
+        Some(kind) => Needs::network().delegating(call, &kind),
+        None => Some(Needs::network()),
+    }
+}
 
 /// The IPAM plugin of a configuration.
 ///

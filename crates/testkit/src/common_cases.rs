@@ -190,6 +190,7 @@ pub fn fail_each_request_of_first(host: &Host, add: impl Fn() -> Invocation) -> 
         let run = add()
             .env("RTNL_FAIL_AT", number.to_string())
             .env("RTNL_COUNT", &counter)
+            .env("CNI_TEST_WRITABLE", host.dir())
             .run();
         let count: u32 = fs::read_to_string(&counter)
             .ok()

@@ -62,6 +62,7 @@ const FEATURES: &[(&str, &[&str])] = &[
             "tc filter add dev lo ingress matchall action drop",
         ],
     ),
+    ("modules", &["test -e /proc/modules"]),
     ("netkit", &["ip link add n0 type netkit"]),
     (NO_IPV6, &["test ! -e /proc/net/if_inet6"]),
     (
@@ -76,7 +77,7 @@ const FEATURES: &[(&str, &[&str])] = &[
 
 /// Declares, at the start of a test, the kernel features that it requires: `vlan`, `ipvlan`, `dummy`, `vrf`,
 /// `netkit`, `ifb` (kinds of links), `fq`, `fq_codel` (queues), `bridge-vlan-filtering`, `matchall` (the packet
-/// classifier), `no-ipv6` (a kernel booted with `ipv6.disable=1`), and `physical-device` (see
+/// classifier), `modules` (a kernel that can load modules), `no-ipv6` (a kernel booted with `ipv6.disable=1`), and `physical-device` (see
 /// [`physical_device`]).
 ///
 /// Returns if the kernel has all of them. Otherwise the test ends: under `cargo xtask test`, which sets [`DEFER`], it

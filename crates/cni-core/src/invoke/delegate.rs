@@ -32,6 +32,14 @@ pub fn find(call: &Call, delegate: &str) -> Result<PathBuf, FindError> {
     find_in_path(delegate, &split_path(&call.path))
 }
 
+/// Returns the plugin `delegate` if it would run in this process.
+pub(crate) fn in_this_process(call: &Call, delegate: &str) -> Option<Bundled> {
+    if call.bundle.plugins().is_empty() {
+        return None;
+    }
+    call.bundle.by_path(&find(call, delegate).ok()?, delegate)
+}
+
 /// Runs `verb` of the plugin `delegate`. For ADD, which has a result, use
 /// [`delegate_add`].
 ///

@@ -30,7 +30,7 @@ pub(super) fn run(
         stdout,
         stderr,
         exit,
-    } = skel::run_bundled(bundle, plugin, env, stdin);
+    } = skel::run_bundled(bundle, plugin, env, stdin, |_| {});
     drop(alarm);
     // Nothing better can be done when standard error is closed.
     let _ = io::stderr().write_all(stderr.as_bytes());

@@ -9,6 +9,7 @@ mod in_process;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use delegate::in_this_process;
 pub use delegate::{delegate, delegate_add, find, time_limit};
 pub use exec::{run, start_error};
 pub use find::{FindError, find_in_path};

@@ -62,10 +62,12 @@
 //!   the main thread.
 
 mod error;
+mod held;
 mod persistent;
 mod reference;
 
 pub use error::NsError;
+pub(crate) use held::{hold, identity};
 pub use persistent::PersistentNetns;
 pub use reference::{Containers, Reference, Resolver};
 
@@ -97,6 +99,13 @@ impl Netns {
     /// [`NsError::NotExist`] if `path` does not exist, [`NsError::NotNamespace`] if it is
     /// not a namespace. A namespace of another kind is detected when it is entered.
     pub fn open(path: &Path) -> Result<Netns, NsError> {
+        match held::find(path) {
+            Some(held) => held.duplicate(),
+            None => Netns::open_path(path),
+        }
+    }
+
+    fn open_path(path: &Path) -> Result<Netns, NsError> {
         let stat = statfs(path).map_err(|e| match e {
             Errno::ENOENT => NsError::NotExist { path: path.into() },
             _ => NsError::other(format!("failed to Statfs {}", quoted(path)), e),
@@ -161,6 +170,18 @@ impl Netns {
         Netns::open_file(Path::new("/proc/thread-self/ns/net"))
     }
 
+    /// Returns another handle of the namespace. Both have one file description, and so
+    /// one `flock(2)`.
+    fn duplicate(&self) -> Result<Netns, NsError> {
+        let duplicated = self.file.try_clone();
+        let file =
+            duplicated.map_err(|e| NsError::other(format!("open {}", self.path.display()), e))?;
+        Ok(Netns {
+            file,
+            path: self.path.clone(),
+        })
+    }
+
     /// Returns the path by which it was opened.
     pub fn path(&self) -> &Path {
         &self.path
@@ -172,12 +193,14 @@ impl Netns {
     /// When `fstat(2)` fails.
     pub fn is_same(&self, other: &Netns) -> Result<bool, NsError> {
         let identity = |ns: &Netns| {
-            ns.file
-                .metadata()
-                .map(|m| (m.dev(), m.ino()))
+            ns.identity()
                 .map_err(|e| NsError::other(format!("stat {}", ns.path.display()), e))
         };
         Ok(identity(self)? == identity(other)?)
+    }
+
+    fn identity(&self) -> io::Result<(u64, u64)> {
+        self.file.metadata().map(|m| (m.dev(), m.ino()))
     }
 
     /// Runs `f` in this namespace on the calling thread, and returns to the previous

@@ -2,13 +2,12 @@
 
 use super::{Bundle, Command};
 use crate::args::{Args, ArgsError};
-use crate::ns::{Netns, NsError};
+use crate::ns::{self, Netns, NsError};
 use crate::types::{self, Attachment, ResultError};
 use crate::{AddResult, Version, json};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::ffi::OsString;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// One request to a plugin: environment and configuration, validated.
@@ -95,10 +94,16 @@ impl Call {
     /// Returns whether the `sandbox` of a result is the container's namespace: the same
     /// path, or another path of the same namespace.
     pub fn is_sandbox(&self, sandbox: &str) -> bool {
-        let identity = |path: &Path| path.metadata().map(|m| (m.dev(), m.ino())).ok();
         let sandbox = Path::new(sandbox);
         sandbox == self.netns
-            || identity(sandbox).is_some_and(|sandbox| Some(sandbox) == identity(&self.netns))
+            || ns::identity(sandbox)
+                .is_some_and(|sandbox| Some(sandbox) == ns::identity(&self.netns))
+    }
+
+    /// Returns whether there is a file at `CNI_NETNS`. Use this instead of looking at the
+    /// path, which a confined process may not see.
+    pub fn has_netns(&self) -> bool {
+        !self.netns.as_os_str().is_empty() && ns::identity(&self.netns).is_some()
     }
 
     /// Returns `CNI_NETNS` as the `sandbox` of a result.

@@ -48,6 +48,7 @@ pub use env::Env;
 pub use process::{main, main_bundled};
 pub use validate::{validate_container_id, validate_if_name, validate_network_name};
 
+use crate::confine::Needs;
 use crate::{AddResult, Code, Error, Version, json, version};
 use std::io::Read;
 use std::path::PathBuf;
@@ -64,6 +65,13 @@ pub trait Plugin {
     /// Returns the supported versions of the specification.
     fn supported_versions(&self) -> &'static [Version] {
         Version::ALL
+    }
+
+    /// Returns what the verb of `call` needs of the system, so that [`main`] can give up
+    /// everything else before it calls the verb; `None` gives up nothing. Called before
+    /// the plugin has validated its configuration. Must not fail on an invalid one.
+    fn needs(&self, _call: &Call) -> Option<Needs> {
+        None
     }
 
     /// ADD: attaches the container to the network. A failed ADD leaves nothing behind.
@@ -152,25 +160,30 @@ impl Outcome {
 /// Runs one call of `plugin` with the environment `env` and the configuration from
 /// `stdin`, and returns the output. Uses no globals of the process.
 pub fn run(plugin: &dyn Plugin, env: &Env, stdin: impl Read) -> Outcome {
-    run_bundled(Bundle::default(), plugin, env, stdin)
+    run_bundled(Bundle::default(), plugin, env, stdin, |_| {})
 }
 
-/// Runs one call of `plugin`, an element of `bundle` if that is not empty.
+/// Runs one call of `plugin`, an element of `bundle` if that is not empty. `before` is
+/// called before the verb.
 pub(crate) fn run_bundled(
     bundle: Bundle,
     plugin: &dyn Plugin,
     env: &Env,
     stdin: impl Read,
+    before: impl FnOnce(&Call),
 ) -> Outcome {
     match prepare(bundle, plugin, env, stdin) {
         Ok(Step::Done(outcome)) => outcome,
-        Ok(Step::Verb(call)) => match dispatch(plugin, *call) {
-            Ok(stdout) => Outcome {
-                stdout,
-                ..Outcome::default()
-            },
-            Err(error) => Outcome::failure(&error),
-        },
+        Ok(Step::Verb(call)) => {
+            before(&call);
+            match dispatch(plugin, *call) {
+                Ok(stdout) => Outcome {
+                    stdout,
+                    ..Outcome::default()
+                },
+                Err(error) => Outcome::failure(&error),
+            }
+        }
         Err(error) => Outcome::failure(&error),
     }
 }

@@ -1,7 +1,7 @@
 //! Runs a plugin as a process. No other module uses globals of the process.
 
-use super::{Bundle, Env, Outcome, Plugin, run_bundled};
-use crate::{Code, Error};
+use super::{Bundle, Call, Env, Outcome, Plugin, run_bundled};
+use crate::{Code, Error, confine, ns};
 use nix::sys::stat::{Mode, umask};
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -33,8 +33,21 @@ pub fn main_bundled(bundle: Bundle, plugin: &dyn Plugin) -> ExitCode {
     if std::env::var_os("CNI_LOG").is_some_and(|filter| !filter.is_empty()) {
         env_logger::Builder::from_env(env_logger::Env::new().filter("CNI_LOG")).init();
     }
-    let outcome = run_bundled(bundle, plugin, &Env::from_process(), io::stdin().lock());
+    let (env, stdin) = (Env::from_process(), io::stdin().lock());
+    let outcome = run_bundled(bundle, plugin, &env, stdin, |call| confine(plugin, call));
     write(&outcome)
+}
+
+/// Gives up what the verb does not need. The container's namespace is opened before.
+fn confine(plugin: &dyn Plugin, call: &Call) {
+    if !confine::is_off()
+        && let Some(needs) = plugin.needs(call)
+    {
+        ns::hold(&call.netns);
+        needs.confine();
+    }
+    #[cfg(feature = "escape-attempts")]
+    confine::attempt_escapes();
 }
 
 fn panic_error(plugin: &str, what: &str) -> Error {

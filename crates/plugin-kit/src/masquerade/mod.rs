@@ -11,8 +11,9 @@ use crate::FilterRecord;
 use crate::failures::Failures;
 use crate::{Container, Undo, ipv6, names, status};
 use anyhow::Context;
+use cni_core::confine::Needs;
 use cni_core::quote::quote;
-use cni_core::{Call, Cidr, Code, Error, IpConfig};
+use cni_core::{Call, Cidr, Code, Command, Error, IpConfig};
 use config::Options;
 use netfilter::backend::Backend;
 use netfilter::nft::Nft;
@@ -335,6 +336,16 @@ pub fn may_have_rules(call: &Call, record: &FilterRecord) -> bool {
     config::is_asked_for(call) || record.get(TOPIC).is_some()
 }
 
+/// Returns `needs` with those of masquerade rules and records: DEL, GC and the undo of ADD
+/// look for rules in both backends, and so may execute iptables.
+pub fn needs(needs: Needs, call: &Call) -> Needs {
+    let needs = needs.write("/run/cni");
+    match call.command == Command::Gc || may_have_rules(call, &FilterRecord::of(call)) {
+        true => needs.executing(),
+        false => needs,
+    }
+}
+
 /// What DEL knows about an attachment besides its names.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
@@ -350,7 +361,7 @@ impl Known {
     pub fn of(call: &Call, record: &FilterRecord) -> Known {
         let mut known = Known {
             addresses: Vec::new(),
-            container_gone: call.netns.as_os_str().is_empty() || !call.netns.exists(),
+            container_gone: !call.has_netns(),
         };
         let is_known = !matches!(Recorded::of(record), Recorded::Nothing)
             || matches!(call.prev_result(), Ok(Some(previous)) if !previous.ips.is_empty());

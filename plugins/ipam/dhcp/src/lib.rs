@@ -29,6 +29,7 @@ mod v6;
 
 use anyhow::bail;
 use caller::call_daemon;
+use cni_core::confine::{Capability, Needs};
 use cni_core::{AddResult, Call, Code, Error, Plugin};
 use cni_state::Owner;
 use config::Config;
@@ -57,6 +58,12 @@ pub fn command_line(arguments: &[OsString]) -> Option<ExitCode> {
 impl Plugin for Dhcp {
     fn name(&self) -> &'static str {
         "dhcp"
+    }
+
+    fn needs(&self, _: &Call) -> Option<Needs> {
+        // The socket may belong to another user.
+        let needs = Needs::none().capability(Capability::DacOverride);
+        Some(needs.write("/run/cni"))
     }
 
     fn add(&self, call: &Call) -> anyhow::Result<AddResult> {

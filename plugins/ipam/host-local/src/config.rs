@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use cni_core::cidr::deserialize_optional_ip;
+use cni_core::confine::{Capability, Needs};
 use cni_core::{Call, Cidr, Route, Version, json};
 use serde::de::{Deserialize, Deserializer, Error as _};
 
-use crate::index::hash;
+use crate::index::{BOOT_ID, hash};
+use crate::origin::MACHINE_ID;
 use crate::range::{RangeSet, RangeSpec, SubnetText};
 
 mod options;
@@ -134,6 +136,25 @@ pub(crate) fn of_release(call: &Call) -> anyhow::Result<(PathBuf, bool)> {
     let ipam = conf.ipam.context("IPAM config missing 'ipam' key")?;
     let cools_down = ipam.cool_down.as_u64().is_some_and(|seconds| seconds > 0);
     Ok((directory(&ipam.data_dir, &call.name), cools_down))
+}
+
+/// Returns what a call needs: the network's directory, which may belong to another user,
+/// and what ADD reads.
+pub(crate) fn needs(call: &Call) -> Needs {
+    let needs = Needs::none()
+        .capability(Capability::DacOverride)
+        .read(BOOT_ID)
+        .read(MACHINE_ID);
+    // An invalid configuration needs nothing else.
+    let needs = match of_release(call) {
+        Ok((directory, _)) => needs.write(directory),
+        Err(_) => needs,
+    };
+    let ipam = json::get(&call.conf, "ipam");
+    match ipam.and_then(|ipam| json::get(ipam, "resolvConf")?.as_str()) {
+        Some(path) => needs.read(path),
+        None => needs,
+    }
 }
 
 fn directory(data_dir: &str, name: &str) -> PathBuf {

@@ -115,12 +115,15 @@ impl Stamp {
     }
 }
 
-/// Returns the boot ID of the running kernel (`/proc/sys/kernel/random/boot_id`).
+/// The file with the boot ID of the running kernel.
+pub(crate) const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// Returns the boot ID of the running kernel.
 ///
 /// # Errors
 /// When `/proc` is not mounted; then no index is used.
 pub(crate) fn boot_id() -> io::Result<[u8; 40]> {
-    let file = File::open("/proc/sys/kernel/random/boot_id")?;
+    let file = File::open(BOOT_ID)?;
     let mut id = [0; 40];
     let len = file.read_at(&mut id, 0)?;
     if len == 0 {

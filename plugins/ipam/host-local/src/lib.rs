@@ -24,6 +24,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use anyhow::{Context as _, bail};
+use cni_core::confine::Needs;
 use cni_core::{AddResult, Call, Code, Dns, Error, Plugin};
 
 use config::Config;
@@ -38,6 +39,10 @@ pub struct HostLocal;
 impl Plugin for HostLocal {
     fn name(&self) -> &'static str {
         "host-local"
+    }
+
+    fn needs(&self, call: &Call) -> Option<Needs> {
+        Some(config::needs(call))
     }
 
     /// Reserves one address of each range set, all under one lock. A failed ADD leaves

@@ -18,6 +18,7 @@ use std::ffi::CStr;
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsFd as _;
 use std::path::Path;
 
 use cni_core::ns::Netns;
@@ -37,6 +38,9 @@ const VERSION: &str = "1";
 
 /// `CLONE_NEWNET` of linux/sched.h, the kind of namespace in a file handle.
 const NETWORK: u32 = 0x4000_0000;
+
+/// The file with the ID of the machine.
+pub(crate) const MACHINE_ID: &str = "/etc/machine-id";
 
 /// Magic numbers (linux/magic.h, and those of bcachefs and ZFS) of file systems that one
 /// machine uses at a time: ext4, XFS, Btrfs, F2FS, bcachefs, ZFS, tmpfs, overlay. On others,
@@ -65,7 +69,7 @@ impl Here {
         let boot = boot_id().ok()?;
         let boot = String::from_utf8_lossy(&boot);
         // Machines without an ID are told apart by their file systems alone.
-        let machine = fs::read_to_string("/etc/machine-id").unwrap_or_default();
+        let machine = fs::read_to_string(MACHINE_ID).unwrap_or_default();
         Some(Here {
             boot: hash(boot.trim_matches(['\0', '\n'])),
             machine: hash(machine.trim()),
@@ -134,14 +138,13 @@ impl Origin {
     /// `netns`. `None` if there is no network namespace: an address that is not for a
     /// namespace of this boot can outlive the boot.
     pub(crate) fn of(netns: &Path, here: Here) -> Option<Origin> {
-        let namespace = match sys::namespace_handle(netns) {
+        // By its descriptor: a confined process may not look at /proc/PID/ns/net any more.
+        let netns = Netns::open(netns).ok()?;
+        let namespace = match sys::namespace_handle(netns.as_fd()) {
             Ok(handle) if number(&handle, 8) == NETWORK => Some(handle),
             Ok(_) => return None,
             Err(_) => None,
         };
-        if namespace.is_none() {
-            Netns::open(netns).ok()?;
-        }
         let namespace = namespace.map(|handle| {
             let id = u64::from(number(&handle, 0)) | u64::from(number(&handle, 4)) << 32;
             (id, number(&handle, 12))

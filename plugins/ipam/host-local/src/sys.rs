@@ -5,7 +5,7 @@
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
@@ -71,29 +71,27 @@ pub(crate) fn set_attribute(path: &Path, name: &CStr, value: &[u8]) -> io::Resul
     Errno::result(result).map(drop).map_err(Into::into)
 }
 
-/// Returns the file handle of the namespace at `path`.
+/// Returns the file handle of an open namespace.
 ///
 /// # Errors
-/// `EOPNOTSUPP` before Linux 6.18; `EOVERFLOW` or `EINVAL` if there is something else at
-/// the path.
-pub(crate) fn namespace_handle(path: &Path) -> io::Result<[u8; HANDLE_LEN]> {
-    let path = CString::new(path.as_os_str().as_bytes())?;
+/// `EOPNOTSUPP` before Linux 6.18; `EOVERFLOW` or `EINVAL` for another file.
+pub(crate) fn namespace_handle(file: BorrowedFd<'_>) -> io::Result<[u8; HANDLE_LEN]> {
     let mut handle = FileHandle {
         bytes: HANDLE_LEN as u32,
         kind: 0,
         handle: [0; HANDLE_LEN],
     };
     let mut mount = 0;
-    // SAFETY: the path ends with a zero byte; the kernel writes `struct file_handle` with at
+    // SAFETY: the empty path ends with a zero byte; the kernel writes `struct file_handle` with at
     // most `bytes` bytes behind its header, for which there is room, and a mount number.
     let result = unsafe {
         libc::syscall(
             libc::SYS_name_to_handle_at,
-            libc::AT_FDCWD,
-            path.as_ptr(),
+            file.as_raw_fd(),
+            c"".as_ptr(),
             &raw mut handle,
             &raw mut mount,
-            libc::AT_SYMLINK_FOLLOW,
+            libc::AT_EMPTY_PATH,
         )
     };
     Errno::result(result)?;

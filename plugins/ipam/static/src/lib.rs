@@ -9,6 +9,7 @@
 mod check;
 mod config;
 
+use cni_core::confine::Needs;
 use cni_core::{AddResult, Call, Plugin};
 use config::Config;
 
@@ -19,6 +20,10 @@ pub struct Static;
 impl Plugin for Static {
     fn name(&self) -> &'static str {
         "static"
+    }
+
+    fn needs(&self, _: &Call) -> Option<Needs> {
+        Some(Needs::none())
     }
 
     fn add(&self, call: &Call) -> anyhow::Result<AddResult> {

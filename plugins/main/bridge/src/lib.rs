@@ -21,12 +21,16 @@ pub use ra_dhcp_guard::Guards;
 pub use vlan::PortVlans;
 
 use anyhow::Context;
+use cni_core::confine::Needs;
 use cni_core::{AddResult, Call, Plugin};
 use connection::Connection;
 use plugin_kit::failures::Failures;
 use plugin_kit::link_options::interface;
 use plugin_kit::masquerade::Plan;
-use plugin_kit::{Container, Ipam, Undo, forwarding, refuse_inexpressible, single_interface, veth};
+use plugin_kit::{
+    Container, Ipam, Undo, forwarding, ipam, masquerade, refuse_inexpressible, single_interface,
+    veth,
+};
 use rtnl::Handle;
 
 /// The plugin.
@@ -40,6 +44,10 @@ const CONTAINER_INTERFACE: usize = 2;
 impl Plugin for Bridge {
     fn name(&self) -> &'static str {
         "bridge"
+    }
+
+    fn needs(&self, call: &Call) -> Option<Needs> {
+        Some(masquerade::needs(ipam::needs(call)?, call))
     }
 
     fn add(&self, call: &Call) -> anyhow::Result<AddResult> {

@@ -5,9 +5,10 @@ mod config;
 
 pub use config::Config;
 
+use cni_core::confine::Needs;
 use cni_core::{AddResult, Call, Plugin};
 use plugin_kit::single_interface::{self, InterfaceCheck, may_be_of_upstream};
-use plugin_kit::{Container, Ipam, Side, Undo, status};
+use plugin_kit::{Container, Ipam, Side, Undo, ipam, status};
 use rtnl::{Handle, LinkKind, LinkSpec};
 
 /// The plugin.
@@ -23,6 +24,10 @@ const CHECK: InterfaceCheck = InterfaceCheck {
 impl Plugin for Dummy {
     fn name(&self) -> &'static str {
         "dummy"
+    }
+
+    fn needs(&self, call: &Call) -> Option<Needs> {
+        ipam::needs(call)
     }
 
     fn add(&self, call: &Call) -> anyhow::Result<AddResult> {

@@ -16,9 +16,10 @@ pub use config::Config;
 pub use selector::Selector;
 
 use anyhow::Context;
-use cni_core::{AddResult, Call, Error, Interface, Plugin, Version};
+use cni_core::confine::Needs;
+use cni_core::{AddResult, Call, Command, Error, Interface, Plugin, Version};
 use plugin_kit::failures::Failures;
-use plugin_kit::{Container, Ipam, Undo, refuse_inexpressible, single_interface, status};
+use plugin_kit::{Container, Ipam, Undo, ipam, refuse_inexpressible, single_interface, status};
 use record::Record;
 use rtnl::{Handle, Link};
 
@@ -32,6 +33,15 @@ const INTERFACE: usize = 0;
 impl Plugin for HostDevice {
     fn name(&self) -> &'static str {
         "host-device"
+    }
+
+    fn needs(&self, call: &Call) -> Option<Needs> {
+        let needs = ipam::needs(call)?.write("/run/cni").read("/sys");
+        Some(match call.command {
+            // Those of the containers that have the devices.
+            Command::Gc => needs.opening_namespaces(),
+            _ => needs,
+        })
     }
 
     fn add(&self, call: &Call) -> anyhow::Result<AddResult> {

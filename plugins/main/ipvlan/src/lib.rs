@@ -6,9 +6,10 @@ mod config;
 pub use config::Config;
 
 use anyhow::bail;
+use cni_core::confine::Needs;
 use cni_core::{AddResult, Call, Plugin};
 use plugin_kit::single_interface::{self, InterfaceCheck};
-use plugin_kit::{Container, Ipam, Undo, detailed, parent, status};
+use plugin_kit::{Container, Ipam, Undo, detailed, ipam, parent, status};
 use rtnl::{Handle, KindInfo, Link};
 
 /// The plugin.
@@ -24,6 +25,10 @@ const CHECK: InterfaceCheck = InterfaceCheck {
 impl Plugin for Ipvlan {
     fn name(&self) -> &'static str {
         "ipvlan"
+    }
+
+    fn needs(&self, call: &Call) -> Option<Needs> {
+        ipam::needs(call)
     }
 
     fn add(&self, call: &Call) -> anyhow::Result<AddResult> {

@@ -5,6 +5,7 @@
 mod config;
 
 use anyhow::{Context, bail};
+use cni_core::confine::Needs;
 use cni_core::{AddResult, Call, Cidr, Interface, IpConfig, Plugin};
 use plugin_kit::{Container, Undo};
 use rtnl::{Address, Handle, LinkChange, Request};
@@ -21,6 +22,10 @@ const LO_INDEX: u32 = 1;
 impl Plugin for Loopback {
     fn name(&self) -> &'static str {
         "loopback"
+    }
+
+    fn needs(&self, _: &Call) -> Option<Needs> {
+        Some(Needs::network())
     }
 
     fn add(&self, call: &Call) -> anyhow::Result<AddResult> {

@@ -6,9 +6,10 @@ mod config;
 pub use config::Config;
 
 use anyhow::bail;
+use cni_core::confine::Needs;
 use cni_core::{AddResult, Call, Plugin};
 use plugin_kit::single_interface::{self, InterfaceCheck, may_be_of_upstream};
-use plugin_kit::{Container, Ipam, Undo, parent, refuse_inexpressible};
+use plugin_kit::{Container, Ipam, Undo, ipam, parent, refuse_inexpressible};
 use rtnl::{KindInfo, Link};
 
 /// The plugin.
@@ -24,6 +25,10 @@ const CHECK: InterfaceCheck = InterfaceCheck {
 impl Plugin for Macvlan {
     fn name(&self) -> &'static str {
         "macvlan"
+    }
+
+    fn needs(&self, call: &Call) -> Option<Needs> {
+        ipam::needs(call)
     }
 
     fn add(&self, call: &Call) -> anyhow::Result<AddResult> {

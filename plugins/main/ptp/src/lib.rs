@@ -11,6 +11,7 @@ mod host_end;
 pub use config::Config;
 
 use anyhow::Context;
+use cni_core::confine::Needs;
 use cni_core::{AddResult, Call, IpConfig, Plugin};
 use netfilter::nft::Nft;
 use plugin_kit::failures::Failures;
@@ -18,7 +19,7 @@ use plugin_kit::link_options::{self, Mtu};
 use plugin_kit::masquerade::{Known, Plan};
 use plugin_kit::veth::{self, VethSpec};
 use plugin_kit::{
-    Container, FilterRecord, Ipam, Undo, forwarding, host_link, masquerade, parent,
+    Container, FilterRecord, Ipam, Undo, forwarding, host_link, ipam, masquerade, parent,
     single_interface, state, status,
 };
 use rtnl::Handle;
@@ -34,6 +35,10 @@ const CONTAINER_INTERFACE: usize = 1;
 impl Plugin for Ptp {
     fn name(&self) -> &'static str {
         "ptp"
+    }
+
+    fn needs(&self, call: &Call) -> Option<Needs> {
+        Some(masquerade::needs(ipam::needs(call)?, call))
     }
 
     fn add(&self, call: &Call) -> anyhow::Result<AddResult> {

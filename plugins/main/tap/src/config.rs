@@ -1,5 +1,6 @@
 //! Configuration of the tap plugin.
 
+use cni_core::json;
 use cni_core::quote::quote;
 use cni_core::skel::validate_if_name;
 use cni_core::{Call, Code, Dns, Error};
@@ -55,6 +56,11 @@ struct Raw {
 #[serde(default)]
 struct Mac {
     mac: String,
+}
+
+/// Returns whether the configuration asks for an SELinux context.
+pub(crate) fn has_selinux_context(call: &Call) -> bool {
+    json::get(&call.conf, "selinuxContext").is_some_and(|context| context != "")
 }
 
 impl Config {

@@ -13,11 +13,12 @@ pub use config::Config;
 pub use tun::TunSpec;
 
 use anyhow::{Context, anyhow};
+use cni_core::confine::Needs;
 use cni_core::quote::quote;
 use cni_core::{AddResult, Call, Plugin};
 use plugin_kit::{
-    Container, Ipam, Undo, addressing, deletion, refuse_inexpressible, single_interface, status,
-    sysctl, veth,
+    Container, Ipam, Undo, addressing, deletion, ipam, refuse_inexpressible, single_interface,
+    status, sysctl, veth,
 };
 use rtnl::{Link, LinkChange, Request};
 
@@ -31,6 +32,14 @@ const INTERFACE: usize = 0;
 impl Plugin for Tap {
     fn name(&self) -> &'static str {
         "tap"
+    }
+
+    fn needs(&self, call: &Call) -> Option<Needs> {
+        let needs = ipam::needs(call)?.change("/dev/net/tun");
+        Some(match config::has_selinux_context(call) {
+            true => needs.executing(),
+            false => needs,
+        })
     }
 
     fn add(&self, call: &Call) -> anyhow::Result<AddResult> {

@@ -6,9 +6,10 @@ mod config;
 pub use config::Config;
 
 use anyhow::{anyhow, bail};
+use cni_core::confine::Needs;
 use cni_core::{AddResult, Call, Plugin};
 use plugin_kit::single_interface::{self, InterfaceCheck};
-use plugin_kit::{Container, Ipam, Undo};
+use plugin_kit::{Container, Ipam, Undo, ipam};
 use rtnl::{KindInfo, Link};
 
 /// The plugin.
@@ -24,6 +25,10 @@ const CHECK: InterfaceCheck = InterfaceCheck {
 impl Plugin for Vlan {
     fn name(&self) -> &'static str {
         "vlan"
+    }
+
+    fn needs(&self, call: &Call) -> Option<Needs> {
+        ipam::needs(call)
     }
 
     fn add(&self, call: &Call) -> anyhow::Result<AddResult> {

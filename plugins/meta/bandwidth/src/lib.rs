@@ -12,6 +12,7 @@ pub use config::Config;
 pub use subnets::Subnets;
 
 use anyhow::Context;
+use cni_core::confine::Needs;
 use cni_core::{AddResult, Call, Interface, Plugin, Version};
 use plugin_kit::deletion;
 use plugin_kit::failures::Failures;
@@ -26,6 +27,11 @@ pub struct Bandwidth;
 impl Plugin for Bandwidth {
     fn name(&self) -> &'static str {
         "bandwidth"
+    }
+
+    fn needs(&self, _: &Call) -> Option<Needs> {
+        // For psched. The kernel makes a new inode for each look-up below this directory.
+        Some(Needs::network().read("/proc/self/net"))
     }
 
     /// The versions with plugin chains.

@@ -6,6 +6,7 @@ use crate::record::{BridgePolicy, Claim, Record, note};
 use crate::{iptables, nftables};
 use anyhow::{Context, anyhow, bail};
 use cni_core::Call;
+use cni_core::confine::Needs;
 use netfilter::backend;
 use netfilter::firewalld::Firewalld;
 use netfilter::iptables::{Family, Iptables};
@@ -18,6 +19,17 @@ pub(crate) enum Chosen {
     Nftables,
     /// firewalld has no ingress policies; one of the others enforces them.
     Firewalld(Firewalld),
+}
+
+/// Returns what a call needs. Commands are executed unless the configuration names nftables
+/// and nothing is recorded of other backends, as an earlier configuration may have had.
+pub(crate) fn needs(call: &Call) -> Needs {
+    let needs = Needs::network().write("/run/cni");
+    let backend = Config::load_leniently(call).backend;
+    match backend == Backend::Nftables && Record::all().is_empty() {
+        true => needs,
+        false => needs.executing(),
+    }
 }
 
 impl Chosen {

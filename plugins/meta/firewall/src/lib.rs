@@ -13,6 +13,7 @@ pub use config::{Backend, Config, Policy};
 
 use attachment::{Attachment, required_result};
 use backend::Chosen;
+use cni_core::confine::Needs;
 use cni_core::{AddResult, Call, Plugin, Version};
 use plugin_kit::status::not_available_unless;
 
@@ -23,6 +24,10 @@ pub struct Firewall;
 impl Plugin for Firewall {
     fn name(&self) -> &'static str {
         "firewall"
+    }
+
+    fn needs(&self, call: &Call) -> Option<Needs> {
+        Some(backend::needs(call))
     }
 
     fn supported_versions(&self) -> &'static [Version] {

@@ -11,6 +11,7 @@ pub use config::Config;
 pub use subnet_env::SubnetEnv;
 
 use anyhow::{Context, bail};
+use cni_core::confine::{Capability, Needs};
 use cni_core::invoke::{self, delegate_add};
 use cni_core::quote::quote;
 use cni_core::{AddResult, Call, Code, Command, Error, Plugin};
@@ -24,6 +25,12 @@ pub struct Flannel;
 impl Plugin for Flannel {
     fn name(&self) -> &'static str {
         "flannel"
+    }
+
+    fn needs(&self, _: &Call) -> Option<Needs> {
+        // The delegate may run in this process, and may be any plugin.
+        let needs = Needs::network().capability(Capability::DacReadSearch);
+        Some(needs.opening_namespaces().executing())
     }
 
     /// Records the configuration of the delegate first, so that DEL can use the same. The

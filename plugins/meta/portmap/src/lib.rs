@@ -18,7 +18,8 @@ pub use mapping::{Mapping, Protocol};
 
 use anyhow::{Context, anyhow};
 use attachment::targets;
-use cni_core::{AddResult, Call, Cidr, Error, Plugin};
+use cni_core::confine::Needs;
+use cni_core::{AddResult, Call, Cidr, Command, Error, Plugin};
 use cni_state::Owner;
 use netfilter::backend::Backend;
 use netfilter::iptables::{Family, Iptables};
@@ -35,6 +36,14 @@ pub struct Portmap;
 impl Plugin for Portmap {
     fn name(&self) -> &'static str {
         "portmap"
+    }
+
+    fn needs(&self, call: &Call) -> Option<Needs> {
+        let needs = Needs::network().write("/run/cni");
+        Some(match executes_nothing(call) {
+            true => needs,
+            false => needs.executing(),
+        })
     }
 
     fn add(&self, call: &Call) -> anyhow::Result<AddResult> {
@@ -147,6 +156,27 @@ impl Plugin for Portmap {
             })?;
         }
         Ok(())
+    }
+}
+
+/// Returns whether the verb executes no command: those of iptables, or `nft` for conditions
+/// in its language.
+fn executes_nothing(call: &Call) -> bool {
+    let recorded = record_of(&state::owner(call)).read::<Recorded>();
+    let location = recorded.map(|recorded| recorded.location);
+    let is_in_nftables = matches!(location, Some(RuleLocation::Rules(_) | RuleLocation::Map));
+    let is_for_nftables = || {
+        let config = Config::load(call);
+        config.is_ok_and(|config| {
+            config.backend == Some(Backend::Nftables)
+                && config.needs_nft_command().is_ok_and(|needs| !needs)
+        })
+    };
+    match call.command {
+        // Looks in both backends.
+        Command::Gc => false,
+        Command::Del => is_in_nftables,
+        _ => (is_in_nftables || location.is_none()) && is_for_nftables(),
     }
 }
 

@@ -14,6 +14,7 @@ pub use config::Config;
 
 use address::Address;
 use anyhow::{Context, bail};
+use cni_core::confine::Needs;
 use cni_core::{AddResult, Call, Plugin};
 use plan::Plan;
 use plugin_kit::{Container, Undo, chain, state, status};
@@ -28,6 +29,10 @@ pub struct Sbr;
 impl Plugin for Sbr {
     fn name(&self) -> &'static str {
         "sbr"
+    }
+
+    fn needs(&self, _: &Call) -> Option<Needs> {
+        Some(Needs::network().write("/run/cni"))
     }
 
     fn add(&self, call: &Call) -> anyhow::Result<AddResult> {

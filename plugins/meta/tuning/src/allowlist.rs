@@ -9,7 +9,7 @@ use std::fs;
 use std::io::ErrorKind;
 
 /// One regular expression per line. Without the file, every sysctl is allowed.
-const FILE: &str = "/etc/cni/tuning/allowlist.conf";
+pub(crate) const FILE: &str = "/etc/cni/tuning/allowlist.conf";
 
 /// Refuses sysctls that are not on the list. The expressions are matched against the keys
 /// as they are written in the configuration, with `IFNAME` not replaced.

@@ -15,6 +15,7 @@ pub use sysctl::Sysctl;
 
 use anyhow::{Context, anyhow};
 use backup::{Backup, Store};
+use cni_core::confine::{Capability, Needs};
 use cni_core::quote::quote;
 use cni_core::{AddResult, Call, Plugin, Version};
 use plugin_kit::chain::{self, note};
@@ -30,6 +31,18 @@ pub struct Tuning;
 impl Plugin for Tuning {
     fn name(&self) -> &'static str {
         "tuning"
+    }
+
+    fn needs(&self, call: &Call) -> Option<Needs> {
+        let needs = Needs::network().capability(Capability::DacOverride);
+        let needs = needs.read(allowlist::FILE);
+        // An invalid configuration needs no directory.
+        // Directories below /run/cni are removed with their last file, by any process.
+        let needs = needs.write("/run/cni");
+        Some(match config::data_dir(call) {
+            Ok(directory) if !directory.starts_with("/run/cni") => needs.write(directory),
+            _ => needs,
+        })
     }
 
     fn add(&self, call: &Call) -> anyhow::Result<AddResult> {

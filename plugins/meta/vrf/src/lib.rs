@@ -9,6 +9,7 @@ mod vrf_link;
 pub use config::Config;
 
 use anyhow::{Context, anyhow, bail};
+use cni_core::confine::Needs;
 use cni_core::{AddResult, Call, Plugin, Version};
 use enslave::InterfaceState;
 use plugin_kit::{Container, Undo, chain, status};
@@ -22,6 +23,10 @@ pub struct Vrf;
 impl Plugin for Vrf {
     fn name(&self) -> &'static str {
         "vrf"
+    }
+
+    fn needs(&self, _: &Call) -> Option<Needs> {
+        Some(Needs::network())
     }
 
     /// Older results cannot be passed along a chain.

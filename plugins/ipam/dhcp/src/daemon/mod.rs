@@ -21,6 +21,7 @@ use crate::socket::Socket;
 use crate::time::Time;
 use anyhow::{Context as _, bail};
 use attachment::Attachment;
+use cni_core::confine::{Capability, Needs};
 use cni_core::ns::Netns;
 use connection::{Connection, Step};
 use flags::{Flags, Line, USAGE};
@@ -129,6 +130,8 @@ fn start(flags: Flags) -> anyhow::Result<Daemon> {
     let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
     let listener = Listener::open(&flags)?;
     write_pid_file(&flags)?;
+    // Before there are threads, which would not be confined.
+    needs().confine();
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     epoll.add(
         listener.socket.as_fd(),
@@ -159,6 +162,16 @@ fn start(flags: Flags) -> anyhow::Result<Daemon> {
     daemon.resume(now);
     log::info!("listening on {}", daemon.context.socket);
     Ok(daemon)
+}
+
+/// Returns what the daemon needs once it listens: packet sockets and port 68 in the
+/// namespaces of containers, and records in a directory that `-hostprefix` may name.
+fn needs() -> Needs {
+    Needs::network()
+        .capability(Capability::NetRaw)
+        .capability(Capability::NetBindService)
+        .capability(Capability::DacOverride)
+        .opening_namespaces()
 }
 
 /// Raises the soft limit of open descriptors to the hard one, as far as is reasonable.

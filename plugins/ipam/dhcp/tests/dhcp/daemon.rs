@@ -43,6 +43,22 @@ fn a_clean_end_removes_socket_and_pid_file() {
     plugin().status(&conf).expect_error(50);
 }
 
+/// `CAP_DAC_OVERRIDE`, `CAP_NET_BIND_SERVICE`, `CAP_NET_ADMIN`, `CAP_NET_RAW`, `CAP_SYS_PTRACE` and `CAP_SYS_ADMIN`.
+const CAPABILITIES: &str = "0000000000283402";
+
+#[test]
+fn the_daemon_keeps_the_capabilities_that_it_needs() {
+    let _host = Host::new();
+    let daemon = Daemon::start(&[]);
+    let status = format!("/proc/{}/status", daemon.pid());
+    // It listens before that.
+    eventually("drops capabilities", || {
+        let status = fs::read_to_string(&status).unwrap();
+        let has = |name: &str, value: &str| status.contains(&format!("{name}:\t{value}\n"));
+        has("CapEff", CAPABILITIES) && has("CapPrm", CAPABILITIES) && has("NoNewPrivs", "1")
+    });
+}
+
 #[test]
 fn hostprefix_precedes_socket_and_namespaces() {
     let lan = Lan::new();

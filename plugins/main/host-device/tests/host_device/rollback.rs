@@ -49,7 +49,9 @@ fn addresses_and_routes_of_the_device_are_restored() {
     let counter = host.dir().join("requests");
     let add = |config: &Value| -> Invocation {
         let add = plugin().command("ADD").container(&container);
-        add.config(config).env("RTNL_COUNT", &counter)
+        add.config(config)
+            .env("RTNL_COUNT", &counter)
+            .env("CNI_TEST_WRITABLE", host.dir())
     };
     for number in 1..20 {
         let run = add(&dual(json!({})))

@@ -135,6 +135,7 @@ fn a_request_that_the_kernel_refuses() {
             .config(&config());
         call.env("RTNL_FAIL_AT", "1")
             .env("RTNL_COUNT", &count)
+            .env("CNI_TEST_WRITABLE", host.dir())
             .run()
     };
     failing("ADD")
