@@ -131,13 +131,21 @@ impl Chain {
     /// When one fails or prints anything.
     #[track_caller]
     pub fn gc_with(&self, keys: &Value) {
-        for plugin in &self.plugins {
+        for call in self.gc_calls(keys) {
+            answer::silent(call.run());
+        }
+    }
+
+    /// Returns the calls of GC with these keys added to the configurations, `null` included.
+    pub fn gc_calls(&self, keys: &Value) -> Vec<Invocation> {
+        let call = |plugin| {
             let mut config = self.config(plugin);
             for (key, value) in keys.as_object().into_iter().flatten() {
                 config[key] = value.clone();
             }
-            answer::silent(self.call("GC", &config).run());
-        }
+            self.call("GC", &config)
+        };
+        self.plugins.iter().map(call).collect()
     }
 
     /// Runs STATUS of each plugin.

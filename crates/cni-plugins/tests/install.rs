@@ -6,7 +6,9 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
+use testkit::trace::{Kill, Victim, trace};
 use testkit::{Host, Node, Plugin};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_cni-plugins");
@@ -418,39 +420,35 @@ fn concurrent_installers_take_turns() {
     stage.assert_all(last);
 }
 
-/// Killed before any system call that changes something, the installer leaves plugins that work, old or new, and the next
-/// one completes what it began, as one change that can be rolled back.
+/// Killed before any of its changes, the installer leaves plugins that work, old or new, and the next one completes what it
+/// began, as one change that can be rolled back.
 #[test]
 fn killed_at_any_moment_every_plugin_works() {
     /// All of the first steps; later ones repeat for each name.
     const DENSE: usize = 24;
-    const STRIDE: usize = 9;
+    const STRIDE: usize = 16;
     let stage = Stage::new();
-    let calls = "?mkdir,mkdirat,?link,linkat,?rename,renameat,renameat2,?unlink,unlinkat,fsync,fchmod,copy_file_range,?sendfile,write";
-    let mut number = 1;
-    let mut kills = 0;
-    loop {
+    let traced = |kill: Option<Kill>| {
         let _ = fs::remove_dir_all(&stage.dest);
         stage.install(&stage.one, &[]);
-        let mut command = Command::new("strace");
-        let inject = format!("inject={calls}:signal=SIGKILL:when={number}");
-        command.args(["-qq", "-o", "/dev/null", "-e", &inject, "--"]);
-        command
-            .arg(&stage.two)
-            .args(["install", "--update", "--dest"])
-            .arg(&stage.dest);
-        let killed = command.output().expect("run strace");
-        if killed.status.success() {
-            break;
-        }
-        kills += 1;
+        let mut tool = stage.tool(&stage.two, "install", &["--update"]);
+        let tool = tool.stdout(Stdio::null()).stderr(Stdio::null());
+        trace(tool, kill, Duration::from_secs(60), |_| {}).expect("trace the installer")
+    };
+    let changes = traced(None).changes.into_iter().enumerate();
+    let chosen = changes.filter(|(number, _)| *number < DENSE || number % STRIDE == 0);
+    let chosen: Vec<_> = chosen.collect();
+    assert!(chosen.len() > DENSE, "{chosen:?}");
+    for (_, (at, what)) in chosen {
+        let victim = Victim::All;
+        assert!(traced(Some(Kill { at, victim })).is_killed, "{what}");
         for name in &all() {
             let content = stage.read(name);
             assert!(
                 [&stage.one, &stage.two]
                     .iter()
                     .any(|version| content == fs::read(version).expect("read a version")),
-                "killed before call {number}: {name} is damaged"
+                "killed before {at:?}, {what}: {name} is damaged"
             );
         }
         Plugin::in_dir(&stage.dest, "bridge").version().expect_ok();
@@ -458,7 +456,5 @@ fn killed_at_any_moment_every_plugin_works() {
         stage.assert_all(&stage.two);
         stage.run(&stage.two, "rollback", &[]);
         stage.assert_all(&stage.one);
-        number += if number < DENSE { 1 } else { STRIDE };
     }
-    assert!(kills > DENSE, "only {kills} kills");
 }

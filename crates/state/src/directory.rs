@@ -4,12 +4,12 @@ use crate::error::Error;
 use crate::{tree, warn};
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open, openat, renameat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open, openat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, mkdirat};
-use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
+use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, geteuid, linkat, unlinkat};
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -192,8 +192,18 @@ impl Directory {
     }
 
     fn replace(&self, name: &str, bytes: &[u8], sync: bool) -> Result<(), Error> {
-        let file = self.create_temporary(name)?;
-        self.fill_and_rename(file, &temporary(name), name, bytes, sync)
+        let Some(mut file) = self.create_unnamed(name)? else {
+            let file = self.create_temporary(name)?;
+            return self.fill_and_rename(file, &temporary(name), name, bytes, sync);
+        };
+        let written = file
+            .write_all(bytes)
+            .and_then(|()| if sync { file.sync_all() } else { Ok(()) })
+            .and_then(|()| self.publish(&file, name).map_err(io::Error::from));
+        written.map_err(|e| {
+            let _ = self.unlink(&temporary(name));
+            Error::system("write", self.path.join(name), errno_of(&e))
+        })
     }
 
     /// Writes the temporary file `temporary`, and renames it to `name`.
@@ -213,6 +223,42 @@ impl Directory {
             let _ = self.unlink(temporary);
             Error::system("write", self.path.join(name), errno_of(&e))
         })
+    }
+
+    /// Creates a file that has no name until it is complete: a killed writer of `name`
+    /// leaves nothing. `None` where the file system has no such files, or nothing can give
+    /// them a name.
+    fn create_unnamed(&self, name: &str) -> Result<Option<File>, Error> {
+        let flags = OFlag::O_TMPFILE | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+        let private = Mode::S_IRUSR | Mode::S_IWUSR;
+        match openat(&self.fd, ".", flags, private) {
+            Ok(fd) if is_visible(&fd) => Ok(Some(File::from(fd))),
+            Ok(_) | Err(Errno::EOPNOTSUPP | Errno::EISDIR | Errno::EINVAL) => Ok(None),
+            Err(errno) => Err(Error::system("write", self.path.join(name), errno)),
+        }
+    }
+
+    /// Gives a file without a name the name `name`, in the place of whatever has it.
+    fn publish(&self, file: &File, name: &str) -> Result<(), Errno> {
+        let link = |name: &str| {
+            let flags = AtFlags::AT_SYMLINK_FOLLOW;
+            linkat(AT_FDCWD, own_path(file).as_str(), &self.fd, name, flags)
+        };
+        match link(name) {
+            Err(Errno::EEXIST) => {}
+            linked => return linked,
+        }
+        // Only rename(2) replaces a file.
+        let temporary = temporary(name);
+        match link(&temporary) {
+            // That of a killed writer.
+            Err(Errno::EEXIST) => {
+                let _ = self.unlink(&temporary);
+                link(&temporary)?;
+            }
+            linked => linked?,
+        }
+        renameat(&self.fd, temporary.as_str(), &self.fd, name)
     }
 
     /// Creates the temporary file of `name`, in the place of one that a killed writer
@@ -289,6 +335,22 @@ impl Directory {
         }
         Ok(names)
     }
+}
+
+/// Returns the path of an open file of this process, with or without a name.
+fn own_path(file: &impl AsRawFd) -> String {
+    format!("/proc/self/fd/{}", file.as_raw_fd())
+}
+
+/// Returns whether an open file can be linked by its path: not without `/proc`.
+fn is_visible(file: &impl AsRawFd) -> bool {
+    faccessat(
+        AT_FDCWD,
+        own_path(file).as_str(),
+        AccessFlags::F_OK,
+        AtFlags::empty(),
+    )
+    .is_ok()
 }
 
 /// Returns the name that a file is written under before it is renamed. One for each

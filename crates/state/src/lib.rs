@@ -10,9 +10,10 @@
 //!
 //! Everything below `/run/cni` belongs to the user that runs the plugins: directories
 //! have mode 0700, files 0600, whatever the umask. Names are resolved relative to a
-//! directory's descriptor, and no symbolic link is followed. A file is written under a
-//! temporary name, opened with `O_EXCL`, and renamed, so that a reader sees the old
-//! content or the new one. Nothing is synced to a disk: `/run` does not outlive a
+//! directory's descriptor, and no symbolic link is followed. A file is written without a
+//! name and then linked, or, to replace one, under a temporary name and then renamed, so
+//! that a reader sees the old content or the new one, and a killed writer leaves nothing
+//! or a temporary file beside the old one, which is removed together with that. Nothing is synced to a disk: `/run` does not outlive a
 //! reboot, and neither does what the records describe.
 //!
 //! What is not ours is not believed. A directory or a lock that is a link, or belongs

@@ -52,6 +52,30 @@ impl Lock {
             }
         }
     }
+
+    /// Removes the files of all locks that nobody holds: their holders were killed.
+    ///
+    /// The next holder of a lock removes its file, too; this is for locks that nobody may
+    /// take again, such as those named after an address.
+    pub fn sweep() {
+        let Ok(Some(directory)) = tree::open(TOPIC) else {
+            return;
+        };
+        for name in directory.names().unwrap_or_default() {
+            let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+            let Ok(fd) = openat(&directory.fd, name.as_str(), flags, Mode::empty()) else {
+                continue;
+            };
+            // What is not ours is left alone, for `take` to complain about.
+            let Ok(file) = own(File::from(fd), &name) else {
+                continue;
+            };
+            if file.try_lock().is_ok() && fstat(&file).is_ok_and(|stat| stat.st_nlink > 0) {
+                drop(Lock { name, _file: file });
+            }
+        }
+        tree::remove_empty(TOPIC);
+    }
 }
 
 impl Drop for Lock {

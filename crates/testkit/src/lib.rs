@@ -63,6 +63,8 @@ pub mod single_interface;
 mod snapshot;
 
 pub mod table;
+#[cfg(feature = "trace")]
+pub mod trace;
 mod upstream;
 mod user;
 

@@ -145,6 +145,71 @@ impl Invocation {
     pub fn run(self) -> Run {
         self.start().wait()
     }
+
+    /// Runs the plugin to its end and that of its children under [`trace`](crate::trace()), and kills it as `kill` says.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be started or misses its deadline.
+    #[cfg(feature = "trace")]
+    #[track_caller]
+    pub fn trace(self, kill: Option<crate::trace::Kill>) -> (Run, crate::trace::Trace) {
+        let (mut command, output) = self.command();
+        let started = Instant::now();
+        let traced = crate::trace::trace(&mut command, kill, self.deadline, |child| {
+            feed(child, &self.stdin);
+        });
+        let trace = traced.unwrap_or_else(|err| panic!("trace {}: {err}", self.program.display()));
+        let run = output.finish(trace.status, started.elapsed(), &self);
+        (run, trace)
+    }
+
+    /// The command, and the files that get its output: no reader threads, and a background process that is left cannot
+    /// block the test.
+    #[track_caller]
+    fn command(&self) -> (Command, Output) {
+        let output = Output {
+            stdout: tempfile::tempfile().expect("temporary file for stdout"),
+            stderr: tempfile::tempfile().expect("temporary file for stderr"),
+        };
+        let mut command = Command::new(&self.program);
+        command
+            .args(&self.arguments)
+            .env_clear()
+            .envs(&self.env)
+            .stdin(Stdio::piped())
+            .stdout(output.stdout.try_clone().expect("duplicate stdout"))
+            .stderr(output.stderr.try_clone().expect("duplicate stderr"))
+            // A process group, so that its children are killed as well if it misses the deadline.
+            .process_group(0);
+        (command, output)
+    }
+}
+
+/// Standard output and standard error of a plugin.
+#[derive(Debug)]
+struct Output {
+    stdout: File,
+    stderr: File,
+}
+
+impl Output {
+    fn finish(mut self, status: ExitStatus, elapsed: Duration, call: &Invocation) -> Run {
+        let read = |file: &mut File| {
+            let mut bytes = Vec::new();
+            file.rewind()
+                .and_then(|()| file.read_to_end(&mut bytes))
+                .expect("read the plugin's output");
+            bytes
+        };
+        Run {
+            status,
+            stdout: read(&mut self.stdout),
+            stderr: read(&mut self.stderr),
+            elapsed,
+            call: call.clone(),
+        }
+    }
 }
 
 /// A running plugin, which is killed when this value is dropped.
@@ -152,8 +217,8 @@ impl Invocation {
 pub struct Running {
     child: Child,
     call: Invocation,
-    stdout: File,
-    stderr: File,
+    /// Taken when the plugin has ended.
+    output: Option<Output>,
     started: Instant,
 }
 
@@ -186,35 +251,29 @@ pub struct ErrorReply {
 
 #[track_caller]
 fn start(call: Invocation) -> Running {
-    // Files instead of pipes: no reader threads, and a background process that is left cannot block the test.
-    let stdout = tempfile::tempfile().expect("temporary file for stdout");
-    let stderr = tempfile::tempfile().expect("temporary file for stderr");
+    let (mut command, output) = call.command();
     let started = Instant::now();
-    let mut child = Command::new(&call.program)
-        .args(&call.arguments)
-        .env_clear()
-        .envs(&call.env)
-        .stdin(Stdio::piped())
-        .stdout(stdout.try_clone().expect("duplicate stdout"))
-        .stderr(stderr.try_clone().expect("duplicate stderr"))
-        // A process group, so that its children are killed as well if it misses the deadline.
-        .process_group(0)
+    let mut child = command
         .spawn()
         .unwrap_or_else(|err| panic!("start {}: {err}", call.program.display()));
-    let mut pipe = child.stdin.take().expect("stdin is a pipe");
-    // A plugin may end without reading its input (EPIPE).
-    if call.stdin.len() <= PIPE_CAPACITY {
-        let _ = pipe.write_all(&call.stdin);
-    } else {
-        let bytes = call.stdin.clone();
-        thread::spawn(move || drop(pipe.write_all(&bytes)));
-    }
+    feed(&mut child, &call.stdin);
     Running {
         child,
         call,
-        stdout,
-        stderr,
+        output: Some(output),
         started,
+    }
+}
+
+/// Writes the standard input of a plugin.
+fn feed(child: &mut Child, bytes: &[u8]) {
+    let mut pipe = child.stdin.take().expect("stdin is a pipe");
+    // A plugin may end without reading its input (EPIPE).
+    if bytes.len() <= PIPE_CAPACITY {
+        let _ = pipe.write_all(bytes);
+    } else {
+        let bytes = bytes.to_vec();
+        thread::spawn(move || drop(pipe.write_all(&bytes)));
     }
 }
 
@@ -276,22 +335,8 @@ impl Running {
     }
 
     fn finish(&mut self, status: ExitStatus) -> Run {
-        let elapsed = self.started.elapsed();
-        let read = |file: &mut File| {
-            let mut bytes = Vec::new();
-            file.rewind()
-                .and_then(|()| file.read_to_end(&mut bytes))
-                .expect("read the plugin's output");
-            bytes
-        };
-        let (stdout, stderr) = (read(&mut self.stdout), read(&mut self.stderr));
-        Run {
-            status,
-            stdout,
-            stderr,
-            elapsed,
-            call: self.call.clone(),
-        }
+        let output = self.output.take().expect("a plugin ends once");
+        output.finish(status, self.started.elapsed(), &self.call)
     }
 }
 

@@ -9,6 +9,9 @@ use crate::Host;
 use crate::inventory::{self, Links};
 use crate::node::Node;
 
+/// The heading of the files of the host.
+const FILES: &str = "host files";
+
 /// All state that plugins can change, as readable lines under headings.
 ///
 /// For the host and each container: links (kind, flags, MTU, MAC, master, port flags, alias), VLANs of bridges,
@@ -34,7 +37,7 @@ impl Snapshot {
         let mut files = BTreeSet::new();
         list_files(Path::new("/var/lib/cni"), &mut files);
         list_files(Path::new("/run"), &mut files);
-        snapshot.put("host files", files);
+        snapshot.put(FILES, files);
         snapshot
     }
 
@@ -51,21 +54,35 @@ impl Snapshot {
     /// The same without the lines that contain `part`, for what is left by design.
     #[must_use]
     pub fn without(&self, part: &str) -> Snapshot {
-        let sections = self
-            .sections
-            .iter()
-            .map(|(heading, lines)| {
-                (
-                    heading.clone(),
-                    lines
-                        .iter()
-                        .filter(|l| !l.contains(part))
-                        .cloned()
-                        .collect::<BTreeSet<_>>(),
-                )
-            })
-            .filter(|(_, lines)| !lines.is_empty())
-            .collect();
+        self.filtered(|line| !line.contains(part))
+    }
+
+    /// The same with only the lines that `keep` selects.
+    #[must_use]
+    pub fn filtered(&self, keep: impl Fn(&str) -> bool) -> Snapshot {
+        let kept = |lines: &BTreeSet<String>| -> BTreeSet<String> {
+            lines.iter().filter(|line| keep(line)).cloned().collect()
+        };
+        let sections = self.sections.iter();
+        let sections = sections.map(|(heading, lines)| (heading.clone(), kept(lines)));
+        let sections = sections.filter(|(_, lines)| !lines.is_empty()).collect();
+        Snapshot { sections }
+    }
+
+    /// Only the files.
+    #[must_use]
+    pub fn only_files(&self) -> Snapshot {
+        let mut sections = self.sections.clone();
+        sections.retain(|heading, _| heading == FILES);
+        Snapshot { sections }
+    }
+
+    /// The same without the network of one node, a container or the host.
+    #[must_use]
+    pub fn without_node(&self, name: &str) -> Snapshot {
+        let is_of_node = |heading: &str| heading.split(' ').next() == Some(name);
+        let mut sections = self.sections.clone();
+        sections.retain(|heading, _| heading == FILES || !is_of_node(heading));
         Snapshot { sections }
     }
 

@@ -109,7 +109,7 @@ const NEEDS: &[Need] = &[
     Need {
         what: "strace",
         package: "strace",
-        why: "kills the installer before each of its steps",
+        why: "makes system calls of the installer fail",
     },
     Need {
         what: "setfattr",

@@ -12,7 +12,7 @@ use cni_core::skel::validate_if_name;
 use cni_state::Owner;
 use rtnl::{Handle, Link, LinkChange, Request};
 
-/// Restores name and alias of the device of `record`. Returns the device if there was
+/// Restores name, alias and state of the device of `record`. Returns the device if there was
 /// anything to restore.
 pub(crate) fn recover(
     host: &Handle,
@@ -90,20 +90,23 @@ fn by_name(host: &Handle, name: &str) -> anyhow::Result<Option<Link>> {
     }
 }
 
-/// Sets name and alias to those of `record`.
-fn restore(host: &Handle, link: &Link, record: &Record) -> anyhow::Result<()> {
+/// Sets name and alias to those of `record`, and brings the device up if it was. One request
+/// does it all, so that a device that has its alias again is complete.
+pub(crate) fn restore(host: &Handle, link: &Link, record: &Record) -> anyhow::Result<()> {
     let change = LinkChange {
         name: (link.name != record.name).then(|| record.name.clone()),
         alias: Some(record.alias.clone()),
+        up: record.up.then_some(true),
         ..LinkChange::default()
     };
     host.request(Request::set_link(link.index, &change))
-        .with_context(|| {
-            format!(
+        .with_context(|| match link.name == record.name {
+            true => format!("failed to restore the state of {}", quote(&link.name)),
+            false => format!(
                 "failed to rename device {} to {}",
                 quote(&link.name),
                 quote(&record.name)
-            )
+            ),
         })?;
     Ok(())
 }

@@ -24,10 +24,7 @@ pub(crate) fn del(call: &Call) -> anyhow::Result<()> {
     let config = Config::load(call).ok();
     match (&record, &config) {
         (Some(record), _) => {
-            let device = bring_back(&host, container.as_ref(), &owner, record)?;
-            if let Some(device) = device.filter(|_| record.up) {
-                set_up(&host, &device)?;
-            }
+            bring_back(&host, container.as_ref(), &owner, record)?;
         }
         // A device without a kernel link was not moved.
         (None, Some(config)) if config.dpdk.is_some() => {}
@@ -66,10 +63,7 @@ fn collect(owner: &Owner, held: &[Record]) -> anyhow::Result<()> {
             Ok(netns) => Some(Container::of(netns)?),
             Err(_) => None,
         };
-        let device = bring_back(&host, container.as_ref(), owner, &record)?;
-        if let Some(device) = device.filter(|_| record.up) {
-            set_up(&host, &device)?;
-        }
+        bring_back(&host, container.as_ref(), owner, &record)?;
     }
     Record::remove(owner)
 }
@@ -152,9 +146,12 @@ fn without_alias(link: &Link) -> anyhow::Error {
     )
 }
 
-/// Moves a link of the container to the host, with the name and the alias that it had
-/// there. It arrives down, under its final name. If that fails, it stays in the container
-/// unchanged.
+/// Moves a link of the container to the host, with the name, the alias and the state that
+/// it had there. It arrives down, under its final name. If that fails, it stays in the
+/// container unchanged.
+///
+/// The alias that tells a later DEL whose device it is stays until the last request: this
+/// process may be killed before any of them.
 fn move_link(
     host: &Handle,
     container: &Container,
@@ -180,7 +177,9 @@ fn move_link(
         Err(e) if !e.is_not_found() => return Err(anyhow!(e).context(failed())),
         _ => rename_and_move(container, &home, link, record)?,
     }
-    host.link_by_name(name).with_context(failed)
+    let link = host.link_by_name(name).with_context(failed)?;
+    recovery::restore(host, &link, record)?;
+    Ok(link)
 }
 
 /// Renames the link in the container, and moves it. Faster than
@@ -213,9 +212,10 @@ fn rename_and_move(
         up: Some(false),
         ..LinkChange::default()
     };
+    // Whoever changed the alias must not prevent a later DEL from finding the device.
     let rename = LinkChange {
         name: Some(name.clone()),
-        alias: Some(record.alias.clone()),
+        alias: Some(name.clone()),
         ..LinkChange::default()
     };
     let changes = [down, rename].map(|change| Request::set_link(link.index, &change));
@@ -264,14 +264,6 @@ fn move_renamed_on_the_way(
         .rtnl
         .link_by_name(name)
         .with_context(|| format!("failed to find {} in tempNS", quote(name)))?;
-    let alias = LinkChange {
-        alias: Some(record.alias.clone()),
-        ..LinkChange::default()
-    };
-    temporary
-        .rtnl
-        .request(Request::set_link(here.index, &alias))
-        .with_context(|| format!("failed to unset alias of {}", quote(name)))?;
     let arrive = LinkChange {
         netns: Some(home.as_fd()),
         ..LinkChange::default()

@@ -211,12 +211,17 @@ fn failed(name: &str) -> String {
     format!("failed to delete ifb device {name}")
 }
 
-/// Whether the link `veth` has ingress filters and all of them redirect to the ifb
-/// `index` or to a deleted one.
+/// Whether the link `veth` has an ingress qdisc whose filters all redirect to the ifb `index`
+/// or to a deleted one. One without filters, which has no effect, is what an ADD leaves that is
+/// killed before it adds the filter.
 pub(crate) fn is_redirected(host: &Handle, veth: u32, index: u32) -> anyhow::Result<bool> {
     let filters = host.filters(veth, TcHandle::INGRESS_QDISC)?;
+    if filters.is_empty() {
+        let qdisc = host.qdisc(veth, TcHandle::INGRESS)?;
+        return Ok(qdisc.is_some_and(|qdisc| qdisc.kind == "ingress"));
+    }
     let ours = |filter: &Filter| redirects(filter, index) || redirects(filter, 0);
-    Ok(!filters.is_empty() && filters.iter().all(ours))
+    Ok(filters.iter().all(ours))
 }
 
 /// Deletes the ingress qdisc of the link `veth` with its filters.

@@ -15,6 +15,7 @@ use attachment::{Attachment, required_result};
 use backend::Chosen;
 use cni_core::confine::Needs;
 use cni_core::{AddResult, Call, Plugin, Version};
+use cni_state::Lock;
 use plugin_kit::status::not_available_unless;
 
 /// The plugin.
@@ -46,7 +47,10 @@ impl Plugin for Firewall {
     }
 
     fn del(&self, call: &Call) -> anyhow::Result<()> {
-        teardown::del(call)
+        let outcome = teardown::del(call);
+        // An ADD that was killed leaves locks of addresses that are on no record.
+        Lock::sweep();
+        outcome
     }
 
     fn check(&self, call: &Call) -> anyhow::Result<()> {
@@ -60,7 +64,9 @@ impl Plugin for Firewall {
     }
 
     fn gc(&self, call: &Call) -> anyhow::Result<()> {
-        teardown::gc(call)
+        let outcome = teardown::gc(call);
+        Lock::sweep();
+        outcome
     }
 
     fn status(&self, call: &Call) -> anyhow::Result<()> {

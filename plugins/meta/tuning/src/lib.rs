@@ -51,11 +51,16 @@ impl Plugin for Tuning {
         allowlist::check(&config.sysctls)?;
         let container = Container::open(call)?;
         // Everything is validated before anything is changed.
-        let (changes, dependants) = container.run(|| changes(&config.sysctls))??;
+        let (changes, mut dependants) = container.run(|| changes(&config.sysctls))??;
         let link = match config.link.is_empty() {
             true => None,
             false => Some(find(&container, &call.if_name)?),
         };
+        if let Some(link) = &link {
+            let mut announcing = container.run(|| config.link.announcing(link))?;
+            announcing.retain(|(path, _)| changes.iter().all(|change| change.path != *path));
+            dependants.append(&mut announcing);
+        }
 
         let store = Store::of(call, config.data_dir);
         let mut undo = Undo::new();

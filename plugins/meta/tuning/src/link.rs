@@ -1,5 +1,6 @@
 //! The attributes of the interface.
 
+use crate::sysctl::Values;
 use anyhow::{Context, anyhow, bail};
 use cni_core::errno;
 use cni_core::quote::quote;
@@ -89,8 +90,7 @@ impl Attributes {
         if requests.is_empty() {
             return Ok(());
         }
-        let changes_mac = self.mac.is_some() && self.mac != present.mac;
-        let _announcement = match changes_mac && link.is_up() {
+        let _announcement = match self.is_announced(link) {
             true => Some(Announcement::begin(container, &link.name)?),
             false => None,
         };
@@ -100,6 +100,22 @@ impl Attributes {
             .zip(replies)
             .find_map(|(text, reply)| Some(anyhow!(reply.err()?).context(text)));
         failed.map_or(Ok(()), Err)
+    }
+
+    /// Whether setting the attributes changes the hardware address of `link`, and that is announced.
+    fn is_announced(&self, link: &Link) -> bool {
+        self.mac.is_some() && self.mac != Attributes::of(link).mac && link.is_up()
+    }
+
+    /// The sysctls that change while the attributes are being set, with their values in the calling thread's namespace: a
+    /// killed ADD leaves them changed.
+    pub(crate) fn announcing(&self, link: &Link) -> Values {
+        if !self.is_announced(link) {
+            return Values::new();
+        }
+        let keys = announcing_keys(&link.name).into_iter();
+        let values = keys.filter_map(|key| sysctl::get(&key).ok().map(|value| (key, value)));
+        values.collect()
     }
 
     /// Checks the attributes of `link`.
@@ -167,6 +183,13 @@ pub(crate) fn tune<'c>(
     wanted.apply(container, link)
 }
 
+fn announcing_keys(name: &str) -> [String; 2] {
+    [
+        format!("net/ipv4/conf/{name}/arp_notify"),
+        format!("net/ipv6/conf/{name}/ndisc_notify"),
+    ]
+}
+
 /// While this value exists, the kernel announces a change of the interface's hardware
 /// address by gratuitous ARP and unsolicited neighbour advertisement (`arp_notify` and
 /// `ndisc_notify` of the kernel's `networking/ip-sysctl`).
@@ -177,13 +200,9 @@ struct Announcement<'c> {
 
 impl<'c> Announcement<'c> {
     fn begin(container: &'c Container, name: &str) -> anyhow::Result<Self> {
-        let keys = [
-            format!("net/ipv4/conf/{name}/arp_notify"),
-            format!("net/ipv6/conf/{name}/ndisc_notify"),
-        ];
         let before = container.run(|| {
             let mut before = Vec::new();
-            for key in keys {
+            for key in announcing_keys(name) {
                 // Without IPv6 the kernel lacks ndisc_notify.
                 let Ok(was) = sysctl::get(&key) else { continue };
                 match sysctl::ensure(&key, "1") {

@@ -107,15 +107,16 @@ fn every_step_of_the_way_back_can_fail() {
             .add(&host.container("other"), &device(json!({})))
             .expect_error(999);
     }
-    // The fourth request brings the device up, which is on the host by then.
+    // The fourth request restores the alias and brings the device up, which is on the host by then.
     let del = plugin().command("DEL").container(&container);
     del.config(&dual(json!({})))
         .env("RTNL_FAIL_AT", "4")
         .run()
         .expect_error(999)
-        .mentions("failed to set \"dev0\" up");
-    assert_eq!(devices(&host), ["dev0 down"]);
+        .mentions("failed to restore the state of \"dev0\"");
+    assert_eq!(devices(&host), ["dev0 (dev0) down"]);
     plugin().del(&container, &dual(json!({}))).expect_ok();
+    assert_eq!(devices(&host), ["dev0 up"]);
     assert_eq!(records(), [""; 0]);
 }
 
