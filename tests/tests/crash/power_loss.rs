@@ -71,7 +71,7 @@ pub(crate) fn sweep(case: &Case) {
                     drop(stage);
                     (stage, before) = prepare(case, cleaner);
                 } else if cleaner == Cleaner::Gc {
-                    stage.leave();
+                    stage.delete_container();
                 }
             }
         }
@@ -104,7 +104,7 @@ fn after_damage(
 /// Runs ADD. Returns the files that it has written, in order.
 fn attach(stage: &mut Stage, cleaner: Cleaner) -> Vec<PathBuf> {
     if cleaner == Cleaner::Gc {
-        stage.enter();
+        stage.create_container();
     }
     let before = files();
     answer::result(&stage.call("ADD", &Value::Null).run());
@@ -116,7 +116,7 @@ fn attach(stage: &mut Stage, cleaner: Cleaner) -> Vec<PathBuf> {
 fn detach(stage: &mut Stage, cleaner: Cleaner) {
     match cleaner {
         Cleaner::Del => drop(answer::silent(stage.call("DEL", &Value::Null).run())),
-        Cleaner::Gc => stage.leave(),
+        Cleaner::Gc => stage.delete_container(),
     }
 }
 

@@ -82,7 +82,7 @@ impl Stage {
     #[track_caller]
     pub(crate) fn fresh(case: &Case) -> Stage {
         let mut stage = Stage::empty(case);
-        stage.enter();
+        stage.create_container();
         stage
     }
 
@@ -93,7 +93,7 @@ impl Stage {
         if has_neighbour {
             stage.attach_neighbour();
         }
-        stage.enter();
+        stage.create_container();
         // What outlives attachments by design is created by the first of them.
         answer::result(&stage.call("ADD", &Value::Null).run());
         answer::silent(stage.call("DEL", &Value::Null).run());
@@ -146,14 +146,14 @@ impl Stage {
     }
 
     /// Creates the container and attaches it to the plugins before the subject.
-    pub(crate) fn enter(&mut self) {
+    pub(crate) fn create_container(&mut self) {
         let container = self.host.container(CONTAINER);
         self.previous = self.setup.add(&container);
         self.container = Some(container);
     }
 
     /// Deletes the container after all its attachments.
-    pub(crate) fn leave(&mut self) {
+    pub(crate) fn delete_container(&mut self) {
         answer::silent(self.call("DEL", &Value::Null).run());
         let container = self.container.take().expect("a container");
         self.setup.del(&container, &self.previous);

@@ -32,7 +32,7 @@ fn kill_add(case: &Case, report: &mut Report, cleaner: Cleaner) {
     let points = add_points(&mut stage, cleaner);
     for (victim, at, what) in report.chosen(&points, if is_gc { 2 } else { 0 }, 4) {
         if is_gc {
-            stage.enter();
+            stage.create_container();
         }
         let kill = Kill { at, victim };
         let (run, trace) = stage.trace("ADD", &Value::Null, Some(kill));
@@ -55,7 +55,7 @@ fn kill_add(case: &Case, report: &mut Report, cleaner: Cleaner) {
             drop(stage);
             (stage, before) = prepare(case, cleaner);
         } else if is_gc {
-            stage.leave();
+            stage.delete_container();
         }
     }
 }
@@ -65,7 +65,7 @@ pub(crate) fn prepare(case: &Case, cleaner: Cleaner) -> (Stage, State) {
     let is_gc = cleaner == Cleaner::Gc;
     let mut stage = Stage::new(case, is_gc);
     if is_gc {
-        stage.leave();
+        stage.delete_container();
     }
     let before = stage.state();
     (stage, before)
@@ -83,11 +83,11 @@ pub(crate) fn judge(run: &Run, remains: String) -> Result<(), String> {
 fn add_points(stage: &mut Stage, cleaner: Cleaner) -> Vec<(Point, String)> {
     let is_gc = cleaner == Cleaner::Gc;
     if is_gc {
-        stage.enter();
+        stage.create_container();
     }
     let points = points(stage, "ADD", &Value::Null);
     match is_gc {
-        true => stage.leave(),
+        true => stage.delete_container(),
         false => drop(answer::silent(stage.call("DEL", &Value::Null).run())),
     }
     points
