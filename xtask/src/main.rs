@@ -9,6 +9,7 @@
 mod bench;
 mod build;
 mod commands;
+mod crash;
 mod demo;
 mod dist;
 mod emulate;
@@ -49,6 +50,12 @@ const COMMANDS: &[Command] = &[
         arguments: "[arguments of cargo nextest run, or cargo test]",
         about: "run all tests as root, each in its own namespaces",
         run: test::run,
+    },
+    Command {
+        name: "crash",
+        arguments: "",
+        about: "kill every plugin before each of its changes, in all combinations, and write the table of Documentation/reliability.md",
+        run: crash::run,
     },
     Command {
         name: "demo",

@@ -68,7 +68,7 @@ impl Store {
     /// be read, see the crate's documentation.
     #[must_use]
     pub fn read<T: DeserializeOwned>(&self, key: &str) -> Option<(Owner, T)> {
-        self.read_file(&self.open()?, &name::of_key(key))
+        self.read_own(&self.open()?, &name::of_key(key))
     }
 
     /// Writes the record under `key`, wholly or not at all.
@@ -137,7 +137,7 @@ impl Store {
     }
 
     pub(crate) fn read_of<T: DeserializeOwned>(&self, owner: &Owner) -> Option<T> {
-        let (found, data) = self.read_file(&self.open()?, &file_name(owner))?;
+        let (found, data) = self.read_own(&self.open()?, &file_name(owner))?;
         (found == *owner).then_some(data)
     }
 
@@ -155,10 +155,12 @@ impl Store {
         };
         let mut names = self.names(&directory);
         names.retain(|name| name.starts_with(prefix));
-        let records = names
-            .iter()
-            .filter_map(|name| self.read_file(&directory, name));
-        records.collect()
+        let read = |name: &String| match prefix.is_empty() {
+            // Any file may be here.
+            true => self.read_file(&directory, name),
+            false => self.read_own(&directory, name),
+        };
+        names.iter().filter_map(read).collect()
     }
 
     fn names(&self, directory: &Directory) -> Vec<String> {
@@ -173,6 +175,26 @@ impl Store {
             warn(&format!("going on without records: {error}"));
             None
         })
+    }
+
+    /// Reads a file with a name that only a record has. One that is not even JSON is removed:
+    /// nothing else would do it.
+    fn read_own<T: DeserializeOwned>(
+        &self,
+        directory: &Directory,
+        name: &str,
+    ) -> Option<(Owner, T)> {
+        let record = self.read_file(directory, name);
+        if record.is_none()
+            && let Ok(Some(bytes)) = directory.read(name)
+            && serde_json::from_slice::<IgnoredAny>(&bytes).is_err()
+        {
+            let path = directory.path.join(name);
+            warn(&format!("removing {}: it is no record", path.display()));
+            let _ = directory.remove(name);
+            tree::remove_empty(self.topic);
+        }
+        record
     }
 
     fn read_file<T: DeserializeOwned>(

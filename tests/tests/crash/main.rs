@@ -3,6 +3,7 @@
 //! affected.
 
 mod cases;
+mod dhcp;
 mod power_loss;
 mod report;
 mod stage;

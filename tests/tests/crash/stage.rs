@@ -1,5 +1,6 @@
 //! A host with the attachments that a case requires, and its complete state.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -70,7 +71,7 @@ pub(crate) struct Stage {
     pub(crate) host: Host,
     container: Option<Container>,
     neighbour: Option<Container>,
-    _others: Vec<Container>,
+    _others: Vec<Box<dyn Any>>,
     setup: Chain,
     subject: Chain,
     /// The result of the plugin before the subject.

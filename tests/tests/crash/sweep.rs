@@ -99,20 +99,22 @@ fn add_points(stage: &mut Stage, cleaner: Cleaner) -> Vec<(Point, String)> {
 pub(crate) fn first(case: &Case) {
     testkit::needs(case.needs);
     let mut report = Report::new(case.name, "first ADD");
-    let stage = Stage::fresh(case);
+    let mut stage = Stage::fresh(case);
     let points = points(&stage, "ADD", &Value::Null);
-    answer::silent(stage.call("DEL", &Value::Null).run());
+    stage.delete_container();
     let usual = stage.state().without_bridges();
     drop(stage);
     for (victim, at, what) in report.chosen(&points, 0, 4) {
-        let stage = Stage::fresh(case);
+        let mut stage = Stage::fresh(case);
         let (run, trace) = stage.trace("ADD", &Value::Null, Some(Kill { at, victim }));
         let deleted = stage.call("DEL", &Value::Null).run();
         let outcome = match trace.is_killed {
             false => Err(format!("not reached\n{}", run.report())),
             true if !deleted.is_ok() => Err(deleted.report()),
-            true => next_attachment(&stage)
-                .and_then(|run| judge(&run, stage.remains(&usual, State::without_bridges))),
+            true => next_attachment(&stage).and_then(|run| {
+                stage.delete_container();
+                judge(&run, stage.remains(&usual, State::without_bridges))
+            }),
         };
         let what = format!("{victim:?} killed before {at:?}: {what}");
         report.add(Cleaner::Del, &what, outcome);

@@ -9,7 +9,7 @@ pub(crate) mod deferred;
 mod results;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -119,6 +119,11 @@ const NEEDS: &[Need] = &[
 ];
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    run_with(arguments, &[])
+}
+
+/// The same with variables in the environment of the tests on the machine's kernel.
+pub(crate) fn run_with(arguments: &[String], variables: &[(&str, &Path)]) -> Result<()> {
     machine::provide(NEEDS)?;
     if !testkit::is_root() {
         bail!("the tests make network namespaces: run as root, sudo cargo xtask test");
@@ -129,7 +134,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         ["build", "--workspace", "--bins", "--examples"],
     ))?;
     let list = List::new()?;
-    let mut host = on_the_host(arguments, &list)?;
+    let mut host = on_the_host(arguments, variables, &list)?;
     let deferred = list.read()?;
     host.defer(&deferred);
     let mut all = vec![host];
@@ -143,7 +148,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 }
 
 /// Runs the suite on the machine's kernel.
-fn on_the_host(arguments: &[String], list: &List) -> Result<Results> {
+fn on_the_host(arguments: &[String], variables: &[(&str, &Path)], list: &List) -> Result<Results> {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let mut results = Results::new(&format!("Linux {}", release.trim()));
     results.selected = !arguments.is_empty();
@@ -152,6 +157,7 @@ fn on_the_host(arguments: &[String], list: &List) -> Result<Results> {
         // Results as JSON on standard output, progress for the user on standard error.
         let mut suite = list.cargo(&["nextest", "run", "--no-fail-fast"]);
         suite
+            .envs(variables.iter().copied())
             .env("NEXTEST_EXPERIMENTAL_LIBTEST_JSON", "1")
             .args(["--message-format", "libtest-json-plus", "--config-file"])
             .arg(root.join("xtask/nextest.toml"))
@@ -160,6 +166,7 @@ fn on_the_host(arguments: &[String], list: &List) -> Result<Results> {
     } else {
         println!("cargo-nextest is not installed: using cargo test");
         let mut suite = list.cargo(&["test", "--no-fail-fast", "--lib", "--bins", "--tests"]);
+        suite.envs(variables.iter().copied());
         results.follow(suite.args(arguments), Output::Both, Results::read_text)?;
     }
     // Arguments select tests of the suite. The examples in the documentation only run without arguments.

@@ -84,6 +84,10 @@ fn ensure<'a>(host: &'a Handle, config: &Config, undo: &mut Undo<'a>) -> anyhow:
     if is_new {
         prepare_ipv6(&bridge.name);
     } else {
+        // An ADD that was killed right after it had created the bridge leaves it down.
+        if !bridge.is_up() {
+            prepare_ipv6(&bridge.name);
+        }
         changes.vlan_filtering = config.vlans.is_some() && vlan::may_filter(host, &mut bridge)?;
         changes.refuse_ra = accepts_ra(&bridge.name);
         changes.revert_on_failure(host, &bridge, undo)?;

@@ -152,19 +152,33 @@ pub(crate) fn collect(dir: &Path, network: &str, valid: &[Attachment]) -> anyhow
     let mut valid_names: Vec<String> = own_names.collect();
     valid_names.extend(valid.iter().map(|a| a.container_id.clone()));
     let mut outcome = Ok(());
-    for name in directory.names()? {
+    let names = directory.names()?;
+    // Whether all of a container's files that name their network name this one.
+    let is_only_here = |id: &str| {
+        let parts = names.iter().map(|name| name.split(SEPARATOR));
+        let parts = parts.map(|parts| parts.collect::<Vec<_>>());
+        let mut networks = parts.filter_map(|parts| match parts[..] {
+            [of, network, _] if of == id => Some(network.to_owned()),
+            _ => None,
+        });
+        let first = networks.next();
+        first.is_some_and(|first| first == network) && networks.all(|other| other == network)
+    };
+    for name in &names {
         let is_of_network = match name.split(SEPARATOR).collect::<Vec<_>>()[..] {
             [_, of, _] => of == network,
             // Upstream's, or one whose name would be too long: the text tells.
-            [_] => {
-                let text = directory.read(&name).ok().flatten();
-                let delegate = text.and_then(|text| Delegate::decode(&text));
-                delegate.is_some_and(|delegate| delegate.network() == network)
+            [id] => {
+                let text = directory.read(name).ok().flatten();
+                match text.and_then(|text| Delegate::decode(&text)) {
+                    Some(delegate) => delegate.network() == network,
+                    None => is_only_here(id),
+                }
             }
             _ => false,
         };
-        if is_of_network && !valid_names.contains(&name) {
-            outcome = outcome.and(directory.remove(&name));
+        if is_of_network && !valid_names.contains(name) {
+            outcome = outcome.and(directory.remove(name));
         }
     }
     Ok(outcome?)
