@@ -238,6 +238,17 @@ fn a_bridge_of_another_kind_is_reported() {
     );
 }
 
+/// The bridge does not exist yet.
+#[test]
+fn missing_vlan_filtering_is_reported() {
+    let host = host();
+    let config = network("bridge", &json!({"vlan": 100}));
+    match has("bridge-vlan-filtering") {
+        true => is_ready(&host, &config),
+        false => fails(&host, &config, 50, "vlan", "CONFIG_BRIDGE_VLAN_FILTERING"),
+    }
+}
+
 #[test]
 fn a_missing_tun_device_is_reported() {
     let host = host();

@@ -125,9 +125,33 @@ pub(crate) fn probe(host: &Handle, config: &Config) -> anyhow::Result<()> {
                 .into())
         }
         Ok(link) if config.vlans.is_some() => vlan::probe(host, &link),
+        Err(e) if e.is_not_found() && config.vlans.is_some() => try_vlan_filtering(),
         Err(e) if !e.is_not_found() => Err(anyhow!(e).context(format!("could not lookup {name}"))),
         _ => Ok(()),
     }
+}
+
+/// Tests in a namespace of its own whether a new bridge can filter by VLAN.
+///
+/// # Errors
+/// With code 50 if it cannot.
+fn try_vlan_filtering() -> anyhow::Result<()> {
+    const NAME: &str = "trial";
+    let trial = status::trial_container()?;
+    let kind = Bridge {
+        vlan_filtering: Some(true),
+        ..Bridge::default()
+    };
+    let spec = LinkSpec::new(NAME, LinkKind::Bridge(kind));
+    match trial.rtnl.request(Request::new_link(&spec)) {
+        Ok(_) => {}
+        Err(e) if e.is_unsupported() => {
+            return Err(vlan::unsupported(Code::PLUGIN_NOT_AVAILABLE).into());
+        }
+        Err(e) => return Err(status::not_available(e)),
+    }
+    let bridge = trial.rtnl.link_by_name(NAME)?;
+    Ok(vlan::require_support(&bridge, Code::PLUGIN_NOT_AVAILABLE)?)
 }
 
 /// Sets the IPv6 sysctls of a new interface of the host while it is down: the bridge, or
