@@ -1,9 +1,12 @@
-//! A network of several plugins, called as a runtime calls them.
+//! A network of several plugins, called as a runtime calls them: through libcni.
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 
+use libcni::{Attachment, Cni, NetworkList, ValidAttachment};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use testkit::{Container, Invocation, Plugin, bin_dir, merge};
 
 use crate::answer;
@@ -23,6 +26,8 @@ pub struct Chain {
     pub bin: PathBuf,
     /// `PATH` of the plugins, if not the default.
     pub path: Option<String>,
+    /// The runtime's cache, which clones share.
+    pub cache: Rc<TempDir>,
 }
 
 /// The plugins of a Kubernetes node's network: bridge with masquerade, portmap, firewall,
@@ -44,6 +49,10 @@ pub fn kubernetes_plugins(backend: &str, ipam: &Value) -> Vec<Value> {
 
 impl Chain {
     /// The network `net` with the interface `eth0` (`lo` for loopback) of the container `c1`.
+    ///
+    /// # Panics
+    ///
+    /// When there is no room for the runtime's cache.
     pub fn new(plugins: Vec<Value>) -> Chain {
         let is_loopback = plugins
             .first()
@@ -55,73 +64,96 @@ impl Chain {
             if_name: if is_loopback { "lo" } else { "eth0" }.to_owned(),
             bin: bin_dir(),
             path: None,
+            cache: Rc::new(tempfile::tempdir().unwrap()),
         }
     }
 
-    /// Runs ADD of each plugin and returns the last result.
+    /// Runs ADD and returns the result, which the cache keeps for CHECK and DEL.
     ///
     /// # Panics
     ///
-    /// When one fails.
+    /// When it fails.
     #[track_caller]
     pub fn add(&self, container: &Container) -> Value {
-        let mut result = Value::Null;
-        for plugin in &self.plugins {
-            let call = self.attachment("ADD", container.netns(), plugin, &result);
-            result = answer::result(&call.run());
-        }
-        result
+        let added = self.cni().add(&self.list(), &self.attachment(container));
+        let result = expect(added).unwrap();
+        serde_json::from_str(&expect(result.to_json())).unwrap()
     }
 
-    /// Runs CHECK of each plugin.
+    /// Runs CHECK with the result of ADD.
     ///
     /// # Panics
     ///
-    /// When one fails or prints anything.
+    /// When it fails.
     #[track_caller]
-    pub fn check(&self, container: &Container, result: &Value) {
-        for call in self.calls("CHECK", container.netns(), result) {
-            answer::silent(call.run());
-        }
+    pub fn check(&self, container: &Container) {
+        expect(self.cni().check(&self.list(), &self.attachment(container)));
     }
 
-    /// Runs DEL of each plugin, in reverse order.
+    /// Runs DEL with the result of ADD.
     ///
     /// # Panics
     ///
-    /// When one fails or prints anything.
+    /// When it fails.
     #[track_caller]
-    pub fn del(&self, container: &Container, result: &Value) {
-        for call in self.calls("DEL", container.netns(), result) {
-            answer::silent(call.run());
+    pub fn del(&self, container: &Container) {
+        expect(self.cni().del(&self.list(), &self.attachment(container)));
+    }
+
+    /// Runs STATUS.
+    ///
+    /// # Panics
+    ///
+    /// When it fails.
+    #[track_caller]
+    pub fn status(&self) {
+        expect(self.cni().status(&self.list()));
+    }
+
+    /// Runs GC of a runtime that has lost its cache. The attachment is the only valid one, or none is valid.
+    ///
+    /// # Panics
+    ///
+    /// When it fails.
+    #[track_caller]
+    pub fn gc(&self, is_valid: bool) {
+        let own = ValidAttachment {
+            container_id: self.container_id.clone(),
+            if_name: self.if_name.clone(),
+        };
+        let valid = if is_valid { vec![own] } else { Vec::new() };
+        let lost = self.cache.path().join("lost");
+        expect(self.cni().cache_dir(lost).gc(&self.list(), Some(&valid)));
+    }
+
+    fn cni(&self) -> Cni {
+        let cni = Cni::new([&self.bin]).cache_dir(self.cache.path());
+        match &self.path {
+            Some(path) => cni.env("PATH", path),
+            None => cni,
         }
     }
 
-    /// Returns the calls of a verb, for DEL in reverse order, with `netns` as `CNI_NETNS`.
+    fn list(&self) -> NetworkList {
+        let list = json!({"cniVersion": "1.1.0", "name": self.network, "plugins": self.plugins});
+        expect(NetworkList::from_bytes(list.to_string().as_bytes()))
+    }
+
+    fn attachment(&self, container: &Container) -> Attachment {
+        Attachment::new(&self.container_id, container.netns(), &self.if_name)
+    }
+
+    /// Returns the calls of a verb, for DEL in reverse order, with `netns` as `CNI_NETNS` and `result` as `prevResult`:
+    /// for what a runtime's library does not do.
     pub fn calls(&self, verb: &str, netns: &Path, result: &Value) -> Vec<Invocation> {
         let calls = self
             .plugins
             .iter()
-            .map(|plugin| self.attachment(verb, netns, plugin, result));
+            .map(|plugin| self.call_with(verb, netns, plugin, result));
         match verb {
             "DEL" => calls.rev().collect(),
             _ => calls.collect(),
         }
-    }
-
-    /// Runs GC of each plugin. The attachment is the only valid one, or none is valid.
-    ///
-    /// # Panics
-    ///
-    /// When one fails or prints anything.
-    #[track_caller]
-    pub fn gc(&self, is_valid: bool) {
-        let own = json!({"containerID": self.container_id, "ifname": self.if_name});
-        let valid = match is_valid {
-            true => json!([own]),
-            false => json!([]),
-        };
-        self.gc_with(&json!({"cni.dev/valid-attachments": valid}));
     }
 
     /// Runs GC of each plugin with these keys added to its configuration, `null` included.
@@ -148,19 +180,7 @@ impl Chain {
         self.plugins.iter().map(call).collect()
     }
 
-    /// Runs STATUS of each plugin.
-    ///
-    /// # Panics
-    ///
-    /// When one fails or prints anything.
-    #[track_caller]
-    pub fn status(&self) {
-        for plugin in &self.plugins {
-            answer::silent(self.call("STATUS", &self.config(plugin)).run());
-        }
-    }
-
-    fn attachment(&self, verb: &str, netns: &Path, plugin: &Value, result: &Value) -> Invocation {
+    fn call_with(&self, verb: &str, netns: &Path, plugin: &Value, result: &Value) -> Invocation {
         let config = merge(self.config(plugin), &json!({"prevResult": result}));
         let call = self.call(verb, &config).netns(netns);
         call.id(&self.container_id).ifname(&self.if_name)
@@ -180,4 +200,9 @@ impl Chain {
         let keys = json!({"cniVersion": "1.1.0", "name": self.network});
         merge(plugin.clone(), &keys)
     }
+}
+
+#[track_caller]
+fn expect<T>(outcome: Result<T, libcni::Error>) -> T {
+    outcome.unwrap_or_else(|error| panic!("{error}"))
 }

@@ -96,7 +96,7 @@ fn an_ipv4_network_needs_no_ip6tables() {
     let before = state::of(&host);
     let result = chain.add(&container);
     chain.status();
-    chain.check(&container, &result);
+    chain.check(&container);
     del(&chain, &container, &result);
     state::assert_back(&before, &host);
 }

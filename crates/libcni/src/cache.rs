@@ -18,6 +18,13 @@ use std::time::Duration;
 /// The value of `kind`.
 const KIND: &str = "cniCacheV1";
 
+/// Longest name of a file (`NAME_MAX` of limits.h). Upstream's library cannot cache an
+/// attachment whose name would be longer; here a hash takes its place.
+const NAME_MAX: usize = 255;
+
+/// What the name of such a file begins with. A network's name begins with a letter or digit.
+const HASHED: char = '~';
+
 /// How old a file is that a killed writer has left; writing one takes an instant.
 const LEFTOVER_AGE: Duration = Duration::from_secs(600);
 
@@ -139,7 +146,9 @@ impl Cache {
         };
         let mut names = directory.names()?;
         let part = format!("-{container_id}-");
-        names.retain(|name| container_id.is_empty() || name.contains(&part));
+        names.retain(|name| {
+            container_id.is_empty() || name.contains(&part) || name.starts_with(HASHED)
+        });
         names.sort();
         let attachments = names.iter().filter_map(|name| {
             let bytes = directory.read(name).ok()??;
@@ -177,7 +186,7 @@ impl Cache {
             .is_some_and(|entry| !entry.is_of(network, attachment));
         if !is_foreign {
             // The next ADD or DEL of the attachment tries again.
-            let _ = directory.remove(&name);
+            let _ = directory.remove_shared(&name);
         }
     }
 
@@ -273,8 +282,10 @@ fn file_name(network: &str, attachment: &Attachment) -> Result<String, Error> {
     let parts = [network, &attachment.container_id, &attachment.if_name];
     // Only DEL and CHECK, whose names are not validated, can have others.
     let is_part = |part: &&str| !part.is_empty() && !part.contains(['/', '\0']);
+    let name = parts.join("-");
     match parts.iter().all(is_part) {
-        true => Ok(parts.join("-")),
+        true if name.len() <= NAME_MAX => Ok(name),
+        true => Ok(cni_state::bounded(&name, "")),
         false => Err(Error::CacheKey {
             network: network.to_owned(),
             container_id: attachment.container_id.clone(),

@@ -21,6 +21,7 @@ pub struct Cni {
     time_limit: Option<Duration>,
     deadline: Option<Instant>,
     trace: TraceContext,
+    env: Vec<(String, OsString)>,
     pub(crate) rollback: bool,
     pub(crate) keep_going: bool,
 }
@@ -35,6 +36,7 @@ impl Cni {
             time_limit: None,
             deadline: None,
             trace: TraceContext::default(),
+            env: Vec::new(),
             rollback: false,
             keep_going: false,
         }
@@ -67,6 +69,14 @@ impl Cni {
     #[must_use]
     pub fn trace(mut self, trace: TraceContext) -> Cni {
         self.trace = trace;
+        self
+    }
+
+    /// Sets a variable of the plugins' environment, which is otherwise that of this process:
+    /// `PATH`, where plugins find `iptables`.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<OsString>) -> Cni {
+        self.env.push((name.into(), value.into()));
         self
     }
 
@@ -136,14 +146,18 @@ impl Cni {
             self.joined_dirs(),
             self.trace.variables(),
         );
-        let mut env: Vec<(&str, Option<&OsStr>)> = vec![
+        let own = self.env.iter();
+        let mut env: Vec<(&str, Option<&OsStr>)> = own
+            .map(|(name, value)| (name.as_str(), Some(value.as_os_str())))
+            .collect();
+        env.extend([
             ("CNI_COMMAND", Some(verb.as_ref())),
             ("CNI_CONTAINERID", Some(attachment.container_id.as_ref())),
             ("CNI_NETNS", Some(attachment.netns.as_ref())),
             ("CNI_ARGS", Some(args.as_ref())),
             ("CNI_IFNAME", Some(attachment.if_name.as_ref())),
-            ("CNI_PATH", Some(&dirs)),
-        ];
+            ("CNI_PATH", Some(dirs.as_os_str())),
+        ]);
         env.extend(trace.iter().map(|(name, value)| (*name, value.as_deref())));
         Ok(invoke::run(path, &env, stdin, limit)?)
     }

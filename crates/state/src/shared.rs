@@ -43,6 +43,14 @@ impl Directory {
         }
     }
 
+    /// Removes a file of [`Directory::write_shared`]; one that is missing is fine.
+    ///
+    /// # Errors
+    /// When it is there and cannot be removed.
+    pub fn remove_shared(&self, name: &str) -> Result<(), Error> {
+        self.unlink(name)
+    }
+
     /// Removes temporary files of [`Directory::write_shared`] that are older than `age`:
     /// their writers were killed.
     ///

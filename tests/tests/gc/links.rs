@@ -54,7 +54,7 @@ fn links_of_an_interrupted_add_are_deleted() {
             container_id: "neighbour".to_owned(),
             ..network.clone()
         };
-        let result = living.add(&neighbour);
+        living.add(&neighbour);
         let valid = json!([{"containerID": "neighbour", "ifname": "eth0"}]);
         let mut had_link = 0;
         for n in 0..8 {
@@ -81,8 +81,8 @@ fn links_of_an_interrupted_add_are_deleted() {
             assert!(container.link("eth0").is_none());
         }
         assert!(had_link >= 4, "only {had_link} of 8 left a link");
-        living.check(&neighbour, &result);
-        living.del(&neighbour, &result);
+        living.check(&neighbour);
+        living.del(&neighbour);
     }
 }
 
@@ -105,11 +105,11 @@ fn networks_on_one_bridge_are_told_apart() {
         of("red-blue", "eth1", "10.61.0.0/24"),
     );
     red.add(&container);
-    let result = blue.add(&container);
+    blue.add(&container);
     assert_eq!(aliases(&host), ["cni:red-blue/c1/eth1", "cni:red/c1/eth0"]);
     red.gc(false);
     assert_eq!(aliases(&host), ["cni:red-blue/c1/eth1"]);
-    blue.check(&container, &result);
+    blue.check(&container);
     // The same container, another interface.
     let other = json!([{"containerID": "c1", "ifname": "eth0"}]);
     blue.gc_with(&json!({VALID: other}));
@@ -121,9 +121,9 @@ fn aliases_name_attachments_and_fit_the_kernel() {
     let host = Host::new();
     for network in networks() {
         let container = host.container("c1");
-        let result = network.add(&container);
+        network.add(&container);
         assert_eq!(aliases(&host), ["cni:net/c1/eth0", "cni:net/c1/eth0"]);
-        network.del(&container, &result);
+        network.del(&container);
         assert!(aliases(&host).is_empty());
 
         let long = Chain {
@@ -131,7 +131,7 @@ fn aliases_name_attachments_and_fit_the_kernel() {
             container_id: "c".repeat(120),
             ..network.clone()
         };
-        let result = long.add(&container);
+        long.add(&container);
         let found = aliases(&host);
         assert_eq!(found.len(), 2);
         assert!(
@@ -140,7 +140,7 @@ fn aliases_name_attachments_and_fit_the_kernel() {
         );
         long.gc(true);
         assert_eq!(aliases(&host), found);
-        long.check(&container, &result);
+        long.check(&container);
         long.gc(false);
         assert!(aliases(&host).is_empty());
     }

@@ -297,3 +297,26 @@ fn a_full_or_read_only_directory_is_an_error_of_add_but_not_of_del() {
     assert_eq!(rig.take(), ["ADD one", "CHECK one", "DEL one"]);
     umount2(&rig.results(), MntFlags::MNT_DETACH).unwrap();
 }
+
+#[test]
+fn long_names_are_hashed() {
+    let rig = Rig::new();
+    rig.answering("one", &result("1.1.0", "10.0.0.1/8"));
+    let mut chain = list("1.1.0", &["one"]);
+    let id = "c".repeat(100);
+    let long = Attachment::new(&id, "/run/netns/c1", "eth0");
+    for (length, is_plain) in [(149, true), (150, false), (400, false)] {
+        chain.name = "n".repeat(length);
+        rig.cni().add(&chain, &long).unwrap();
+        let plain = rig.results().join(format!("{}-{id}-eth0", chain.name));
+        assert_eq!(plain.exists(), is_plain);
+        let [cached] = &rig.cni().cached_attachments(&id).unwrap()[..] else {
+            panic!("one attachment is cached");
+        };
+        assert_eq!(cached.network, chain.name);
+        assert!(rig.cni().cached_attachments("c").unwrap().is_empty());
+        rig.cni().check(&chain, &long).unwrap();
+        rig.cni().del(&chain, &long).unwrap();
+        assert_eq!(fs::read_dir(rig.results()).unwrap().count(), 0);
+    }
+}
