@@ -4,7 +4,6 @@
 //! the names may contain the separator, two attachments can have the same file name; what
 //! a file says of itself decides.
 
-use crate::plugin::sorted;
 use crate::{Attachment, Error, NetworkList, PluginResult};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -257,10 +256,10 @@ fn document(list: &NetworkList, attachment: &Attachment, result: Option<Value>) 
         put("cniArgs", pairs.into());
     }
     if !attachment.capability_args.is_empty() {
-        put(
-            "capabilityArgs",
-            sorted(attachment.capability_args.clone().into()),
-        );
+        // The order inside of a value is the caller's.
+        let mut values = attachment.capability_args.clone();
+        values.sort_keys();
+        put("capabilityArgs", values.into());
     }
     if let Some(result) = result {
         put("result", result);

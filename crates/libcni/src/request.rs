@@ -1,7 +1,6 @@
 //! Configurations as plugins receive them (specification, section "Deriving request
 //! configuration from plugin configuration").
 
-use crate::plugin::sorted;
 use crate::{Attachment, Error, NetworkList, PluginConf, PluginResult};
 use cni_core::types;
 use serde_json::{Map, Value, json};
@@ -52,7 +51,7 @@ pub(crate) fn of_attachment(
     if let Some(result) = prev_result {
         keys.push(("prevResult", result.to_value()?));
     }
-    let runtime_config: Map<String, Value> = attachment
+    let mut runtime_config: Map<String, Value> = attachment
         .capability_args
         .iter()
         .filter(|(name, _)| plugin.has_capability(name))
@@ -60,7 +59,9 @@ pub(crate) fn of_attachment(
         .collect();
     // Otherwise one that the file has stays.
     if !runtime_config.is_empty() {
-        keys.push(("runtimeConfig", sorted(runtime_config.into())));
+        // The order inside of a value is the caller's.
+        runtime_config.sort_keys();
+        keys.push(("runtimeConfig", runtime_config.into()));
     }
     Ok(plugin.with(keys))
 }

@@ -55,6 +55,7 @@ mod packets;
 #[cfg(feature = "parsing")]
 pub mod parsing;
 mod plugin;
+mod podman;
 mod readdress;
 mod run;
 pub mod runtime;
@@ -79,6 +80,7 @@ pub use needs::{
 pub use node::{Node, reach};
 pub use packets::{Listener, default_route, filters, legacy_iptables, outside};
 pub use plugin::{PEER_DIR, Plugin, bin_dir, peer_dir, tool};
+pub use podman::Podman;
 pub use readdress::reused_addresses_are_reachable;
 pub use run::{ErrorReply, Invocation, Run, Running, run_all};
 pub use service::Service;

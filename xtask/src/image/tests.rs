@@ -1,11 +1,11 @@
 //! The image without a container engine, and in one.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use testkit::{Host, Node, Plugin, bin_dir};
+use testkit::{Host, Node, Plugin, Podman, bin_dir};
 
 use super::layout::Layout;
 use super::manifests::{MANIFESTS, PLACEHOLDER};
@@ -103,57 +103,6 @@ fn the_layout_is_complete_and_reproducible() {
                 "no {file} in\n{list}"
             );
         }
-    }
-}
-
-/// A Podman with everything of its own below the directory of the test.
-struct Podman {
-    host: Host,
-}
-
-impl Podman {
-    fn new() -> Podman {
-        let host = Host::new();
-        host.write(
-            "policy.json",
-            r#"{"default": [{"type": "insecureAcceptAnything"}]}"#,
-        );
-        // crun demands a file system that it knows there, even if it uses no control groups.
-        host.mount_tmpfs("/sys/fs/cgroup", "mode=755");
-        let config = host.dir().join(".config/containers");
-        fs::create_dir_all(&config).expect("make a directory");
-        fs::rename(host.dir().join("policy.json"), config.join("policy.json"))
-            .expect("move a file");
-        Podman { host }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.host.dir().join(name)
-    }
-
-    /// Runs `podman` with these arguments. Its settings are those with which it works in a container.
-    #[track_caller]
-    fn run(&self, arguments: &[&str]) -> String {
-        let settings = format!(
-            "[containers]\ncgroups = \"disabled\"\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1000:1000\"]\n\
-             [engine]\nruntime = \"crun\"\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"none\"\nlock_type = \"file\"\n\
-             [network]\nnetwork_backend = \"cni\"\ncni_plugin_dirs = [\"{}\"]\nnetwork_config_dir = \"{}\"\n",
-            self.path("bin").display(),
-            self.path("net.d").display(),
-        );
-        let file = self.host.write("containers.conf", settings);
-        let mut podman = Command::new("podman");
-        podman
-            .env("HOME", self.host.dir())
-            .env("CONTAINERS_CONF", file)
-            .args(["--storage-driver", "vfs", "--root"])
-            .arg(self.path("storage"))
-            .arg("--runroot")
-            .arg(self.path("runroot"))
-            .arg("--tmpdir")
-            .arg(self.path("podman"))
-            .args(arguments);
-        commands::read(&mut podman).expect("podman works")
     }
 }
 

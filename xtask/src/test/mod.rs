@@ -74,7 +74,12 @@ const NEEDS: &[Need] = &[
     Need {
         what: "podman",
         package: "podman",
-        why: "runs the container image",
+        why: "runs containers and the container image",
+    },
+    Need {
+        what: "busybox",
+        package: "busybox-static",
+        why: "the program in Podman's containers",
     },
     Need {
         what: "crun",

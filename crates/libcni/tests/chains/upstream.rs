@@ -61,7 +61,7 @@ fn make_plugins(rig: &Rig, list: &NetworkList) {
 }
 
 /// The call of a runtime: arguments, and values for capabilities whether or not the network
-/// has them.
+/// has them. Their keys are sorted, as those of Go's maps are.
 fn attachment() -> Attachment {
     let args = [
         ("IgnoreUnknown", "1"),
@@ -70,9 +70,9 @@ fn attachment() -> Attachment {
         ("K8S_POD_INFRA_CONTAINER_ID", CONTAINER),
     ];
     let values = json!({
-        "portMappings": [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp", "hostIP": ""}],
-        "bandwidth": {"ingressRate": 1_000_000, "ingressBurst": 4_294_967_295_u64},
-        "io.kubernetes.cri.pod-annotations": {"b": "<&>", "a": "1"},
+        "portMappings": [{"containerPort": 80, "hostIP": "", "hostPort": 8080, "protocol": "tcp"}],
+        "bandwidth": {"ingressBurst": 4_294_967_295_u64, "ingressRate": 1_000_000},
+        "io.kubernetes.cri.pod-annotations": {"a": "1", "b": "<&>"},
     });
     Attachment {
         args: args.map(|(key, value)| (key.into(), value.into())).to_vec(),

@@ -1,0 +1,135 @@
+//! The cache that libcni shares with Podman's CNI backend.
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests end the test by panicking"
+)]
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use blackbox::state;
+use libcni::{Attachment, Cni, NetworkList, load_list};
+use serde_json::Value;
+use testkit::{Host, Node, Podman, bin_dir};
+
+const RESULTS: &str = "/var/lib/cni/results";
+
+/// A Podman with a network of our plugins, and a root file system with one program.
+fn podman() -> Podman {
+    let podman = Podman::new();
+    symlink(bin_dir(), podman.path("bin")).unwrap();
+    fs::create_dir(podman.path("net.d")).unwrap();
+    let bin = podman.path("rootfs/bin");
+    fs::create_dir_all(&bin).unwrap();
+    fs::copy("/usr/bin/busybox", bin.join("busybox")).unwrap();
+    symlink("busybox", bin.join("sleep")).unwrap();
+    podman.run(&["network", "create", "--subnet", "10.77.0.0/24", "ours"]);
+    podman
+}
+
+/// Runs a container with a published port, and returns its attachment as the cache knows it.
+fn run(podman: &Podman, cni: &Cni) -> (Attachment, Value) {
+    let rootfs = podman.path("rootfs").display().to_string();
+    let id = podman.run(&[
+        "run",
+        "--detach",
+        "--name",
+        "c1",
+        "--network",
+        "ours",
+        "--publish",
+        "7777:7777",
+        "--ip",
+        "10.77.0.9",
+        "--rootfs",
+        &rootfs,
+        "/bin/sleep",
+        "1000",
+    ]);
+    let netns = podman.run(&[
+        "inspect",
+        "--format",
+        "{{.NetworkSettings.SandboxKey}}",
+        "c1",
+    ]);
+    let key = Attachment::new(id, netns, "eth0");
+    let cached = cni
+        .cached_attachment("ours", &key)
+        .unwrap()
+        .expect("Podman has cached it");
+    let attachment = Attachment {
+        // Its version of upstream's library does not cache that.
+        netns: key.netns,
+        ..cached.attachment
+    };
+    (attachment, cached.result.unwrap())
+}
+
+fn file(directory: &Path, attachment: &Attachment) -> String {
+    let name = format!("ours-{}-{}", attachment.container_id, attachment.if_name);
+    fs::read_to_string(directory.join(name)).unwrap()
+}
+
+/// Returns the bytes that libcni caches for an attachment with this result.
+fn cached_by_us(
+    host: &Host,
+    list: &NetworkList,
+    attachment: &Attachment,
+    result: &Value,
+) -> String {
+    let bin = host.dir().join("answers");
+    fs::create_dir(&bin).unwrap();
+    for plugin in &list.plugins {
+        let script = bin.join(&plugin.conf.kind);
+        fs::write(
+            &script,
+            format!("#!/bin/sh\ncat >/dev/null; cat <<'END'\n{result}\nEND\n"),
+        )
+        .unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(&script, mode).unwrap();
+    }
+    let cache = host.dir().join("cache");
+    Cni::new([bin])
+        .cache_dir(&cache)
+        .add(list, attachment)
+        .unwrap();
+    file(&cache.join("results"), attachment)
+}
+
+#[test]
+fn podman_and_libcni_use_each_others_cache() {
+    let podman = podman();
+    let list = load_list(&podman.path("net.d"), "ours").unwrap();
+    let cni = Cni::new([bin_dir()]);
+    let (attachment, result) = run(&podman, &cni);
+    assert_eq!(attachment.args[1], ("K8S_POD_NAME".into(), "c1".into()));
+
+    let netns = format!(r#""netns":"{}","#, attachment.netns.display());
+    let ours = cached_by_us(&podman.host, &list, &attachment, &result);
+    assert_eq!(
+        ours.replace(&netns, ""),
+        file(Path::new(RESULTS), &attachment)
+    );
+
+    // Podman attaches, libcni checks and detaches.
+    podman.host.ping("10.77.0.9");
+    cni.check(&list, &attachment).unwrap();
+    cni.del(&list, &attachment).unwrap();
+    assert_eq!(fs::read_dir(RESULTS).unwrap().count(), 0);
+    assert!(state::leases("ours").is_empty());
+    assert!(state::veths(&podman.host).is_empty());
+
+    // libcni attaches, Podman detaches.
+    let added = cni.add(&list, &attachment).unwrap().unwrap();
+    assert_eq!(added.result.ips[0].address.to_string(), "10.77.0.9/24");
+    podman.host.ping("10.77.0.9");
+    podman.run(&["rm", "--force", "--time", "0", "c1"]);
+    assert_eq!(fs::read_dir(RESULTS).unwrap().count(), 0);
+    assert!(state::leases("ours").is_empty());
+    for filters in [["nft", "list", "ruleset"], ["iptables-save", "-t", "nat"]] {
+        let text = podman.host.command(&filters);
+        assert!(!text.contains(&attachment.container_id), "{text}");
+    }
+}
