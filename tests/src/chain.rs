@@ -68,7 +68,7 @@ impl Chain {
         }
     }
 
-    /// Runs ADD and returns the result, which the cache keeps for CHECK and DEL.
+    /// Runs ADD and returns the result, which the cache keeps for CHECK and DEL; `null` without plugins.
     ///
     /// # Panics
     ///
@@ -76,8 +76,8 @@ impl Chain {
     #[track_caller]
     pub fn add(&self, container: &Container) -> Value {
         let added = self.cni().add(&self.list(), &self.attachment(container));
-        let result = expect(added).unwrap();
-        serde_json::from_str(&expect(result.to_json())).unwrap()
+        let text = expect(added).map(|result| expect(result.to_json()));
+        text.map_or(Value::Null, |text| serde_json::from_str(&text).unwrap())
     }
 
     /// Runs CHECK with the result of ADD.
@@ -135,7 +135,11 @@ impl Chain {
     }
 
     fn list(&self) -> NetworkList {
-        let list = json!({"cniVersion": "1.1.0", "name": self.network, "plugins": self.plugins});
+        let mut list = json!({"cniVersion": "1.1.0", "name": self.network});
+        // An empty list of plugins is invalid.
+        if !self.plugins.is_empty() {
+            list["plugins"] = self.plugins.clone().into();
+        }
         expect(NetworkList::from_bytes(list.to_string().as_bytes()))
     }
 

@@ -157,7 +157,7 @@ impl Stage {
     pub(crate) fn delete_container(&mut self) {
         answer::silent(self.call("DEL", &Value::Null).run());
         let container = self.container.take().expect("a container");
-        self.setup.del(&container, &self.previous);
+        self.setup.del(&container);
     }
 
     pub(crate) fn container(&self) -> &Container {
