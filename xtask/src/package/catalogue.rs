@@ -176,6 +176,9 @@ fn cnitool(format: Format, binary: &Binary, version: &str) -> Result<Package> {
     let mut files = vec![
         program(binary, "/usr/bin")?,
         File::data("/usr/share/man/man8/cnitool.8", manual),
+        // Not enabled: what is collected is the operator's decision.
+        unit(format, "cni-gc.service")?,
+        unit(format, "cni-gc.timer")?,
     ];
     let shells = ["bash", "zsh", "fish"];
     for (shell, path) in shells.iter().zip(completion_files(format, &binary.name)) {
@@ -220,20 +223,22 @@ fn in_place_of(package: &str) -> Relation {
     Relation::exactly(package, &format!("{EPOCH}:{UPSTREAM}"))
 }
 
+/// A unit of systemd, with the directory of the plugins filled in.
+fn unit(format: Format, name: &str) -> Result<File> {
+    let path = project::root().join("xtask/packaging/units").join(name);
+    let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let text = text.replace("@BINDIR@", format.plugin_dir());
+    Ok(File::data(format!("/usr/lib/systemd/system/{name}"), text))
+}
+
 /// The units that run the daemon of the dhcp plugin.
 fn dhcp_daemon(format: Format, version: &str) -> Result<Package> {
     let description = "This package runs the daemon of the CNI plugin dhcp, which keeps the leases of containers. \
         systemd starts it at the first request. Networks whose addresses do not come from a DHCP server need \
         neither the daemon nor the plugin.";
-    let mut files = Vec::new();
-    for unit in ["cni-dhcp.service", "cni-dhcp.socket"] {
-        let path = project::root().join("xtask/packaging/units").join(unit);
-        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        let text = text.replace("@BINDIR@", format.plugin_dir());
-        files.push(File::data(format!("/usr/lib/systemd/system/{unit}"), text));
-    }
+    let units = ["cni-dhcp.service", "cni-dhcp.socket"].map(|name| unit(format, name));
     Ok(Package {
-        files,
+        files: units.into_iter().collect::<Result<_>>()?,
         depends: vec![Relation::exactly(&name("dhcp"), &of_package(version))],
         supersedes: vec![instead_of("containernetworking-plugins")],
         scripts: Scripts {
