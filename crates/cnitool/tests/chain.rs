@@ -192,6 +192,20 @@ fn what_could_not_run_is_not_written() {
         error.contains("failed to find plugin \"missing\""),
         "{error}"
     );
+    for (config, what) in [
+        (
+            r#"{"type": "tuning", "sysctl": {"net.core.somaxconn": 500}}"#,
+            "1:53: error: expected a string, got 500",
+        ),
+        (
+            r#"{"type": "macvlan", "master": "eth0"}"#,
+            "error: ptp has already created the interface that macvlan would create",
+        ),
+    ] {
+        let error = add(config).stderr_text();
+        let begin = format!("Error: nothing was added, since this is wrong:\n{file}:");
+        assert!(error.starts_with(&begin) && error.contains(what), "{error}");
+    }
     // The plugin does not know the version of the list.
     setup.write(
         "10-net.conflist",

@@ -169,7 +169,7 @@ fn tools(format: Format, binary: &Binary, version: &str) -> Result<Package> {
 
 /// The command line for networks. Its name is upstream's, and no distribution has a package of it.
 fn cnitool(format: Format, binary: &Binary, version: &str) -> Result<Package> {
-    let summary = "command line for CNI networks and attachments";
+    let summary = "Command line for CNI networks and attachments";
     let page = project::root().join("Documentation/cnitool.md");
     let page = fs::read_to_string(&page).with_context(|| page.display().to_string())?;
     let manual = manual::of_page(&binary.name, summary, &page, version);

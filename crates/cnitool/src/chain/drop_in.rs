@@ -11,6 +11,7 @@ use libcni::PluginConf;
 use serde_json::Value;
 
 use super::network::Network;
+use crate::validate;
 
 /// The numbers in the names of files: two digits, since names are sorted as text, and tens first.
 const NUMBERS: &[u8] = &[
@@ -46,6 +47,39 @@ pub(super) fn checked_name(name: &str) -> Result<String> {
         );
     }
     Ok(name.to_owned())
+}
+
+/// Checks a plugin's file as `cnitool validate` does, in a copy of the network's files. `given` is what errors call it.
+///
+/// # Errors
+///
+/// When it has errors, or the files cannot be copied.
+pub(super) fn check(network: &Network, name: &str, content: &[u8], given: &OsStr) -> Result<()> {
+    let copy = tempfile::tempdir().context("a directory for a copy of the network")?;
+    let folder = copy.path().join(&network.list.name);
+    let list = copy
+        .path()
+        .join(network.file.file_name().unwrap_or_default());
+    let file = folder.join(name);
+    let prepare = || -> std::io::Result<()> {
+        fs::copy(&network.file, &list)?;
+        fs::create_dir(&folder)?;
+        fs::write(&file, content)
+    };
+    prepare().with_context(|| copy.path().display().to_string())?;
+    for path in network.drop_ins()? {
+        let to = folder.join(path.file_name().unwrap_or_default());
+        fs::copy(&path, to).with_context(|| path.display().to_string())?;
+    }
+    let errors = validate::errors_in(&list, &file)?;
+    if !errors.is_empty() {
+        let errors = errors.replace(&*file.to_string_lossy(), &given.to_string_lossy());
+        bail!(
+            "nothing was added, since this is wrong:\n{}",
+            errors.trim_end()
+        );
+    }
+    Ok(())
 }
 
 /// Writes the file of a plugin, with the mode of the network's list. Readers see all of it or nothing.

@@ -81,6 +81,7 @@ fn add(addition: &Addition) -> Result<()> {
         None => drop_in::next_name(&network.drop_ins()?, &plugin.conf.kind)?,
     };
     let kind = plugin.conf.kind.clone();
+    drop_in::check(&network, &name, &bytes, &addition.plugin)?;
     network.insert(&name, plugin)?;
     let cni = cni()?;
     cni.validate(&network.list)?;

@@ -13,7 +13,7 @@ mod source;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -87,6 +87,30 @@ pub(crate) fn run(arguments: &Args) -> Result<ExitCode> {
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// Returns the errors in `file`, one of the additional plugins of the network list `list`, as they are printed. The host
+/// is not looked at.
+///
+/// # Errors
+/// When a file cannot be read.
+pub(crate) fn errors_in(list: &Path, file: &Path) -> Result<String> {
+    let schemas = Schemas::load().context("the schemas of this program")?;
+    let arguments = Args {
+        paths: vec![list.to_path_buf()],
+        json: false,
+        strict: false,
+        no_host: true,
+        cni_path: None,
+    };
+    let files = network::read(&arguments.paths, &schemas)?;
+    let findings = check(&files, &arguments);
+    let errors = findings.iter().filter(|(number, finding)| {
+        finding.severity == Severity::Error && files[*number].path == file
+    });
+    Ok(errors
+        .map(|(number, finding)| finding.text(&files[*number].source))
+        .collect())
 }
 
 /// The findings of all files, each with the number of its file.
