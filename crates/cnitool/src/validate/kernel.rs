@@ -1,13 +1,11 @@
-//! Features of the kernel that plugins need, tried in a network namespace that is dropped at once.
+//! Features of the kernel that plugins need.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use cni_core::ns::Netns;
 use netfilter::backend::Backend;
-use rtnl::{
-    Bridge, Handle, Ipvlan, LinkKind, LinkSpec, Macvlan, PeerSpec, Request, Veth, Vlan, Vrf,
-};
+use rtnl::{Bridge, Handle, KindInfo, LinkKind, LinkSpec, Request};
 
 use super::document::Node;
 use super::finding::{Finding, Severity};
@@ -16,9 +14,14 @@ use super::network::Element;
 /// The device that taps are made with.
 const TUN: &str = "/dev/net/tun";
 
-/// What was tried, and why it failed.
+/// What was tried, and how it ended.
 #[derive(Default)]
-pub(super) struct Probes(BTreeMap<&'static str, Option<String>>);
+pub(super) struct Probes {
+    /// Kinds of links, and whether the kernel lacks them.
+    kinds: BTreeMap<&'static str, bool>,
+    /// Packet filters, and why they do not work.
+    filters: BTreeMap<&'static str, Option<String>>,
+}
 
 impl Probes {
     /// Returns what the kernel lacks for a plugin.
@@ -37,14 +40,18 @@ impl Probes {
             _ => &[],
         };
         for kind in kinds {
-            if let Some(why) = self.lacks(kind) {
-                let what = format!("this kernel cannot create links of type {kind}: {why}");
-                let help = format!(
-                    "load its module with \"modprobe {kind}\", or install the kernel's extra modules"
-                );
+            if self.lacks(kind) {
+                let what = format!("this kernel has no links of the kind {kind}");
+                let help = match *kind {
+                    "tun" => "load the module with \"modprobe tun\"".to_owned(),
+                    _ => format!(
+                        "load the module with \"modprobe rtnl-link-{kind}\", or use a kernel that has it"
+                    ),
+                };
                 findings.push(element.finding(Severity::Error, "kernel", "type", (what, help)));
             }
         }
+        findings.extend(vlan_filtering(element));
         findings.extend(self.filter(element));
         findings
     }
@@ -71,7 +78,7 @@ impl Probes {
             // firewalld may be started later.
             None => return None,
         };
-        let why = self.0.entry(backend.as_str());
+        let why = self.filters.entry(backend.as_str());
         let why = why.or_insert_with(|| backend.probe(false).err().map(|error| error.to_string()));
         let what = match label {
             "no packet filter" => format!(
@@ -87,54 +94,51 @@ impl Probes {
         Some(element.finding(Severity::Error, "kernel", key, (what, help.to_owned())))
     }
 
-    /// Why links of this kind cannot be created; `None` also if that cannot be found out.
-    fn lacks(&mut self, kind: &'static str) -> Option<String> {
-        self.0.entry(kind).or_insert_with(|| try_kind(kind)).clone()
-    }
-}
-
-fn try_kind(kind: &str) -> Option<String> {
-    if kind == "tun" {
-        return (!Path::new(TUN).exists()).then(|| format!("{TUN} does not exist"));
-    }
-    // Without the privilege for a namespace nothing is known.
-    let netns = Netns::unnamed().ok()?;
-    let tried = netns.run_on_thread(|_| create(kind)).ok()?;
-    tried
-        .err()
-        .filter(rtnl::Error::is_unsupported)
-        .map(|error| error.to_string())
-}
-
-fn create(kind: &str) -> Result<(), rtnl::Error> {
-    let handle = Handle::open()?;
-    let veth = || {
-        LinkKind::Veth(Veth {
-            peer: PeerSpec {
-                name: "peer".into(),
-                ..PeerSpec::default()
-            },
+    /// Whether links of this kind cannot be created; `false` also if that cannot be found out.
+    fn lacks(&mut self, kind: &'static str) -> bool {
+        *self.kinds.entry(kind).or_insert_with(|| match kind {
+            "tun" => !Path::new(TUN).exists(),
+            _ => Handle::open().is_ok_and(|host| host.has_link_kind(kind).is_ok_and(|has| !has)),
         })
-    };
-    let on_link = |kind| {
-        handle.request(Request::new_link(&LinkSpec::new("lower", veth())))?;
-        let mut spec = LinkSpec::new("upper", kind);
-        spec.link = Some(handle.link_by_name("lower")?.index);
-        handle.request(Request::new_link(&spec))
-    };
-    let alone = |kind| handle.request(Request::new_link(&LinkSpec::new("link", kind)));
-    match kind {
-        "macvlan" => on_link(LinkKind::Macvlan(Macvlan::default())),
-        "ipvlan" => on_link(LinkKind::Ipvlan(Ipvlan::default())),
-        "vlan" => on_link(LinkKind::Vlan(Vlan {
-            id: 5,
-            protocol: None,
-        })),
-        "bridge" => alone(LinkKind::Bridge(Bridge::default())),
-        "dummy" => alone(LinkKind::Dummy),
-        "ifb" => alone(LinkKind::Ifb),
-        "vrf" => alone(LinkKind::Vrf(Vrf { table: 5 })),
-        _ => alone(veth()),
     }
-    .map(drop)
+}
+
+fn vlan_filtering(element: &Element<'_>) -> Option<(usize, Finding)> {
+    let is_asked = |key: &&str| {
+        element
+            .node
+            .get(key)
+            .is_some_and(|node| !node.equals(&0.into()))
+    };
+    let key = ["vlan", "vlanTrunk"].into_iter().find(is_asked)?;
+    if element.kind() != "bridge" || !lacks_vlan_filtering() {
+        return None;
+    }
+    let what = format!("{key} needs VLAN filtering, which this kernel's bridges do not have");
+    let help = format!("remove {key}, or use a kernel with CONFIG_BRIDGE_VLAN_FILTERING");
+    Some(element.finding(Severity::Error, "kernel", key, (what, help)))
+}
+
+/// Whether the kernel's bridges have no VLANs. It refuses the option then, or ignores it.
+fn lacks_vlan_filtering() -> bool {
+    let try_it = |_: &Netns| -> Option<bool> {
+        let handle = Handle::open().ok()?;
+        let bridge = Bridge {
+            vlan_filtering: Some(true),
+            ..Bridge::default()
+        };
+        let spec = LinkSpec::new("br0", LinkKind::Bridge(bridge));
+        if let Err(error) = handle.request(Request::new_link(&spec)) {
+            return error.is_unsupported().then_some(true);
+        }
+        match handle.link_by_name("br0").ok()?.info {
+            KindInfo::Bridge(info) => Some(info.vlan_default_pvid.is_none()),
+            _ => None,
+        }
+    };
+    // Without the privilege for a namespace nothing is known.
+    let netns = Netns::unnamed().ok();
+    netns
+        .and_then(|netns| netns.run_on_thread(try_it).ok()?)
+        .unwrap_or(false)
 }

@@ -144,10 +144,23 @@ fn features_of_the_kernel_are_tried() {
     for kind in ["dummy", "vlan", "ipvlan"] {
         let plugin = json!({"type": kind, "master": "lo", "ipam": ipam});
         let (run, found) = check(&host, &bin_dir(), &list("1.1.0", plugin));
-        let text = format!("error: this kernel cannot create links of type {kind}: ");
+        let text = format!(
+            "error: this kernel has no links of the kind {kind} (/plugins/0/type), load the module"
+        );
         let reported = found.iter().any(|finding| finding.contains(&text));
         assert_eq!(reported, !testkit::has(kind), "{}", run.report());
     }
+    let mut plugin = bridge("10.1.0.0/16");
+    plugin["vlan"] = 100.into();
+    let (run, found) = check(&host, &bin_dir(), &list("1.1.0", plugin));
+    let text = "error: vlan needs VLAN filtering, which this kernel's bridges do not have (/plugins/0/vlan), remove vlan";
+    let reported = found.iter().any(|finding| finding.contains(text));
+    assert_eq!(
+        reported,
+        !testkit::has("bridge-vlan-filtering"),
+        "{}",
+        run.report()
+    );
     before.assert_same(&host.snapshot());
 }
 

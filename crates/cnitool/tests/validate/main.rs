@@ -3,6 +3,7 @@
 mod files;
 mod host;
 mod messages;
+mod oracle;
 
 use std::path::{Path, PathBuf};
 

@@ -233,7 +233,7 @@ impl Walk {
                 }
                 _ => format!("write one such as \"{example}\""),
             };
-            self.report("value", node, pointer, what, help);
+            self.report("format", node, pointer, what, help);
         }
     }
 
