@@ -76,6 +76,7 @@ pub(super) fn conversion(node: &Node, kinds: &[&str]) -> Option<String> {
         Content::Number(number) if is("boolean") && number.as_i64() == Some(1) => {
             Some("write true".into())
         }
+        Content::Number(_) if is("integer") => Some("write a whole number".into()),
         Content::Number(number) if is("string") => Some(format!("write \"{number}\"")),
         Content::Bool(value) if is("string") => Some(format!("write \"{value}\"")),
         Content::Array(_) if is("object") => Some("write it without [ ]".into()),

@@ -253,7 +253,7 @@ impl Walk {
                     format!("remove {a} or {b}"),
                 ),
                 _ => (
-                    format!("{}{} is not allowed here", named(pointer), shown(node)),
+                    format!("{} is not allowed here", subject(node, pointer)),
                     described(schema),
                 ),
             };
@@ -359,6 +359,14 @@ pub(super) fn named(pointer: &str) -> String {
         }
         [key, ..] if !key.is_empty() => format!("{key} "),
         _ => "the file ".into(),
+    }
+}
+
+/// The key at the end of a pointer, and the value unless it is an array or object.
+fn subject(node: &Node, pointer: &str) -> String {
+    match node.value {
+        Content::Array(_) | Content::Object(_) => named(pointer).trim_end().to_owned(),
+        _ => format!("{}{}", named(pointer), shown(node)),
     }
 }
 
