@@ -264,3 +264,28 @@ fn foreign_files_are_left_alone() {
         attachment.assert_recovered();
     }
 }
+
+/// Another process never finishes changing the rules of an address.
+#[test]
+fn a_lock_that_is_never_released() {
+    let attachment = Attachment::prepare("iptables");
+    let calls = |result: &Value| {
+        let netns = attachment.container.netns();
+        attachment.chain.calls("ADD", netns, result)
+    };
+    let bridge = calls(&Value::Null).remove(0);
+    let result = bridge.run().expect_ok().json();
+    fs::create_dir_all("/run/cni/locks").unwrap();
+    let path = "/run/cni/locks/firewall-10.60.0.2";
+    let lock = fs::File::create(path).unwrap();
+    lock.lock().unwrap();
+    let firewall = calls(&result).remove(3);
+    let run = firewall.deadline(Duration::from_secs(180)).run();
+    let error = answer::failure(run.clone());
+    let text = format!("{}; {}", error.msg, error.details);
+    assert!(text.contains(path), "{text}");
+    // Its limit.
+    assert!(run.elapsed >= Duration::from_secs(90), "{}", run.report());
+    drop(lock);
+    attachment.assert_recovered();
+}

@@ -1,0 +1,295 @@
+//! A worker: attaches, checks and detaches the containers of its own.
+
+use std::fs::File;
+use std::net::IpAddr;
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use blackbox::chain::Chain;
+use nix::sched::{CloneFlags, setns};
+use serde_json::{Value, json};
+use testkit::{Invocation, Run, reach};
+
+use crate::network::Network;
+use crate::random::Random;
+use crate::tally::Tally;
+
+/// Longest time after which a plugin is killed, in microseconds: about the duration of a call.
+const KILL_WITHIN: usize = 6_000;
+
+/// Time in which the gateway must answer on a busy machine.
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+
+/// An attached container.
+struct Attached<'a> {
+    network: &'a Network,
+    chain: Chain,
+    result: Value,
+}
+
+/// What goes wrong with an ADD.
+enum Fault {
+    None,
+    /// The plugin at this position is killed after so many microseconds.
+    Killed(usize, usize),
+    /// The plugin at this position is missing.
+    Missing(usize),
+    /// The IPAM plugin is missing.
+    NoIpam,
+}
+
+/// A worker.
+pub(crate) struct Worker<'a> {
+    number: usize,
+    paths: &'a [&'a Path],
+    slots: Vec<Option<Attached<'a>>>,
+    networks: &'a [Network],
+    tally: &'a Tally,
+    random: Random,
+    next_id: usize,
+}
+
+impl<'a> Worker<'a> {
+    /// Returns a worker with the containers that have these namespaces.
+    pub(crate) fn new(
+        number: usize,
+        paths: &'a [&'a Path],
+        networks: &'a [Network],
+        tally: &'a Tally,
+        random: Random,
+    ) -> Worker<'a> {
+        Worker {
+            number,
+            paths,
+            slots: paths.iter().map(|_| None).collect(),
+            networks,
+            tally,
+            random,
+            next_id: 0,
+        }
+    }
+
+    /// Does one thing at random.
+    pub(crate) fn step(&mut self) {
+        let slot = self.random.below(self.slots.len());
+        match self.slots[slot].take() {
+            None => self.add(slot),
+            Some(attached) if self.random.per_cent(40) => {
+                self.check(slot, &attached);
+                self.slots[slot] = Some(attached);
+            }
+            Some(attached) if attached.network.is_collectable && self.random.per_cent(15) => {
+                self.lose(slot, attached);
+            }
+            Some(attached) => self.del(slot, attached),
+        }
+    }
+
+    /// Detaches everything.
+    pub(crate) fn finish(mut self) {
+        for slot in 0..self.slots.len() {
+            if let Some(attached) = self.slots[slot].take() {
+                self.del(slot, attached);
+            }
+        }
+    }
+
+    fn fault(&mut self, plugins: usize) -> Fault {
+        let position = self.random.below(plugins);
+        match self.random.below(10) {
+            0 | 1 => Fault::Killed(position, self.random.below(KILL_WITHIN)),
+            2 => Fault::Missing(position),
+            3 => Fault::NoIpam,
+            _ => Fault::None,
+        }
+    }
+
+    fn add(&mut self, slot: usize) {
+        let network = &self.networks[self.random.below(self.networks.len())];
+        let mut chain = network.chain.clone();
+        chain.container_id = format!("w{}-{}", self.number, self.next_id);
+        self.next_id += 1;
+        if let Some(portmap) = chain
+            .plugins
+            .iter_mut()
+            .find(|one| one["type"] == "portmap")
+        {
+            let port = 20_000 + self.number * self.slots.len() + slot;
+            portmap["runtimeConfig"]["portMappings"][0]["hostPort"] = port.into();
+        }
+        let fault = self.fault(chain.plugins.len());
+        network.register(&chain.container_id);
+        let busy = network.busy.read().unwrap();
+        let outcome = self.run_add(&chain, self.paths[slot], &fault);
+        let attached = Attached {
+            network,
+            chain,
+            result: outcome.clone().unwrap_or_default(),
+        };
+        match outcome {
+            Ok(result) => {
+                drop(busy);
+                self.tally.count("ADD of a chain");
+                if let Some(other) = network.hold(&attached.chain.container_id, &result) {
+                    let text = format!("{result} is held by {other}, too");
+                    self.tally.unexplained(text);
+                }
+                self.reach(slot, network);
+                self.slots[slot] = Some(attached);
+            }
+            Err(failed) => {
+                if let Some(run) = failed {
+                    self.explain(network, &run);
+                }
+                self.run_del(slot, &attached, "DEL after a failed ADD");
+                network.forget(&attached.chain.container_id);
+            }
+        }
+    }
+
+    /// Runs ADD of each plugin. The error is the call that failed by itself; `None` if the fault was made here.
+    fn run_add(
+        &self,
+        chain: &Chain,
+        netns: &Path,
+        fault: &Fault,
+    ) -> Result<Value, Option<Box<Run>>> {
+        let mut chain = chain.clone();
+        if matches!(fault, Fault::NoIpam) {
+            chain.plugins[0]["ipam"] = json!({"type": "missing"});
+        }
+        let mut result = Value::Null;
+        for position in 0..chain.plugins.len() {
+            let call = chain.calls("ADD", netns, &result).remove(position);
+            let run = match *fault {
+                Fault::Missing(at) if at == position => {
+                    self.tally.count("chain with a missing plugin");
+                    return Err(None);
+                }
+                Fault::Killed(at, time) if at == position => killed(call, time),
+                _ => call.run(),
+            };
+            let is_killed = matches!(fault, Fault::Killed(at, _) if *at == position);
+            if run.status.code().is_none() || is_killed && !run.is_ok() {
+                self.tally.count("chain with a killed plugin");
+                return Err(None);
+            }
+            if !run.is_ok() && matches!(fault, Fault::NoIpam) {
+                self.tally.count("chain without its IPAM plugin");
+                return Err(None);
+            }
+            if !run.is_ok() {
+                return Err(Some(Box::new(run)));
+            }
+            result = run.json();
+        }
+        Ok(result)
+    }
+
+    fn explain(&self, network: &Network, run: &Run) {
+        match network.expected_error {
+            Some(text) if run.stdout_text().contains(text) => self.tally.count(match text {
+                "no space left on device" => "chain on a full file system",
+                _ => "chain with an exhausted range",
+            }),
+            _ => self.tally.unexplained(format!("ADD\n{}", run.report())),
+        }
+    }
+
+    fn check(&self, slot: usize, attached: &Attached) {
+        let busy = attached.network.busy.read().unwrap();
+        for call in attached
+            .chain
+            .calls("CHECK", self.paths[slot], &attached.result)
+        {
+            let run = call.run();
+            if !run.is_ok() {
+                self.tally.unexplained(format!("CHECK\n{}", run.report()));
+            }
+        }
+        drop(busy);
+        self.tally.count("CHECK of a chain");
+        self.reach(slot, attached.network);
+    }
+
+    fn del(&mut self, slot: usize, attached: Attached) {
+        let busy = attached.network.busy.read().unwrap();
+        attached.network.release(&attached.result);
+        if self.random.per_cent(15) {
+            let mut calls = attached
+                .chain
+                .calls("DEL", self.paths[slot], &attached.result);
+            let call = calls.remove(self.random.below(calls.len()));
+            killed(call, self.random.below(KILL_WITHIN));
+            self.tally.count("DEL that was killed");
+        }
+        self.run_del(slot, &attached, "DEL of a chain");
+        attached.network.forget(&attached.chain.container_id);
+        drop(busy);
+    }
+
+    /// Runs DEL of every plugin, which must succeed.
+    fn run_del(&self, slot: usize, attached: &Attached, what: &'static str) {
+        for call in attached
+            .chain
+            .calls("DEL", self.paths[slot], &attached.result)
+        {
+            let run = call.run();
+            if !run.is_ok() {
+                self.tally.unexplained(format!("DEL\n{}", run.report()));
+            }
+        }
+        self.tally.count(what);
+    }
+
+    /// Forgets an attachment without DEL. Its links go with the container.
+    fn lose(&self, slot: usize, attached: Attached) {
+        let _busy = attached.network.busy.read().unwrap();
+        attached.network.release(&attached.result);
+        let status = self.inside(slot, || {
+            Command::new("ip").args(["link", "del", "eth0"]).status()
+        });
+        assert!(
+            status.unwrap().success(),
+            "eth0 of {}",
+            attached.chain.container_id
+        );
+        attached.network.forget(&attached.chain.container_id);
+        self.tally.count("attachment without DEL");
+    }
+
+    fn reach(&self, slot: usize, network: &Network) {
+        for gateway in &network.gateways {
+            let gateway: IpAddr = *gateway;
+            if !self.inside(slot, || reach(gateway, ANSWER_WITHIN)) {
+                let text = format!(
+                    "{gateway} does not answer in {}",
+                    self.paths[slot].display()
+                );
+                self.tally.unexplained(text);
+            }
+        }
+    }
+
+    /// Runs `f` in the container's network namespace.
+    fn inside<T: Send>(&self, slot: usize, f: impl FnOnce() -> T + Send) -> T {
+        let netns = File::open(self.paths[slot]).unwrap();
+        thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                setns(&netns, CloneFlags::CLONE_NEWNET).unwrap();
+                f()
+            });
+            thread.join().unwrap()
+        })
+    }
+}
+
+/// Starts a plugin and kills it, and its children, after some microseconds.
+fn killed(call: Invocation, time: usize) -> Run {
+    let mut running = call.start();
+    thread::sleep(Duration::from_micros(u64::try_from(time).unwrap()));
+    running.kill();
+    running.wait()
+}
