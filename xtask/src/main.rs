@@ -14,6 +14,7 @@ mod demo;
 mod dist;
 mod emulate;
 mod image;
+mod load;
 mod machine;
 mod new_plugin;
 mod package;
@@ -68,6 +69,12 @@ const COMMANDS: &[Command] = &[
         arguments: "[--peer DIR] [--before DIR] [--quick] [--no-build] [--json FILE | --from FILE] [--into PAGE] [--chart FILE] [CASE...]",
         about: "measure time, memory, processes and size of all plugins against a peer and the bare kernel operations",
         run: bench::run,
+    },
+    Command {
+        name: "load",
+        arguments: "[--minutes N] [--workers N] [--seed N] [--no-build]",
+        about: "attach and detach at random with kills, broken chains and GC (10 minutes, 32 workers); nothing may be left",
+        run: load::run,
     },
     Command {
         name: "dist",

@@ -16,9 +16,10 @@
 
 use std::ffi::CStr;
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use cni_core::ns::Netns;
@@ -69,10 +70,13 @@ impl Here {
         let boot = boot_id().ok()?;
         let boot = String::from_utf8_lossy(&boot);
         // Machines without an ID are told apart by their file systems alone.
-        let machine = fs::read_to_string(MACHINE_ID).unwrap_or_default();
+        let mut machine = [0; 64];
+        let _ = File::open(MACHINE_ID).and_then(|file| file.read_at(&mut machine, 0));
+        let machine = String::from_utf8_lossy(&machine);
+        let id = |text: &str| hash(text.trim_matches(['\0', '\n']));
         Some(Here {
-            boot: hash(boot.trim_matches(['\0', '\n'])),
-            machine: hash(machine.trim()),
+            boot: id(&boot),
+            machine: id(&machine),
         })
     }
 

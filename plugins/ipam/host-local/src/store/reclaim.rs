@@ -33,10 +33,9 @@ impl fmt::Display for Gone {
 }
 
 impl Store {
-    /// Allows that addresses are reclaimed, if the directory is on a file system of this
-    /// machine alone.
+    /// Allows that addresses are reclaimed, if the running kernel is known.
     pub(crate) fn allow_reclaim(&mut self, here: Option<Here>) {
-        self.here = here.filter(|_| is_local(&self.directory));
+        self.here = here;
     }
 
     /// Reclaims the addresses of all containers that are certainly gone, if no ADD has done
@@ -49,7 +48,7 @@ impl Store {
             return Ok(());
         };
         // Without attributes there are no origins either.
-        if matches!(here.is_marked_at(lock), Ok(false)) {
+        if matches!(here.is_marked_at(lock), Ok(false)) && is_local(&self.directory) {
             let all = names(&self.directory)?;
             self.reclaim(&all);
             self.lacks_mark = true;
@@ -113,7 +112,7 @@ impl Store {
     }
 
     fn gone(&self, ip: IpAddr) -> Option<Gone> {
-        let here = self.here?;
+        let here = self.here.filter(|_| is_local(&self.directory))?;
         let file = reservation::open(&self.path(ip)).ok()?;
         let bytes = reservation::read_all(&file).ok()?;
         let content = Content::parse(&bytes);
