@@ -28,7 +28,12 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     if minutes == 0 || workers == 0 {
         bail!("--minutes {minutes} --workers {workers}: both must be at least 1");
     }
-    machine::provide(&[machine::IPROUTE2, machine::NFTABLES, machine::IPTABLES])?;
+    machine::provide(&[
+        machine::IPROUTE2,
+        machine::NFTABLES,
+        machine::IPTABLES,
+        machine::DNSMASQ,
+    ])?;
     if !testkit::is_root() {
         bail!("the load test makes network namespaces: run as root, sudo cargo xtask load");
     }

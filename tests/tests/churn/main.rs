@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, also in its helper functions"
 )]
 
+mod daemon;
 mod network;
 mod random;
 mod tally;
@@ -48,6 +49,8 @@ fn nothing_is_left_of_attachments_that_come_and_go() {
     let seed = setting(SEED, now.as_secs());
     let host = Host::new();
     let networks = network::all(&host);
+    let _server = daemon::server(&host);
+    let daemon = daemon::start();
     let containers: Vec<Container> = (0..workers * SLOTS)
         .map(|number| host.container(&format!("load{number}")))
         .collect();
@@ -57,7 +60,8 @@ fn nothing_is_left_of_attachments_that_come_and_go() {
     let before = state::of(&host);
     let paths: Vec<_> = containers.iter().map(Container::netns).collect();
     let (tally, is_over) = (Tally::default(), AtomicBool::new(false));
-    thread::scope(|scope| {
+    let _daemon = thread::scope(|scope| {
+        let killer = scope.spawn(|| daemon::kill_now_and_then(daemon, &tally, &is_over));
         for (number, paths) in paths.chunks(SLOTS).enumerate() {
             let random = Random::new(seed + number as u64);
             let mut worker = Worker::new(number, paths, &networks, &tally, random);
@@ -70,6 +74,7 @@ fn nothing_is_left_of_attachments_that_come_and_go() {
             });
         }
         collect_now_and_then(&networks, &tally, &is_over, Duration::from_secs(seconds));
+        killer.join().unwrap()
     });
     for network in &networks {
         network.collect(&tally);

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::IpAddr;
 use std::sync::{Mutex, RwLock};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use blackbox::chain::{Chain, kubernetes_plugins};
 use serde_json::{Value, json};
-use testkit::{Container, Host, Node};
+use testkit::{Container, Host, Invocation, Node, Run};
 
 use crate::tally::Tally;
 
@@ -16,8 +18,8 @@ pub(crate) struct Network {
     pub(crate) chain: Chain,
     /// Must answer from each attached container.
     pub(crate) gateways: Vec<IpAddr>,
-    /// Part of the error that an ADD may have.
-    pub(crate) expected_error: Option<&'static str>,
+    /// Part of the error that a plugin may have, and its cause.
+    pub(crate) expected: Option<(&'static str, &'static str)>,
     /// Whether everything of an attachment that gets no DEL is on the host.
     pub(crate) is_collectable: bool,
     /// Held for reading by ADD and DEL, for writing by GC, as a runtime does.
@@ -70,11 +72,23 @@ pub(crate) fn all(host: &Host) -> Vec<Network> {
             )
         },
         Network {
-            expected_error: Some("no IP addresses available in range set"),
+            expected: Some((
+                "no IP addresses available in range set",
+                "chain with an exhausted range",
+            )),
             ..Network::new("dry", 84, vec![bridge(84, ipam(84, "0.6"))])
         },
         Network {
-            expected_error: Some("no space left on device"),
+            is_collectable: false,
+            expected: Some(("DHCP", "call without the DHCP daemon")),
+            ..Network::new(
+                "dhcp",
+                86,
+                vec![json!({"type": "bridge", "bridge": "lan0", "ipam": {"type": "dhcp"}})],
+            )
+        },
+        Network {
+            expected: Some(("no space left on device", "chain on a full file system")),
             ..Network::new("full", 85, vec![bridge(85, full_ipam)])
         },
     ]
@@ -87,7 +101,7 @@ impl Network {
         Network {
             chain,
             gateways: vec![IpAddr::from([10, number, 0, 1])],
-            expected_error: None,
+            expected: None,
             is_collectable: true,
             busy: RwLock::new(()),
             valid: Mutex::default(),
@@ -109,6 +123,29 @@ impl Network {
     /// Ends the validity of an attachment, after its DEL or without one.
     pub(crate) fn forget(&self, id: &str) {
         self.valid.lock().unwrap().remove(id);
+    }
+
+    /// Returns the cause of a failure that the network provokes.
+    pub(crate) fn expects(&self, run: &Run) -> Option<&'static str> {
+        let (text, cause) = self.expected?;
+        run.stdout_text().contains(text).then_some(cause)
+    }
+
+    /// Runs DEL or GC of a plugin, again while the DHCP daemon is gone.
+    pub(crate) fn until_done(&self, call: Invocation, verb: &str, tally: &Tally) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let run = call.clone().run();
+            if run.is_ok() {
+                return;
+            }
+            let cause = self.expects(&run).filter(|_| self.chain.network == "dhcp");
+            match cause {
+                Some(cause) if Instant::now() < deadline => tally.count(cause),
+                _ => return tally.unexplained(format!("{verb}\n{}", run.report())),
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// Notes that an attachment holds the addresses of its result. Returns the other
@@ -140,11 +177,8 @@ impl Network {
             .chain
             .gc_calls(&json!({"cni.dev/valid-attachments": valid}))
         {
-            let run = call.run();
+            self.until_done(call, "GC", tally);
             tally.count("GC of a plugin");
-            if !run.is_ok() {
-                tally.unexplained(format!("GC\n{}", run.report()));
-            }
         }
         // No reservation without a valid attachment.
         let directory = match self.chain.network.as_str() {

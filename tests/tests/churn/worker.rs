@@ -189,12 +189,9 @@ impl<'a> Worker<'a> {
     }
 
     fn explain(&self, network: &Network, run: &Run) {
-        match network.expected_error {
-            Some(text) if run.stdout_text().contains(text) => self.tally.count(match text {
-                "no space left on device" => "chain on a full file system",
-                _ => "chain with an exhausted range",
-            }),
-            _ => self.tally.unexplained(format!("ADD\n{}", run.report())),
+        match network.expects(run) {
+            Some(what) => self.tally.count(what),
+            None => self.tally.unexplained(format!("ADD\n{}", run.report())),
         }
     }
 
@@ -206,7 +203,10 @@ impl<'a> Worker<'a> {
         {
             let run = call.run();
             if !run.is_ok() {
-                self.tally.unexplained(format!("CHECK\n{}", run.report()));
+                match attached.network.expects(&run) {
+                    Some(what) => self.tally.count(what),
+                    None => self.tally.unexplained(format!("CHECK\n{}", run.report())),
+                }
             }
         }
         drop(busy);
@@ -236,10 +236,7 @@ impl<'a> Worker<'a> {
             .chain
             .calls("DEL", self.paths[slot], &attached.result)
         {
-            let run = call.run();
-            if !run.is_ok() {
-                self.tally.unexplained(format!("DEL\n{}", run.report()));
-            }
+            attached.network.until_done(call, "DEL", self.tally);
         }
         self.tally.count(what);
     }
