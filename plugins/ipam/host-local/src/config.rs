@@ -139,10 +139,11 @@ pub(crate) fn of_release(call: &Call) -> anyhow::Result<(PathBuf, bool)> {
 }
 
 /// Returns what a call needs: the network's directory, which may belong to another user,
-/// and what ADD reads.
+/// what ADD reads, and the right to ask which namespaces exist.
 pub(crate) fn needs(call: &Call) -> Needs {
     let needs = Needs::none()
         .capability(Capability::DacOverride)
+        .capability(Capability::SysAdmin)
         .read(BOOT_ID)
         .read(MACHINE_ID);
     // An invalid configuration needs nothing else.

@@ -16,10 +16,10 @@
 
 use std::ffi::CStr;
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 
 use cni_core::ns::Netns;
@@ -39,6 +39,9 @@ const VERSION: &str = "1";
 
 /// `CLONE_NEWNET` of linux/sched.h, the kind of namespace in a file handle.
 const NETWORK: u32 = 0x4000_0000;
+
+/// Inode number of the initial user namespace (`PROC_USER_INIT_INO` of linux/proc_ns.h).
+const INITIAL_USER_NAMESPACE: u64 = 0xefff_fffd;
 
 /// The file with the ID of the machine.
 pub(crate) const MACHINE_ID: &str = "/etc/machine-id";
@@ -170,7 +173,8 @@ impl Origin {
         Origin::parse(str::from_utf8(&text).ok()?, content)
     }
 
-    /// Returns why the container is certainly gone; `None` if it may exist.
+    /// Returns why the container is gone; `None` if it may exist. [`Reason::Namespace`] is
+    /// certain only if [`can_tell`] is true.
     pub(crate) fn why_gone(self, here: Here) -> Option<Reason> {
         if self.here.machine != here.machine {
             return None;
@@ -183,7 +187,10 @@ impl Origin {
         handle[..8].copy_from_slice(&id.to_ne_bytes());
         handle[8..12].copy_from_slice(&NETWORK.to_ne_bytes());
         handle[12..].copy_from_slice(&inode.to_ne_bytes());
-        sys::is_namespace_gone(handle).then_some(Reason::Namespace)
+        match sys::namespace_exists(handle) {
+            Ok(false) => Some(Reason::Namespace),
+            _ => None,
+        }
     }
 
     fn to_text(self, content: &str) -> String {
@@ -215,6 +222,22 @@ impl Origin {
             namespace,
         })
     }
+}
+
+/// Returns whether the kernel tells this process the truth about namespaces.
+///
+/// Without `CAP_SYS_ADMIN` over the owner of a living namespace its answer is the same as for
+/// one that is gone. In the initial user namespace, `CAP_SYS_ADMIN` is over all owners. A new
+/// namespace shows whether the process has it, and whether a security module lets it use it.
+pub(crate) fn can_tell() -> bool {
+    let own = fs::metadata("/proc/self/ns/user");
+    let is_initial = own.is_ok_and(|own| own.ino() == INITIAL_USER_NAMESPACE);
+    let finds_new = || {
+        let netns = Netns::unnamed().ok()?;
+        let handle = sys::namespace_handle(netns.as_fd()).ok()?;
+        sys::namespace_exists(handle).ok()
+    };
+    is_initial && finds_new() == Some(true)
 }
 
 /// Returns whether the containers of other machines hold no addresses in a directory: its

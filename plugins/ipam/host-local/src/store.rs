@@ -4,6 +4,7 @@
 //! and under the lock. Upstream reads and writes the same format. The files are described
 //! in `Documentation/plugins/host-local.md`.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
@@ -79,6 +80,8 @@ pub(crate) struct Store {
     has_stale_temp_file: bool,
     /// Set if addresses of containers that are gone may be reclaimed.
     here: Option<Here>,
+    /// Whether the kernel tells which namespaces exist, if that was asked for.
+    can_tell: OnceCell<bool>,
     /// Whether the lock file lacks the mark of this boot.
     lacks_mark: bool,
     /// Whether the times are recorded at which addresses are freed.
@@ -154,6 +157,7 @@ impl Store {
             temp_owner: None,
             has_stale_temp_file: false,
             here: None,
+            can_tell: OnceCell::new(),
             lacks_mark: false,
             cools_down: false,
             lock,

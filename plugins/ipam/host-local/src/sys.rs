@@ -101,9 +101,13 @@ pub(crate) fn namespace_handle(file: BorrowedFd<'_>) -> io::Result<[u8; HANDLE_L
     }
 }
 
-/// Returns whether the namespace of a file handle has ceased to exist: the kernel answers
-/// `ESTALE`. With any other answer it is unknown.
-pub(crate) fn is_namespace_gone(handle: [u8; HANDLE_LEN]) -> bool {
+/// Returns whether the namespace of a file handle exists. The kernel answers `ESTALE` if it
+/// does not, and also if the process has no `CAP_SYS_ADMIN` over its owner: exportfs makes
+/// `ESTALE` of every error of a file system.
+///
+/// # Errors
+/// Those of the kernel, such as `EBADF` before Linux 6.18.
+pub(crate) fn namespace_exists(handle: [u8; HANDLE_LEN]) -> io::Result<bool> {
     let handle = FileHandle {
         bytes: HANDLE_LEN as u32,
         kind: FILEID_NSFS,
@@ -124,8 +128,9 @@ pub(crate) fn is_namespace_gone(handle: [u8; HANDLE_LEN]) -> bool {
                 // SAFETY: the descriptor was opened just now, and nothing else knows it.
                 unsafe { libc::close(fd) };
             }
-            false
+            Ok(true)
         }
-        Err(errno) => errno == Errno::ESTALE,
+        Err(Errno::ESTALE) => Ok(false),
+        Err(errno) => Err(errno.into()),
     }
 }

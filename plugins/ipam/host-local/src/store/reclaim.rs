@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::{Content, Owner, Store};
 use crate::lock;
-use crate::origin::{Here, Origin, Reason, is_local};
+use crate::origin::{Here, Origin, Reason, can_tell, is_local};
 use crate::reservation::{self, names};
 
 /// Most addresses that one command logs; more are only counted.
@@ -118,6 +118,9 @@ impl Store {
         let content = Content::parse(&bytes);
         let origin = Origin::recorded_at(&file, str::from_utf8(&bytes).ok()?)?;
         let reason = origin.why_gone(here)?;
+        if reason == Reason::Namespace && !*self.can_tell.get_or_init(can_tell) {
+            return None;
+        }
         Some(Gone { content, reason })
     }
 }

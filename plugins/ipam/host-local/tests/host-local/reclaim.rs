@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::net::IpAddr;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::time::{Duration, Instant};
 
 use crate::common::{Net, addresses, call, ours, peer};
@@ -30,12 +31,14 @@ fn reserved(net: &Net) -> Vec<String> {
     ips.iter().map(IpAddr::to_string).collect()
 }
 
-/// Linux 6.18 and later say whether a network namespace exists.
+/// Linux 6.18 and later tell root of the initial user namespace whether a network namespace
+/// exists.
 fn kernel_knows_namespaces() -> bool {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("release");
     let mut numbers = release.split(['.', '-']).map(|part| part.parse::<u32>());
     let mut number = || numbers.next().expect("a number").expect("a number");
-    (number(), number()) >= (6, 18)
+    let user = fs::metadata("/proc/self/ns/user").expect("user namespace");
+    (number(), number()) >= (6, 18) && user.ino() == 0xefff_fffd
 }
 
 #[test]
@@ -231,4 +234,36 @@ fn an_address_held_in_a_namespace_that_is_gone_is_no_duplicate() {
     }
     assert_eq!(reserved(&net), ["10.1.2.3"]);
     ours().check(&other, &net.conf).expect_ok();
+}
+
+/// Without the capability, the kernel gives the same answer for namespaces that exist and for
+/// others.
+#[test]
+fn without_rights_over_namespaces_nothing_is_reclaimed() {
+    let host = Host::new();
+    let net = Net::new(json!({"subnet": "10.1.2.0/30"}));
+    let [one, two] = ["one", "two"].map(|name| host.container(name));
+    add(&net, &one).expect_ok();
+    let plugin = ours().program().display().to_string();
+    let script = host.write(
+        "limited",
+        format!("#!/bin/sh\nexec setpriv --bounding-set -sys_admin {plugin}\n"),
+    );
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("mode");
+    let limited = testkit::Plugin::in_dir(host.dir(), "limited");
+    for confinement in ["on", "off"] {
+        let call = |container: &Container| {
+            let call = limited
+                .command("ADD")
+                .container(container)
+                .config(&net.conf);
+            call.env("CNI_CONFINE", confinement)
+                .run()
+                .expect_error(999)
+                .text()
+        };
+        assert!(call(&two).contains("no IP addresses available"));
+        assert!(call(&one).contains("duplicate allocation"));
+    }
+    assert_eq!(reserved(&net), ["10.1.2.2"]);
 }
