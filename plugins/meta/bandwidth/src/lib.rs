@@ -67,7 +67,8 @@ impl Plugin for Bandwidth {
         let mut failures = Failures::default();
         let ifb = failures.add(ifb::find(call, &host)).flatten();
         let deletion = deletion::begin_on_host(&host, ifb.as_slice());
-        failures.add(clear_veth(call, &host, ifb.unwrap_or(0)));
+        let cleared = clear_veth(call, &host, ifb.unwrap_or(0));
+        failures.add(cleared.or_else(unless_gone));
         failures.add(ifb::finish(deletion, call));
         failures.result()
     }
@@ -153,6 +154,13 @@ fn queue_length(shaper: &Shaper<'_>, veth: &Link) -> u32 {
         true => veth.txqlen.max(USUAL),
         false => 0,
     }
+}
+
+/// Accepts that the veth pair vanished after it was found: its deletion, which another DEL
+/// began before it was killed, may still be under way.
+fn unless_gone(error: anyhow::Error) -> anyhow::Result<()> {
+    let is_gone = error.downcast_ref().is_some_and(rtnl::Error::is_not_found);
+    if is_gone { Ok(()) } else { Err(error) }
 }
 
 /// Deletes the qdiscs of ADD from the veth in case it is kept: its packets would be
