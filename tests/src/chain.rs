@@ -1,7 +1,7 @@
 //! A network of several plugins, called as a runtime calls them: through libcni.
 
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use libcni::{Attachment, Cni, NetworkList, ValidAttachment};
@@ -27,7 +27,7 @@ pub struct Chain {
     /// `PATH` of the plugins, if not the default.
     pub path: Option<String>,
     /// The runtime's cache, which clones share.
-    pub cache: Rc<TempDir>,
+    pub cache: Arc<TempDir>,
 }
 
 /// The plugins of a Kubernetes node's network: bridge with masquerade, portmap, firewall,
@@ -64,7 +64,7 @@ impl Chain {
             if_name: if is_loopback { "lo" } else { "eth0" }.to_owned(),
             bin: bin_dir(),
             path: None,
-            cache: Rc::new(tempfile::tempdir().unwrap()),
+            cache: Arc::new(tempfile::tempdir().unwrap()),
         }
     }
 

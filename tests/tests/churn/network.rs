@@ -111,8 +111,14 @@ impl Network {
 
     /// Attaches and detaches a container: bridge, shared chains and directories stay.
     pub(crate) fn warm_up(&self, container: &Container) {
-        let result = self.chain.add(container);
-        self.chain.del(container, &result);
+        let mut result = Value::Null;
+        for position in 0..self.chain.plugins.len() {
+            let mut calls = self.chain.calls("ADD", container.netns(), &result);
+            result = calls.remove(position).run().expect_ok().json();
+        }
+        for call in self.chain.calls("DEL", container.netns(), &result) {
+            call.run().expect_ok();
+        }
     }
 
     /// Makes an attachment valid, before its ADD.
