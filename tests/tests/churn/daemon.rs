@@ -8,7 +8,7 @@ use serde_json::json;
 use testkit::dhcp::{self, Pool, Program, Server};
 use testkit::{Host, Plugin, Service};
 
-use crate::tally::Tally;
+use crate::results::Results;
 
 /// Time between two kills.
 const LIFE: Duration = Duration::from_secs(3);
@@ -44,7 +44,7 @@ pub(crate) fn start() -> Service {
 /// Kills the daemon and starts another one again and again. Returns the last one.
 pub(crate) fn kill_now_and_then(
     mut daemon: Service,
-    tally: &Tally,
+    results: &Results,
     is_over: &AtomicBool,
 ) -> Service {
     while !is_over.load(Ordering::Relaxed) {
@@ -55,7 +55,7 @@ pub(crate) fn kill_now_and_then(
         drop(daemon);
         thread::sleep(Duration::from_millis(100));
         daemon = start();
-        tally.count("kill of the DHCP daemon");
+        results.count("kill of the DHCP daemon");
     }
     daemon
 }

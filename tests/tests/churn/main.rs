@@ -10,7 +10,7 @@
 mod daemon;
 mod network;
 mod random;
-mod tally;
+mod results;
 mod worker;
 
 use std::env;
@@ -21,7 +21,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use blackbox::state;
 use network::Network;
 use random::Random;
-use tally::Tally;
+use results::Results;
 use testkit::{Container, Host};
 use worker::Worker;
 
@@ -59,12 +59,12 @@ fn nothing_is_left_of_attachments_that_come_and_go() {
     }
     let before = state::of(&host);
     let paths: Vec<_> = containers.iter().map(Container::netns).collect();
-    let (tally, is_over) = (Tally::default(), AtomicBool::new(false));
+    let (results, is_over) = (Results::default(), AtomicBool::new(false));
     let _daemon = thread::scope(|scope| {
-        let killer = scope.spawn(|| daemon::kill_now_and_then(daemon, &tally, &is_over));
+        let killer = scope.spawn(|| daemon::kill_now_and_then(daemon, &results, &is_over));
         for (number, paths) in paths.chunks(SLOTS).enumerate() {
             let random = Random::new(seed + number as u64);
-            let mut worker = Worker::new(number, paths, &networks, &tally, random);
+            let mut worker = Worker::new(number, paths, &networks, &results, random);
             let is_over = &is_over;
             scope.spawn(move || {
                 while !is_over.load(Ordering::Relaxed) {
@@ -73,26 +73,31 @@ fn nothing_is_left_of_attachments_that_come_and_go() {
                 worker.finish();
             });
         }
-        collect_now_and_then(&networks, &tally, &is_over, Duration::from_secs(seconds));
+        collect_now_and_then(&networks, &results, &is_over, Duration::from_secs(seconds));
         killer.join().unwrap()
     });
     for network in &networks {
-        network.collect(&tally);
+        network.collect(&results);
     }
-    println!("{workers} workers, {seconds} s, seed {seed}\n{tally}");
-    tally.assert_explained();
+    println!("{workers} workers, {seconds} s, seed {seed}\n{results}");
+    results.assert_explained();
     state::assert_back(&before, &host);
 }
 
 /// Runs GC of one network after the other until the time is over.
-fn collect_now_and_then(networks: &[Network], tally: &Tally, is_over: &AtomicBool, time: Duration) {
+fn collect_now_and_then(
+    networks: &[Network],
+    results: &Results,
+    is_over: &AtomicBool,
+    time: Duration,
+) {
     let end = Instant::now() + time;
     for network in networks.iter().cycle() {
         if Instant::now() >= end {
             break;
         }
         thread::sleep(Duration::from_millis(200));
-        network.collect(tally);
+        network.collect(results);
     }
     is_over.store(true, Ordering::Relaxed);
 }

@@ -11,7 +11,7 @@ use blackbox::chain::{Chain, kubernetes_plugins};
 use serde_json::{Value, json};
 use testkit::{Container, Host, Invocation, Node, Run};
 
-use crate::tally::Tally;
+use crate::results::Results;
 
 /// A network.
 pub(crate) struct Network {
@@ -138,7 +138,7 @@ impl Network {
     }
 
     /// Runs DEL or GC of a plugin, again while the DHCP daemon is gone.
-    pub(crate) fn until_done(&self, call: Invocation, verb: &str, tally: &Tally) {
+    pub(crate) fn until_done(&self, call: Invocation, verb: &str, results: &Results) {
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             let run = call.clone().run();
@@ -147,8 +147,8 @@ impl Network {
             }
             let cause = self.expects(&run).filter(|_| self.chain.network == "dhcp");
             match cause {
-                Some(cause) if Instant::now() < deadline => tally.count(cause),
-                _ => return tally.unexplained(format!("{verb}\n{}", run.report())),
+                Some(cause) if Instant::now() < deadline => results.count(cause),
+                _ => return results.unexplained(format!("{verb}\n{}", run.report())),
             }
             thread::sleep(Duration::from_millis(100));
         }
@@ -172,7 +172,7 @@ impl Network {
     }
 
     /// Runs GC of every plugin while there is neither an ADD nor a DEL.
-    pub(crate) fn collect(&self, tally: &Tally) {
+    pub(crate) fn collect(&self, results: &Results) {
         let _alone = self.busy.write().unwrap();
         let valid = self.valid.lock().unwrap();
         let valid: Vec<Value> = valid
@@ -183,8 +183,8 @@ impl Network {
             .chain
             .gc_calls(&json!({"cni.dev/valid-attachments": valid}))
         {
-            self.until_done(call, "GC", tally);
-            tally.count("GC of a plugin");
+            self.until_done(call, "GC", results);
+            results.count("GC of a plugin");
         }
         // No reservation without a valid attachment.
         let directory = match self.chain.network.as_str() {
@@ -197,7 +197,7 @@ impl Network {
             let id = content.split('\r').next().unwrap_or_default();
             let is_valid = valid.iter().any(|one| one["containerID"] == id);
             if name.parse::<IpAddr>().is_ok() && !is_valid {
-                tally.unexplained(format!("GC left {name} of {id} in {}", self.chain.network));
+                results.unexplained(format!("GC left {name} of {id} in {}", self.chain.network));
             }
         }
     }

@@ -14,7 +14,7 @@ use testkit::{Invocation, Run, reach};
 
 use crate::network::Network;
 use crate::random::Random;
-use crate::tally::Tally;
+use crate::results::Results;
 
 /// Longest time after which a plugin is killed, in microseconds: about the duration of a call.
 const KILL_WITHIN: usize = 6_000;
@@ -46,7 +46,7 @@ pub(crate) struct Worker<'a> {
     paths: &'a [&'a Path],
     slots: Vec<Option<Attached<'a>>>,
     networks: &'a [Network],
-    tally: &'a Tally,
+    results: &'a Results,
     random: Random,
     next_id: usize,
 }
@@ -57,7 +57,7 @@ impl<'a> Worker<'a> {
         number: usize,
         paths: &'a [&'a Path],
         networks: &'a [Network],
-        tally: &'a Tally,
+        results: &'a Results,
         random: Random,
     ) -> Worker<'a> {
         Worker {
@@ -65,7 +65,7 @@ impl<'a> Worker<'a> {
             paths,
             slots: paths.iter().map(|_| None).collect(),
             networks,
-            tally,
+            results,
             random,
             next_id: 0,
         }
@@ -131,10 +131,10 @@ impl<'a> Worker<'a> {
         match outcome {
             Ok(result) => {
                 drop(busy);
-                self.tally.count("ADD of a chain");
+                self.results.count("ADD of a chain");
                 if let Some(other) = network.hold(&attached.chain.container_id, &result) {
                     let text = format!("{result} is held by {other}, too");
-                    self.tally.unexplained(text);
+                    self.results.unexplained(text);
                 }
                 self.reach(slot, network);
                 self.slots[slot] = Some(attached);
@@ -165,7 +165,7 @@ impl<'a> Worker<'a> {
             let call = chain.calls("ADD", netns, &result).remove(position);
             let run = match *fault {
                 Fault::Missing(at) if at == position => {
-                    self.tally.count("chain with a missing plugin");
+                    self.results.count("chain with a missing plugin");
                     return Err(None);
                 }
                 Fault::Killed(at, time) if at == position => killed(call, time),
@@ -173,11 +173,11 @@ impl<'a> Worker<'a> {
             };
             let is_killed = matches!(fault, Fault::Killed(at, _) if *at == position);
             if run.status.code().is_none() || is_killed && !run.is_ok() {
-                self.tally.count("chain with a killed plugin");
+                self.results.count("chain with a killed plugin");
                 return Err(None);
             }
             if !run.is_ok() && matches!(fault, Fault::NoIpam) {
-                self.tally.count("chain without its IPAM plugin");
+                self.results.count("chain without its IPAM plugin");
                 return Err(None);
             }
             if !run.is_ok() {
@@ -190,8 +190,8 @@ impl<'a> Worker<'a> {
 
     fn explain(&self, network: &Network, run: &Run) {
         match network.expects(run) {
-            Some(what) => self.tally.count(what),
-            None => self.tally.unexplained(format!("ADD\n{}", run.report())),
+            Some(what) => self.results.count(what),
+            None => self.results.unexplained(format!("ADD\n{}", run.report())),
         }
     }
 
@@ -204,13 +204,13 @@ impl<'a> Worker<'a> {
             let run = call.run();
             if !run.is_ok() {
                 match attached.network.expects(&run) {
-                    Some(what) => self.tally.count(what),
-                    None => self.tally.unexplained(format!("CHECK\n{}", run.report())),
+                    Some(what) => self.results.count(what),
+                    None => self.results.unexplained(format!("CHECK\n{}", run.report())),
                 }
             }
         }
         drop(busy);
-        self.tally.count("CHECK of a chain");
+        self.results.count("CHECK of a chain");
         self.reach(slot, attached.network);
     }
 
@@ -223,7 +223,7 @@ impl<'a> Worker<'a> {
                 .calls("DEL", self.paths[slot], &attached.result);
             let call = calls.remove(self.random.below(calls.len()));
             killed(call, self.random.below(KILL_WITHIN));
-            self.tally.count("DEL that was killed");
+            self.results.count("DEL that was killed");
         }
         self.run_del(slot, &attached, "DEL of a chain");
         attached.network.forget(&attached.chain.container_id);
@@ -236,9 +236,9 @@ impl<'a> Worker<'a> {
             .chain
             .calls("DEL", self.paths[slot], &attached.result)
         {
-            attached.network.until_done(call, "DEL", self.tally);
+            attached.network.until_done(call, "DEL", self.results);
         }
-        self.tally.count(what);
+        self.results.count(what);
     }
 
     /// Forgets an attachment without DEL. Its links go with the container.
@@ -254,7 +254,7 @@ impl<'a> Worker<'a> {
             attached.chain.container_id
         );
         attached.network.forget(&attached.chain.container_id);
-        self.tally.count("attachment without DEL");
+        self.results.count("attachment without DEL");
     }
 
     fn reach(&self, slot: usize, network: &Network) {
@@ -265,7 +265,7 @@ impl<'a> Worker<'a> {
                     "{gateway} does not answer in {}",
                     self.paths[slot].display()
                 );
-                self.tally.unexplained(text);
+                self.results.unexplained(text);
             }
         }
     }

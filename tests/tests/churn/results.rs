@@ -9,12 +9,12 @@ const SHOWN: usize = 10;
 
 /// Counts by description, and failures that nothing explains.
 #[derive(Default)]
-pub(crate) struct Tally {
+pub(crate) struct Results {
     counts: Mutex<BTreeMap<&'static str, u64>>,
     unexplained: Mutex<Vec<String>>,
 }
 
-impl Tally {
+impl Results {
     /// Counts one more.
     pub(crate) fn count(&self, what: &'static str) {
         *self.counts.lock().unwrap().entry(what).or_default() += 1;
@@ -39,7 +39,7 @@ impl Tally {
     }
 }
 
-impl fmt::Display for Tally {
+impl fmt::Display for Results {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (what, count) in &*self.counts.lock().unwrap() {
             writeln!(f, "{count:>8} {what}")?;
