@@ -252,6 +252,45 @@ fn a_lock_excludes_others_and_leaves_nothing() {
 }
 
 #[test]
+fn locks_of_killed_holders_are_swept() {
+    let _host = Host::new();
+    let held = Lock::take("held", Duration::ZERO).unwrap();
+    fs::write("/run/cni/locks/abandoned", "").unwrap();
+    symlink("/run/x", "/run/cni/locks/foreign").unwrap();
+    Lock::sweep();
+    assert!(!Path::new("/run/cni/locks/abandoned").exists());
+    assert!(fs::symlink_metadata("/run/cni/locks/foreign").is_ok());
+    assert!(Lock::take("held", Duration::ZERO).unwrap_err().is_locked());
+    drop(held);
+    fs::remove_file("/run/cni/locks/foreign").unwrap();
+    Lock::sweep();
+    assert_no_directory();
+}
+
+#[test]
+fn own_records_that_are_no_json_are_removed() {
+    let _host = Host::new();
+    for text in ["", "{\"version\":1,", "\0\0"] {
+        record("a").write(&7).unwrap();
+        fs::write(file("a"), text).unwrap();
+        assert_eq!(record("a").read::<u32>(), None);
+        assert_no_directory();
+        record("a").write(&7).unwrap();
+        fs::write(file("a"), text).unwrap();
+        // Any file may be among all of them.
+        assert_eq!(STORE.all::<u32>(), []);
+        assert!(Path::new(&file("a")).exists());
+        assert_eq!(STORE.owners("net"), []);
+        assert_no_directory();
+    }
+    // That of a later release.
+    record("a").write(&7).unwrap();
+    fs::write(file("a"), "{\"version\":2}").unwrap();
+    assert_eq!(record("a").read::<u32>(), None);
+    assert!(Path::new(&file("a")).exists());
+}
+
+#[test]
 fn directories_of_others_are_used_as_they_are() {
     let host = Host::new();
     let path = host.dir().join("a/b");

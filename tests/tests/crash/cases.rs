@@ -3,7 +3,7 @@
 use std::any::Any;
 
 use serde_json::{Value, json};
-use testkit::Host;
+use testkit::{Host, Node};
 
 /// A network. Its last plugin is killed; the others have attached the container before.
 pub(crate) struct Case {
@@ -26,7 +26,7 @@ pub(crate) enum Record {
     Saves,
     /// Only by it does GC find the attachment; prevResult tells DEL.
     Finds,
-    /// Only it tells what the container, or the device, was before ADD.
+    /// The same, and only it tells what the container, or the device, was before ADD.
     Restores,
 }
 
@@ -78,7 +78,11 @@ fn on_uplink(kind: &str, keys: &Value) -> Vec<Value> {
 }
 
 fn uplink(host: &Host) -> Vec<Box<dyn Any>> {
-    vec![Box::new(testkit::wire(host, "uplink", "outside", &[]))]
+    let outside = testkit::wire(host, "uplink", "outside", &[]);
+    // The same on each host, so that hosts can be compared.
+    host.ip("link set uplink address 02:00:00:00:01:01");
+    outside.ip("link set eth0 address 02:00:00:00:01:02");
+    vec![Box::new(outside)]
 }
 
 fn behind_ptp(keys: &Value) -> Vec<Value> {
@@ -174,7 +178,6 @@ cases! {
     host_device: Case::new("host-device", vec![json!({"type": "host-device", "device": "uplink", "ipam": ipam()})]).with(uplink).record(Record::Restores);
     loopback: Case::new("loopback", vec![json!({"type": "loopback"})]);
     host_local: Case::new("host-local", vec![json!({"type": "host-local", "ipam": ipam()})]);
-    static_ipam: Case::new("static", vec![json!({"type": "static", "ipam": {"type": "static", "addresses": [{"address": "10.60.0.9/24"}]}})]);
     portmap_iptables: Case::new("portmap, iptables", portmap("iptables"));
     portmap_nftables: Case::new("portmap, nftables", portmap("nftables"));
     firewall_iptables: Case::new("firewall, iptables", behind_ptp(&json!({"type": "firewall", "backend": "iptables"}))).record(Record::Finds);
@@ -185,6 +188,30 @@ cases! {
         "txQLen": 500, "sysctl": {"net.core.somaxconn": "500", "net.ipv4.conf.IFNAME.arp_filter": "1"}}))).record(Record::Restores);
     sbr: Case::new("sbr", behind_ptp(&json!({"type": "sbr"}))).record(Record::Restores);
     flannel: Case::new("flannel", vec![json!({"type": "flannel", "subnetFile": "/run/testkit/subnet.env"})]).with(subnet_file);
+}
+
+/// The plugin keeps nothing, so its DEL makes no changes.
+mod static_ipam {
+    use super::*;
+
+    fn case() -> Case {
+        Case::new(
+            "static",
+            vec![
+                json!({"type": "static", "ipam": {"type": "static", "addresses": [{"address": "10.60.0.9/24"}]}}),
+            ],
+        )
+    }
+
+    #[test]
+    fn add() {
+        crate::sweep::add(&case());
+    }
+
+    #[test]
+    fn first_add() {
+        crate::sweep::first(&case());
+    }
 }
 
 rare_cases! {

@@ -54,7 +54,7 @@ pub(crate) fn sweep(case: &Case) {
     testkit::needs(case.needs);
     let mut report = Report::new(case.name, "state damaged");
     damage_each(case, &mut report, Cleaner::Del);
-    if case.record != Record::Finds {
+    if case.record == Record::Saves {
         damage_each(case, &mut report, Cleaner::Gc);
     }
     report.finish();

@@ -149,6 +149,8 @@ impl Stage {
     /// Creates the container and attaches it to the plugins before the subject.
     pub(crate) fn create_container(&mut self) {
         let container = self.host.container(CONTAINER);
+        // Duplicate address detection would take a second of each ADD.
+        container.set_sysctl("net/ipv6/conf/default/accept_dad", "0");
         self.previous = self.setup.add(&container);
         self.container = Some(container);
     }
@@ -204,9 +206,12 @@ impl Stage {
         for container in self.container.iter().chain(&self.neighbour) {
             sysctls.insert(container.id().to_owned(), container.sysctls());
         }
-        // An empty directory of state counts as none: its next user removes it.
-        let is_topic = |line: &str| line.starts_with("/run/cni/") && line.ends_with('/');
-        let snapshot = state::of(&self.host).filtered(|line| !is_topic(line));
+        // An empty directory of state, and the file of iptables' lock, count as none: the next user removes them.
+        let is_empty = |line: &str| {
+            let is_topic = line.starts_with("/run/cni/") && line.ends_with('/');
+            is_topic || line.starts_with("/run/cni/locks/iptables:")
+        };
+        let snapshot = state::of(&self.host).filtered(|line| !is_empty(line));
         State { snapshot, sysctls }
     }
 

@@ -178,5 +178,6 @@ fn added(stage: &Stage) -> Value {
 fn points(stage: &Stage, verb: &str, result: &Value) -> Vec<(Point, String)> {
     let (run, trace) = stage.trace(verb, result, None);
     assert!(run.is_ok(), "{}", run.report());
+    assert!(!trace.changes.is_empty(), "no changes\n{}", run.report());
     trace.changes
 }
