@@ -4,6 +4,7 @@ mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -49,21 +50,7 @@ impl Pods {
 
     /// Runs a pod. Returns its ID.
     fn run(&self, name: &str, host_port: i32) -> String {
-        let config = PodSandboxConfig {
-            metadata: Some(PodSandboxMetadata {
-                name: name.into(),
-                uid: name.into(),
-                namespace: "default".into(),
-                attempt: 0,
-            }),
-            port_mappings: vec![PortMapping {
-                container_port: 80,
-                host_port,
-                ..PortMapping::default()
-            }],
-            ..PodSandboxConfig::default()
-        };
-        let run = self.cri.run(config);
+        let run = self.cri.run(pod(name, host_port));
         run.unwrap_or_else(|err| panic!("{err}\n{}", self.containerd.log()))
     }
 
@@ -102,6 +89,23 @@ impl Pods {
         let call = self.setup.call(&all);
         call.env("NETCONFPATH", self.setup.host.dir().join("pods.d"))
             .run()
+    }
+}
+
+fn pod(name: &str, host_port: i32) -> PodSandboxConfig {
+    PodSandboxConfig {
+        metadata: Some(PodSandboxMetadata {
+            name: name.into(),
+            uid: name.into(),
+            namespace: "default".into(),
+            attempt: 0,
+        }),
+        port_mappings: vec![PortMapping {
+            container_port: 80,
+            host_port,
+            ..PortMapping::default()
+        }],
+        ..PodSandboxConfig::default()
     }
 }
 
@@ -160,7 +164,7 @@ fn what_is_left_of_forgotten_pods_is_collected_and_nothing_else() {
     before.assert_same(&pods.setup.host.snapshot());
 
     let done = pods
-        .call(&["--min-age", "0", "--execute"])
+        .call(&["--min-age", "0", "--execute", "--plugins"])
         .expect_ok()
         .stdout_text();
     assert!(done.ends_with("collected attachments: 2\n"), "{done}");
@@ -177,7 +181,7 @@ fn what_is_left_of_forgotten_pods_is_collected_and_nothing_else() {
     pods.setup.host.ping(&pods.address(&living));
     other.ping("10.9.0.1");
     let again = pods
-        .call(&["--min-age", "0", "--yes", "pods"])
+        .call(&["--min-age", "0", "--yes", "--plugins", "pods"])
         .expect_ok()
         .stdout_text();
     assert!(again.ends_with("collected attachments: 0\n"), "{again}");
@@ -215,7 +219,7 @@ fn in_doubt_nothing_is_collected() {
     let (used, lost) = (host.container("used"), host.container("lost"));
     let id = attach(&pods, &used);
     let collect = || {
-        pods.call(&["--min-age", "0", "--execute"])
+        pods.call(&["--min-age", "0", "--execute", "--plugins"])
             .expect_ok()
             .stdout_text()
     };
@@ -276,4 +280,35 @@ fn with_gc_disabled() -> Value {
     let mut list = list("1.1.0");
     list["disableGC"] = true.into();
     list
+}
+
+#[test]
+fn pods_that_start_meanwhile_are_kept() {
+    let pods = Pods::new("1.1.0");
+    let done = AtomicBool::new(false);
+    let (ids, runs) = thread::scope(|scope| {
+        let cri = &pods.cri;
+        let starting = scope.spawn(|| {
+            let run = |number| {
+                cri.run(pod(&format!("pod{number}"), 9000 + number))
+                    .expect("a pod")
+            };
+            let ids: Vec<String> = (0..4).map(run).collect();
+            done.store(true, Ordering::Relaxed);
+            ids
+        });
+        let mut runs = Vec::new();
+        while !done.load(Ordering::Relaxed) {
+            runs.push(pods.call(&["--execute"]).expect_ok().stdout_text());
+        }
+        (starting.join().expect("pods run"), runs)
+    });
+    for run in &runs {
+        assert!(run.ends_with("collected attachments: 0\n"), "{run}");
+    }
+    for id in &ids {
+        let address = pods.address(id);
+        assert!(lease(&address).exists(), "{address}");
+        pods.setup.host.ping(&address);
+    }
 }

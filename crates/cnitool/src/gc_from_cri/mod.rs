@@ -43,6 +43,10 @@ pub(crate) struct FromCri {
     /// Collect it
     #[arg(long, visible_alias = "yes", requires = "from_cri")]
     execute: bool,
+    /// Have the plugins look for what is in no cache, too. Not while pods are started: an attachment that is made at that
+    /// moment may be taken for a remnant
+    #[arg(long, requires = "execute")]
+    plugins: bool,
     /// Keep attachments that are younger than this: a runtime may list a sandbox only when it runs
     #[arg(
         long,
@@ -84,9 +88,7 @@ pub(crate) fn run(options: &FromCri, names: &[&OsStr]) -> Result<ExitCode> {
         }
     }
     if !options.execute {
-        report.line(
-            "nothing has been changed: --execute collects, and has the plugins look for more",
-        );
+        report.line("nothing has been changed: --execute collects");
         return Ok(report.end());
     }
     let mut collected = 0;
@@ -97,7 +99,7 @@ pub(crate) fn run(options: &FromCri, names: &[&OsStr]) -> Result<ExitCode> {
         collected += usize::from(deleted.is_ok());
         report.note(deleted, &describe(cached));
     }
-    for list in networks.values() {
+    for list in networks.values().filter(|_| options.plugins) {
         let done = collect(&cni, list, &mut facts, &mut report);
         report.note(done, &list.name);
     }
