@@ -205,7 +205,7 @@ fn a_full_file_system_does_not_prevent_a_deletion() {
 fn read_only_records_are_a_clear_error() {
     for backend in BACKENDS {
         let attachment = Attachment::prepare(backend);
-        fs::create_dir("/run/cni").unwrap();
+        fs::create_dir_all("/run/cni").unwrap();
         attachment.host.make_read_only("/run/cni");
         for error in attachment.attempt_add() {
             assert!(error.contains("/run/cni"), "{error}");
