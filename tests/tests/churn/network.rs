@@ -13,6 +13,9 @@ use testkit::{Container, Host, Invocation, Node, Run};
 
 use crate::results::Results;
 
+/// Longest time that a call may take: that of an unanswered DHCP request.
+pub(crate) const LONGEST: Duration = Duration::from_secs(240);
+
 /// A network.
 pub(crate) struct Network {
     pub(crate) chain: Chain,
@@ -141,7 +144,7 @@ impl Network {
     pub(crate) fn until_done(&self, call: Invocation, verb: &str, results: &Results) {
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
-            let run = call.clone().run();
+            let run = call.clone().deadline(LONGEST).run();
             if run.is_ok() {
                 return;
             }

@@ -12,7 +12,7 @@ use nix::sched::{CloneFlags, setns};
 use serde_json::{Value, json};
 use testkit::{Invocation, Run, reach};
 
-use crate::network::Network;
+use crate::network::{self, Network};
 use crate::random::Random;
 use crate::results::Results;
 
@@ -163,6 +163,7 @@ impl<'a> Worker<'a> {
         let mut result = Value::Null;
         for position in 0..chain.plugins.len() {
             let call = chain.calls("ADD", netns, &result).remove(position);
+            let call = call.deadline(network::LONGEST);
             let run = match *fault {
                 Fault::Missing(at) if at == position => {
                     self.results.count("chain with a missing plugin");
@@ -201,7 +202,7 @@ impl<'a> Worker<'a> {
             .chain
             .calls("CHECK", self.paths[slot], &attached.result)
         {
-            let run = call.run();
+            let run = call.deadline(network::LONGEST).run();
             if !run.is_ok() {
                 match attached.network.expects(&run) {
                     Some(what) => self.results.count(what),
