@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use cni_core::skel::build_version;
 
-use crate::{chain, completion, show, usage, validate, verbs};
+use crate::{chain, completion, doctor, show, usage, validate, verbs};
 
 /// Attaches network namespaces to CNI networks, and looks after networks and attachments
 #[derive(Debug, Parser)]
@@ -25,6 +25,8 @@ pub(crate) enum Command {
     Verb(verbs::Verb),
     /// Show the attachments on this host: addresses, links, ports, rules and limits
     Show(show::Args),
+    /// Look for what keeps networks on this host from working, and say what to do
+    Doctor(doctor::Args),
     /// Check network configurations, and say what to write instead
     Validate(validate::Args),
     /// Add plugins to a network without rewriting its list, and remove them
@@ -41,6 +43,7 @@ pub(crate) fn run(command: &Command, ifname: Option<String>) -> ExitCode {
                 .unwrap_or_else(|error| usage::verb_failure(verb.name(), &error));
         }
         Command::Show(arguments) => show::run(arguments),
+        Command::Doctor(arguments) => doctor::run(arguments),
         Command::Validate(arguments) => validate::run(arguments),
         Command::Chain(arguments) => chain::run(arguments),
         Command::Completion(arguments) => completion::run(arguments),

@@ -6,6 +6,7 @@
 mod chain;
 mod cli;
 mod completion;
+mod doctor;
 mod environment;
 mod gc_from_cri;
 mod netns;

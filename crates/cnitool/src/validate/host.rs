@@ -1,6 +1,7 @@
 //! Comparison of networks with this host: plugins, routes, links.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -34,11 +35,7 @@ pub(super) struct Host {
 }
 
 impl Host {
-    pub(super) fn new(given: Option<Vec<PathBuf>>) -> Host {
-        let directories = given.unwrap_or_else(|| {
-            let usual = DIRECTORIES.iter().map(PathBuf::from);
-            usual.filter(|dir| dir.is_dir()).collect()
-        });
+    pub(super) fn new(directories: Vec<PathBuf>) -> Host {
         let netlink = Handle::open();
         let netlink = netlink.as_ref();
         Host {
@@ -249,8 +246,17 @@ fn is_unicast(route: &Route) -> bool {
     route.kind == UNICAST && !route.dst.is_multicast() && !link_local
 }
 
-/// The directories of `CNI_PATH`, or of `--cni-path`.
-pub(super) fn directories(given: Option<&std::ffi::OsStr>) -> Option<Vec<PathBuf>> {
-    let paths = std::env::split_paths(given?).filter(|dir| dir != Path::new(""));
-    Some(paths.collect())
+/// Returns the directories of plugins: those given, those of `CNI_PATH`, or the usual ones that exist.
+pub(crate) fn plugin_dirs(given: Option<&OsStr>) -> Vec<PathBuf> {
+    let variable = std::env::var_os("CNI_PATH");
+    match given.or(variable.as_deref()) {
+        Some(list) => std::env::split_paths(list)
+            .filter(|dir| dir != Path::new(""))
+            .collect(),
+        None => DIRECTORIES
+            .iter()
+            .map(PathBuf::from)
+            .filter(|dir| dir.is_dir())
+            .collect(),
+    }
 }

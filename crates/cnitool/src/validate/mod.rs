@@ -11,7 +11,7 @@ mod parse;
 mod schema;
 mod source;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -20,7 +20,9 @@ use anyhow::{Context, Result};
 use clap::ValueHint;
 use serde_json::json;
 
-use finding::{Finding, Severity};
+use finding::Finding;
+pub(crate) use finding::Severity;
+pub(crate) use host::plugin_dirs;
 use network::{File, Network};
 use schema::Schemas;
 
@@ -89,6 +91,30 @@ pub(crate) fn run(arguments: &Args) -> Result<ExitCode> {
     })
 }
 
+/// Returns how many errors and warnings the files of a directory have.
+///
+/// # Errors
+/// When they cannot be read.
+pub(crate) fn count(dir: &Path, cni_path: Option<&OsStr>) -> Result<(usize, usize)> {
+    let schemas = Schemas::load().context("the schemas of this program")?;
+    let arguments = Args {
+        paths: vec![dir.to_path_buf()],
+        json: false,
+        strict: false,
+        no_host: false,
+        cni_path: cni_path.map(OsStr::to_owned),
+    };
+    let mut findings = check(&network::read(&arguments.paths, &schemas)?, &arguments);
+    findings.dedup();
+    let count = |severity| {
+        findings
+            .iter()
+            .filter(|(_, finding)| finding.severity == severity)
+            .count()
+    };
+    Ok((count(Severity::Error), count(Severity::Warning)))
+}
+
 /// Returns the errors in `file`, one of the additional plugins of the network list `list`, as they are printed. The host
 /// is not looked at.
 ///
@@ -141,11 +167,7 @@ fn check(files: &[File], arguments: &Args) -> Vec<(usize, Finding)> {
             .for_each(|element| findings.extend(chain::misspelled(element)));
         return findings;
     }
-    let path = arguments
-        .cni_path
-        .clone()
-        .or_else(|| std::env::var_os("CNI_PATH"));
-    let mut host = host::Host::new(host::directories(path.as_deref()));
+    let mut host = host::Host::new(plugin_dirs(arguments.cni_path.as_deref()));
     networks
         .iter()
         .for_each(|network| host.check(network, &mut findings));

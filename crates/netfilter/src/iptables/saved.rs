@@ -51,6 +51,15 @@ impl Saved {
         self.chains().any(|chain| chain == name)
     }
 
+    /// Returns the policy of a built-in chain, `ACCEPT` or `DROP`.
+    #[must_use]
+    pub fn policy(&self, name: &str) -> Option<&str> {
+        self.text.lines().find_map(|line| {
+            let mut words = line.strip_prefix(':')?.split_ascii_whitespace();
+            (words.next() == Some(name)).then(|| words.next())?
+        })
+    }
+
     /// Returns all rules, chain by chain.
     pub fn rules(&self) -> impl Iterator<Item = SavedRule<'_>> {
         self.text.lines().filter_map(|line| {
