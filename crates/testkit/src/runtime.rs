@@ -4,8 +4,9 @@
 //! group of its own, which is removed at the end. `/run` is shared with the calling thread's mount namespace: sockets,
 //! and the network namespaces that the runtime mounts there, are visible to the test.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -76,6 +77,8 @@ pub struct Runtime {
     /// What it logs when it is ready.
     ready: &'static str,
     group: PathBuf,
+    /// The directory of that control group, which remains open when the host's mounts are gone.
+    groups: File,
 }
 
 impl Runtime {
@@ -136,10 +139,12 @@ impl Runtime {
         let dir = dir.expect("there is no last number");
         host.command(&["sh", "-c", MAKE_IMAGE, "sh", &dir.display().to_string()]);
         share_run().expect("make /run a shared mount");
+        let group = control_group(name).expect("a control group of the test (cgroup2)");
         Runtime {
+            groups: File::open(group.parent().unwrap_or(Path::new("/"))).expect("its directory"),
             service: None,
             init: String::new(),
-            group: control_group(name).expect("a control group of the test (cgroup2)"),
+            group,
             dir,
             socket: socket.into(),
             ready,
@@ -242,8 +247,12 @@ impl Drop for Runtime {
     fn drop(&mut self) {
         // Its child, process 1, is killed with it, and with that one all others.
         self.service = None;
+        let name = self.group.file_name().unwrap_or_default();
+        let group = Path::new("/proc/self/fd")
+            .join(self.groups.as_raw_fd().to_string())
+            .join(name);
         let end = Instant::now() + Duration::from_secs(10) * patience();
-        while self.group.exists() && remove_group(&self.group).is_err() && Instant::now() < end {
+        while group.exists() && remove_group(&group).is_err() && Instant::now() < end {
             thread::sleep(Duration::from_millis(10));
         }
         let _ = fs::remove_file(&self.socket);
