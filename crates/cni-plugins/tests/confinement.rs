@@ -246,6 +246,30 @@ fn confinement_can_be_turned_off() {
     }
 }
 
+#[test]
+fn a_process_without_capabilities_is_no_failure() {
+    let bench = Bench::new();
+    let ipam = json!({"type": "static", "addresses": [{"address": "10.7.0.2/24"}]});
+    let config = json!({"cniVersion": "1.1.0", "name": "net", "type": "any", "ipam": ipam});
+    let program = bench.dir.join("static");
+    let call = Plugin::in_dir("/usr/bin", "setpriv")
+        .command("ADD")
+        .arguments(&[
+            "--inh-caps=-all",
+            "--bounding-set=-all",
+            program.to_str().expect("a path"),
+        ])
+        .container(&bench.container)
+        .config(&config)
+        .env("CNI_LOG", "debug");
+    let run = call.run().expect_ok();
+    assert_eq!(run.json()["ips"][0]["address"], "10.7.0.2/24");
+    assert!(
+        run.stderr_text()
+            .contains("confined by capabilities: 0x0 is left")
+    );
+}
+
 /// On a kernel that has modules at all.
 #[test]
 fn no_module_can_be_loaded() {

@@ -57,7 +57,7 @@ fn another_user_can_neither_lock_nor_create_files() {
         }
         chain.del(&container);
         for path in [
-            "/run/cni",
+            "/run/cni/planted",
             "/run/cni/locks",
             "/run/iptables-transaction.lock",
         ] {
