@@ -126,9 +126,12 @@ impl Stage {
         let mut chain = self.setup.clone();
         chain.plugins.extend(self.subject.plugins.iter().cloned());
         chain.container_id = NEIGHBOUR.into();
-        // One host port or device cannot be used twice.
+        // One host port, VLAN or device cannot be used twice.
         let plugin = chain.plugins.last_mut().expect("a plugin");
-        if plugin["type"] == "host-device" {
+        if ["host-device", "vlan"]
+            .iter()
+            .any(|kind| plugin["type"] == *kind)
+        {
             return;
         }
         if let Some(mappings) = plugin["runtimeConfig"]["portMappings"].as_array_mut() {

@@ -62,12 +62,23 @@ impl VrfLink {
         };
         let kind = LinkKind::Vrf(rtnl::Vrf { table });
         let spec = LinkSpec::new(name.clone(), kind);
-        match container.rtnl.request(Request::new_link(&spec)) {
+        // In one datagram: a VRF without the alias of an ADD that was killed would never be deleted.
+        let change = LinkChange {
+            name: Some(name.clone()),
+            up: Some(true),
+            alias: Some(ALIAS.to_owned()),
+            ..LinkChange::default()
+        };
+        // By its name: the index is not known yet.
+        let requests = vec![Request::new_link(&spec), Request::set_link(0, &change)];
+        let mut replies = container.rtnl.batch(requests).into_iter();
+        match replies.next().transpose() {
             Ok(_) => {}
             Err(e) if e.is_exists() => {
                 // Created meanwhile by a program that does not take the lock.
                 let present = VrfLink::find(&container.rtnl, name)?;
                 let present = present.with_context(|| format!("could not add VRF {name}: {e}"))?;
+                present.disown(container)?;
                 return present.require_table(config);
             }
             Err(e) => return Err(anyhow!(e).context(format!("could not add VRF {name}"))),
@@ -76,19 +87,25 @@ impl VrfLink {
             let name = name.clone();
             move || deletion::delete(container, &name)
         });
+        replies
+            .next()
+            .transpose()
+            .with_context(|| format!("could not set link up for VRF {name}"))?;
         let created = VrfLink::find(&container.rtnl, name)?;
-        let created = created
-            .with_context(|| format!("could not add VRF {name}: it was deleted meanwhile"))?;
+        created.with_context(|| format!("could not add VRF {name}: it was deleted meanwhile"))
+    }
+
+    /// Takes the alias away from a VRF of another program.
+    fn disown(&self, container: &Container) -> anyhow::Result<()> {
         let change = LinkChange {
-            up: Some(true),
-            alias: Some(ALIAS.to_owned()),
+            alias: Some(String::new()),
             ..LinkChange::default()
         };
-        container
-            .rtnl
-            .request(Request::set_link(created.link.index, &change))
-            .with_context(|| format!("could not set link up for VRF {name}"))?;
-        Ok(created)
+        let name = &self.link.name;
+        let request = Request::set_link(self.link.index, &change);
+        let answer = container.rtnl.request(request);
+        answer.with_context(|| format!("could not unset the alias of VRF {name}"))?;
+        Ok(())
     }
 
     /// Returns it if it has the configured table, or none is configured.
