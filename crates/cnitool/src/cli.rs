@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use cni_core::skel::build_version;
 
-use crate::{chain, completion, doctor, show, usage, validate, verbs};
+use crate::{chain, completion, doctor, repair, show, usage, validate, verbs};
 
 /// Attaches network namespaces to CNI networks, and looks after networks and attachments
 #[derive(Debug, Parser)]
@@ -25,6 +25,8 @@ pub(crate) enum Command {
     Verb(verbs::Verb),
     /// Show the attachments on this host: addresses, links, ports, rules and limits
     Show(show::Args),
+    /// Put back what has been deleted of living attachments on the host: rules, qdiscs, bridge ports, routes
+    Repair(repair::Args),
     /// Look for what keeps networks on this host from working, and say what to do
     Doctor(doctor::Args),
     /// Check network configurations, and say what to write instead
@@ -43,6 +45,7 @@ pub(crate) fn run(command: &Command, ifname: Option<String>) -> ExitCode {
                 .unwrap_or_else(|error| usage::verb_failure(verb.name(), &error));
         }
         Command::Show(arguments) => show::run(arguments),
+        Command::Repair(arguments) => repair::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Validate(arguments) => validate::run(arguments),
         Command::Chain(arguments) => chain::run(arguments),

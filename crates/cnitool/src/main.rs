@@ -10,6 +10,7 @@ mod doctor;
 mod environment;
 mod gc_from_cri;
 mod netns;
+mod repair;
 mod show;
 mod usage;
 mod validate;

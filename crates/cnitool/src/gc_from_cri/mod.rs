@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result};
 use cni_core::ns::PersistentNetns;
 use cni_core::types;
-use libcni::{CachedAttachment, Cni, NetworkList, PluginConf, load_list};
+use libcni::{CachedAttachment, Cni, NetworkList, load_list};
 use runtime_api::{Cri, Error as RuntimeError};
 
 use crate::environment;
@@ -234,8 +234,7 @@ fn delete(cni: &Cni, list: Option<&NetworkList>, cached: &CachedAttachment) -> R
     if let Some(list) = list {
         return Ok(cni.del(list, &cached.attachment)?);
     }
-    let list = NetworkList::from_bytes(&cached.config)
-        .or_else(|_| NetworkList::from_plugin(&PluginConf::from_bytes(&cached.config)?))?;
+    let list = environment::cached_list(cached)?;
     Ok(cni.del(&list, &cached.attachment)?)
 }
 

@@ -45,12 +45,9 @@ impl HostLinks {
         netns: &str,
         if_name: &str,
     ) -> (State, Found) {
-        let container = match containers.open(netns) {
-            Ok(container) => container,
+        let (container, link) = match containers.find(netns, if_name) {
+            Ok(found) => found,
             Err(state) => return (state, Found::default()),
-        };
-        let Ok(link) = container.link_by_name(if_name) else {
-            return (State::NoInterface, Found::default());
         };
         let addresses = container.addresses(link.index, None).unwrap_or_default();
         let addresses = addresses
@@ -147,13 +144,25 @@ impl HostLinks {
 
 /// Netlink sockets in the namespaces of containers: one for all attachments of a namespace.
 #[derive(Default)]
-pub(super) struct Containers {
+pub(crate) struct Containers {
     opened: HashMap<String, Result<Handle, State>>,
     /// Why namespaces could not be entered.
-    pub(super) problems: Vec<String>,
+    pub(crate) problems: Vec<String>,
 }
 
 impl Containers {
+    /// Returns the interface `if_name` in the namespace at `netns`, with a socket there.
+    ///
+    /// # Errors
+    ///
+    /// When there is none: the state of its attachment.
+    pub(crate) fn find(&mut self, netns: &str, if_name: &str) -> Result<(&Handle, Link), State> {
+        let container = self.open(netns)?;
+        let link = container.link_by_name(if_name);
+        link.map(|link| (container, link))
+            .map_err(|_| State::NoInterface)
+    }
+
     fn open(&mut self, netns: &str) -> Result<&Handle, State> {
         let opened =
             self.opened

@@ -18,6 +18,7 @@ use clap_complete::ArgValueCandidates;
 
 use crate::environment;
 use gather::Selection;
+pub(crate) use links::Containers;
 use style::Style;
 
 /// Arguments of `cnitool show`.

@@ -43,7 +43,7 @@ pub(super) struct Attachment {
 /// Whether an attachment is still there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum State {
+pub(crate) enum State {
     /// The interface is in the container.
     Attached,
     /// The container's namespace has no such interface.
@@ -56,7 +56,7 @@ pub(super) enum State {
 
 impl State {
     /// Returns the state in words.
-    pub(super) fn text(self) -> &'static str {
+    pub(crate) fn text(self) -> &'static str {
         match self {
             State::Attached => "attached",
             State::NoInterface => "interface missing",

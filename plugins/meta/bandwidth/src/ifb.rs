@@ -4,7 +4,7 @@
 
 use anyhow::{Context, anyhow, bail};
 use cni_core::Call;
-use plugin_kit::{Undo, deletion, detailed, host_link, names, state};
+use plugin_kit::{MacAddress, Undo, deletion, detailed, host_link, names, state};
 use rtnl::deferred::LinkDeletion;
 use rtnl::{
     Filter, Handle, Link, LinkChange, LinkKind, LinkSpec, QdiscKind, QdiscSpec, Request, TcHandle,
@@ -36,6 +36,7 @@ pub(crate) fn create<'h>(
 ) -> anyhow::Result<Link> {
     let name = name(&call.name, &call.container_id);
     let spec = LinkSpec {
+        mac: recorded_mac(call, &name),
         mtu: Some(veth.mtu),
         txqlen: Some(queue),
         ..LinkSpec::new(name.clone(), LinkKind::Ifb)
@@ -71,6 +72,15 @@ pub(crate) fn create<'h>(
             .link_by_name(&name)
             .with_context(|| format!("get ifb device {name}")),
     }
+}
+
+/// Returns the MAC address of an ifb that an earlier ADD of this attachment returned, and that is put back: CHECK
+/// compares it.
+fn recorded_mac(call: &Call, name: &str) -> Option<Vec<u8>> {
+    let result = call.prev_result().ok()??;
+    let recorded = result.interfaces.iter().find(|i| i.name == name)?;
+    let mac: MacAddress = recorded.mac.parse().ok()?;
+    Some(mac.0.to_vec())
 }
 
 /// The error of ADD when the container has a shaped interface on this network already.

@@ -1,0 +1,136 @@
+//! `cnitool repair`: puts back what others have deleted of living attachments on the host, without touching the
+//! containers.
+
+mod plugin;
+mod report;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap_complete::ArgValueCandidates;
+use libcni::{CachedAttachment, Cni, NetworkList, load_list};
+use serde_json::Value;
+
+use crate::{environment, show};
+use plugin::{Plugin, Way};
+use report::{Attachment, Report, State};
+
+/// Arguments of `cnitool repair`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Names of networks; all if none is given
+    #[arg(add = ArgValueCandidates::new(environment::networks))]
+    network: Vec<String>,
+    /// Say what is missing, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+    /// Directory of a runtime's cache; several times for several runtimes
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/cni", value_hint = clap::ValueHint::DirPath)]
+    cache_dir: Vec<PathBuf>,
+}
+
+/// Repairs the attachments in the caches, and prints the report.
+pub(crate) fn run(arguments: &Args) -> Result<ExitCode> {
+    let mut report = Report::default();
+    let mut containers = show::Containers::default();
+    for dir in &arguments.cache_dir {
+        let cni = Cni::new(environment::plugin_dirs()).cache_dir(dir);
+        for cached in cni.cached_attachments("")? {
+            if arguments.network.is_empty() || arguments.network.contains(&cached.network) {
+                let attachment = examine(&cni, &cached, &mut containers, arguments.dry_run);
+                report.attachments.push(attachment);
+            }
+        }
+    }
+    let text = match arguments.json {
+        true => serde_json::to_string_pretty(&report)? + "\n",
+        false => report.text(),
+    };
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .context("cannot write to standard output")?;
+    Ok(match report.is_whole() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+/// Repairs an attachment if its interface exists. What is left of others is collected by GC.
+fn examine(
+    cni: &Cni,
+    cached: &CachedAttachment,
+    containers: &mut show::Containers,
+    dry_run: bool,
+) -> Attachment {
+    let made = &cached.attachment;
+    let netns = made.netns.to_string_lossy();
+    if let Err(state) = containers.find(&netns, &made.if_name) {
+        return Attachment::new(cached, State::Skipped, Some(state.text().to_owned()));
+    }
+    repair(cni, cached, dry_run).unwrap_or_else(|error| {
+        let reason = format!("{error:#}");
+        Attachment::new(cached, State::Failed, Some(reason))
+    })
+}
+
+/// Repairs what the plugins of an attachment find missing, in the order of the chain.
+///
+/// # Errors
+///
+/// When its configuration or result cannot be used.
+fn repair(cni: &Cni, cached: &CachedAttachment, dry_run: bool) -> Result<Attachment> {
+    let list = list(cached)?;
+    let result = result(cni, &list, cached)?;
+    let mut report = Attachment::new(cached, State::Whole, None);
+    for conf in &list.plugins {
+        // `disableCheck` is for plugins whose CHECK cannot be relied on.
+        if list.disable_check && Way::of(&conf.conf.kind).is_none() {
+            continue;
+        }
+        let plugin = Plugin {
+            list: &list,
+            conf,
+            attachment: &cached.attachment,
+            result: &result,
+        };
+        let Some(finding) = plugin.repair(dry_run) else {
+            continue;
+        };
+        // What DEL has not found is collected by GC for the others, whose DEL could meet a new attachment.
+        let can_withdraw = Way::of(&finding.kind) == Some(Way::Again);
+        if can_withdraw
+            && !dry_run
+            && cni
+                .cached_attachment(&list.name, &cached.attachment)?
+                .is_none()
+        {
+            plugin.withdraw()?;
+            let reason = "was detached meanwhile".to_owned();
+            return Ok(Attachment::new(cached, State::Skipped, Some(reason)));
+        }
+        report.add(finding);
+    }
+    Ok(report)
+}
+
+/// Returns the network of an attachment: as it is configured now, as runtimes do for CHECK, else as the cache has it.
+fn list(cached: &CachedAttachment) -> Result<NetworkList> {
+    match load_list(&environment::config_dir(), &cached.network) {
+        Ok(list) => Ok(list),
+        Err(_) => environment::cached_list(cached)
+            .with_context(|| format!("network {} is not configured", cached.network)),
+    }
+}
+
+/// Returns the result of ADD, in the version of the network.
+fn result(cni: &Cni, list: &NetworkList, cached: &CachedAttachment) -> Result<Value> {
+    let result = cni
+        .cached_result(list, &cached.attachment)?
+        .context("the cache has no result of the attachment")?;
+    Ok(result.result.to_value(result.version)?)
+}
