@@ -9,7 +9,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 use support::{Setup, path};
-use testkit::{Container, Node, Run};
+use testkit::{Container, Node, Run, needs};
 
 /// A network as Kubernetes has it, with all plugins that can be repaired.
 fn network(interface: &Value, backend: &str) -> Value {
@@ -29,11 +29,17 @@ fn network(interface: &Value, backend: &str) -> Value {
 }
 
 fn ipam() -> Value {
-    json!({"type": "host-local", "ranges": [[{"subnet": "10.1.0.0/24"}], [{"subnet": "fd01::/64"}]]})
+    json!({
+        "type": "host-local", "ranges": [[{"subnet": "10.1.0.0/24"}], [{"subnet": "fd01::/64"}]],
+        "routes": [{"dst": "0.0.0.0/0"}],
+    })
 }
 
-fn bridge() -> Value {
-    json!({"type": "bridge", "bridge": "cni0", "isDefaultGateway": true, "ipam": ipam()})
+fn bridge(backend: &str) -> Value {
+    json!({
+        "type": "bridge", "bridge": "cni0", "isDefaultGateway": true, "hairpinMode": true, "portIsolation": true,
+        "ipMasq": true, "ipMasqBackend": backend, "macspoofchk": true, "raGuard": true, "ipam": ipam(),
+    })
 }
 
 /// A host with two containers of the network. Port 8080 of 192.0.2.1 leads to port 80 of the first.
@@ -142,18 +148,54 @@ fn failing(run: Run) -> Run {
     run
 }
 
+/// What connections depend on in a container.
+fn inside(container: &Container) -> (Value, Vec<String>, Vec<String>) {
+    let mac = container.link_attribute("eth0", "/address");
+    (mac, container.addresses("eth0"), container.routes("-4"))
+}
+
+fn rules(setup: &Setup) -> Vec<String> {
+    let text = setup.host.command(&["nft", "-s", "list", "ruleset"]);
+    text.lines().map(str::to_owned).collect()
+}
+
+/// Detaches the containers, after which nothing may be left of what was put back.
+fn detach(setup: &Setup, containers: &[Container; 2]) {
+    for container in containers {
+        setup.verb("del", container).expect_ok();
+    }
+    let shown = setup.run(&["show", "--json"]).expect_ok().json();
+    assert_eq!(shown["attachments"], json!([]));
+    assert_eq!(shown["orphans"], json!([]));
+    let is_left = |line: &String| line.contains("cnitool-") || line.contains("10.1.0.");
+    let left: Vec<String> = rules(setup).into_iter().filter(is_left).collect();
+    assert!(left.is_empty(), "{left:#?}");
+    let records = setup.host.snapshot().only_files();
+    let records =
+        records.filtered(|line| line.starts_with("/run/cni/") && line.contains("cnitool-"));
+    assert_eq!(records.lines("host files"), Vec::<&str>::new());
+}
+
 /// Deletes something of attachments that live on, and has `kinds` put it back.
 #[track_caller]
 fn restores(setup: &Setup, containers: &[Container; 2], kinds: &[&str], delete: impl Fn()) {
     let connection = &mut connect(setup);
     echo(connection);
     expect_whole(setup);
-    // Without the numbers of actions of filters, which the kernel counts up.
-    let snapshot = || setup.host.snapshot().without(" ref 1 bind 1");
-    let whole = snapshot();
+    // The order of rules of different attachments has no meaning, nor have their handles, which records contain, and the
+    // numbers of actions of filters.
+    let is_rule = |line: &str| {
+        line.get(..4)
+            .is_some_and(|number| number.parse::<u32>().is_ok())
+    };
+    let is_numbered = |line: &str| line.starts_with("/run/cni/") || line.ends_with(" ref 1 bind 1");
+    let is_compared = |line: &str| !is_rule(line) && !is_numbered(line);
+    let snapshot = || setup.host.snapshot().filtered(is_compared);
+    let whole = (snapshot(), rules(setup));
     let cache = || fs::read_to_string("/var/lib/cni/results/net-c1-eth0").ok();
     let cached = cache();
-    let inside = containers.each_ref().map(|c| c.ip("address"));
+    let ends = || containers.each_ref().map(inside);
+    let connected = ends();
     delete();
     let broken = identities(setup);
     let run = failing(setup.run(&["repair", "--dry-run", "--json"]));
@@ -167,13 +209,10 @@ fn restores(setup: &Setup, containers: &[Container; 2], kinds: &[&str], delete: 
     assert_eq!(found, kinds, "{}", run.report());
     assert_untouched(&broken, &identities(setup));
     let run = setup.run(&["repair"]).expect_ok();
-    whole.assert_same(&snapshot());
-    assert_eq!(
-        containers.each_ref().map(|c| c.ip("address")),
-        inside,
-        "{}",
-        run.report()
-    );
+    whole.0.assert_same(&snapshot());
+    assert_untouched(&whole.1, &rules(setup));
+    assert_eq!(whole.1.len(), rules(setup).len());
+    assert_eq!(ends(), connected, "{}", run.report());
     assert_eq!(cache(), cached);
     expect_whole(setup);
     echo(connection);
@@ -181,9 +220,11 @@ fn restores(setup: &Setup, containers: &[Container; 2], kinds: &[&str], delete: 
 }
 
 fn rules_and_qdiscs_are_put_back(backend: &str, flush: &[&[&str]]) {
-    let (setup, containers) = attached(&network(&bridge(), backend));
+    let (setup, containers) = attached(&network(&bridge(backend), backend));
     serve(&containers[0]);
-    let both = ["portmap", "firewall", "portmap", "firewall"];
+    let both = [
+        "bridge", "portmap", "firewall", "bridge", "portmap", "firewall",
+    ];
     restores(&setup, &containers, &both, || {
         for command in flush {
             setup.host.command(command);
@@ -204,9 +245,7 @@ fn rules_and_qdiscs_are_put_back(backend: &str, flush: &[&[&str]]) {
     restores(&setup, &containers, &["tuning"], || {
         containers[1].set_sysctl("net/ipv4/conf/eth0/arp_filter", "0");
     });
-    for container in &containers {
-        setup.verb("del", container).expect_ok();
-    }
+    detach(&setup, &containers);
 }
 
 #[test]
@@ -225,9 +264,111 @@ fn rules_of_iptables_and_qdiscs_are_put_back() {
     rules_and_qdiscs_are_put_back("iptables", &flush);
 }
 
+/// The host's end of the first container's pair.
+fn host_end(setup: &Setup) -> String {
+    let shown = setup.run(&["show", "--json"]).expect_ok().json();
+    let attachments = shown["attachments"].as_array().expect("attachments");
+    let mut ports = attachments.iter();
+    let first = ports.find(|shown| shown["ports"][0]["hostPort"] == 8080);
+    let name = &first.expect("the first container")["hostLink"]["name"];
+    name.as_str().expect("a name").to_owned()
+}
+
+#[test]
+fn bridges_ports_and_gateways_are_put_back() {
+    let (setup, containers) = attached(&network(&bridge("nftables"), "nftables"));
+    serve(&containers[0]);
+    let port = host_end(&setup);
+    let host = &setup.host;
+    restores(&setup, &containers, &["bridge", "bridge"], || {
+        host.ip("link delete cni0");
+    });
+    restores(&setup, &containers, &["bridge"], || {
+        host.ip(&format!("link set {port} nomaster"));
+    });
+    restores(&setup, &containers, &["bridge"], || {
+        host.command(&["bridge", "link", "set", "dev", &port, "hairpin", "off"]);
+    });
+    restores(&setup, &containers, &["bridge"], || {
+        host.command(&["bridge", "link", "set", "dev", &port, "isolated", "off"]);
+    });
+    restores(&setup, &containers, &["bridge", "bridge"], || {
+        host.ip("address flush dev cni0 scope global");
+    });
+    restores(&setup, &containers, &["bridge", "bridge"], || {
+        host.command(&["nft", "delete", "table", "bridge", "nat"]);
+    });
+    detach(&setup, &containers);
+}
+
+/// Kernels with VLAN filtering may lack packet filters, so there are none.
+#[test]
+fn vlans_and_their_gateways_are_put_back() {
+    needs(&["bridge-vlan-filtering"]);
+    let plugin =
+        json!({"type": "bridge", "bridge": "cni0", "isGateway": true, "vlan": 5, "ipam": ipam()});
+    let setup =
+        Setup::with_list(&json!({"cniVersion": "1.1.0", "name": "net", "plugins": [plugin]}));
+    let container = setup.host.container("c1");
+    setup.verb("add", &container).expect_ok();
+    let shown = setup.run(&["show", "--json"]).expect_ok().json();
+    let port = shown["attachments"][0]["hostLink"]["name"].as_str();
+    let without_vlan = format!("bridge vlan delete dev {} vid 5", port.expect("a port"));
+    for delete in [
+        "ip link delete cni0",
+        "ip link delete cni0.5",
+        "ip address flush dev cni0.5 scope global",
+        without_vlan.as_str(),
+    ] {
+        let whole = setup.host.snapshot();
+        let command: Vec<&str> = delete.split(' ').collect();
+        setup.host.command(&command);
+        let run = setup.run(&["repair"]).expect_ok();
+        let text = run.stdout_text();
+        assert!(text.contains("bridge: repaired: "), "{delete}: {text}");
+        // The other end of the pair gets another name.
+        let is_compared = |line: &str| delete != "ip link delete cni0.5" || line.contains("cni0.5");
+        whole
+            .filtered(is_compared)
+            .assert_same(&setup.host.snapshot().filtered(is_compared));
+        setup.host.ping("10.1.0.2");
+        let text = setup.run(&["repair"]).expect_ok().stdout_text();
+        assert_eq!(
+            text,
+            "attachments: 1, whole 1, repaired 0, missing 0, failed 0, skipped 0\n"
+        );
+    }
+}
+
+#[test]
+fn ptp_is_put_back() {
+    for backend in ["nftables", "iptables"] {
+        let plugin =
+            json!({"type": "ptp", "ipMasq": true, "ipMasqBackend": backend, "ipam": ipam()});
+        let (setup, containers) = attached(&network(&plugin, backend));
+        serve(&containers[0]);
+        let end = host_end(&setup);
+        let host = &setup.host;
+        let all = ["ptp", "portmap", "firewall", "ptp", "portmap", "firewall"];
+        restores(&setup, &containers, &all, || {
+            host.command(&["nft", "flush", "ruleset"]);
+        });
+        restores(&setup, &containers, &["ptp"], || {
+            host.ip(&format!("route flush dev {end}"));
+        });
+        restores(&setup, &containers, &["ptp"], || {
+            host.ip(&format!("address flush dev {end} scope global"));
+        });
+        restores(&setup, &containers, &["ptp"], || {
+            host.ip(&format!("link set {end} down"));
+        });
+        detach(&setup, &containers);
+    }
+}
+
 #[test]
 fn attachments_that_are_gone_are_skipped() {
-    let (setup, containers) = attached(&network(&bridge(), "nftables"));
+    let (setup, containers) = attached(&network(&bridge("nftables"), "nftables"));
     containers[0].delete();
     containers[1].ip("link delete eth0");
     setup.host.command(&["nft", "flush", "ruleset"]);

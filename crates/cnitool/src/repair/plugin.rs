@@ -15,6 +15,8 @@ pub(super) enum Way {
     Again,
     /// ADD alone: it sets what is configured and keeps its record of the previous values. DEL would restore them.
     Add,
+    /// CHECK with the key `repair`, which is not in the specification. ADD would make another interface.
+    InPlace,
 }
 
 impl Way {
@@ -23,6 +25,7 @@ impl Way {
         match kind {
             "portmap" | "firewall" | "bandwidth" => Some(Way::Again),
             "tuning" => Some(Way::Add),
+            "bridge" | "ptp" => Some(Way::InPlace),
             _ => None,
         }
     }
@@ -40,7 +43,7 @@ pub(super) struct Plugin<'a> {
 impl Plugin<'_> {
     /// Runs CHECK, and unless `dry_run` puts back what it finds missing. Returns `None` if nothing is.
     pub(super) fn repair(&self, dry_run: bool) -> Option<Finding> {
-        let error = self.check().err()?;
+        let error = self.check(None).err()?;
         let kind = &self.conf.conf.kind;
         let finding = |state, error| {
             Some(Finding {
@@ -65,7 +68,7 @@ impl Plugin<'_> {
         if dry_run {
             return finding(State::Missing, error);
         }
-        let repaired = self.put_back(way).and_then(|()| self.check());
+        let repaired = self.put_back(way).and_then(|()| self.check(None));
         let state = match repaired {
             Ok(()) => State::Repaired,
             Err(_) => State::Failed,
@@ -77,25 +80,35 @@ impl Plugin<'_> {
 
     /// Deletes what was put back for an attachment that its runtime has deleted meanwhile.
     pub(super) fn withdraw(&self) -> Result<()> {
-        self.alone(|cni, list| cni.del(list, self.attachment))
+        self.alone(None, |cni, list| cni.del(list, self.attachment))
     }
 
     fn put_back(&self, way: Way) -> Result<()> {
+        if way == Way::InPlace {
+            return self.check(Some(("repair", true.into())));
+        }
         if way == Way::Again {
             self.withdraw()?;
         }
-        self.alone(|cni, list| cni.add(list, self.attachment).map(drop))
+        self.alone(None, |cni, list| cni.add(list, self.attachment).map(drop))
     }
 
-    fn check(&self) -> Result<()> {
-        self.alone(|cni, list| cni.check(list, self.attachment))
+    fn check(&self, key: Option<(&str, Value)>) -> Result<()> {
+        self.alone(key, |cni, list| cni.check(list, self.attachment))
     }
 
     /// Runs an operation with a list of this plugin, whose own `prevResult` is that of the chain. The cache is a
     /// directory that is deleted afterwards, so that the runtime's stays as it is.
-    fn alone(&self, operation: impl Fn(&Cni, &NetworkList) -> Result<(), Error>) -> Result<()> {
+    fn alone(
+        &self,
+        key: Option<(&str, Value)>,
+        operation: impl Fn(&Cni, &NetworkList) -> Result<(), Error>,
+    ) -> Result<()> {
         let mut conf = json::parse(&self.conf.bytes)?;
         conf["prevResult"] = self.result.clone();
+        if let Some((key, value)) = key {
+            conf[key] = value;
+        }
         let list = json!({
             "cniVersion": self.list.cni_version,
             "name": self.list.name,

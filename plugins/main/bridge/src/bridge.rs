@@ -68,7 +68,11 @@ fn is_gone(host: &Handle, bridge: &Link) -> bool {
 }
 
 /// Finds or creates the bridge, and brings it into the state that is configured.
-fn ensure<'a>(host: &'a Handle, config: &Config, undo: &mut Undo<'a>) -> anyhow::Result<Link> {
+pub(crate) fn ensure<'a>(
+    host: &'a Handle,
+    config: &Config,
+    undo: &mut Undo<'a>,
+) -> anyhow::Result<Link> {
     let name = &config.bridge;
     let (mut bridge, is_new) = match host.link_by_name(name) {
         Ok(link) => (link, false),

@@ -4,7 +4,7 @@
 //! only what all of upstream's releases set.
 
 use crate::vlan::{self, PortVlans};
-use crate::{Config, filters, vlan_gateway};
+use crate::{Config, filters, repair, vlan_gateway};
 use anyhow::{Context, anyhow, bail};
 use cni_core::quote::quote;
 use cni_core::{AddResult, Call, Interface, IpConfig};
@@ -14,6 +14,9 @@ use rtnl::{Handle, Link};
 /// Compares part by part, and fails at the first difference.
 pub(crate) fn run(call: &Call) -> anyhow::Result<()> {
     let config = Config::load(call)?;
+    if config.repair {
+        repair::run(call, &config)?;
+    }
     let container = Container::open(call)?;
     if let Some(ipam) = Ipam::of(call) {
         ipam.check()?;
@@ -55,7 +58,7 @@ pub(crate) fn run(call: &Call) -> anyhow::Result<()> {
 }
 
 /// The addresses of the result's interface `number`.
-fn ips_of(result: &AddResult, number: usize) -> Vec<&IpConfig> {
+pub(crate) fn ips_of(result: &AddResult, number: usize) -> Vec<&IpConfig> {
     let number = i64::try_from(number).ok();
     let ips = result.ips.iter();
     ips.filter(|ip| ip.interface == number).collect()

@@ -52,6 +52,8 @@ pub struct Config {
     /// Replaces the DNS settings of the IPAM result if one of its members is given, be it an
     /// empty list.
     pub dns: Option<Dns>,
+    /// CHECK puts back what is missing on the host before it compares.
+    pub repair: bool,
 }
 
 /// The keys, before validation.
@@ -91,6 +93,8 @@ struct Raw {
     port_isolation: bool,
     #[serde(default)]
     dns: OwnDns,
+    #[serde(default)]
+    repair: bool,
     #[serde(default)]
     args: RawArgs,
     #[serde(default)]
@@ -167,6 +171,7 @@ impl Config {
                 false => Some(mac.parse()?),
             },
             dns: raw.dns.given(),
+            repair: raw.repair,
         })
     }
 }

@@ -11,6 +11,7 @@ mod gateway;
 mod gateway_address;
 mod port;
 mod ra_dhcp_guard;
+mod repair;
 mod spoof_check;
 mod trunk;
 mod vlan;

@@ -1,6 +1,6 @@
 //! CHECK: compares prevResult and the configuration with the kernel's state.
 
-use crate::{Config, gateway};
+use crate::{Config, gateway, repair};
 use anyhow::{Context, anyhow, bail};
 use cni_core::quote::quote;
 use cni_core::{AddResult, Call, Cidr, Interface, IpConfig};
@@ -18,6 +18,9 @@ const CHECK: InterfaceCheck = InterfaceCheck {
 /// Compares part by part, and fails at the first difference.
 pub(crate) fn run(call: &Call) -> anyhow::Result<()> {
     let config = Config::load(call)?;
+    if config.repair {
+        repair::run(call, &config)?;
+    }
     Ipam::required(call)?;
     CHECK.run(call, |container, recorded, inside| {
         if !inside.is_kind("veth") {
@@ -50,7 +53,7 @@ pub(crate) fn run(call: &Call) -> anyhow::Result<()> {
 
 /// The addresses of the container's end. Those of other interfaces are left to the
 /// plugins of the chain that made them.
-fn ips_of<'r>(result: &'r AddResult, interface: &Interface) -> Vec<&'r IpConfig> {
+pub(crate) fn ips_of<'r>(result: &'r AddResult, interface: &Interface) -> Vec<&'r IpConfig> {
     let of_interface = |number: i64| {
         let number = usize::try_from(number).ok();
         number.and_then(|n| result.interfaces.get(n)) == Some(interface)
@@ -76,7 +79,7 @@ fn routes_through(container: &Container, link: &Link, ips: &[&IpConfig]) -> anyh
 }
 
 /// The host's end is the recorded veth whose peer is the container's end.
-fn host_end<'r>(
+pub(crate) fn host_end<'r>(
     host: &Handle,
     result: &'r AddResult,
     inside: &Link,

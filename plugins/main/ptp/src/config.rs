@@ -18,6 +18,8 @@ pub struct Config {
     /// Replaces the DNS settings of the IPAM result if one of its members is given, be it an
     /// empty list.
     pub dns: Option<Dns>,
+    /// CHECK puts back what is missing on the host before it compares.
+    pub repair: bool,
 }
 
 /// The keys, before validation.
@@ -28,6 +30,8 @@ struct Raw {
     mtu: Mtu,
     #[serde(default)]
     dns: OwnDns,
+    #[serde(default)]
+    repair: bool,
 }
 
 impl Config {
@@ -43,6 +47,7 @@ impl Config {
             link_options: loaded.options,
             masquerade: Masquerade::load(call, "failed to load netconf")?,
             dns: raw.dns.given(),
+            repair: raw.repair,
         })
     }
 }

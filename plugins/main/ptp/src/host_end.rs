@@ -26,8 +26,17 @@ pub(crate) fn prepare(link: &Link) {
     ipv6("accept_dad", "0");
 }
 
-/// Adds the gateways' addresses and a route to each of the container's addresses.
-pub(crate) fn configure(host: &Handle, link: &Link, ips: &[IpConfig]) -> anyhow::Result<()> {
+/// Adds the gateways' addresses and a route to each of the container's addresses. With `again`, those that exist are
+/// left alone.
+///
+/// # Errors
+/// When the kernel refuses one of them. Without `again`, also when one exists.
+pub(crate) fn configure(
+    host: &Handle,
+    link: &Link,
+    ips: &[IpConfig],
+    again: bool,
+) -> anyhow::Result<()> {
     let mut texts = Vec::new();
     let mut requests = Vec::new();
     for (gateway, _) in gateway::distinct(ips) {
@@ -51,6 +60,7 @@ pub(crate) fn configure(host: &Handle, link: &Link, ips: &[IpConfig]) -> anyhow:
     for (number, (text, reply)) in texts.into_iter().zip(host.batch(requests)).enumerate() {
         match reply {
             Ok(_) => {}
+            Err(e) if e.is_exists() && again => {}
             Err(e) if e.is_exists() && number >= addresses => bail!(
                 "{text}: {} has a route on the host already; another container may have the address",
                 to_container[number - addresses]

@@ -7,6 +7,7 @@ mod config;
 mod container_end;
 mod gateway;
 mod host_end;
+mod repair;
 
 pub use config::Config;
 
@@ -70,7 +71,7 @@ impl Plugin for Ptp {
         }
         host_end::prepare(&pair.host);
         container_end::configure(&container, &pair.container, &result)?;
-        host_end::configure(&host, &pair.host, &result.ips)?;
+        host_end::configure(&host, &pair.host, &result.ips, false)?;
         let plan = masquerade_plan(&config, call, &result.ips, ready, &mut undo)?;
         host_end::wait_until_up(&host, &pair.host)?;
         plan.map_or(Ok(()), Plan::create)?;
