@@ -16,6 +16,8 @@ use crate::answer;
 pub struct Chain {
     /// The configurations of the plugins in their order, without `name` and `cniVersion`.
     pub plugins: Vec<Value>,
+    /// `cniVersion`
+    pub version: &'static str,
     /// The network's name.
     pub network: String,
     /// `CNI_CONTAINERID`
@@ -59,6 +61,7 @@ impl Chain {
             .is_some_and(|plugin| plugin["type"] == "loopback");
         Chain {
             plugins,
+            version: "1.1.0",
             network: "net".to_owned(),
             container_id: "c1".to_owned(),
             if_name: if is_loopback { "lo" } else { "eth0" }.to_owned(),
@@ -135,7 +138,7 @@ impl Chain {
     }
 
     fn list(&self) -> NetworkList {
-        let mut list = json!({"cniVersion": "1.1.0", "name": self.network});
+        let mut list = json!({"cniVersion": self.version, "name": self.network});
         // An empty list of plugins is invalid.
         if !self.plugins.is_empty() {
             list["plugins"] = self.plugins.clone().into();
@@ -201,7 +204,7 @@ impl Chain {
     }
 
     fn config(&self, plugin: &Value) -> Value {
-        let keys = json!({"cniVersion": "1.1.0", "name": self.network});
+        let keys = json!({"cniVersion": self.version, "name": self.network});
         merge(plugin.clone(), &keys)
     }
 }

@@ -18,6 +18,7 @@ mod load;
 mod machine;
 mod new_plugin;
 mod package;
+mod page;
 mod project;
 mod test;
 mod tidy;
@@ -72,8 +73,8 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "load",
-        arguments: "[--minutes N] [--workers N] [--seed N] [--no-build]",
-        about: "attach and detach at random with kills, broken chains and GC (10 minutes, 32 workers); nothing may be left",
+        arguments: "[--minutes N] [--workers N | --peer DIR | --broken-chains N] [--seed N] [--no-build]",
+        about: "attach and detach at random with kills, broken chains and GC (10 minutes, 32 workers), or compare calls per second with a peer; nothing may be left",
         run: load::run,
     },
     Command {

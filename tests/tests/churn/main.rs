@@ -7,10 +7,13 @@
     reason = "a test fails by panicking, also in its helper functions"
 )]
 
+mod broken;
 mod daemon;
+mod fault;
 mod network;
 mod random;
 mod results;
+mod throughput;
 mod worker;
 
 use std::env;

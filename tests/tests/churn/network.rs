@@ -98,7 +98,7 @@ pub(crate) fn all(host: &Host) -> Vec<Network> {
 }
 
 impl Network {
-    fn new(name: &str, number: u8, plugins: Vec<Value>) -> Network {
+    pub(crate) fn new(name: &str, number: u8, plugins: Vec<Value>) -> Network {
         let mut chain = Chain::new(plugins);
         chain.network = name.to_owned();
         Network {

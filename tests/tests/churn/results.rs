@@ -20,6 +20,18 @@ impl Results {
         *self.counts.lock().unwrap().entry(what).or_default() += 1;
     }
 
+    /// Returns the sum of the counts whose description ends with this.
+    pub(crate) fn sum(&self, ending: &str) -> u64 {
+        let counts = self.counts.lock().unwrap();
+        let counted = counts.iter().filter(|(what, _)| what.ends_with(ending));
+        counted.map(|(_, count)| count).sum()
+    }
+
+    /// Returns the failures that nothing explains.
+    pub(crate) fn failures(&self) -> Vec<String> {
+        self.unexplained.lock().unwrap().clone()
+    }
+
     /// Records a failure that nothing explains.
     pub(crate) fn unexplained(&self, text: String) {
         self.unexplained.lock().unwrap().push(text);
@@ -28,7 +40,7 @@ impl Results {
     /// Demands that there were no such failures.
     #[track_caller]
     pub(crate) fn assert_explained(&self) {
-        let all = self.unexplained.lock().unwrap();
+        let all = self.failures();
         let some: Vec<&str> = all.iter().take(SHOWN).map(String::as_str).collect();
         assert!(
             all.is_empty(),
@@ -44,7 +56,7 @@ impl fmt::Display for Results {
         for (what, count) in &*self.counts.lock().unwrap() {
             writeln!(f, "{count:>8} {what}")?;
         }
-        let failures = self.unexplained.lock().unwrap().len();
+        let failures = self.failures().len();
         writeln!(f, "{failures:>8} unexplained failures")
     }
 }

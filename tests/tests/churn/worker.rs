@@ -9,15 +9,13 @@ use std::time::Duration;
 
 use blackbox::chain::Chain;
 use nix::sched::{CloneFlags, setns};
-use serde_json::{Value, json};
-use testkit::{Invocation, Run, reach};
+use serde_json::Value;
+use testkit::{Run, reach};
 
+use crate::fault::{self, Fault};
 use crate::network::{self, Network};
 use crate::random::Random;
 use crate::results::Results;
-
-/// Longest time after which a plugin is killed, in microseconds: about the duration of a call.
-const KILL_WITHIN: usize = 6_000;
 
 /// Time in which the gateway must answer on a busy machine.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
@@ -29,20 +27,11 @@ struct Attached<'a> {
     result: Value,
 }
 
-/// What goes wrong with an ADD.
-enum Fault {
-    None,
-    /// The plugin at this position is killed after so many microseconds.
-    Killed(usize, usize),
-    /// The plugin at this position is missing.
-    Missing(usize),
-    /// The IPAM plugin is missing.
-    NoIpam,
-}
-
 /// A worker.
 pub(crate) struct Worker<'a> {
     number: usize,
+    /// Whether it leaves out faults, lost attachments, and the tests of connectivity.
+    is_calm: bool,
     paths: &'a [&'a Path],
     slots: Vec<Option<Attached<'a>>>,
     networks: &'a [Network],
@@ -62,12 +51,21 @@ impl<'a> Worker<'a> {
     ) -> Worker<'a> {
         Worker {
             number,
+            is_calm: false,
             paths,
             slots: paths.iter().map(|_| None).collect(),
             networks,
             results,
             random,
             next_id: 0,
+        }
+    }
+
+    /// Returns it without faults, lost attachments, and tests of connectivity.
+    pub(crate) fn calm(self) -> Worker<'a> {
+        Worker {
+            is_calm: true,
+            ..self
         }
     }
 
@@ -80,7 +78,7 @@ impl<'a> Worker<'a> {
                 self.check(slot, &attached);
                 self.slots[slot] = Some(attached);
             }
-            Some(attached) if attached.network.is_collectable && self.random.per_cent(15) => {
+            Some(attached) if self.loses(&attached) => {
                 self.lose(slot, attached);
             }
             Some(attached) => self.del(slot, attached),
@@ -96,10 +94,17 @@ impl<'a> Worker<'a> {
         }
     }
 
+    fn loses(&mut self, attached: &Attached) -> bool {
+        !self.is_calm && attached.network.is_collectable && self.random.per_cent(15)
+    }
+
     fn fault(&mut self, plugins: usize) -> Fault {
+        if self.is_calm {
+            return Fault::None;
+        }
         let position = self.random.below(plugins);
         match self.random.below(10) {
-            0 | 1 => Fault::Killed(position, self.random.below(KILL_WITHIN)),
+            0 | 1 => Fault::kill(plugins, &mut self.random),
             2 => Fault::Missing(position),
             3 => Fault::NoIpam,
             _ => Fault::None,
@@ -122,7 +127,7 @@ impl<'a> Worker<'a> {
         let fault = self.fault(chain.plugins.len());
         network.register(&chain.container_id);
         let busy = network.busy.read().unwrap();
-        let outcome = self.run_add(&chain, self.paths[slot], &fault);
+        let outcome = fault::add(&chain, self.paths[slot], &fault, self.results);
         let attached = Attached {
             network,
             chain,
@@ -149,46 +154,6 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Runs ADD of each plugin. The error is the call that failed by itself; `None` if the fault was made here.
-    fn run_add(
-        &self,
-        chain: &Chain,
-        netns: &Path,
-        fault: &Fault,
-    ) -> Result<Value, Option<Box<Run>>> {
-        let mut chain = chain.clone();
-        if matches!(fault, Fault::NoIpam) {
-            chain.plugins[0]["ipam"] = json!({"type": "missing"});
-        }
-        let mut result = Value::Null;
-        for position in 0..chain.plugins.len() {
-            let call = chain.calls("ADD", netns, &result).remove(position);
-            let call = call.deadline(network::LONGEST);
-            let run = match *fault {
-                Fault::Missing(at) if at == position => {
-                    self.results.count("chain with a missing plugin");
-                    return Err(None);
-                }
-                Fault::Killed(at, time) if at == position => killed(call, time),
-                _ => call.run(),
-            };
-            let is_killed = matches!(fault, Fault::Killed(at, _) if *at == position);
-            if run.status.code().is_none() || is_killed && !run.is_ok() {
-                self.results.count("chain with a killed plugin");
-                return Err(None);
-            }
-            if !run.is_ok() && matches!(fault, Fault::NoIpam) {
-                self.results.count("chain without its IPAM plugin");
-                return Err(None);
-            }
-            if !run.is_ok() {
-                return Err(Some(Box::new(run)));
-            }
-            result = run.json();
-        }
-        Ok(result)
-    }
-
     fn explain(&self, network: &Network, run: &Run) {
         match network.expects(run) {
             Some(what) => self.results.count(what),
@@ -203,6 +168,7 @@ impl<'a> Worker<'a> {
             .calls("CHECK", self.paths[slot], &attached.result)
         {
             let run = call.deadline(network::LONGEST).run();
+            self.results.count("CHECK of a plugin");
             if !run.is_ok() {
                 match attached.network.expects(&run) {
                     Some(what) => self.results.count(what),
@@ -218,12 +184,12 @@ impl<'a> Worker<'a> {
     fn del(&mut self, slot: usize, attached: Attached) {
         let busy = attached.network.busy.read().unwrap();
         attached.network.release(&attached.result);
-        if self.random.per_cent(15) {
+        if !self.is_calm && self.random.per_cent(15) {
             let mut calls = attached
                 .chain
                 .calls("DEL", self.paths[slot], &attached.result);
             let call = calls.remove(self.random.below(calls.len()));
-            killed(call, self.random.below(KILL_WITHIN));
+            fault::kill(call, &mut self.random);
             self.results.count("DEL that was killed");
         }
         self.run_del(slot, &attached, "DEL of a chain");
@@ -238,6 +204,7 @@ impl<'a> Worker<'a> {
             .calls("DEL", self.paths[slot], &attached.result)
         {
             attached.network.until_done(call, "DEL", self.results);
+            self.results.count("DEL of a plugin");
         }
         self.results.count(what);
     }
@@ -259,6 +226,9 @@ impl<'a> Worker<'a> {
     }
 
     fn reach(&self, slot: usize, network: &Network) {
+        if self.is_calm {
+            return;
+        }
         for gateway in &network.gateways {
             let gateway: IpAddr = *gateway;
             if !self.inside(slot, || reach(gateway, ANSWER_WITHIN)) {
@@ -282,12 +252,4 @@ impl<'a> Worker<'a> {
             thread.join().unwrap()
         })
     }
-}
-
-/// Starts a plugin and kills it, and its children, after some microseconds.
-fn killed(call: Invocation, time: usize) -> Run {
-    let mut running = call.start();
-    thread::sleep(Duration::from_micros(u64::try_from(time).unwrap()));
-    running.kill();
-    running.wait()
 }

@@ -46,7 +46,8 @@ const STRACE: Need = Need {
     package: "strace",
     why: "counts the processes that a plugin executes",
 };
-const PEER: Need = Need {
+/// Debian's binaries of the reference plugins.
+pub(crate) const PEER: Need = Need {
     what: "/usr/lib/cni/bridge",
     package: "containernetworking-plugins",
     why: "the peer to compare with",
