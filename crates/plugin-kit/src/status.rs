@@ -3,7 +3,7 @@
 
 use crate::{Container, addressing, ipv6};
 use anyhow::Context;
-use cni_core::invoke;
+use cni_core::invoke::{self, FindError};
 use cni_core::ns::Netns;
 use cni_core::quote::quote;
 use cni_core::{Call, Code, Error};
@@ -94,11 +94,12 @@ pub(crate) fn require_up(master: &Link) -> Result<(), Error> {
 /// # Errors
 /// Code 50, with the reason.
 pub(crate) fn require_ipam(call: &Call, kind: &str) -> anyhow::Result<()> {
-    invoke::find(call, kind).map_err(|e| {
-        not_available_unless(
+    invoke::find(call, kind).map_err(|e| match e {
+        FindError::NotFound { .. } => not_available_unless(
             e,
             "install the plugin into one of the directories of CNI_PATH",
-        )
+        ),
+        e => e.into(),
     })?;
     if ipv6::is_configured(&call.conf) && !addressing::has_ipv6() {
         let msg = "ipam has IPv6 addresses, and the kernel has no IPv6";

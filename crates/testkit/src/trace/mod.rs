@@ -108,7 +108,13 @@ struct Process {
     is_attached: bool,
     /// The system call that it is in.
     call: Option<SystemCall>,
+    /// Whether the kernel makes the last system call once more.
+    is_restarted: bool,
 }
+
+/// `ERESTARTSYS` to `ERESTART_RESTARTBLOCK` of the kernel's linux/errno.h, which only tracers see: the kernel makes the
+/// system call once more. Writing the sysctl `ip_forward` ends so while another process holds the RTNL lock.
+const RESTARTS: std::ops::RangeInclusive<i64> = -516..=-512;
 
 struct Tracer {
     root: Pid,
@@ -161,6 +167,7 @@ impl Tracer {
                 changes: 0,
                 is_attached: false,
                 call: None,
+                is_restarted: false,
             }
         })
     }
@@ -217,17 +224,22 @@ impl Tracer {
     /// At the entry or the exit of a system call.
     fn at_call(&mut self, pid: Pid) {
         if let Some(call) = self.process(pid).call.take() {
-            if call.number == libc::SYS_socket
-                && let Ok(fd) = sys::result(pid)
-            {
-                self.sockets.created(pid, &call, fd);
+            if let Ok(result) = sys::result(pid) {
+                self.process(pid).is_restarted = RESTARTS.contains(&result);
+                if call.number == libc::SYS_socket {
+                    self.sockets.created(pid, &call, result);
+                }
             }
             return self.resume(pid, None);
         }
         let Ok(call) = sys::entry(pid) else {
             return self.resume(pid, None);
         };
-        self.process(pid).call = Some(call);
+        let process = self.process(pid);
+        process.call = Some(call);
+        if std::mem::take(&mut process.is_restarted) {
+            return self.resume(pid, None);
+        }
         if let Some(description) = calls::change(pid, &call, &self.sockets) {
             let process = self.process(pid);
             let at = Point {
