@@ -88,13 +88,13 @@ pub(crate) fn ensure<'a>(
     if is_new {
         prepare_ipv6(&bridge.name);
     } else {
+        changes.vlan_filtering = config.vlans.is_some() && vlan::may_filter(host, &mut bridge)?;
+        changes.refuse_ra = accepts_ra(&bridge.name);
+        changes.revert_on_failure(host, &bridge, undo)?;
         // An ADD that was killed right after it had created the bridge leaves it down.
         if !bridge.is_up() {
             prepare_ipv6(&bridge.name);
         }
-        changes.vlan_filtering = config.vlans.is_some() && vlan::may_filter(host, &mut bridge)?;
-        changes.refuse_ra = accepts_ra(&bridge.name);
-        changes.revert_on_failure(host, &bridge, undo)?;
     }
     changes.apply(host, &mut bridge)?;
     Ok(bridge)
