@@ -179,6 +179,7 @@ fn cnitool(format: Format, binary: &Binary, version: &str) -> Result<Package> {
         // Not enabled: what is collected is the operator's decision.
         unit(format, "cni-gc.service")?,
         unit(format, "cni-gc.timer")?,
+        unit(format, "cni-repair.service")?,
     ];
     let shells = ["bash", "zsh", "fish"];
     for (shell, path) in shells.iter().zip(completion_files(format, &binary.name)) {

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap_complete::ArgValueCandidates;
 use libcni::{CachedAttachment, Cni, NetworkList, load_list};
+use netfilter::firewalld::Firewalld;
 use serde_json::Value;
 
 use crate::{environment, show};
@@ -29,13 +30,30 @@ pub(crate) struct Args {
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
+    /// Do so now, and after each reload of firewalld
+    #[arg(long, conflicts_with = "dry_run")]
+    watch_firewalld: bool,
     /// Directory of a runtime's cache; several times for several runtimes
     #[arg(long, value_name = "DIR", default_value = "/var/lib/cni", value_hint = clap::ValueHint::DirPath)]
     cache_dir: Vec<PathBuf>,
 }
 
-/// Repairs the attachments in the caches, and prints the report.
+/// Repairs the attachments in the caches, once or after each reload of firewalld.
 pub(crate) fn run(arguments: &Args) -> Result<ExitCode> {
+    if !arguments.watch_firewalld {
+        return pass(arguments);
+    }
+    let mut firewalld = Firewalld::find()?.context("firewalld is not running")?;
+    firewalld.watch_reloads()?;
+    loop {
+        // What could not be repaired is in the report.
+        pass(arguments)?;
+        firewalld.wait_for_reload()?;
+    }
+}
+
+/// Repairs the attachments in the caches, and prints the report.
+fn pass(arguments: &Args) -> Result<ExitCode> {
     let mut report = Report::default();
     let mut containers = show::Containers::default();
     for dir in &arguments.cache_dir {

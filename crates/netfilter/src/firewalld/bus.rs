@@ -114,16 +114,33 @@ impl Bus {
         }
     }
 
+    /// Waits for a signal with this name that the bus has been asked for, `timeout` at most.
+    pub(crate) fn wait_for_signal(&mut self, name: &str, timeout: Duration) -> Result<(), Error> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let message = self.message(deadline);
+            let message = message.map_err(|error| self.failed(error, "wait for a signal"))?;
+            if wire::signal(&message).is_some_and(|signal| signal == name) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn message(&mut self, deadline: Instant) -> io::Result<Vec<u8>> {
+        let mut fixed = [0; FIXED_LEN];
+        self.read(&mut fixed, deadline)?;
+        let len =
+            wire::message_len(&fixed).ok_or_else(|| io::Error::other("invalid D-Bus message"))?;
+        let mut message = fixed.to_vec();
+        message.resize(len, 0);
+        self.read(message.get_mut(FIXED_LEN..).unwrap_or_default(), deadline)?;
+        Ok(message)
+    }
+
     /// Reads the reply to the last call; ignores signals.
     fn answer(&mut self, deadline: Instant) -> io::Result<Answer> {
         loop {
-            let mut fixed = [0; FIXED_LEN];
-            self.read(&mut fixed, deadline)?;
-            let len = wire::message_len(&fixed)
-                .ok_or_else(|| io::Error::other("invalid D-Bus message"))?;
-            let mut message = fixed.to_vec();
-            message.resize(len, 0);
-            self.read(message.get_mut(FIXED_LEN..).unwrap_or_default(), deadline)?;
+            let message = self.message(deadline)?;
             if let Some(answer) = wire::decode(&message)
                 && answer.to == self.serial
             {

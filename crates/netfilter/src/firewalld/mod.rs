@@ -19,6 +19,11 @@ const ZONE_INTERFACE: &str = "org.fedoraproject.FirewallD1.zone";
 /// Time limit of a call, libdbus' default.
 const TIMEOUT: Duration = Duration::from_secs(25);
 
+/// The signal after a reload.
+const RELOADED: &str = "Reloaded";
+/// How long one wait for it takes at most.
+const RELOAD_WAIT: Duration = Duration::from_secs(86400);
+
 /// A connection to firewalld on the system bus.
 pub struct Firewalld {
     bus: Bus,
@@ -101,6 +106,36 @@ impl Firewalld {
                 },
                 "querySource",
             )),
+        }
+    }
+
+    /// Asks the bus for the signal of reloads.
+    ///
+    /// # Errors
+    /// The bus refuses, or does not answer.
+    pub fn watch_reloads(&mut self) -> Result<(), Error> {
+        let rule = format!("type='signal',interface='{SERVICE}',path='{PATH}',member='{RELOADED}'");
+        self.bus.call(&Call {
+            destination: "org.freedesktop.DBus",
+            path: "/org/freedesktop/DBus",
+            interface: "org.freedesktop.DBus",
+            member: "AddMatch",
+            arguments: &[&rule],
+        })?;
+        Ok(())
+    }
+
+    /// Waits until firewalld has reloaded after [`Firewalld::watch_reloads`]; a reload since
+    /// the last call counts.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub fn wait_for_reload(&mut self) -> Result<(), Error> {
+        loop {
+            match self.bus.wait_for_signal(RELOADED, RELOAD_WAIT) {
+                Err(error) if error.is_timeout() => {}
+                result => return result,
+            }
         }
     }
 

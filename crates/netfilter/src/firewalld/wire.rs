@@ -1,9 +1,10 @@
-//! D-Bus messages (specification, "Message Protocol"): calls with string arguments, and
-//! their replies.
+//! D-Bus messages (specification, "Message Protocol"): calls with string arguments, their
+//! replies, and signals.
 
 const METHOD_CALL: u8 = 1;
 const METHOD_RETURN: u8 = 2;
 const ERROR: u8 = 3;
+const SIGNAL: u8 = 4;
 /// Do not start a service for the call.
 const NO_AUTO_START: u8 = 2;
 const VERSION: u8 = 1;
@@ -134,29 +135,13 @@ pub(crate) fn decode(message: &[u8]) -> Option<Answer> {
     if kind != METHOD_RETURN && kind != ERROR {
         return None;
     }
-    let end = FIXED_LEN.checked_add(reader.at_u32(12)? as usize)?;
+    let header = Header::read(&mut reader)?;
     let mut answer = Answer {
-        to: 0,
-        error: None,
+        to: header.reply_to,
+        error: header.error,
         value: None,
     };
-    let mut signature = String::new();
-    reader.at = FIXED_LEN;
-    while reader.at < end {
-        reader.align(8);
-        let field = reader.byte()?;
-        match (field, reader.signature()?.as_str()) {
-            (FIELD_REPLY_SERIAL, "u") => answer.to = reader.u32()?,
-            (FIELD_ERROR_NAME, "s") => answer.error = Some(reader.string()?),
-            (FIELD_SIGNATURE, "g") => signature = reader.signature()?,
-            (_, "s" | "o") => drop(reader.string()?),
-            (_, "g") => drop(reader.signature()?),
-            (_, "u") => drop(reader.u32()?),
-            _ => return None,
-        }
-    }
-    reader.at = end.checked_next_multiple_of(8)?;
-    answer.value = match signature.as_bytes().first() {
+    answer.value = match header.signature.as_bytes().first() {
         Some(b's') => Some(Value::Text(reader.string()?)),
         Some(b'b') => Some(Value::Bool(reader.u32()? != 0)),
         _ => None,
@@ -167,6 +152,49 @@ pub(crate) fn decode(message: &[u8]) -> Option<Answer> {
         answer.error = None;
     }
     Some(answer)
+}
+
+/// Returns the name of a signal; `None` for other messages and invalid ones.
+pub(crate) fn signal(message: &[u8]) -> Option<String> {
+    let mut reader = Reader::new(message)?;
+    let is_signal = *message.get(1)? == SIGNAL;
+    is_signal
+        .then(|| Header::read(&mut reader))?
+        .map(|header| header.member)
+}
+
+/// The header fields that are used.
+#[derive(Default)]
+struct Header {
+    reply_to: u32,
+    error: Option<String>,
+    member: String,
+    signature: String,
+}
+
+impl Header {
+    /// Reads the header fields, and moves the reader to the body.
+    fn read(reader: &mut Reader<'_>) -> Option<Header> {
+        let end = FIXED_LEN.checked_add(reader.at_u32(12)? as usize)?;
+        let mut header = Header::default();
+        reader.at = FIXED_LEN;
+        while reader.at < end {
+            reader.align(8);
+            let field = reader.byte()?;
+            match (field, reader.signature()?.as_str()) {
+                (FIELD_REPLY_SERIAL, "u") => header.reply_to = reader.u32()?,
+                (FIELD_ERROR_NAME, "s") => header.error = Some(reader.string()?),
+                (FIELD_MEMBER, "s") => header.member = reader.string()?,
+                (FIELD_SIGNATURE, "g") => header.signature = reader.signature()?,
+                (_, "s" | "o") => drop(reader.string()?),
+                (_, "g") => drop(reader.signature()?),
+                (_, "u") => drop(reader.u32()?),
+                _ => return None,
+            }
+        }
+        reader.at = end.checked_next_multiple_of(8)?;
+        Some(header)
+    }
 }
 
 struct Reader<'a> {
