@@ -11,7 +11,7 @@ use std::path::Path;
 use blackbox::state;
 use libcni::{Attachment, Cni, NetworkList, load_list};
 use serde_json::Value;
-use testkit::{Host, Node, Podman, bin_dir};
+use testkit::{Host, Node, Podman, bin_dir, tool};
 
 const RESULTS: &str = "/var/lib/cni/results";
 
@@ -132,4 +132,37 @@ fn podman_and_libcni_use_each_others_cache() {
         let text = podman.host.command(&filters);
         assert!(!text.contains(&attachment.container_id), "{text}");
     }
+}
+
+#[test]
+fn containers_of_podman_are_repaired() {
+    let podman = podman();
+    let cni = Cni::new([bin_dir()]);
+    let (attachment, _) = run(&podman, &cni);
+    let cached = file(Path::new(RESULTS), &attachment);
+    let host = &podman.host;
+    let published = || {
+        let rules = host.command(&["nft", "list", "ruleset"]);
+        rules.contains("10.77.0.9:7777")
+    };
+    let repair = || {
+        let tool = tool("cnitool").env("NETCONFPATH", podman.path("net.d"));
+        let run = tool.arguments(&["repair", "ours"]).run();
+        run.expect_ok().stdout_text()
+    };
+    assert!(published());
+    host.command(&["nft", "flush", "ruleset"]);
+    host.ip("address flush dev cni-podman1 scope global");
+    assert!(!published());
+    let text = repair();
+    assert!(text.contains("bridge: repaired: "), "{text}");
+    assert!(text.contains("portmap: repaired: "), "{text}");
+    assert!(published());
+    host.ping("10.77.0.9");
+    let text = repair();
+    assert!(text.starts_with("attachments: 1, whole 1,"), "{text}");
+    assert_eq!(file(Path::new(RESULTS), &attachment), cached);
+    podman.run(&["rm", "--force", "--time", "0", "c1"]);
+    assert!(!published());
+    assert!(state::leases("ours").is_empty());
 }

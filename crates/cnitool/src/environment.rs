@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, anyhow};
 use clap_complete::CompletionCandidate;
 use cni_core::quote::quote;
-use libcni::{CachedAttachment, NetworkList, PluginConf, conf_files};
+use libcni::{NetworkList, PluginConf, conf_files};
 use serde_json::{Map, Value};
 
 /// Where runtimes have the configuration of networks.
@@ -93,16 +93,6 @@ pub(crate) fn lists(dir: &Path) -> Result<Vec<(PathBuf, Result<NetworkList, libc
         lists.push((file.clone(), single(&file)));
     }
     Ok(lists)
-}
-
-/// Returns the network of an attachment as it was at the time of ADD: a list, or a single plugin as a list.
-///
-/// # Errors
-///
-/// When the configuration in the cache is invalid.
-pub(crate) fn cached_list(cached: &CachedAttachment) -> Result<NetworkList, libcni::Error> {
-    NetworkList::from_bytes(&cached.config)
-        .or_else(|_| NetworkList::from_plugin(&PluginConf::from_bytes(&cached.config)?))
 }
 
 /// Returns an environment variable that is not empty.

@@ -3,6 +3,7 @@
 //!
 //! Each subcommand is a module with its arguments and a function `run`; [`cli`] lists them.
 
+mod cached;
 mod chain;
 mod cli;
 mod completion;

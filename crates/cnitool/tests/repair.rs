@@ -2,14 +2,15 @@
 
 mod support;
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::thread;
 
 use serde_json::{Value, json};
 use support::{Setup, path};
-use testkit::{Container, Node, Run, needs};
+use testkit::{Container, Node, Run, bin_dir, needs};
 
 /// A network as Kubernetes has it, with all plugins that can be repaired.
 fn network(interface: &Value, backend: &str) -> Value {
@@ -389,6 +390,31 @@ fn attachments_that_are_gone_are_skipped() {
         ]
     );
     assert_untouched(&before, &identities(&setup));
+}
+
+/// The runtime has called DEL of the plugin already when it is repaired.
+#[test]
+fn attachments_that_are_detached_meanwhile_are_withdrawn() {
+    let (setup, _containers) = attached(&network(&bridge("nftables"), "nftables"));
+    setup.host.command(&["nft", "flush", "ruleset"]);
+    let dir = setup.host.dir().join("first");
+    fs::create_dir(&dir).expect("make a directory");
+    let bin = bin_dir().display().to_string();
+    let script = format!(
+        "#!/bin/sh\n[ $CNI_COMMAND != ADD ] || rm /var/lib/cni/results/net-*\nexec {bin}/portmap\n"
+    );
+    fs::write(dir.join("portmap"), script).expect("write a script");
+    let mode = Permissions::from_mode(0o755);
+    fs::set_permissions(dir.join("portmap"), mode).expect("make it executable");
+    let path = format!("{}:{bin}", dir.display());
+    let run = setup.call(&["repair", "--json"]).env("CNI_PATH", path);
+    let report = run.run().expect_ok().json();
+    for attachment in report["attachments"].as_array().expect("attachments") {
+        assert_eq!(attachment["state"], "skipped", "{report:#}");
+        assert_eq!(attachment["reason"], "was detached meanwhile");
+    }
+    let dnat = |line: &String| line.contains("dnat to");
+    assert!(!rules(&setup).iter().any(dnat));
 }
 
 #[test]

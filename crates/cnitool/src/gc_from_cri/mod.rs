@@ -20,9 +20,9 @@ use cni_core::types;
 use libcni::{CachedAttachment, Cni, NetworkList, load_list};
 use runtime_api::{Cri, Error as RuntimeError};
 
-use crate::environment;
+use crate::{cached, environment};
 use host::{THOROUGHLY, Users};
-use plan::{Condition, Facts, Sandbox, Verdict, argument, key, netns};
+use plan::{Condition, Facts, Sandbox, Verdict, argument, key};
 
 /// The cache of runtimes.
 const CACHE: &str = "/var/lib/cni";
@@ -93,7 +93,7 @@ pub(crate) fn run(options: &FromCri, names: &[&OsStr]) -> Result<ExitCode> {
     }
     let mut collected = 0;
     for cached in &mut stale {
-        cached.attachment.netns = netns(cached);
+        cached.attachment.netns = cached::netns(cached);
         let deleted = delete(&cni, networks.get(&cached.network), cached)
             .and_then(|()| remove_netns(cached, &facts));
         collected += usize::from(deleted.is_ok());
@@ -113,7 +113,7 @@ fn verdicts(facts: &Facts) -> Vec<(&CachedAttachment, Verdict)> {
     let verdict = |cached| {
         let condition = Condition {
             age: age(cached),
-            user: users.of(&netns(cached)),
+            user: users.of(&cached::netns(cached)),
         };
         (cached, facts.verdict(cached, &condition))
     };
@@ -234,7 +234,7 @@ fn delete(cni: &Cni, list: Option<&NetworkList>, cached: &CachedAttachment) -> R
     if let Some(list) = list {
         return Ok(cni.del(list, &cached.attachment)?);
     }
-    let list = environment::cached_list(cached)?;
+    let list = cached::list(cached)?;
     Ok(cni.del(&list, &cached.attachment)?)
 }
 
@@ -275,7 +275,7 @@ fn remove_netns(cached: &CachedAttachment, facts: &Facts) -> Result<()> {
     let is_in = |dir: &str| netns.parent() == Some(Path::new(dir));
     let name = netns.file_name().unwrap_or_default().as_encoded_bytes();
     let is_of_another = |other: &CachedAttachment| {
-        plan::netns(other) == *netns && other.attachment.container_id != *id
+        cached::netns(other) == *netns && other.attachment.container_id != *id
     };
     let is_of_pod = (is_in("/var/run/netns") || is_in("/run/netns")) && name.starts_with(b"cni-");
     if is_of_pod && !facts.after.iter().any(is_of_another) {

@@ -147,27 +147,6 @@ pub(super) fn key(cached: &CachedAttachment) -> (&str, &str, &str) {
     )
 }
 
-/// Returns the path of the network namespace. Caches of libcni before 1.2, such as that of containerd 1.6, have it in the
-/// result only.
-pub(super) fn netns(cached: &CachedAttachment) -> PathBuf {
-    if !cached.attachment.netns.as_os_str().is_empty() {
-        return cached.attachment.netns.clone();
-    }
-    let interfaces = cached
-        .result
-        .as_ref()
-        .and_then(|result| result["interfaces"].as_array());
-    let sandboxes = interfaces
-        .into_iter()
-        .flatten()
-        .filter_map(|one| one["sandbox"].as_str());
-    sandboxes
-        .filter(|path| !path.is_empty())
-        .map(PathBuf::from)
-        .next()
-        .unwrap_or_default()
-}
-
 /// Returns the value of an argument of `CNI_ARGS`.
 pub(super) fn argument<'a>(cached: &'a CachedAttachment, name: &str) -> Option<&'a str> {
     let mut args = cached.attachment.args.iter();
@@ -252,20 +231,6 @@ mod tests {
                 Reason::Foreign
             );
         }
-    }
-
-    #[test]
-    fn the_namespace_is_in_the_result_of_older_caches() {
-        let mut old = pod("x");
-        assert_eq!(netns(&old), PathBuf::from("/run/netns/x"));
-        old.attachment.netns = PathBuf::new();
-        assert_eq!(netns(&old), PathBuf::new());
-        old.result = Some(
-            serde_json::json!({"interfaces": [{"name": "cni0"}, {"sandbox": "/run/netns/y"}]}),
-        );
-        assert_eq!(netns(&old), PathBuf::from("/run/netns/y"));
-        old.result = Some(serde_json::json!({"interfaces": [null, 7, {"sandbox": 8}]}));
-        assert_eq!(netns(&old), PathBuf::new());
     }
 
     #[test]

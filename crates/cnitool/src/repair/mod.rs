@@ -8,13 +8,12 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap_complete::ArgValueCandidates;
 use libcni::{CachedAttachment, Cni, NetworkList, load_list};
 use netfilter::firewalld::Firewalld;
-use serde_json::Value;
 
-use crate::{environment, show};
+use crate::{cached, environment, show};
 use plugin::{Plugin, Way};
 use report::{Attachment, Report, State};
 
@@ -58,7 +57,8 @@ fn pass(arguments: &Args) -> Result<ExitCode> {
     let mut containers = show::Containers::default();
     for dir in &arguments.cache_dir {
         let cni = Cni::new(environment::plugin_dirs()).cache_dir(dir);
-        for cached in cni.cached_attachments("")? {
+        for mut cached in cni.cached_attachments("")? {
+            cached.attachment.netns = cached::netns(&cached);
             if arguments.network.is_empty() || arguments.network.contains(&cached.network) {
                 let attachment = examine(&cni, &cached, &mut containers, arguments.dry_run);
                 report.attachments.push(attachment);
@@ -103,7 +103,14 @@ fn examine(
 /// When its configuration or result cannot be used.
 fn repair(cni: &Cni, cached: &CachedAttachment, dry_run: bool) -> Result<Attachment> {
     let list = list(cached)?;
-    let result = result(cni, &list, cached)?;
+    if cached.result.is_none() {
+        bail!("the cache has no result of the attachment");
+    }
+    // The list of attachments may be older than the repair of others takes.
+    let Some(result) = cni.cached_result(&list, &cached.attachment)? else {
+        return Ok(detached(cached));
+    };
+    let result = result.result.to_value(result.version)?;
     let mut report = Attachment::new(cached, State::Whole, None);
     for conf in &list.plugins {
         // `disableCheck` is for plugins whose CHECK cannot be relied on.
@@ -128,27 +135,23 @@ fn repair(cni: &Cni, cached: &CachedAttachment, dry_run: bool) -> Result<Attachm
                 .is_none()
         {
             plugin.withdraw()?;
-            let reason = "was detached meanwhile".to_owned();
-            return Ok(Attachment::new(cached, State::Skipped, Some(reason)));
+            return Ok(detached(cached));
         }
         report.add(finding);
     }
     Ok(report)
 }
 
+fn detached(cached: &CachedAttachment) -> Attachment {
+    let reason = "was detached meanwhile".to_owned();
+    Attachment::new(cached, State::Skipped, Some(reason))
+}
+
 /// Returns the network of an attachment: as it is configured now, as runtimes do for CHECK, else as the cache has it.
 fn list(cached: &CachedAttachment) -> Result<NetworkList> {
     match load_list(&environment::config_dir(), &cached.network) {
         Ok(list) => Ok(list),
-        Err(_) => environment::cached_list(cached)
+        Err(_) => cached::list(cached)
             .with_context(|| format!("network {} is not configured", cached.network)),
     }
-}
-
-/// Returns the result of ADD, in the version of the network.
-fn result(cni: &Cni, list: &NetworkList, cached: &CachedAttachment) -> Result<Value> {
-    let result = cni
-        .cached_result(list, &cached.attachment)?
-        .context("the cache has no result of the attachment")?;
-    Ok(result.result.to_value(result.version)?)
 }
