@@ -20,13 +20,13 @@ const WORKERS: u64 = 32;
 const PAGE: &str = "Documentation/reliability.md";
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    let (mut minutes, mut workers, mut seed, mut no_build) = (MINUTES, WORKERS, None, false);
-    let (mut peer, mut chains) = (None, None);
+    let (mut minutes, mut no_build) = (MINUTES, false);
+    let (mut workers, mut seed, mut peer, mut chains) = (None, None, None, None);
     let mut parser = lexopt::Parser::from_args(arguments);
     while let Some(argument) = parser.next()? {
         match argument {
             Arg::Long("minutes") => minutes = parser.value()?.parse()?,
-            Arg::Long("workers") => workers = parser.value()?.parse()?,
+            Arg::Long("workers") => workers = Some(parser.value()?.parse::<u64>()?),
             Arg::Long("seed") => seed = Some(parser.value()?.parse::<u64>()?),
             Arg::Long("peer") => peer = Some(PathBuf::from(parser.value()?)),
             Arg::Long("broken-chains") => chains = Some(parser.value()?.parse::<u64>()?),
@@ -34,11 +34,13 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
             other => return Err(other.unexpected().into()),
         }
     }
-    if minutes == 0 || workers == 0 {
-        bail!("--minutes {minutes} --workers {workers}: both must be at least 1");
+    if minutes == 0 || workers == Some(0) {
+        bail!("--minutes and --workers must be at least 1");
     }
-    if peer.is_some() && chains.is_some() {
-        bail!("--peer and --broken-chains cannot be combined: run one after the other");
+    if peer.is_some() && (chains.is_some() || workers.is_some()) {
+        bail!(
+            "--peer has numbers of workers of its own and cannot be combined with --workers and --broken-chains"
+        );
     }
     let mut needs = vec![
         machine::IPROUTE2,
@@ -63,9 +65,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         settings.push(("CNI_LOAD_CHAINS", chains.to_string()));
         "broken::nothing_is_left_of_broken_chains"
     } else {
-        settings.push(("CNI_LOAD_WORKERS", workers.to_string()));
+        workers = workers.or(Some(WORKERS));
         "nothing_is_left_of_attachments_that_come_and_go"
     };
+    settings.extend(workers.map(|workers| ("CNI_LOAD_WORKERS", workers.to_string())));
     settings.extend(seed.map(|seed| ("CNI_LOAD_SEED", seed.to_string())));
     run_test(test, settings)?;
     if peer.is_some() {

@@ -73,7 +73,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "load",
-        arguments: "[--minutes N] [--workers N | --peer DIR | --broken-chains N] [--seed N] [--no-build]",
+        arguments: "[--minutes N] [--peer DIR | --broken-chains N] [--workers N] [--seed N] [--no-build]",
         about: "attach and detach at random with kills, broken chains and GC (10 minutes, 32 workers), or compare calls per second with a peer; nothing may be left",
         run: load::run,
     },

@@ -15,7 +15,7 @@ use crate::fault::{self, Fault};
 use crate::network::{self, Network};
 use crate::random::Random;
 use crate::results::Results;
-use crate::{SEED, setting};
+use crate::{SEED, WORKERS, setting};
 
 /// The number of chains.
 const CHAINS: &str = "CNI_LOAD_CHAINS";
@@ -37,7 +37,21 @@ const GONE_WITHIN: Duration = Duration::from_secs(20);
 fn nothing_is_left_of_broken_chains() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let (chains, seed) = (setting(CHAINS, 60), setting(SEED, now.as_secs()));
-    let (mut random, results) = (Random::new(seed), Results::default());
+    let workers = setting(WORKERS, 2);
+    let results = Results::default();
+    thread::scope(|scope| {
+        for worker in 0..workers {
+            let chains = chains.div_ceil(workers);
+            let (random, results) = (Random::new(seed + worker), &results);
+            scope.spawn(move || break_chains(chains, random, results));
+        }
+    });
+    println!("{chains} broken chains, {workers} hosts, seed {seed}\n{results}");
+    results.assert_explained();
+}
+
+/// Breaks so many chains on a host of its own, until something is left.
+fn break_chains(chains: u64, mut random: Random, results: &Results) {
     let host = Host::new();
     for directory in [RECORDS, RESERVATIONS] {
         host.mount_tmpfs(directory, FILES);
@@ -45,21 +59,19 @@ fn nothing_is_left_of_broken_chains() {
     let mut networks = network::all(&host);
     networks.retain(|network| ["nft", "ipt", "ptp", "mac"].contains(&&*network.chain.network));
     // Attachments that live on, and keep what is shared.
-    let living: Vec<Container> = networks.iter().map(|one| attach(&host, one)).collect();
+    let _living: Vec<Container> = networks.iter().map(|one| attach(&host, one)).collect();
     let before = state::of(&host);
     for number in 0..chains {
         let network = &networks[random.below(networks.len())];
         let container = host.container(&format!("b{number}"));
-        break_chain(network, &container, &mut random, &results);
+        break_chain(network, &container, &mut random, results);
+        results.count("broken chain");
         if let Some(difference) = difference(&before, &host, container.name()) {
             let network = &network.chain.network;
             results.unexplained(format!("chain {number} of {network} left\n{difference}"));
-            break;
+            return;
         }
     }
-    println!("{chains} broken chains, seed {seed}\n{results}");
-    drop(living);
-    results.assert_explained();
 }
 
 /// Attaches a new container to a network.
