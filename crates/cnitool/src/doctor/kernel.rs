@@ -7,6 +7,7 @@ use cni_core::AddResult;
 use rtnl::Handle;
 
 use super::{Host, Report};
+use crate::cached;
 
 /// Kinds of links that plugins create.
 const KINDS: &[&str] = &[
@@ -79,7 +80,7 @@ fn routed_networks(host: &Host, is_ipv4: bool) -> Vec<String> {
     let living = host
         .cached
         .iter()
-        .filter(|cached| cached.attachment.netns.exists());
+        .filter(|cached| cached::netns(cached).exists());
     let mut networks: Vec<String> = living
         .filter(|cached| cached.result.as_ref().is_some_and(has_gateway))
         .map(|cached| cached.network.clone())

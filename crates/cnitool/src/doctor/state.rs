@@ -12,6 +12,7 @@ use rtnl::Handle;
 use serde_json::Value;
 
 use super::{Element, Host, Report};
+use crate::cached;
 
 const AREA: &str = "state";
 
@@ -39,11 +40,11 @@ pub(super) fn examine(host: &Host, report: &mut Report) {
 }
 
 fn gone(host: &Host, report: &mut Report) {
-    let netns = |netns: &Path| !netns.as_os_str().is_empty() && !netns.exists();
+    let is_gone = |netns: &Path| !netns.as_os_str().is_empty() && !netns.exists();
     let gone: Vec<_> = host
         .cached
         .iter()
-        .filter(|cached| netns(&cached.attachment.netns))
+        .filter(|cached| is_gone(&cached::netns(cached)))
         .collect();
     let Some(first) = gone.first() else { return };
     report.warning(

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::filters::{self, Filters};
 use super::links::{Containers, HostLinks};
 use super::model::{Attachment, Port, Report};
-use crate::environment;
+use crate::{cached, environment};
 
 /// Which attachments to report, and where their caches are.
 pub(super) struct Selection<'a> {
@@ -77,7 +77,7 @@ fn attachment(
     filters: &Filters,
 ) -> Attachment {
     let made = &cached.attachment;
-    let netns = made.netns.display().to_string();
+    let netns = cached::netns(cached).display().to_string();
     let (state, found) = host.find(containers, &netns, &made.if_name);
     let ips = cached.result.as_ref().map(recorded).unwrap_or_default();
     let current = found
