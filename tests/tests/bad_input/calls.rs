@@ -63,7 +63,12 @@ fn plugin_types_that_are_not_file_names() {
     ] {
         let config = network(json!({"ipam": {"type": kind}}));
         for verb in ["ADD", "DEL", "STATUS", "GC"] {
-            stage.refused(stage.call("bridge", verb, &config), 999, &[text]);
+            // STATUS: a plugin that is not there keeps ADD from working.
+            let code = match verb == "STATUS" && text.starts_with("failed to find") {
+                true => 50,
+                false => 999,
+            };
+            stage.refused(stage.call("bridge", verb, &config), code, &[text]);
         }
     }
     let zero = network(json!({"ipam": {"type": "host-local\u{0}"}}));
