@@ -74,12 +74,18 @@ impl Changes {
     ) -> anyhow::Result<()> {
         let mut before = Before {
             link: bridge.clone(),
-            accept_ra: sysctl::get(&ipv6_key(&bridge.name, "accept_ra")).ok(),
+            accept_ra: None,
             ports: Vec::new(),
         };
         if self.any() {
             let ports = container_ports(host, bridge.index)?;
             before.ports = ports.iter().map(|port| port.index).collect();
+            // Read after the ports: a concurrent ADD changes the bridge before it adds its port. So either its port is
+            // new, or its changes are in this state; in neither case are they reverted.
+            if let Ok(link) = host.link_by_index(bridge.index) {
+                before.link = link;
+            }
+            before.accept_ra = sysctl::get(&ipv6_key(&bridge.name, "accept_ra")).ok();
         }
         undo.push("restore the bridge", move || self.revert(host, before));
         Ok(())
@@ -97,7 +103,7 @@ impl Changes {
             let set_now = now.flags & !before.link.flags;
             back.up = (set_now & IFF_UP != 0).then_some(false);
             back.promisc = (set_now & IFF_PROMISC != 0).then_some(false);
-            if self.vlan_filtering {
+            if self.vlan_filtering && !filters_vlans(&before.link) {
                 host.request(set_vlan_filtering(now.index, false))?;
             }
             if let Some(accept_ra) = before.accept_ra {
@@ -125,6 +131,10 @@ struct Before {
     accept_ra: Option<String>,
     /// Indexes of the ports that led to containers.
     ports: Vec<u32>,
+}
+
+fn filters_vlans(bridge: &Link) -> bool {
+    matches!(&bridge.info, KindInfo::Bridge(info) if info.vlan_filtering == Some(true))
 }
 
 fn set_vlan_filtering(index: u32, on: bool) -> Request<'static> {
