@@ -13,7 +13,7 @@ use std::os::fd::AsFd;
 pub struct VethSpec<'a> {
     /// Name of the container's end.
     pub container_name: &'a str,
-    /// Alias of the host's end, see [`host_link`](crate::host_link).
+    /// Alias of the host's end, see [`host_link`].
     pub alias: &'a str,
     /// MTU in bytes of both ends; `None` leaves it to the kernel.
     pub mtu: Option<u32>,

@@ -146,7 +146,7 @@ impl Invocation {
         self.start().wait()
     }
 
-    /// Runs the plugin to its end and that of its children under [`trace`](crate::trace()), and kills it as `kill` says.
+    /// Runs the plugin to its end and that of its children under [`trace`](mod@crate::trace), and kills it as `kill` says.
     ///
     /// # Panics
     ///
