@@ -190,7 +190,10 @@ impl Store {
             && serde_json::from_slice::<IgnoredAny>(&bytes).is_err()
         {
             let path = directory.path.join(name);
-            warn(&format!("removing {}: it is no record", path.display()));
+            warn(&format!(
+                "removing {}, which is not a record",
+                path.display()
+            ));
             let _ = directory.remove(name);
             tree::remove_empty(self.topic);
         }
