@@ -157,6 +157,29 @@ impl Host {
         })
     }
 
+    /// The container whose network namespace a runtime has mounted at `path`; its name is that of the file. It is never
+    /// deleted.
+    ///
+    /// # Panics
+    ///
+    /// When there is none.
+    #[track_caller]
+    pub fn container_at(&self, path: impl AsRef<Path>) -> Container {
+        let path = path.as_ref();
+        let net = File::open(path).unwrap_or_else(|err| panic!("open {}: {err}", path.display()));
+        Container {
+            host: Rc::clone(&self.inner),
+            name: path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
+            path: path.to_owned(),
+            net,
+            deleted: Cell::new(true),
+        }
+    }
+
     /// The directory for files of the test, on the private tmpfs of the host.
     pub fn dir(&self) -> &'static Path {
         Path::new(SCRATCH)

@@ -1,13 +1,20 @@
 //! Podman with the CNI backend.
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
 
-use crate::Host;
+use serde_json::Value;
+
+use crate::plugin::SEARCH_PATH;
+use crate::runtime::{IMAGE, Runtime, use_plugins};
+use crate::{Container, Host, Invocation, bin_dir};
 
 /// A Podman on a host of its own, with everything else that it needs below the host's directory.
+///
+/// Its processes and containers are in the namespaces of [`Podman::runtime`] and end with this value.
 pub struct Podman {
+    /// The namespaces.
+    pub runtime: Runtime,
     /// The host.
     pub host: Host,
 }
@@ -19,13 +26,32 @@ impl Podman {
     #[track_caller]
     pub fn new() -> Podman {
         let host = Host::new();
-        // crun demands a file system that it knows there, even if it uses no control groups.
-        host.mount_tmpfs("/sys/fs/cgroup", "mode=755");
-        let podman = Podman { host };
+        let runtime = Runtime::podman(&host);
+        let podman = Podman { runtime, host };
         let config = podman.path(".config/containers");
         fs::create_dir_all(&config).expect("make a directory");
         let policy = r#"{"default": [{"type": "insecureAcceptAnything"}]}"#;
         fs::write(config.join("policy.json"), policy).expect("write a file");
+        // No limits of resources: a hybrid hierarchy has no controllers for them.
+        let settings = format!(
+            "[containers]\npids_limit = 0\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1000:1000\"]\n\
+             [engine]\nruntime = \"crun\"\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"none\"\nlock_type = \"file\"\n\
+             [network]\nnetwork_backend = \"cni\"\ncni_plugin_dirs = [\"{}\"]\nnetwork_config_dir = \"{}\"\n",
+            podman.path("bin").display(),
+            podman.path("net.d").display(),
+        );
+        podman.host.write("containers.conf", settings);
+        podman
+    }
+
+    /// The same with the plugins under test and the image [`IMAGE`].
+    #[track_caller]
+    pub fn ready() -> Podman {
+        let podman = Podman::new();
+        fs::create_dir(podman.path("net.d")).expect("make a directory");
+        use_plugins(&podman.host, &bin_dir());
+        let layer = podman.runtime.layer().display().to_string();
+        podman.run(&["import", "--quiet", &layer, IMAGE]);
         podman
     }
 
@@ -34,41 +60,55 @@ impl Podman {
         self.host.dir().join(name)
     }
 
-    /// Runs `podman` with these arguments and returns its output. Its settings are those with which it works in a
+    /// A call of `podman` with these arguments, not yet started. Its settings are those with which it works in a
     /// container.
+    pub fn call(&self, arguments: &[&str]) -> Invocation {
+        let storage = ["storage", "runroot", "podman"].map(|name| self.path(name));
+        let [storage, runroot, tmpdir] = storage.map(|path| path.display().to_string());
+        Invocation::new(Path::new("/usr/bin/podman"))
+            .env("PATH", SEARCH_PATH)
+            .env("HOME", self.host.dir())
+            .env("CONTAINERS_CONF", self.path("containers.conf"))
+            .arguments(&["--storage-driver", "vfs", "--root", &storage])
+            .arguments(&["--runroot", &runroot, "--tmpdir", &tmpdir])
+            .arguments(arguments)
+            .inside(&self.runtime)
+    }
+
+    /// Runs `podman` with these arguments and returns its output.
     ///
     /// # Panics
     ///
     /// When it fails.
     #[track_caller]
     pub fn run(&self, arguments: &[&str]) -> String {
-        let settings = format!(
-            "[containers]\ncgroups = \"disabled\"\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1000:1000\"]\n\
-             [engine]\nruntime = \"crun\"\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"none\"\nlock_type = \"file\"\n\
-             [network]\nnetwork_backend = \"cni\"\ncni_plugin_dirs = [\"{}\"]\nnetwork_config_dir = \"{}\"\n",
-            self.path("bin").display(),
-            self.path("net.d").display(),
-        );
-        let file = self.host.write("containers.conf", settings);
-        let mut podman = Command::new("podman");
-        podman
-            .env("HOME", self.host.dir())
-            .env("CONTAINERS_CONF", file)
-            .args(["--storage-driver", "vfs", "--root"])
-            .arg(self.path("storage"))
-            .arg("--runroot")
-            .arg(self.path("runroot"))
-            .arg("--tmpdir")
-            .arg(self.path("podman"))
-            .args(arguments);
-        let output = podman.output().expect("podman starts");
-        assert!(
-            output.status.success(),
-            "podman {}: {}",
-            arguments.join(" "),
-            String::from_utf8_lossy(&output.stderr)
-        );
-        let text = String::from_utf8(output.stdout).expect("text");
-        text.trim().to_owned()
+        let run = self.call(arguments).run().expect_ok();
+        run.stdout_text().trim().to_owned()
+    }
+
+    /// What `podman inspect` says about a container.
+    ///
+    /// # Panics
+    ///
+    /// When there is none of this name.
+    #[track_caller]
+    pub fn inspect(&self, name: &str) -> Value {
+        self.call(&["container", "inspect", name])
+            .run()
+            .expect_ok()
+            .json()[0]
+            .take()
+    }
+
+    /// The network namespace of a container that runs.
+    ///
+    /// # Panics
+    ///
+    /// When it does not run.
+    #[track_caller]
+    pub fn container(&self, name: &str) -> Container {
+        let about = self.inspect(name);
+        let path = about["NetworkSettings"]["SandboxKey"].as_str();
+        self.host.container_at(path.unwrap_or_default())
     }
 }

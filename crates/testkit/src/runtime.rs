@@ -1,4 +1,5 @@
-//! Container runtimes of the distribution, each in a private host: containerd with its CRI, and Docker.
+//! Container runtimes of the distribution, each in a private host: containerd with its CRI, Docker, and the namespaces of
+//! [`Podman`](crate::Podman).
 //!
 //! Besides the host's namespaces a runtime has a PID namespace, so that all its containers end with it, and a control
 //! group of its own, which is removed at the end. `/run` is shared with the calling thread's mount namespace: sockets,
@@ -7,6 +8,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -19,7 +21,8 @@ use crate::{Host, Node as _, Service, bin_dir, patience};
 /// Where control groups are mounted in the private host.
 const CGROUPS: &str = "/sys/fs/cgroup";
 
-/// The name of the only image, a busybox that sleeps.
+/// The name of the only image, a busybox that sleeps. Its program `/bin/serve` with some ports (80 without any) is an HTTP
+/// server, whose answer to `/cgi-bin/who` is the host name and the address of the client. It ends with SIGTERM.
 pub const IMAGE: &str = "localhost/bb:1";
 
 /// The client of [`Runtime::docker`], for [`Runtime::run`].
@@ -29,8 +32,22 @@ pub const DOCKER: &str = "/usr/bin/docker --host unix:///run/docker.sock";
 const MAKE_IMAGE: &str = r#"
 set -e
 cd "$1"
-mkdir -p root/bin
+mkdir -p root/bin root/www/cgi-bin
 cp "$(command -v busybox)" root/bin/busybox
+for applet in sh sleep httpd; do ln -s busybox root/bin/$applet; done
+cat >root/bin/serve <<'END'
+#!/bin/sh
+trap 'exit 0' TERM
+for port in "${@:-80}"; do httpd -p "$port" -h /www; done
+sleep 86400 &
+wait
+END
+cat >root/www/cgi-bin/who <<'END'
+#!/bin/sh
+read -r name </proc/sys/kernel/hostname
+printf 'Content-Type: text/plain\r\n\r\n%s %s\n' "$name" "$REMOTE_ADDR"
+END
+chmod 755 root/bin/serve root/www/cgi-bin/who
 tar --sort=name -C root -cf layer.tar .
 sum=$(sha256sum layer.tar | cut -d' ' -f1)
 echo '{"architecture":"amd64","os":"linux","config":{"Cmd":["/bin/busybox","sleep","3600"]},
@@ -125,10 +142,21 @@ impl Runtime {
         );
         let runtime = runtime.start(&flags.split_whitespace().collect::<Vec<_>>());
         runtime.wait_for(runtime.ready, 1);
-        let layer = runtime.dir.join("layer.tar").display().to_string();
+        let layer = runtime.layer().display().to_string();
         // There may be a newer client in /usr/local, which does not speak to the distribution's daemon.
         runtime.run(&format!("{DOCKER} import {layer} {IMAGE}"));
         runtime
+    }
+
+    /// Starts the namespaces and the control group in which Podman, which has no daemon, and its containers run.
+    #[track_caller]
+    pub(crate) fn podman(host: &Host) -> Runtime {
+        Runtime::prepare(host, "podman", "", "").start(&["sleep", "infinity"])
+    }
+
+    /// The only layer of the image, a tar file.
+    pub(crate) fn layer(&self) -> PathBuf {
+        self.dir.join("layer.tar")
     }
 
     /// Creates the image, a control group, and an empty directory for the runtime.
@@ -257,6 +285,19 @@ impl Drop for Runtime {
         }
         let _ = fs::remove_file(&self.socket);
     }
+}
+
+/// Makes the directory `plugins` that of a runtime's plugins, from one moment to the next: `bin` of [`Host::dir`] is a link
+/// to it.
+///
+/// # Panics
+///
+/// When `bin` is something else than a link.
+#[track_caller]
+pub fn use_plugins(host: &Host, plugins: &Path) {
+    let link = host.dir().join("bin.new");
+    symlink(plugins, &link).expect("make a link");
+    fs::rename(link, host.dir().join("bin")).expect("replace a link");
 }
 
 fn containerd_config(dir: &Path, networks: &Path) -> String {
