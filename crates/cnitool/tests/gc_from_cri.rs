@@ -77,7 +77,7 @@ impl Pods {
             thread::sleep(Duration::from_millis(20));
         }
         ctr(&format!("containers rm {id}"));
-        self.containerd.restart();
+        self.containerd.restart("KILL");
     }
 
     fn call(&self, arguments: &[&str]) -> testkit::Run {

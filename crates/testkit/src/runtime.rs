@@ -99,7 +99,8 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// Starts containerd, whose CRI uses the plugins under test and the first list in `net.d` of [`Host::dir`].
+    /// Starts containerd, whose CRI uses the first list in `net.d` of [`Host::dir`], and the plugins under test or those
+    /// of [`use_plugins`].
     ///
     /// # Panics
     ///
@@ -114,7 +115,11 @@ impl Runtime {
         );
         let networks = host.dir().join("net.d");
         fs::create_dir_all(&networks).expect("create net.d");
-        let config = containerd_config(&runtime.dir, &networks);
+        let plugins = host.dir().join("bin");
+        if !plugins.exists() {
+            use_plugins(host, &bin_dir());
+        }
+        let config = containerd_config(&runtime.dir, &networks, &plugins);
         fs::write(runtime.dir.join("config.toml"), config).expect("write a configuration");
         let runtime = runtime.start(&["containerd", "--config", "config.toml"]);
         runtime.wait_for(runtime.ready, 1);
@@ -234,16 +239,17 @@ impl Runtime {
         .into_iter()
     }
 
-    /// Kills the daemon and waits until it runs again. The containers of containerd go on.
+    /// Sends the daemon a signal that ends it, `TERM` or `KILL`, and waits until it runs again. The containers of
+    /// containerd go on.
     ///
     /// # Panics
     ///
     /// When it is not ready in time, with its log.
     #[track_caller]
-    pub fn restart(&self) {
+    pub fn restart(&self, signal: &str) {
         let before = self.log().matches(self.ready).count();
         let daemon = fs::read_to_string(self.dir.join("daemon")).expect("written by init");
-        self.run(&format!("kill -KILL {}", daemon.trim()));
+        self.run(&format!("kill -{signal} {}", daemon.trim()));
         self.wait_for(self.ready, before + 1);
     }
 
@@ -300,7 +306,7 @@ pub fn use_plugins(host: &Host, plugins: &Path) {
     fs::rename(link, host.dir().join("bin")).expect("replace a link");
 }
 
-fn containerd_config(dir: &Path, networks: &Path) -> String {
+fn containerd_config(dir: &Path, networks: &Path, plugins: &Path) -> String {
     // Snapshotters that need a file system or a module are left out: they only log errors. Limits of resources need
     // controllers, which a hybrid hierarchy does not have.
     format!(
@@ -323,7 +329,7 @@ bin_dir = "{plugins}"
 conf_dir = "{networks}"
 "#,
         dir = dir.display(),
-        plugins = bin_dir().display(),
+        plugins = plugins.display(),
         networks = networks.display(),
     )
 }
