@@ -23,7 +23,8 @@ type request struct {
 	IfName         string
 	Args           [][2]string
 	CapabilityArgs map[string]interface{}
-	Count          int // of calls, for "time"
+	Count          int               // of calls, for "time"
+	Env            map[string]string // the caller's whole environment, unless it is that of the test
 }
 
 type reply struct {
@@ -50,6 +51,14 @@ func main() {
 }
 
 func run(r *request) (answer reply, err error) {
+	if r.Env != nil {
+		os.Clearenv()
+		for key, value := range r.Env {
+			if err = os.Setenv(key, value); err != nil {
+				return
+			}
+		}
+	}
 	list, err := libcni.LoadConfList(r.Dir, r.Name)
 	if err != nil {
 		return
