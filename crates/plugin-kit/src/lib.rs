@@ -17,6 +17,7 @@ pub mod mac;
 pub mod masquerade;
 pub mod names;
 pub mod parent;
+pub mod released;
 pub mod single_interface;
 pub mod state;
 pub mod status;

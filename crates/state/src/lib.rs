@@ -6,6 +6,7 @@
 //! | [`Store`] | the records of one topic, a file each in `/run/cni/<topic>` |
 //! | [`Record`] | the record of one attachment in a store |
 //! | [`Lock`] | a lock between processes, a file in `/run/cni/locks` while it is held |
+//! | [`released`] | what GC of an IPAM plugin tells the other plugins of a network |
 //! | [`Directory`] | a directory whose files are in another implementation's form |
 //!
 //! Everything below `/run/cni` belongs to the user that runs the plugins: directories
@@ -26,6 +27,7 @@ mod error;
 mod lock;
 mod name;
 mod record;
+pub mod released;
 mod shared;
 mod store;
 mod tree;

@@ -17,13 +17,17 @@ use crate::network::Network;
 use crate::random::Random;
 use crate::results::Results;
 use crate::worker::Worker;
-use crate::{SECONDS, SEED, SLOTS, setting};
+use crate::{SECONDS, SEED, setting};
 
 /// The file that gets the table. If it is set, workers and turns are those of a long run.
 const TABLE: &str = "CNI_LOAD_TABLE";
 
 const HEADING: &str = "| workers | calls/s | calls/s of the peer | ratio | failed | failed, peer |\n\
     |---|---|---|---|---|---|\n";
+
+/// Containers of all workers together in a long and in a short run, so that the tables of the kernel have the same size
+/// whatever the number of workers.
+const CONTAINERS: (usize, usize) = (256, 32);
 
 /// More workers than processors add nothing, so a rate that stays within this share counts as no fall.
 const NOISE: f64 = 0.05;
@@ -46,9 +50,9 @@ impl Total {
 #[test]
 fn the_same_load_with_the_peers_plugins() {
     let table = env::var_os(TABLE).map(PathBuf::from);
-    let (workers, turns): (&[usize], u64) = match table {
-        Some(_) => (&[1, 8, 32], 3),
-        None => (&[4], 1),
+    let (workers, turns, containers): (&[usize], u64, usize) = match table {
+        Some(_) => (&[1, 8, 32], 3, CONTAINERS.0),
+        None => (&[4], 1, CONTAINERS.1),
     };
     let time = Duration::from_secs(setting(SECONDS, 3)) / u32::try_from(turns).unwrap();
     let seed = setting(SEED, 1);
@@ -56,8 +60,14 @@ fn the_same_load_with_the_peers_plugins() {
     for &workers in workers {
         let (mut ours, mut peers) = (Total::default(), Total::default());
         for turn in 0..turns {
-            run(&bin_dir(), workers, time, seed + turn, true, &mut ours);
-            run(&peer_dir(), workers, time, seed + turn, false, &mut peers);
+            let load = Load {
+                workers,
+                containers,
+                time,
+                seed: seed + turn,
+            };
+            load.run(&bin_dir(), true, &mut ours);
+            load.run(&peer_dir(), false, &mut peers);
         }
         rows.push((workers, ours, peers));
     }
@@ -74,42 +84,52 @@ fn the_same_load_with_the_peers_plugins() {
     }
 }
 
-/// Runs workers with the binaries in `bin` on a host of their own. If they are ours, nothing may fail, and nothing may
-/// be left.
-fn run(bin: &Path, workers: usize, time: Duration, seed: u64, is_ours: bool, total: &mut Total) {
-    let host = Host::new();
-    let networks = networks(&host, bin);
-    let containers: Vec<Container> = (0..workers * SLOTS)
-        .map(|number| host.container(&format!("load{number}")))
-        .collect();
-    for network in &networks {
-        network.warm_up(&containers[0]);
-    }
-    let before = state::of(&host);
-    let paths: Vec<_> = containers.iter().map(Container::netns).collect();
-    let (results, is_over) = (Results::default(), AtomicBool::new(false));
-    let start = Instant::now();
-    thread::scope(|scope| {
-        for (number, paths) in paths.chunks(SLOTS).enumerate() {
-            let random = Random::new(seed + number as u64);
-            let mut worker = Worker::new(number, paths, &networks, &results, random).calm();
-            let is_over = &is_over;
-            scope.spawn(move || {
-                while !is_over.load(Ordering::Relaxed) {
-                    worker.step();
-                }
-                worker.finish();
-            });
+/// What the workers do, the same for both sides.
+struct Load {
+    workers: usize,
+    containers: usize,
+    time: Duration,
+    seed: u64,
+}
+
+impl Load {
+    /// Runs the workers with the binaries in `bin` on a host of their own. If they are ours, nothing may fail, and
+    /// nothing may be left.
+    fn run(&self, bin: &Path, is_ours: bool, total: &mut Total) {
+        let host = Host::new();
+        let networks = networks(&host, bin);
+        let containers: Vec<Container> = (0..self.containers)
+            .map(|number| host.container(&format!("load{number}")))
+            .collect();
+        for network in &networks {
+            network.warm_up(&containers[0]);
         }
-        thread::sleep(time);
-        is_over.store(true, Ordering::Relaxed);
-    });
-    total.time += start.elapsed();
-    total.calls += results.sum(" of a plugin");
-    total.failures.extend(results.failures());
-    if is_ours {
-        results.assert_explained();
-        state::assert_back(&before, &host);
+        let before = state::of(&host);
+        let paths: Vec<_> = containers.iter().map(Container::netns).collect();
+        let (results, is_over) = (Results::default(), AtomicBool::new(false));
+        let start = Instant::now();
+        thread::scope(|scope| {
+            for (number, paths) in paths.chunks(self.containers / self.workers).enumerate() {
+                let random = Random::new(self.seed + number as u64);
+                let mut worker = Worker::new(number, paths, &networks, &results, random).calm();
+                let is_over = &is_over;
+                scope.spawn(move || {
+                    while !is_over.load(Ordering::Relaxed) {
+                        worker.step();
+                    }
+                    worker.finish();
+                });
+            }
+            thread::sleep(self.time);
+            is_over.store(true, Ordering::Relaxed);
+        });
+        total.time += start.elapsed();
+        total.calls += results.sum(" of a plugin");
+        total.failures.extend(results.failures());
+        if is_ours {
+            results.assert_explained();
+            state::assert_back(&before, &host);
+        }
     }
 }
 

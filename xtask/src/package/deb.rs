@@ -107,6 +107,13 @@ fn documents(package: &Package, version: &str) -> Result<Vec<File>> {
         overrides += "# Static on purpose: one build for every distribution and container image.\n";
         let _ = writeln!(overrides, "{name}: statically-linked-binary *");
     }
+    if package.files.iter().any(is_started_by_firewalld) {
+        overrides += "# The unit has work to do only while firewalld runs.\n";
+        let _ = writeln!(
+            overrides,
+            "{name}: systemd-service-file-refers-to-unusual-wantedby-target firewalld.service *"
+        );
+    }
     let changelog = format!(
         "{PROJECT} ({version}) stable; urgency=medium\n\n  \
          * The changes of this version are in the project's CHANGELOG.md.\n\n \
@@ -120,6 +127,12 @@ fn documents(package: &Package, version: &str) -> Result<Vec<File>> {
         File::data(format!("{dir}/changelog.Debian"), changelog),
         File::data(format!("/usr/share/lintian/overrides/{name}"), overrides),
     ])
+}
+
+/// Whether the file is a unit that systemd starts together with firewalld.
+fn is_started_by_firewalld(file: &File) -> bool {
+    file.path.ends_with(".service")
+        && String::from_utf8_lossy(&file.content).contains("WantedBy=firewalld.service")
 }
 
 /// The space that a package takes, in KiB: each file in whole KiB.

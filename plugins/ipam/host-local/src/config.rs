@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use cni_core::cidr::deserialize_optional_ip;
 use cni_core::confine::{Capability, Needs};
-use cni_core::{Call, Cidr, Route, Version, json};
+use cni_core::{Call, Cidr, Command, Route, Version, json};
 use serde::de::{Deserialize, Deserializer, Error as _};
 
 use crate::index::{BOOT_ID, hash};
@@ -150,6 +150,10 @@ pub(crate) fn needs(call: &Call) -> Needs {
     let needs = match of_release(call) {
         Ok((directory, _)) => needs.write(directory),
         Err(_) => needs,
+    };
+    let needs = match call.command {
+        Command::Gc => needs.write("/run/cni"),
+        _ => needs,
     };
     let ipam = json::get(&call.conf, "ipam");
     match ipam.and_then(|ipam| json::get(ipam, "resolvConf")?.as_str()) {

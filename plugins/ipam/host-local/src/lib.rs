@@ -22,10 +22,12 @@ mod text_file;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use cni_core::confine::Needs;
 use cni_core::{AddResult, Call, Code, Dns, Error, Plugin};
+use cni_state::released;
 
 use config::Config;
 use origin::{Here, Origin};
@@ -56,12 +58,12 @@ impl Plugin for HostLocal {
         let (owner, here) = (owner(call), Here::read());
         let origin = here.and_then(|here| Origin::of(&call.netns, here));
         let mut store = Store::open(&config.directory)?;
+        store.set_origin(origin);
         store.set_cool_down(config.cool_down.is_some());
         store.allow_reclaim(here.filter(|_| config.reclaim));
         store.reclaim_once_per_boot()?;
         let ips = allocator::allocate_all(&mut store, &owner, &config)?;
-        let reserved: Vec<IpAddr> = ips.iter().map(|ip| ip.address.addr()).collect();
-        store.record_origin(origin, &owner, &reserved);
+        store.mark_boot();
         Ok(AddResult {
             ips,
             routes: config.routes,
@@ -118,8 +120,12 @@ impl Plugin for HostLocal {
             .iter()
             .map(|one| (one.container_id.as_str(), one.if_name.as_str()));
         let valid: BTreeSet<(&str, &str)> = valid.collect();
+        released::age(&call.name)?;
         match open_to_release(call)? {
-            Some(mut store) => store.retain(|content| is_valid(content, &valid)),
+            Some(mut store) => store.retain(
+                |content| is_valid(content, &valid),
+                |ip, content, path| note_released(&call.name, ip, content, path),
+            ),
             None => Ok(()),
         }
     }
@@ -162,6 +168,18 @@ fn open_to_release(call: &Call) -> anyhow::Result<Option<Store>> {
         store.set_cool_down(cools_down);
     }
     Ok(store)
+}
+
+/// Leaves a note for GC of the other plugins if another implementation has made the
+/// reservation, since this boot: what is in the kernel did not survive that.
+fn note_released(network: &str, ip: IpAddr, content: &Content, path: &Path) -> anyhow::Result<()> {
+    let Some(id) = content.id().filter(|_| origin::is_foreign(path)) else {
+        return Ok(());
+    };
+    // Very old releases recorded no interface.
+    let if_name = content.if_name().unwrap_or("eth0");
+    let owner = cni_state::Owner::new(network, id, if_name);
+    released::note(&owner, ip, path).with_context(|| format!("cannot note that {ip} is released"))
 }
 
 /// Returns whether a reservation belongs to a valid attachment. One without an interface

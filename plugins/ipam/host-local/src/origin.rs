@@ -21,11 +21,14 @@ use std::io;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
+use std::time::Duration;
 
 use cni_core::ns::Netns;
 use nix::sys::statfs::statfs;
+use nix::time::{ClockId, clock_gettime};
 
 use crate::index::{boot_id, hash};
+use crate::reservation;
 use crate::sys::{self, HANDLE_LEN};
 
 /// Name of the attribute, also of the one at the lock file ([`Here::is_marked_at`]).
@@ -238,6 +241,26 @@ pub(crate) fn can_tell() -> bool {
         sys::namespace_exists(handle).ok()
     };
     is_initial && finds_new() == Some(true)
+}
+
+/// Returns whether another implementation has made a reservation, since this boot: its file
+/// has no origin, although the file system has attributes.
+pub(crate) fn is_foreign(path: &Path) -> bool {
+    let has_none = reservation::open(path).is_ok_and(|file| {
+        let attribute = sys::attribute::<ATTRIBUTE_MAX>(&file, ATTRIBUTE);
+        attribute.is_err_and(|error| error.raw_os_error() == Some(nix::libc::ENODATA))
+    });
+    has_none && !is_older_than_boot(path)
+}
+
+/// Returns whether a file was written before the system was started. If that cannot be told,
+/// it was not.
+fn is_older_than_boot(path: &Path) -> bool {
+    let written = fs::metadata(path).and_then(|metadata| metadata.modified());
+    let age = written.ok().and_then(|time| time.elapsed().ok());
+    let running = clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from);
+    age.zip(running.ok())
+        .is_some_and(|(age, running)| age > running)
 }
 
 /// Returns whether the containers of other machines hold no addresses in a directory: its

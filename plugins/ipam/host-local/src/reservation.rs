@@ -106,6 +106,22 @@ impl Content {
         }
     }
 
+    /// Returns the ID of the container that holds the address, if one is known to.
+    pub(crate) fn id(&self) -> Option<&str> {
+        match self {
+            Content::Held { id, .. } => Some(id),
+            Content::Empty | Content::Unknown => None,
+        }
+    }
+
+    /// Returns the interface that the address is held for, if it is known.
+    pub(crate) fn if_name(&self) -> Option<&str> {
+        match self {
+            Content::Held { if_name, .. } => if_name.as_deref(),
+            Content::Empty | Content::Unknown => None,
+        }
+    }
+
     /// Returns the content that these bytes of a file stand for.
     pub(crate) fn parse(bytes: &[u8]) -> Content {
         if is_blank(bytes) {

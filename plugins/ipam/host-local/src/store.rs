@@ -16,7 +16,7 @@ use crate::freed;
 use crate::index::{self, Index, hash};
 use crate::last_reserved;
 use crate::lock::{self, Mode};
-use crate::origin::Here;
+use crate::origin::{Here, Origin};
 use crate::reservation::{Relation, names};
 use crate::state_dir;
 
@@ -80,6 +80,8 @@ pub(crate) struct Store {
     has_stale_temp_file: bool,
     /// Set if addresses of containers that are gone may be reclaimed.
     here: Option<Here>,
+    /// The origin of the reservations that this command makes, if it is recorded.
+    origin: Option<Origin>,
     /// Whether the kernel tells which namespaces exist, if that was asked for.
     can_tell: OnceCell<bool>,
     /// Whether the lock file lacks the mark of this boot.
@@ -157,6 +159,7 @@ impl Store {
             temp_owner: None,
             has_stale_temp_file: false,
             here: None,
+            origin: None,
             can_tell: OnceCell::new(),
             lacks_mark: false,
             cools_down: false,
@@ -289,6 +292,13 @@ impl Store {
         Ok(!dropped.is_empty())
     }
 
+    /// Records the origin of each reservation, as part of its file. A file system without
+    /// attributes or room for one is not an error: an address without an origin is never
+    /// reclaimed.
+    pub(crate) fn set_origin(&mut self, origin: Option<Origin>) {
+        self.origin = origin;
+    }
+
     /// Records the time whenever an address is freed, if there is a cool-down.
     pub(crate) fn set_cool_down(&mut self, is_set: bool) {
         self.cools_down = is_set;
@@ -317,10 +327,7 @@ impl Store {
 
     /// Returns the ID of the container that holds an address, if its file can be read.
     pub(crate) fn holder_of(&self, ip: IpAddr) -> Option<String> {
-        match self.content(ip) {
-            Content::Held { id, .. } => Some(id),
-            _ => None,
-        }
+        self.content(ip).id().map(str::to_owned)
     }
 
     /// Returns the address reserved last for the range set at `index`, if known.

@@ -29,8 +29,8 @@ use plugin_kit::failures::Failures;
 use plugin_kit::link_options::interface;
 use plugin_kit::masquerade::Plan;
 use plugin_kit::{
-    Container, Ipam, Undo, forwarding, ipam, masquerade, refuse_inexpressible, single_interface,
-    veth,
+    Container, Ipam, Undo, forwarding, ipam, masquerade, refuse_inexpressible, released,
+    single_interface, veth,
 };
 use rtnl::Handle;
 
@@ -122,6 +122,7 @@ impl Plugin for Bridge {
         failures.add(Ipam::of(call).map_or(Ok(()), |ipam| ipam.gc()));
         failures.add(veth::collect(call));
         failures.add(filters::collect(call));
+        failures.add(released::del_each(call, |del| self.del(del)));
         failures.result()
     }
 

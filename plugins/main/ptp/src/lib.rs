@@ -20,7 +20,7 @@ use plugin_kit::link_options::{self, Mtu};
 use plugin_kit::masquerade::{Known, Plan};
 use plugin_kit::veth::{self, VethSpec};
 use plugin_kit::{
-    Container, FilterRecord, Ipam, Undo, forwarding, host_link, ipam, masquerade, parent,
+    Container, FilterRecord, Ipam, Undo, forwarding, host_link, ipam, masquerade, parent, released,
     single_interface, state, status,
 };
 use rtnl::Handle;
@@ -106,6 +106,7 @@ impl Plugin for Ptp {
         failures.add(single_interface::gc(call));
         failures.add(veth::collect(call));
         failures.add(masquerade::collect(call));
+        failures.add(released::del_each(call, |del| self.del(del)));
         failures.result()?;
         if let Some(valid) = call.valid_attachments()? {
             let mut stale = FilterRecord::stale(&call.name, &valid);

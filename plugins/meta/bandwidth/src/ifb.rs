@@ -208,8 +208,8 @@ pub(crate) fn finish(deletion: LinkDeletion<'_>, call: &Call) -> anyhow::Result<
     outcome.with_context(|| failed(&name(&call.name, &call.container_id)))
 }
 
-/// GC: deletes the ifbs of this network's attachments that are not valid. Those of
-/// upstream have no alias and are left to DEL.
+/// GC: deletes the ifbs of this network's attachments that are not valid, by alias. Those of
+/// upstream have none.
 ///
 /// # Errors
 /// The errors of all deletions that failed.

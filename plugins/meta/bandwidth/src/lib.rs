@@ -13,10 +13,10 @@ pub use subnets::Subnets;
 
 use anyhow::Context;
 use cni_core::confine::Needs;
-use cni_core::{AddResult, Call, Interface, Plugin, Version};
+use cni_core::{AddResult, Call, Command, Interface, Plugin, Version};
 use plugin_kit::deletion;
 use plugin_kit::failures::Failures;
-use plugin_kit::{Container, Undo, status};
+use plugin_kit::{Container, Undo, released, status};
 use rtnl::{Handle, Link, TcHandle};
 use shaper::Shaper;
 
@@ -29,9 +29,13 @@ impl Plugin for Bandwidth {
         "bandwidth"
     }
 
-    fn needs(&self, _: &Call) -> Option<Needs> {
+    fn needs(&self, call: &Call) -> Option<Needs> {
         // For psched. The kernel makes a new inode for each look-up below this directory.
-        Some(Needs::network().read("/proc/self/net"))
+        let needs = Needs::network().read("/proc/self/net");
+        Some(match call.command {
+            Command::Gc => needs.read("/run/cni"),
+            _ => needs,
+        })
     }
 
     /// The versions with plugin chains.
@@ -93,7 +97,10 @@ impl Plugin for Bandwidth {
     }
 
     fn gc(&self, call: &Call) -> anyhow::Result<()> {
-        ifb::collect(call)
+        let mut failures = Failures::default();
+        failures.add(ifb::collect(call));
+        failures.add(released::del_each(call, |del| self.del(del)));
+        failures.result()
     }
 
     fn status(&self, call: &Call) -> anyhow::Result<()> {

@@ -16,6 +16,8 @@ use backend::Chosen;
 use cni_core::confine::Needs;
 use cni_core::{AddResult, Call, Plugin, Version};
 use cni_state::Lock;
+use plugin_kit::failures::Failures;
+use plugin_kit::released;
 use plugin_kit::status::not_available_unless;
 
 /// The plugin.
@@ -64,9 +66,11 @@ impl Plugin for Firewall {
     }
 
     fn gc(&self, call: &Call) -> anyhow::Result<()> {
-        let outcome = teardown::gc(call);
+        let mut failures = Failures::default();
+        failures.add(teardown::gc(call));
+        failures.add(released::del_each(call, teardown::del));
         Lock::sweep();
-        outcome
+        failures.result()
     }
 
     fn status(&self, call: &Call) -> anyhow::Result<()> {

@@ -136,7 +136,7 @@ impl Plugin for Portmap {
 
     fn gc(&self, call: &Call) -> anyhow::Result<()> {
         match call.valid_attachments()? {
-            Some(valid) => teardown::collect(&call.name, &valid),
+            Some(valid) => teardown::collect(call, &valid),
             None => Ok(()),
         }
     }

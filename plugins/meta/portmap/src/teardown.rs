@@ -1,18 +1,18 @@
 //! Removes the rules of attachments from either backend: the configured one may not be
 //! the one that ADD used.
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::iptables;
 use crate::mapping::Mapping;
 use crate::nftables::{map, rules};
 use crate::record::{Recorded, RuleLocation, STORE, record_of};
-use cni_core::Cidr;
 use cni_core::types::Attachment as ValidAttachment;
+use cni_core::{Call, Cidr};
 use cni_state::Owner;
 use netfilter::iptables::Family;
 use netfilter::nft::Nft;
 use plugin_kit::failures::Failures;
-use plugin_kit::state;
+use plugin_kit::{released, state};
 use std::net::IpAddr;
 
 /// What is known of the attachment whose rules are removed.
@@ -95,7 +95,8 @@ fn tables_in_use() -> anyhow::Result<(bool, bool)> {
 }
 
 /// GC: removes everything of a network's attachments that are not among the valid ones.
-pub(crate) fn collect(network: &str, valid: &[ValidAttachment]) -> anyhow::Result<()> {
+pub(crate) fn collect(call: &Call, valid: &[ValidAttachment]) -> anyhow::Result<()> {
+    let network = &call.name;
     let valid = state::owners(network, valid);
     let mut failures = Failures::default();
     let (has_rules, has_map) = failures.add(tables_in_use()).unwrap_or_default();
@@ -107,8 +108,20 @@ pub(crate) fn collect(network: &str, valid: &[ValidAttachment]) -> anyhow::Resul
         failures.add(map::collect(network, &valid));
     }
     failures.add(iptables::collect(network, &valid));
+    failures.add(released::del_each(call, delete_all));
     failures.result()?;
     Ok(STORE.collect(network, &valid)?)
+}
+
+/// Removes the rules of an attachment of which only the names are known.
+fn delete_all(call: &Call) -> anyhow::Result<()> {
+    let teardown = Teardown {
+        owner: &state::owner(call),
+        mappings: &[],
+        targets: &[],
+        conditions: config::conditions_to_delete(&call.conf),
+    };
+    teardown.run(&RuleLocation::Unknown)
 }
 
 /// Returns the attachments that are not valid whose rules may be in the tables of rules.

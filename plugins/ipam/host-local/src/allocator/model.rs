@@ -201,7 +201,10 @@ fn carry_out(step: &Step, config: &mut Config, model: &mut Model) -> Result<(), 
         Step::Gc { valid } => {
             let valid: BTreeSet<String> = valid.iter().map(|id| format!("c{id}")).collect();
             let keep = |content: &Content| matches!(content, Content::Held { id, .. } if valid.contains(id));
-            Store::open(&directory).unwrap().retain(keep).unwrap();
+            Store::open(&directory)
+                .unwrap()
+                .retain(keep, |_, _, _| Ok(()))
+                .unwrap();
             model
                 .files
                 .retain(|_, text| valid.contains(text.split('\r').next().unwrap()));

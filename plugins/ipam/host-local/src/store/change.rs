@@ -103,6 +103,9 @@ impl Store {
                 Err(undo) => error.context(file_error("remove", path, &undo)),
             });
         }
+        if let Some(origin) = self.origin {
+            let _ = origin.record_at(path, &owner.content());
+        }
         Ok(true)
     }
 
@@ -178,30 +181,35 @@ impl Store {
         })
     }
 
-    /// Frees every address for whose reservation `keep` returns `false`, and removes empty
-    /// files left by a crash.
+    /// Frees every address for whose reservation `keep` returns `false`, after it has told
+    /// `leaving` its file, and removes empty files left by a crash.
     ///
     /// # Errors
     /// When the directory cannot be read, or a file cannot be removed; the others are
     /// removed nevertheless.
-    pub(crate) fn retain(&mut self, keep: impl Fn(&Content) -> bool) -> anyhow::Result<()> {
+    pub(crate) fn retain(
+        &mut self,
+        keep: impl Fn(&Content) -> bool,
+        leaving: impl Fn(IpAddr, &Content, &Path) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         let (mut stale, mut all) = (Vec::new(), Vec::new());
         self.for_each(|ip, content| {
-            let id = match &content {
-                Content::Held { id, .. } => id.as_str(),
-                Content::Empty | Content::Unknown => "",
-            };
+            let id = content.id().unwrap_or_default();
             all.push(Reservation {
                 ip,
                 id_hash: hash(id),
             });
             if content == Content::Empty || !keep(&content) {
-                stale.push((ip, id.to_owned()));
+                stale.push((ip, content));
             }
         })?;
         all.sort_unstable_by_key(|reservation| reservation.ip);
         self.cache = Cache::Scan(all);
-        collect_errors(stale.into_iter().map(|(ip, id)| self.free(ip, &id)))
+        collect_errors(stale.into_iter().map(|(ip, content)| {
+            let told = leaving(ip, &content, &self.path(ip));
+            let id = content.id().unwrap_or_default();
+            self.free(ip, id).and(told)
+        }))
     }
 }
 

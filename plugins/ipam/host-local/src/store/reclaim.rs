@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::{Content, Owner, Store};
+use super::{Content, Store};
 use crate::lock;
 use crate::origin::{Here, Origin, Reason, can_tell, is_local};
 use crate::reservation::{self, names};
@@ -56,21 +56,11 @@ impl Store {
         Ok(())
     }
 
-    /// Records the origin of the addresses that an ADD has reserved for `owner`, and marks
-    /// the lock file if the ADD was the first one since the boot.
+    /// Marks the lock file if this ADD is the first one since the boot.
     ///
-    /// Both are optional, so they come last, when nothing can fail any more for lack of
-    /// space, and a file system without attributes or room is not an error: an address
-    /// without a record is never reclaimed.
-    pub(crate) fn record_origin(&mut self, origin: Option<Origin>, owner: &Owner, ips: &[IpAddr]) {
-        if let Some(origin) = origin {
-            let content = owner.content();
-            for ip in ips {
-                if origin.record_at(&self.path(*ip), &content).is_err() {
-                    break;
-                }
-            }
-        }
+    /// That is optional, so it comes last, when nothing can fail any more for lack of space,
+    /// and a file system without attributes or room is not an error.
+    pub(crate) fn mark_boot(&mut self) {
         if let Some(here) = self.here.filter(|_| self.lacks_mark) {
             let _ = here.mark_at(&self.directory.join(lock::NAME));
         }

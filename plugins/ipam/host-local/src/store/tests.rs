@@ -281,7 +281,10 @@ fn recovers_from_a_crash_at_any_step() {
     crash(&|store| store.release_all(&owner("x")).unwrap());
     crash(&|store| {
         store
-            .retain(|content| !content.to_string().contains("c7 "))
+            .retain(
+                |content| !content.to_string().contains("c7 "),
+                |_, _, _| Ok(()),
+            )
             .unwrap();
     });
     assert_eq!(read(dir.path()).reservations().unwrap().len(), 39);
