@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, bail};
 use cni_core::{Code, Error, IpConfig};
 
 use crate::choice::Choice;
@@ -50,8 +50,17 @@ pub(crate) fn allocate_all(
     }
     if !requested.is_empty() {
         let left: String = requested.iter().map(|ip| format!(" {ip}")).collect();
-        let error = anyhow!("failed to allocate all requested IPs:{left}");
-        return Err(undo(store, owner, error));
+        let error = Error::new(
+            Code::INTERNAL,
+            format!("failed to allocate all requested IPs:{left}"),
+        );
+        let sets: Vec<String> = config.sets.iter().map(ToString::to_string).collect();
+        // Some runtimes give the address of one network to all networks of a container.
+        let details = format!(
+            "each range set provides one address; the range sets are {}",
+            sets.join(" and ")
+        );
+        return Err(undo(store, owner, error.with_details(details).into()));
     }
     Ok(ips)
 }

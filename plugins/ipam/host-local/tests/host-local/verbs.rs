@@ -134,7 +134,8 @@ fn addresses_are_requested_in_three_ways() {
     let error = add(&net, "b", "").expect_error(999).text();
     assert_eq!(
         error,
-        "failed to allocate all requested IPs: 10.9.0.1 10.8.0.1"
+        "failed to allocate all requested IPs: 10.9.0.1 10.8.0.1; each range set provides one address; the range sets \
+         are 10.1.0.1-10.1.0.254 and 10.2.0.1-10.2.0.254 and 10.3.0.1-10.3.0.254"
     );
     assert_eq!(net.reserved().len(), 3);
     let error = add(&net, "b", "IP=10.1.0.12;X=1").expect_error(999).text();
