@@ -6,6 +6,7 @@
 //! | [`networks`] | network configurations |
 //! | [`chain`] | networks of several plugins, called as a runtime calls them |
 //! | [`answer`] | assertions about the output of a plugin |
+//! | [`reach`] | connections between nodes |
 //! | [`state`] | state that plugins keep on the host |
 //!
 //! The tests are in `tests/tests`. They run the built binaries against the real kernel, on hosts that [`testkit`]
@@ -21,4 +22,5 @@ pub mod answer;
 pub mod chain;
 pub mod conformance;
 pub mod networks;
+pub mod reach;
 pub mod state;

@@ -28,7 +28,7 @@ pub fn of(host: &Host) -> Snapshot {
         .fold(host.snapshot(), |snapshot, part| snapshot.without(part))
 }
 
-/// Demands that the host is in state `before` again, within two seconds: the kernel deletes the links of a deleted
+/// Demands that the host is in state `before` again, within twenty seconds: the kernel deletes the links of a deleted
 /// namespace in the background.
 ///
 /// # Panics
@@ -36,7 +36,7 @@ pub fn of(host: &Host) -> Snapshot {
 /// When it is not, with the difference.
 #[track_caller]
 pub fn assert_back(before: &Snapshot, host: &Host) {
-    let end = Instant::now() + Duration::from_secs(2);
+    let end = Instant::now() + Duration::from_secs(20);
     while *before != of(host) && Instant::now() < end {
         thread::sleep(Duration::from_millis(50));
     }
