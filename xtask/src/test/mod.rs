@@ -89,7 +89,7 @@ const NEEDS: &[Need] = &[
     Need {
         what: "containerd",
         package: "containerd",
-        why: "runs pods, whose attachments are collected",
+        why: "runs pods",
     },
     Need {
         what: "runc",
