@@ -36,7 +36,8 @@
 //! # Panics
 //!
 //! Whatever fails here ends the test with a message that names the operation and shows both sides in full. Therefore
-//! the crate allows `expect` and `panic!`; no shipped binary depends on it.
+//! the crate allows `expect` and `panic!`; the only shipped binary that depends on it is `cni-conformance`, which runs
+//! each rule in a process of its own.
 #![allow(
     clippy::unwrap_used,
     reason = "test support ends the test by panicking, see the crate docs"
@@ -75,11 +76,11 @@ pub use common_cases::{
 };
 pub use host::{Container, Host};
 pub use needs::{
-    DEFER, Deferred, FEATURES_FILE, KERNEL, UML, has, needs, patience, physical_device,
+    DEFER, Deferred, FEATURES_FILE, KERNEL, UML, has, is_feature, needs, patience, physical_device,
 };
 pub use node::{Node, reach};
 pub use packets::{Listener, default_route, filters, legacy_iptables, outside};
-pub use plugin::{PEER_DIR, Plugin, bin_dir, peer_dir, tool};
+pub use plugin::{PEER_DIR, Plugin, SEARCH_PATH, bin_dir, peer_dir, tool};
 pub use podman::Podman;
 pub use readdress::reused_addresses_are_reachable;
 pub use run::{ErrorReply, Invocation, Run, Running, run_all};

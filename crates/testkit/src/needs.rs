@@ -153,6 +153,11 @@ fn is_uml() -> bool {
     env::var_os(KERNEL).is_some_and(|kernel| kernel == UML)
 }
 
+/// Whether `feature` is one of those that [`needs`] knows.
+pub fn is_feature(feature: &str) -> bool {
+    feature == PHYSICAL_DEVICE || FEATURES.iter().any(|(name, _)| *name == feature)
+}
+
 /// Whether the running kernel has `feature`, one of those that [`needs`] knows.
 ///
 /// # Panics

@@ -77,7 +77,7 @@ pub fn tool(name: &str) -> Invocation {
 }
 
 /// `PATH` of the programs under test.
-pub(crate) const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A plugin binary.
 #[derive(Clone, Debug)]

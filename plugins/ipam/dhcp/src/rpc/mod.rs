@@ -30,7 +30,7 @@ const REFUSED: &str = "HTTP/1.0 405 must CONNECT\n\n";
 
 /// Longest message of a client in bytes, as the configuration with a result of the chain may
 /// be long; of the daemon, whose list may have thousands of leases; and longest HTTP head.
-const LONGEST_REQUEST: usize = 1 << 20;
+const LONGEST_REQUEST: usize = 4 << 20;
 const LONGEST_REPLY: usize = 64 << 20;
 const LONGEST_HEAD: usize = 4096;
 

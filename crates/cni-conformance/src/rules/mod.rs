@@ -1,0 +1,91 @@
+//! The rules, in groups. A module is a group, and its name is the first part of the IDs of its rules.
+
+mod arguments;
+mod command;
+mod config;
+mod errors;
+mod identifiers;
+mod input;
+mod namespace;
+mod variables;
+mod versions;
+
+use serde_json::Value;
+use testkit::Invocation;
+
+use crate::rig::{Pod, Rig};
+use crate::rule::Rule;
+
+/// The groups, in the order in which they are listed.
+const GROUPS: &[&[Rule]] = &[
+    command::RULES,
+    variables::RULES,
+    identifiers::RULES,
+    namespace::RULES,
+    arguments::RULES,
+    input::RULES,
+    config::RULES,
+    errors::RULES,
+    versions::RULES,
+];
+
+/// All rules, group by group.
+pub(crate) fn all() -> impl Iterator<Item = &'static Rule> {
+    GROUPS.iter().copied().flatten()
+}
+
+/// The rule with this ID.
+pub(crate) fn find(id: &str) -> Option<&'static Rule> {
+    all().find(|rule| rule.id == id)
+}
+
+/// A call of `verb` for a container with a configuration that the plugin accepts.
+fn call(rig: &Rig, verb: &str, pod: &Pod) -> Invocation {
+    rig.call(verb, &pod.container, &pod.config(rig))
+}
+
+/// The elements of a list in a JSON object; none if there is no list.
+fn elements<'v>(object: &'v Value, key: &str) -> impl Iterator<Item = &'v Value> {
+    object[key].as_array().into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn ids_are_unique_and_well_formed() {
+        let mut seen = BTreeSet::new();
+        for rule in all() {
+            let (group, name) = rule.id.split_once('.').expect(rule.id);
+            let is_word = |part: &str| {
+                let mut characters = part.chars();
+                !part.is_empty()
+                    && characters
+                        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c))
+            };
+            assert!(is_word(group) && is_word(name), "{}", rule.id);
+            assert!(seen.insert(rule.id), "{} occurs twice", rule.id);
+            assert!(
+                !rule.text.is_empty() && !rule.source.is_empty(),
+                "{}",
+                rule.id
+            );
+            assert!(
+                !rule.text.ends_with('.') && !rule.text.contains('\n'),
+                "{}",
+                rule.id
+            );
+        }
+    }
+
+    #[test]
+    fn groups_are_whole() {
+        for group in GROUPS {
+            let names: BTreeSet<&str> = group.iter().map(Rule::group).collect();
+            assert_eq!(names.len(), 1, "{names:?}");
+        }
+    }
+}
