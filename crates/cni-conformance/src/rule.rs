@@ -58,8 +58,6 @@ pub(crate) enum Only {
     Two,
     /// A second ADD of the same attachment is an error.
     Once,
-    /// The kernel has this feature, see `testkit::needs`.
-    Feature(&'static str),
 }
 
 pub(crate) const fn must(
@@ -199,7 +197,6 @@ impl Only {
                 !subject.repeatable,
                 "the plugin may add the same attachment again".into(),
             ),
-            Only::Feature(feature) => return lacking(feature),
         };
         (!is_met).then_some(why)
     }
@@ -220,7 +217,6 @@ impl fmt::Display for Only {
             Only::Netns => write!(f, "uses the namespace"),
             Only::Two => write!(f, "several attachments"),
             Only::Once => write!(f, "not repeatable"),
-            Only::Feature(feature) => write!(f, "kernel with {feature}"),
         }
     }
 }

@@ -1,12 +1,17 @@
 //! The rules, in groups. A module is a group, and its name is the first part of the IDs of its rules.
 
+mod add;
 mod arguments;
 mod command;
 mod config;
+mod del;
 mod errors;
 mod identifiers;
 mod input;
+mod kernel;
 mod namespace;
+mod previous;
+mod shapes;
 mod variables;
 mod versions;
 
@@ -27,6 +32,11 @@ const GROUPS: &[&[Rule]] = &[
     config::RULES,
     errors::RULES,
     versions::RULES,
+    shapes::RULES,
+    kernel::RULES,
+    previous::RULES,
+    add::RULES,
+    del::RULES,
 ];
 
 /// All rules, group by group.

@@ -59,6 +59,13 @@ pub(crate) const RULES: &[Rule] = &[
     must("versions.del", CONFIG, "DEL succeeds in every supported version", del),
     must("versions.check", CONFIG, "CHECK succeeds in every supported version from 0.4.0 on", check).only(&[Only::Since("0.4.0")]),
     runtime("versions.del-in-newest", "operators: configurations are upgraded", "DEL in the newest version deletes what ADD in the oldest has added", del_in_newest),
+    must(
+        "versions.of-result",
+        "spec 5: Success",
+        "The cniVersion of a result is that of the configuration, in every version",
+        of_result,
+    )
+    .advice("convert the result to the version of the configuration before it is printed"),
 ];
 
 fn ask(rig: &Rig) -> Run {
@@ -400,4 +407,17 @@ fn del_in_newest(rig: &Rig) {
     demand::result(&rig.add(&pod.container, &pod.config_in(rig, oldest)));
     demand::success(rig.del(&pod.container, &pod.config(rig)));
     rig.assert_back(&before);
+}
+
+fn of_result(rig: &Rig) {
+    for version in rig.attaching_versions() {
+        let attached = rig.attach_in("c1", version);
+        assert!(
+            attached.result["cniVersion"] == version,
+            "version {} instead of {version}\n{}",
+            attached.result["cniVersion"],
+            attached.run.report()
+        );
+        rig.del(attached.container(), &attached.with_prev());
+    }
 }
