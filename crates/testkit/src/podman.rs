@@ -32,9 +32,9 @@ impl Podman {
         fs::create_dir_all(&config).expect("make a directory");
         let policy = r#"{"default": [{"type": "insecureAcceptAnything"}]}"#;
         fs::write(config.join("policy.json"), policy).expect("write a file");
-        // No limits of resources: a hybrid hierarchy has no controllers for them.
+        // Without control groups: crun would load a program for devices, for which it may have to raise a limit.
         let settings = format!(
-            "[containers]\npids_limit = 0\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1000:1000\"]\n\
+            "[containers]\ncgroups = \"disabled\"\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1000:1000\"]\n\
              [engine]\nruntime = \"crun\"\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"none\"\nlock_type = \"file\"\n\
              [network]\nnetwork_backend = \"cni\"\ncni_plugin_dirs = [\"{}\"]\nnetwork_config_dir = \"{}\"\n",
             podman.path("bin").display(),
@@ -51,7 +51,8 @@ impl Podman {
         fs::create_dir(podman.path("net.d")).expect("make a directory");
         use_plugins(&podman.host, &bin_dir());
         let layer = podman.runtime.layer().display().to_string();
-        podman.run(&["import", "--quiet", &layer, IMAGE]);
+        let command = r#"CMD ["/bin/busybox", "sleep", "86400"]"#;
+        podman.run(&["import", "--quiet", "--change", command, &layer, IMAGE]);
         podman
     }
 

@@ -22,7 +22,8 @@ use crate::{Host, Node as _, Service, bin_dir, patience};
 const CGROUPS: &str = "/sys/fs/cgroup";
 
 /// The name of the only image, a busybox that sleeps. Its program `/bin/serve` with some ports (80 without any) is an HTTP
-/// server, whose answer to `/cgi-bin/who` is the host name and the address of the client. It ends with SIGTERM.
+/// server, whose answer to `/cgi-bin/who` is the host name and the address of the client; it ends with SIGTERM. `/bin/ask`
+/// with an address prints that answer.
 pub const IMAGE: &str = "localhost/bb:1";
 
 /// The client of [`Runtime::docker`], for [`Runtime::run`].
@@ -47,7 +48,11 @@ cat >root/www/cgi-bin/who <<'END'
 read -r name </proc/sys/kernel/hostname
 printf 'Content-Type: text/plain\r\n\r\n%s %s\n' "$name" "$REMOTE_ADDR"
 END
-chmod 755 root/bin/serve root/www/cgi-bin/who
+cat >root/bin/ask <<'END'
+#!/bin/sh
+printf 'GET /cgi-bin/who HTTP/1.0\r\n\r\n' | busybox nc -w 5 "$1" 80
+END
+chmod 755 root/bin/* root/www/cgi-bin/who
 tar --sort=name -C root -cf layer.tar .
 sum=$(sha256sum layer.tar | cut -d' ' -f1)
 echo '{"architecture":"amd64","os":"linux","config":{"Cmd":["/bin/busybox","sleep","3600"]},
@@ -160,7 +165,7 @@ impl Runtime {
     }
 
     /// The only layer of the image, a tar file.
-    pub(crate) fn layer(&self) -> PathBuf {
+    pub fn layer(&self) -> PathBuf {
         self.dir.join("layer.tar")
     }
 
@@ -349,7 +354,7 @@ fn control_group(name: &str) -> io::Result<PathBuf> {
     let groups = fs::read_to_string("/proc/thread-self/cgroup")?;
     let own = groups.lines().find_map(|line| line.strip_prefix("0::/"));
     let parent = Path::new(CGROUPS).join(own.unwrap_or_default());
-    let group = parent.join(format!("testkit-{name}-{}", std::process::id()));
+    let group = parent.join(format!("testkit-{name}-{}", nix::unistd::gettid()));
     fs::create_dir(&group)?;
     Ok(group)
 }

@@ -79,12 +79,22 @@ const NEEDS: &[Need] = &[
     Need {
         what: "busybox",
         package: "busybox-static",
-        why: "the program in Podman's containers",
+        why: "the program in containers",
     },
     Need {
         what: "crun",
         package: "crun",
         why: "runs Podman's containers",
+    },
+    Need {
+        what: "newuidmap",
+        package: "uidmap",
+        why: "user namespaces of Podman without root privileges",
+    },
+    Need {
+        what: "slirp4netns",
+        package: "slirp4netns",
+        why: "the network of Podman without root privileges",
     },
     Need {
         what: "containerd",
@@ -100,11 +110,6 @@ const NEEDS: &[Need] = &[
         what: "/usr/bin/docker",
         package: "docker.io",
         why: "finds containers by label",
-    },
-    Need {
-        what: "busybox",
-        package: "busybox-static",
-        why: "what runs in containers",
     },
     Need {
         what: "/usr/lib/python3/dist-packages/yaml/__init__.py",
