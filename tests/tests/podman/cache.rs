@@ -1,11 +1,6 @@
 //! The cache that libcni shares with Podman's CNI backend.
-#![allow(
-    clippy::unwrap_used,
-    reason = "helpers of tests end the test by panicking"
-)]
 
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use blackbox::state;
@@ -13,49 +8,38 @@ use libcni::{Attachment, Cni, NetworkList, load_list};
 use serde_json::Value;
 use testkit::{Host, Node, Podman, bin_dir, tool};
 
+use crate::start;
+
 const RESULTS: &str = "/var/lib/cni/results";
 
-/// A Podman with a network of our plugins, and a root file system with one program.
+/// A Podman with a network of our plugins.
 fn podman() -> Podman {
-    let podman = Podman::new();
-    symlink(bin_dir(), podman.path("bin")).unwrap();
-    fs::create_dir(podman.path("net.d")).unwrap();
-    let bin = podman.path("rootfs/bin");
-    fs::create_dir_all(&bin).unwrap();
-    fs::copy("/usr/bin/busybox", bin.join("busybox")).unwrap();
-    symlink("busybox", bin.join("sleep")).unwrap();
+    let podman = Podman::ready();
     podman.run(&["network", "create", "--subnet", "10.77.0.0/24", "ours"]);
     podman
 }
 
 /// Runs a container with a published port, and returns its attachment as the cache knows it.
 fn run(podman: &Podman, cni: &Cni) -> (Attachment, Value) {
-    let rootfs = podman.path("rootfs").display().to_string();
-    let id = podman.run(&[
-        "run",
-        "--detach",
-        "--name",
-        "c1",
-        "--network",
-        "ours",
-        "--publish",
-        "7777:7777",
-        "--ip",
-        "10.77.0.9",
-        "--rootfs",
-        &rootfs,
-        "/bin/sleep",
-        "1000",
-    ]);
-    let netns = podman.run(&[
-        "inspect",
-        "--format",
-        "{{.NetworkSettings.SandboxKey}}",
-        "c1",
-    ]);
-    let key = Attachment::new(id, netns, "eth0");
+    let options = ["--network=ours", "--publish=7777:7777", "--ip=10.77.0.9"];
+    podman.run(&start("c1", &options, &[]));
+    attachment(podman, cni, "ours", "c1")
+}
+
+/// Returns the attachment of a container's `eth0` and its result, as the cache knows them.
+#[track_caller]
+pub(crate) fn attachment(
+    podman: &Podman,
+    cni: &Cni,
+    network: &str,
+    container: &str,
+) -> (Attachment, Value) {
+    let about = podman.inspect(container);
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let netns = text(&about["NetworkSettings"]["SandboxKey"]);
+    let key = Attachment::new(text(&about["Id"]), netns, "eth0");
     let cached = cni
-        .cached_attachment("ours", &key)
+        .cached_attachment(network, &key)
         .unwrap()
         .expect("Podman has cached it");
     let attachment = Attachment {

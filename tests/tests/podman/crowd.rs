@@ -1,0 +1,41 @@
+//! Many containers at once.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use blackbox::state;
+use testkit::run_all;
+
+use crate::{HOST, NEIGHBOUR, Stage, expect_answer, start};
+
+/// Their number.
+const CROWD: u16 = 12;
+
+#[test]
+fn twelve_containers_start_and_end_at_once() {
+    let stage = Stage::new();
+    let podman = &stage.podman;
+    stage.dual_network("n", 81);
+    let names: Vec<String> = (0..CROWD).map(|number| format!("c{number}")).collect();
+    let calls = names.iter().zip(9000..).map(|(name, port)| {
+        let publish = format!("--publish={port}:80");
+        let call = podman.call(&start(name, &["--network=n", &publish], &[]));
+        call.deadline(Duration::from_secs(120))
+    });
+    let started = run_all(calls);
+    started.into_iter().for_each(|run| drop(run.expect_ok()));
+    let leases = state::leases("n");
+    let owners: BTreeSet<&String> = leases.values().collect();
+    assert_eq!((leases.len(), owners.len()), (24, 12), "{leases:?}");
+    for (name, port) in names.iter().zip(9000..) {
+        expect_answer(&stage.neighbour, &format!("{HOST}:{port}"), name, NEIGHBOUR);
+    }
+    let calls = names.iter().map(|name| {
+        let call = podman.call(&["rm", "--force", "--time", "0", name]);
+        call.deadline(Duration::from_secs(120))
+    });
+    let removed = run_all(calls);
+    removed.into_iter().for_each(|run| drop(run.expect_ok()));
+    assert!(state::leases("n").is_empty());
+    stage.end();
+}
