@@ -1,6 +1,10 @@
 //! Pods that cannot be attached.
 
+use std::fs;
+
 use serde_json::json;
+use testkit::bin_dir;
+use testkit::runtime::use_plugins;
 
 use crate::pods::{Pods, list, pod};
 
@@ -60,6 +64,29 @@ fn a_full_range_is_named_and_recovers() {
     pods.assert_connected(&three, 8083);
     for one in [&one, &two, &three] {
         pods.end(one);
+    }
+    pods.assert_nothing_left();
+}
+
+/// The directory of the plugins is empty for a time, as while a package is replaced.
+#[test]
+fn pods_end_when_their_plugins_are_back() {
+    let pods = Pods::new(&list("1.0.0", "iptables"));
+    let web = pods.run(pod("web-0", 8080));
+    let empty = pods.host.dir().join("empty");
+    fs::create_dir(&empty).unwrap();
+    use_plugins(&pods.host, &empty);
+    let why = pods.refusal(pod("web-1", 8081));
+    assert!(why.contains("failed to find plugin"), "{why}");
+    pods.cri.stop(&web.id).unwrap_err();
+    use_plugins(&pods.host, &bin_dir());
+    pods.assert_whole(&web);
+    pods.assert_connected(&web, 8080);
+    pods.end(&web);
+    // containerd keeps a sandbox that it could not clean up, for kubelet to stop.
+    for sandbox in pods.cri.sandboxes().unwrap() {
+        pods.cri.stop(&sandbox.id).unwrap();
+        pods.cri.remove(&sandbox.id).unwrap();
     }
     pods.assert_nothing_left();
 }

@@ -2,10 +2,12 @@
 
 use std::fs;
 
+use blackbox::reach;
+use runtime_api::messages::PortMapping;
 use serde_json::{Value, json};
 use testkit::Node as _;
 
-use crate::pods::{GATEWAYS, Pods, list, pod};
+use crate::pods::{GATEWAYS, NODE, Pods, list, pod};
 
 /// A pod has what kubelet asked for, and leaves nothing.
 #[track_caller]
@@ -76,6 +78,37 @@ fn a_pod_is_started_anew_with_the_same_ports() {
     pods.assert_whole(&second);
     pods.end(&second);
     pods.assert_nothing_left();
+}
+
+/// UDP, and mappings of one of the node's addresses only.
+#[test]
+fn ports_of_one_address_and_of_udp() {
+    let mapping = |protocol, host_ip: &str| PortMapping {
+        protocol,
+        container_port: 80,
+        host_port: 5353,
+        host_ip: host_ip.to_owned(),
+    };
+    for backend in ["iptables", "nftables"] {
+        let pods = Pods::new(&list("1.0.0", backend));
+        let mut config = pod("dns", 8080);
+        config.port_mappings = vec![
+            mapping(0, NODE[0]),
+            mapping(1, NODE[0]),
+            mapping(1, NODE[1]),
+        ];
+        let dns = pods.run(config);
+        let inside = pods.inside(&dns);
+        for node in NODE {
+            reach::udp(&inside, 80, &pods.client, (node, 5353)).unwrap();
+        }
+        pods.seen(&dns, &pods.client, NODE[0], 5353);
+        assert!(!reach::is_open(&pods.client, (NODE[1], 5353)));
+        assert!(!reach::is_open(&pods.host, ("127.0.0.1", 5353)));
+        drop(inside);
+        pods.end(&dns);
+        pods.assert_nothing_left();
+    }
 }
 
 /// The arguments that containerd passes, in any order, and what it caches of a pod.

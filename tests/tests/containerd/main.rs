@@ -4,6 +4,7 @@
     reason = "helpers of tests end the test by panicking"
 )]
 
+mod containers;
 mod crowd;
 mod damage;
 mod failures;
