@@ -240,3 +240,48 @@ fn dumps_are_consistent() {
         assert_eq!(list.len(), 3000);
     });
 }
+
+/// A list of links contains every link that existed during the whole dump, however many come and go.
+#[test]
+fn lists_of_links_are_complete_while_links_change() {
+    // Enough for a dump that takes longer than the time between two changes.
+    const LASTING: usize = 400;
+    in_namespace(|| {
+        let handle = Handle::open().unwrap();
+        let bridge = |name: &str| {
+            Request::new_link(&LinkSpec::new(name, LinkKind::Bridge(Bridge::default())))
+        };
+        let names: Vec<String> = (0..LASTING).map(|n| format!("br{n}")).collect();
+        let created = handle.batch(names.iter().map(|name| bridge(name)).collect());
+        assert!(created.iter().all(Result::is_ok));
+        let here = Namespace::current();
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for worker in 0..8 {
+                let (here, stop, bridge) = (&here, &stop, &bridge);
+                scope.spawn(move || {
+                    here.run(|| {
+                        let handle = Handle::open().unwrap();
+                        let name = format!("guest{worker}");
+                        while !stop.load(Ordering::Relaxed) {
+                            handle.request(bridge(&name)).unwrap();
+                            let index = handle.link_by_name(&name).unwrap().index;
+                            handle.request(Request::del_link(index)).unwrap();
+                        }
+                    });
+                });
+            }
+            for _ in 0..3 {
+                let listed = handle.links_by_kind("bridge").map(|list| {
+                    let lasting = list.iter().filter(|link| link.name.starts_with("br"));
+                    lasting.count()
+                });
+                if !matches!(listed, Ok(LASTING)) {
+                    stop.store(true, Ordering::Relaxed);
+                    panic!("{listed:?}");
+                }
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+    });
+}

@@ -50,6 +50,8 @@ impl Handle {
 
     /// All links of the namespace. Not for hot paths: a busy node has thousands.
     ///
+    /// If links change all the time, those that came or went meanwhile may be listed or not.
+    ///
     /// # Errors
     /// As [`Handle::addresses`].
     pub fn links(&self) -> Result<Vec<Link>, Error> {
@@ -113,15 +115,17 @@ impl Handle {
         let body = body
             .finish()
             .map_err(|problem| Error::invalid(problem.to_owned(), what))?;
+        let read = |message: &Message<'_>, links: &mut Vec<Link>| {
+            if message.kind != RTM_NEWLINK {
+                return;
+            }
+            if let Some(link) = Link::decode(message.body).filter(|link| wanted(link)) {
+                links.push(link);
+            }
+        };
+        // On a busy host links come and go all the time.
         self.connection()
-            .dump(RTM_GETLINK, &body, what, |message, links| {
-                if message.kind != RTM_NEWLINK {
-                    return;
-                }
-                if let Some(link) = Link::decode(message.body).filter(|link| wanted(link)) {
-                    links.push(link);
-                }
-            })
+            .dump_merged(RTM_GETLINK, &body, what, read, |link| link.index)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Dumps of kernel tables.
 
+use std::collections::BTreeMap;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -85,6 +86,37 @@ impl Connection {
             }
         }
         Err(Error::interrupted(MAX_ATTEMPTS, what))
+    }
+
+    /// As [`Connection::dump`], but if the table changes during all attempts, the entries of
+    /// all of them are returned, one for each `key`, as the last attempt has it.
+    ///
+    /// An attempt may miss an entry that has always been there: up to Linux 6.8, a dump of
+    /// links resumes at the n-th link of a hash bucket, which is another one after a deletion.
+    /// That all attempts miss the same one is next to impossible.
+    ///
+    /// # Errors
+    /// Errors of the kernel and of the socket.
+    pub(crate) fn dump_merged<T, K: Ord>(
+        &self,
+        kind: u16,
+        body: &[u8],
+        what: &str,
+        read: impl Fn(&Message<'_>, &mut Vec<T>),
+        key: impl Fn(&T) -> K,
+    ) -> Result<Vec<T>, Error> {
+        let mut merged = BTreeMap::new();
+        for attempt in 0..MAX_ATTEMPTS {
+            if attempt > 0 {
+                sleep(PAUSE);
+            }
+            let dumped = self.dump_once(kind, body, what, &read)?;
+            if !dumped.interrupted {
+                return Ok(dumped.list);
+            }
+            merged.extend(dumped.list.into_iter().map(|one| (key(&one), one)));
+        }
+        Ok(merged.into_values().collect())
     }
 
     /// As [`Connection::dump`], in one attempt, whose result may be inconsistent.
