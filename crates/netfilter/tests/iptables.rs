@@ -8,7 +8,7 @@ use std::path::Path;
 use netfilter::iptables::{self, Change, Family, Iptables, Rule, Table};
 use testkit::Host;
 use testkit::namespace::feed;
-use variants::{BOTH, CHAIN, COMMENT, VARIANTS, Variant, each, ip, masquerade, portmap};
+use variants::{BOTH, CHAIN, COMMENT, Counted, VARIANTS, each, ip, masquerade, portmap, variant};
 
 #[test]
 fn user_arguments_are_passed_to_iptables() {
@@ -250,52 +250,14 @@ fn only_the_accept_rules_of_an_address_are_deleted() {
     });
 }
 
-/// Wrappers of the commands that record each call.
-struct Counted {
-    log: std::path::PathBuf,
-    iptables: Iptables,
-}
-
-impl Counted {
-    fn new(dir: &Path, variant: &Variant) -> Counted {
-        use std::os::unix::fs::PermissionsExt;
-        let log = dir.join("log");
-        for suffix in ["", "-save", "-restore"] {
-            let file = dir.join(format!("iptables{suffix}"));
-            let script = format!(
-                "#!/bin/sh\necho iptables{suffix} >> {}\nexec {}{suffix} \"$@\"\n",
-                log.display(),
-                variant.command()
-            );
-            std::fs::write(&file, script).unwrap();
-            std::fs::set_permissions(&file, PermissionsExt::from_mode(0o755)).unwrap();
-        }
-        let iptables = Iptables::with_command(variant.family, &dir.join("iptables")).unwrap();
-        Counted { log, iptables }
-    }
-
-    /// The commands that a change runs.
-    fn runs(&self, change: &Change) -> Vec<String> {
-        self.iptables.apply(change).unwrap();
-        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
-        let _ = std::fs::remove_file(&self.log);
-        log.lines().map(str::to_owned).collect()
-    }
-}
-
 #[test]
 fn one_process_is_enough_in_the_usual_case() {
     const ONE: [&str; 1] = ["iptables-restore"];
     const READ: [&str; 3] = ["iptables-restore", "iptables-save", "iptables-restore"];
     for name in VARIANTS {
         let host = Host::new();
-        let command = format!("/usr/sbin/iptables-{name}");
-        let variant = Variant {
-            name,
-            family: Family::V4,
-            iptables: Iptables::with_command(Family::V4, Path::new(&command)).unwrap(),
-        };
-        let counted = Counted::new(host.dir(), &variant);
+        let variant = variant(name, Family::V4);
+        let counted = Counted::new(host.dir(), &variant, "iptables");
         assert_eq!(counted.runs(&masquerade(Family::V4)), ONE, "{name}");
         assert_eq!(counted.runs(&masquerade(Family::V4)), READ, "{name} again");
         // The first time, the shared chains are missing.
@@ -313,13 +275,8 @@ fn one_process_is_enough_in_the_usual_case() {
 fn a_transaction_reads_and_writes_once() {
     for name in VARIANTS {
         let host = Host::new();
-        let command = format!("/usr/sbin/iptables-{name}");
-        let variant = Variant {
-            name,
-            family: Family::V4,
-            iptables: Iptables::with_command(Family::V4, Path::new(&command)).unwrap(),
-        };
-        let counted = Counted::new(host.dir(), &variant);
+        let variant = variant(name, Family::V4);
+        let counted = Counted::new(host.dir(), &variant, "iptables");
         let rule = || Rule::new().source(ip("10.0.0.2"), 32).jump("ACCEPT");
         let runs = || {
             let mut seen = Vec::new();
@@ -330,9 +287,7 @@ fn a_transaction_reads_and_writes_once() {
                     .append("SHARED", rule())
             };
             counted.iptables.transaction(Table::Filter, build).unwrap();
-            let log = std::fs::read_to_string(&counted.log).unwrap();
-            std::fs::remove_file(&counted.log).unwrap();
-            (seen, log.lines().map(str::to_owned).collect::<Vec<_>>())
+            (seen, counted.so_far())
         };
         let (seen, commands) = runs();
         assert_eq!(seen, [false], "{name}");

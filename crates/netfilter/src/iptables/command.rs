@@ -10,7 +10,7 @@ use super::change::Change;
 use super::plan::{blind, plan};
 use super::rule::Rule;
 use super::saved::Saved;
-use super::{Family, Table, Variant};
+use super::{Family, Table, Variant, usual};
 use crate::error::{Error, Kind, is_denied};
 use crate::process::{self, Output};
 
@@ -113,14 +113,8 @@ impl Iptables {
     /// Returns the variant by the name of the program behind all links, or else by its
     /// version; `None` if the command does not work.
     fn variant(&self) -> Option<Variant> {
-        let program = self.command.canonicalize().ok()?;
-        match program.file_name()?.to_str()? {
-            name if name.contains("nft") => return Some(Variant::NfTables),
-            // Before 1.8 there was no other.
-            name if name.contains("legacy") || name == "xtables-multi" => {
-                return Some(Variant::Legacy);
-            }
-            _ => {}
+        if let Some(variant) = self.named_variant() {
+            return Some(variant);
         }
         let output = self.run(&self.command, &["--version"], "").ok()?;
         let is_nft = output.stdout.contains("nf_tables");
@@ -130,6 +124,18 @@ impl Iptables {
             Variant::Legacy
         };
         output.status.success().then_some(variant)
+    }
+
+    /// Returns the variant by the name of the program behind all links, `None` if it does not
+    /// tell.
+    fn named_variant(&self) -> Option<Variant> {
+        let program = self.command.canonicalize().ok()?;
+        match program.file_name()?.to_str()? {
+            name if name.contains("nft") => Some(Variant::NfTables),
+            // Before 1.8 there was no other.
+            name if name.contains("legacy") || name == "xtables-multi" => Some(Variant::Legacy),
+            _ => None,
+        }
     }
 
     /// Sets how long to wait for the lock of iptables, in whole seconds.
@@ -195,16 +201,20 @@ impl Iptables {
 impl Iptables {
     /// Applies a change: all of it, or nothing.
     ///
-    /// In the usual case that is one process: if the change only concerns an own chain
-    /// (see [`Change::own_chain`]), the rules that jump to it, and shared rules that
-    /// mostly exist, it is written at once, on condition that this is so. Otherwise the
-    /// table is read first, and written only if something is to be changed.
+    /// In the usual case that is no process (see [`Iptables::add_directly`]) or one: if the
+    /// change only concerns an own chain (see [`Change::own_chain`]), the rules that jump to
+    /// it, and shared rules that mostly exist, it is written at once, on condition that this
+    /// is so. Otherwise the table is read first, and written only if something is to be
+    /// changed.
     ///
     /// # Errors
     /// An invalid change, before any command is run; the errors of the commands; a timeout
     /// if another process holds the lock of iptables.
     pub fn apply(&self, change: &Change) -> Result<(), Error> {
         change.validate(self.family)?;
+        if self.add_directly(change) {
+            return Ok(());
+        }
         if let Some(script) = blind(change) {
             match self.restore(&script) {
                 Err(error) if matches!(error.kind(), Kind::Command { .. }) => {
@@ -214,6 +224,18 @@ impl Iptables {
             }
         }
         self.transaction(change.table, |_| change.clone())
+    }
+
+    /// Applies a change to the nf_tables variant over netlink, if the table is in the usual
+    /// state: the shared chains exist with their rules, the change's own chains do not, and
+    /// no rule of a shared chain has the address of a rule that is to be added to it. Runs
+    /// no process. Returns `false` if nothing was changed, because the table is in another
+    /// state, or a rule has parts that are not written here.
+    #[must_use]
+    pub fn add_directly(&self, change: &Change) -> bool {
+        change.validate(self.family).is_ok()
+            && self.named_variant() == Some(Variant::NfTables)
+            && usual::add(self.family, change)
     }
 
     /// Reads a table and applies the change that `build` returns for it: all of it, or

@@ -1,7 +1,8 @@
 //! iptables, with as few processes as possible.
 //!
 //! A [`Change`] of a table is applied by one `iptables-restore --noflush`, after one
-//! `iptables-save` where the current rules matter. [`delete`], [`delete_where`] and
+//! `iptables-save` where the current rules matter; in the nf_tables variant mostly without
+//! a process. [`delete`], [`delete_where`] and
 //! [`read_all`] find rules in both variants, legacy and nf_tables, whichever `$PATH` has as
 //! `iptables`; rules of the nf_tables variant are mostly deleted over netlink, without a
 //! process.
@@ -11,11 +12,13 @@
 mod change;
 mod command;
 mod delete;
+mod encode;
 mod native;
 mod plan;
 mod presence;
 mod rule;
 mod saved;
+mod usual;
 mod words;
 
 #[cfg(test)]

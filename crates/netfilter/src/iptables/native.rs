@@ -254,7 +254,7 @@ impl<'c> AcceptRule<'c> {
 }
 
 /// Returns the address of a network that has only this one.
-fn single_address(network: &str) -> Option<IpAddr> {
+pub(super) fn single_address(network: &str) -> Option<IpAddr> {
     let (address, prefix) = network.split_once('/')?;
     let address: IpAddr = address.parse().ok()?;
     let width = if address.is_ipv4() { "32" } else { "128" };

@@ -13,32 +13,32 @@ use super::words::{quote, split};
 #[must_use]
 pub struct Rule {
     /// The basic matches `-s`, `-d`, `-i`, `-o`, `-p`, in this order.
-    basics: [Option<Basic>; 5],
+    pub(super) basics: [Option<Basic>; 5],
     /// `-m name words`, in the order of the calls.
-    matches: Vec<Extension>,
-    target: Option<Target>,
+    pub(super) matches: Vec<Extension>,
+    pub(super) target: Option<Target>,
     /// Arguments given by the user; they are not interpreted.
-    user_args: Vec<String>,
+    pub(super) user_args: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Basic {
-    inverted: bool,
-    value: String,
+pub(super) struct Basic {
+    pub(super) inverted: bool,
+    pub(super) value: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Extension {
-    name: String,
-    words: Vec<String>,
+pub(super) struct Extension {
+    pub(super) name: String,
+    pub(super) words: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Target {
+pub(super) struct Target {
     /// `-g` instead of `-j`.
-    goto: bool,
-    name: String,
-    words: Vec<String>,
+    pub(super) goto: bool,
+    pub(super) name: String,
+    pub(super) words: Vec<String>,
 }
 
 /// The options of `basics`, by index.
@@ -49,8 +49,8 @@ const BASICS: [(&str, &str); 5] = [
     ("-o", "--out-interface"),
     ("-p", "--protocol"),
 ];
-const SOURCE: usize = 0;
-const DESTINATION: usize = 1;
+pub(super) const SOURCE: usize = 0;
+pub(super) const DESTINATION: usize = 1;
 const IN: usize = 2;
 const OUT: usize = 3;
 const PROTOCOL: usize = 4;

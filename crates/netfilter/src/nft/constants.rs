@@ -123,6 +123,9 @@ pub(crate) const NFTA_BITWISE_XOR: u16 = 5;
 pub(crate) const NFTA_MATCH_NAME: u16 = 1;
 pub(crate) const NFTA_MATCH_REV: u16 = 2;
 pub(crate) const NFTA_MATCH_INFO: u16 = 3;
+pub(crate) const NFTA_TARGET_NAME: u16 = 1;
+pub(crate) const NFTA_TARGET_REV: u16 = 2;
+pub(crate) const NFTA_TARGET_INFO: u16 = 3;
 
 pub(crate) const NFTA_IMMEDIATE_DREG: u16 = 1;
 pub(crate) const NFTA_IMMEDIATE_DATA: u16 = 2;

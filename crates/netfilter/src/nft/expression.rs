@@ -87,6 +87,15 @@ pub(crate) fn xt_match(list: &mut Builder, name: &str, revision: u32, info: &[u8
     });
 }
 
+/// A target of iptables, likewise.
+pub(crate) fn xt_target(list: &mut Builder, name: &str, revision: u32, info: &[u8]) {
+    expression(list, "target", |data| {
+        data.text(NFTA_TARGET_NAME, name);
+        data.u32_be(NFTA_TARGET_REV, revision);
+        data.raw(NFTA_TARGET_INFO, info);
+    });
+}
+
 /// A verdict. `code` is `NF_*` or `NFT_*`; `chain` is the target of a jump or goto.
 pub(crate) fn verdict(list: &mut Builder, code: i32, chain: Option<&str>) {
     expression(list, "immediate", |data| {

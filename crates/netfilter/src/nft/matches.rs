@@ -229,23 +229,4 @@ impl Rule<'_> {
         expr::lookup(&mut self.expressions, set.name, NFT_REG_1, None);
         self
     }
-
-    /// `-m conntrack --ctstate RELATED,ESTABLISHED` as iptables-nft writes it: the
-    /// `xt` match with `struct xt_conntrack_mtinfo3` (`linux/netfilter/xt_conntrack.h`).
-    /// Only for comparison with rules that iptables-nft added.
-    pub(crate) fn xt_related_or_established(mut self) -> Self {
-        const SIZE: usize = 168;
-        const MATCH_FLAGS: usize = 146;
-        const STATE_MASK: usize = 150;
-        // `XT_CONNTRACK_STATE`; the bits of `IP_CT_RELATED` and `IP_CT_ESTABLISHED`.
-        const FIELDS: [(usize, u16); 2] = [(MATCH_FLAGS, 1), (STATE_MASK, 1 << 2 | 1 << 1)];
-        let mut info = [0; SIZE];
-        for (at, value) in FIELDS {
-            for (byte, part) in info.iter_mut().skip(at).zip(value.to_ne_bytes()) {
-                *byte = part;
-            }
-        }
-        expr::xt_match(&mut self.expressions, "conntrack", 3, &info);
-        self
-    }
 }

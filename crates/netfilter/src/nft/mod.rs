@@ -23,6 +23,7 @@ mod set;
 mod statements;
 mod userdata;
 mod value;
+mod xt;
 
 #[cfg(test)]
 mod tests;

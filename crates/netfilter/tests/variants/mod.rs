@@ -1,8 +1,10 @@
 //! Both variants of iptables, and the changes that plugins make with them.
 #![allow(dead_code, clippy::unwrap_used)]
 
+use std::fs;
 use std::net::IpAddr;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use netfilter::iptables::{Change, Family, Iptables, Rule, Table};
@@ -69,18 +71,61 @@ impl Variant {
     }
 }
 
+/// Wrappers of the commands that record each call.
+pub(crate) struct Counted {
+    pub(crate) iptables: Iptables,
+    log: PathBuf,
+}
+
+impl Counted {
+    /// The wrappers are named after `name` in `dir`.
+    pub(crate) fn new(dir: &Path, variant: &Variant, name: &str) -> Counted {
+        let log = dir.join("log");
+        for suffix in ["", "-save", "-restore"] {
+            let file = dir.join(format!("{name}{suffix}"));
+            let script = format!(
+                "#!/bin/sh\necho iptables{suffix} >> {}\nexec {}{suffix} \"$@\"\n",
+                log.display(),
+                variant.command()
+            );
+            fs::write(&file, script).unwrap();
+            fs::set_permissions(&file, PermissionsExt::from_mode(0o755)).unwrap();
+        }
+        let iptables = Iptables::with_command(variant.family, &dir.join(name)).unwrap();
+        Counted { iptables, log }
+    }
+
+    /// The commands that a change runs.
+    pub(crate) fn runs(&self, change: &Change) -> Vec<String> {
+        self.iptables.apply(change).unwrap();
+        self.so_far()
+    }
+
+    /// The commands since the last call.
+    pub(crate) fn so_far(&self) -> Vec<String> {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let _ = fs::remove_file(&self.log);
+        log.lines().map(str::to_owned).collect()
+    }
+}
+
 /// Runs a test for each variant and family, each on a host of its own.
 pub(crate) fn each(families: &[Family], test: impl Fn(&Variant)) {
     for name in VARIANTS {
         for family in families {
             let _host = Host::new();
-            let command = format!("/usr/sbin/{}-{name}", family.command());
-            test(&Variant {
-                name,
-                family: *family,
-                iptables: Iptables::with_command(*family, Path::new(&command)).unwrap(),
-            });
+            test(&variant(name, *family));
         }
+    }
+}
+
+/// Returns a variant, whose commands must be installed.
+pub(crate) fn variant(name: &'static str, family: Family) -> Variant {
+    let command = format!("/usr/sbin/{}-{name}", family.command());
+    Variant {
+        name,
+        family,
+        iptables: Iptables::with_command(family, Path::new(&command)).unwrap(),
     }
 }
 
@@ -112,6 +157,38 @@ pub(crate) fn masquerade(family: Family) -> Change {
                 .jump("MASQUERADE"),
         )
         .append("POSTROUTING", rule().source(ip(address), host).jump(CHAIN))
+}
+
+/// The rules by which the plugin firewall accepts the packets of an address.
+pub(crate) fn accept(family: Family, address: &str) -> Change {
+    let host = if family == Family::V4 { 32 } else { 128 };
+    let rule = || Rule::new();
+    Change::new(Table::Filter)
+        .chain("CNI-FORWARD")
+        .chain("CNI-ADMIN")
+        .insert(
+            "FORWARD",
+            rule()
+                .comment("CNI firewall plugin rules")
+                .jump("CNI-FORWARD"),
+        )
+        .insert(
+            "CNI-FORWARD",
+            rule()
+                .comment("CNI firewall plugin admin overrides")
+                .jump("CNI-ADMIN"),
+        )
+        .append(
+            "CNI-FORWARD",
+            rule()
+                .destination(ip(address), host)
+                .related_or_established()
+                .jump("ACCEPT"),
+        )
+        .append(
+            "CNI-FORWARD",
+            rule().source(ip(address), host).jump("ACCEPT"),
+        )
 }
 
 /// The shared chains of portmap, and those of one container.

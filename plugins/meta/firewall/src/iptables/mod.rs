@@ -53,9 +53,19 @@ pub(crate) fn add(config: &Config, attachment: &Attachment, accept: bool) -> Res
         let addresses = of_family(&attachment.addresses, family);
         if !addresses.is_empty() && (accept || attachment.bridge.is_some()) {
             let iptables = Iptables::find(family)?;
+            let additions =
+                |saved: &Saved| additions(config, attachment, accept, &addresses, saved);
+            // Only policies depend on other rules of the table.
+            if attachment.bridge.is_none() && !iptables::may_have_chain(family, TABLE, STAGE_1) {
+                let (change, rules) = additions(&Saved::parse(String::new()));
+                if iptables.add_directly(&change) {
+                    added.rules.push((family, rules));
+                    continue;
+                }
+            }
             let mut new = Vec::new();
             iptables.transaction(TABLE, |saved| {
-                let (change, rules) = additions(config, attachment, accept, &addresses, saved);
+                let (change, rules) = additions(saved);
                 new = rules;
                 change
             })?;
