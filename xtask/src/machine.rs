@@ -9,6 +9,7 @@ use testkit::Host;
 use crate::commands;
 
 /// A program that a command requires.
+#[derive(Clone, Copy)]
 pub(crate) struct Need {
     /// The name of the program, or an absolute path.
     pub(crate) what: &'static str,
@@ -52,6 +53,36 @@ pub(crate) const UPSTREAM_LIBRARY: Need = Need {
     what: "/usr/share/gocode/src/github.com/containernetworking/cni/libcni/api.go",
     package: "golang-github-appc-cni-dev",
     why: "upstream's library, beside which ours is tested and measured",
+};
+
+pub(crate) const PODMAN: Need = Need {
+    what: "podman",
+    package: "podman",
+    why: "runs containers and the container image",
+};
+
+pub(crate) const BUSYBOX: Need = Need {
+    what: "busybox",
+    package: "busybox-static",
+    why: "the program in containers",
+};
+
+pub(crate) const CRUN: Need = Need {
+    what: "crun",
+    package: "crun",
+    why: "runs Podman's containers",
+};
+
+pub(crate) const CONTAINERD: Need = Need {
+    what: "containerd",
+    package: "containerd",
+    why: "runs pods",
+};
+
+pub(crate) const RUNC: Need = Need {
+    what: "runc",
+    package: "runc",
+    why: "runs containers of containerd and Docker",
 };
 
 impl Need {

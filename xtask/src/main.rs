@@ -67,9 +67,15 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "bench",
-        arguments: "[--peer DIR] [--before DIR] [--quick] [--no-build] [--json FILE | --from FILE] [--into PAGE] [--chart FILE] [CASE...]",
+        arguments: "[--peer DIR] [--before DIR] [--rival DIR] [--quick] [--no-build] [--json FILE | --from FILE] [--into PAGE] [--chart FILE] [CASE...]",
         about: "measure time, memory, processes and size of all plugins against a peer and the bare kernel operations",
         run: bench::run,
+    },
+    Command {
+        name: "limits",
+        arguments: "[--no-build] [--update]",
+        about: "compare system calls and processes of every plugin and verb, and sizes of binaries, with xtask/limits.json",
+        run: bench::limits::run,
     },
     Command {
         name: "load",

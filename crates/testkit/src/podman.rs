@@ -70,6 +70,8 @@ impl Podman {
             .env("PATH", SEARCH_PATH)
             .env("HOME", self.host.dir())
             .env("CONTAINERS_CONF", self.path("containers.conf"))
+            // Plugins leave waiting to orphans, which the runtime's first process reaps, as on a host.
+            .env("CNI_DEFER", "always")
             .arguments(&["--storage-driver", "vfs", "--root", &storage])
             .arguments(&["--runroot", &runroot, "--tmpdir", &tmpdir])
             .arguments(arguments)

@@ -82,6 +82,8 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mkdir /sys/fs/cgroup/init
 echo 0 >/sys/fs/cgroup/init/cgroup.procs
 mv init.new init
+# This shell reaps orphans, as init does on a host.
+export CNI_DEFER=always
 while :; do
   "$@" >>log 2>&1 &
   echo $! >daemon

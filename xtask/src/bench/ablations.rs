@@ -16,6 +16,7 @@ use crate::{build, project};
 
 pub(super) const SECTION: Section = Section {
     name: "ablations",
+    needs: &[],
     measure,
 };
 

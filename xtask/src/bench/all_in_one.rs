@@ -19,6 +19,7 @@ use crate::project;
 
 pub(super) const SECTION: Section = Section {
     name: "all-in-one",
+    needs: &[],
     measure,
 };
 
@@ -64,8 +65,8 @@ fn measure(setup: &Setup<'_>) -> Result<Report> {
             row.verb.to_owned(),
             format!("{:.2}", other.median()),
             format!("{:.2}", row.ours.median()),
-            other.processes.to_string(),
-            row.ours.processes.to_string(),
+            other.counts.processes.to_string(),
+            row.ours.counts.processes.to_string(),
             other.memory.to_string(),
             row.ours.memory.to_string(),
         ]

@@ -18,9 +18,11 @@ use super::measure::median;
 use super::report::Report;
 use super::targets::Target;
 use super::{Section, Setup};
+use crate::machine;
 
 pub(super) const SECTION: Section = Section {
     name: "dhcp",
+    needs: &[machine::DNSMASQ],
     measure,
 };
 

@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::cases::{Case, GROUPS, UML};
-use super::measure::{median, percentile};
+use super::measure::{Counts, median, percentile};
 use super::report::Report;
 use super::{ROUNDS, Setup, run, targets};
 
@@ -15,8 +15,7 @@ pub(crate) struct Sample {
     pub(crate) times: Vec<f64>,
     /// KiB.
     pub(crate) memory: u64,
-    /// Programs executed.
-    pub(crate) processes: usize,
+    pub(crate) counts: Counts,
 }
 
 impl Sample {
@@ -28,16 +27,21 @@ impl Sample {
         let min = self.times.iter().copied().fold(f64::INFINITY, f64::min);
         json!({
             "median_ms": self.median(), "min_ms": min, "p99_ms": percentile(&self.times, 99.0),
-            "rounds": self.times.len(), "peak_memory_kib": self.memory, "processes": self.processes
+            "rounds": self.times.len(), "peak_memory_kib": self.memory, "processes": self.counts.processes,
+            "system_calls": self.counts.system_calls
         })
     }
 
     /// Parses what [`Sample::to_json`] wrote; of the times only the median.
     fn from_json(sample: &Value) -> Option<Sample> {
+        let count = |key: &str| usize::try_from(sample[key].as_u64()?).ok();
         Some(Sample {
             times: vec![sample["median_ms"].as_f64()?],
             memory: sample["peak_memory_kib"].as_u64()?,
-            processes: usize::try_from(sample["processes"].as_u64()?).ok()?,
+            counts: Counts {
+                system_calls: count("system_calls")?,
+                processes: count("processes")?,
+            },
         })
     }
 }
@@ -106,8 +110,10 @@ impl Figures {
             cell(self.floor.map(ms)),
             cell(self.returned.filter(waits).map(ms)),
             cell(self.floor.map(|floor| format!("{:.2}x", ours / floor))),
-            self.ours.processes.to_string(),
-            cell(peer.map(|peer| peer.processes.to_string())),
+            self.ours.counts.processes.to_string(),
+            cell(peer.map(|peer| peer.counts.processes.to_string())),
+            self.ours.counts.system_calls.to_string(),
+            cell(peer.map(|peer| peer.counts.system_calls.to_string())),
             self.ours.memory.to_string(),
             cell(peer.map(|peer| peer.memory.to_string())),
         ];
@@ -118,7 +124,7 @@ impl Figures {
     }
 }
 
-const HEAD: [&str; 13] = [
+const HEAD: [&str; 15] = [
     "plugin",
     "verb",
     "ours ms",
@@ -128,6 +134,8 @@ const HEAD: [&str; 13] = [
     "returned ms",
     "of floor",
     "processes",
+    "peer's",
+    "system calls",
     "peer's",
     "KiB",
     "peer's",

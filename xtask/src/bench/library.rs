@@ -16,10 +16,11 @@ use super::measure::median;
 use super::report::Report;
 use super::targets::Target;
 use super::{Section, Setup};
-use crate::project;
+use crate::{machine, project};
 
 pub(super) const SECTION: Section = Section {
     name: "library",
+    needs: &[machine::GO, machine::UPSTREAM_LIBRARY],
     measure,
 };
 

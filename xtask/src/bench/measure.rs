@@ -1,6 +1,7 @@
 //! Measurement of one process: time, memory, and number of programs.
 
 use std::fs::{self, File};
+use std::iter::Sum;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -89,18 +90,53 @@ impl Call {
         text.trim().parse().context("the memory that floor prints")
     }
 
-    /// The number of programs that the call executes, including itself.
-    pub(crate) fn processes(&self) -> Result<usize> {
+    /// Counts what the call and all its children do, also those that outlive it.
+    pub(crate) fn counts(&self) -> Result<Counts> {
         let strace = commands::which("strace").context("strace is missing")?;
-        let arguments = ["-f", "-qq", "-e", "trace=execve,execveat", "-o"];
-        Ok(executed(&self.run_under(&strace, &arguments, "strace")?))
+        let arguments = ["-f", "-c", "-U", "name,calls,errors", "-qq", "-o"];
+        let summary = self.run_under(&strace, &arguments, "strace")?;
+        Counts::parse(&summary).with_context(|| format!("the summary of strace:\n{summary}"))
     }
 }
 
-/// Counts the successful executions in a trace, also those whose line is split by output of another process.
-fn executed(trace: &str) -> usize {
-    let is_executed = |line: &&str| line.contains("exec") && line.trim_end().ends_with("= 0");
-    trace.lines().filter(is_executed).count()
+/// What a call does, apart from taking time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) system_calls: usize,
+    /// Programs executed, including the call's own.
+    pub(crate) processes: usize,
+}
+
+impl Counts {
+    /// Parses `strace -c -U name,calls,errors`: a line per system call with its name, how often it was made, and how
+    /// often it failed (nothing if never).
+    fn parse(summary: &str) -> Option<Counts> {
+        let mut counts = Counts::default();
+        for line in summary.lines() {
+            let mut words = line.split_whitespace();
+            let (Some(name), Some(Ok(calls))) =
+                (words.next(), words.next().map(str::parse::<usize>))
+            else {
+                continue;
+            };
+            let errors = words.next().map_or(Some(0), |errors| errors.parse().ok())?;
+            match name {
+                "total" => counts.system_calls = calls,
+                "execve" | "execveat" => counts.processes += calls.checked_sub(errors)?,
+                _ => {}
+            }
+        }
+        (counts.system_calls > 0 && counts.processes > 0).then_some(counts)
+    }
+}
+
+impl Sum for Counts {
+    fn sum<I: Iterator<Item = Counts>>(counts: I) -> Counts {
+        counts.fold(Counts::default(), |sum, counts| Counts {
+            system_calls: sum.system_calls + counts.system_calls,
+            processes: sum.processes + counts.processes,
+        })
+    }
 }
 
 /// The median.
@@ -146,10 +182,19 @@ mod tests {
 
     #[test]
     fn only_successful_executions_count() {
-        let trace = "10 execve(\"/bin/bridge\", [\"bridge\"], 0x1 /* 5 vars */) = 0\n\
-                     11 execve(\"/a/iptables\", [\"iptables\"], 0x1 /* 5 vars */) = -1 ENOENT (No such file)\n\
-                     11 execve(\"/b/iptables\", [\"iptables\"], 0x1 <unfinished ...>\n\
-                     11 <... execve resumed>) = 0\n";
-        assert_eq!(executed(trace), 2);
+        let summary = "syscall               calls    errors\n\
+                       ---------------- --------- ---------\n\
+                       read                     5         \n\
+                       execve                   4         1\n\
+                       execveat                 1          \n\
+                       ---------------- --------- ---------\n\
+                       total                   10         1\n";
+        let wanted = Counts {
+            system_calls: 10,
+            processes: 4,
+        };
+        assert_eq!(Counts::parse(summary), Some(wanted));
+        assert_eq!(Counts::parse(""), None);
+        assert_eq!([wanted, wanted].into_iter().sum::<Counts>().processes, 8);
     }
 }

@@ -15,14 +15,18 @@ mod dhcp;
 mod environment;
 mod figures;
 mod library;
+pub(crate) mod limits;
 mod measure;
 mod report;
 mod reuse;
+mod rival;
 mod run;
+mod runtimes;
 mod scale;
 mod shaping;
 mod side;
 mod sizes;
+mod start_up;
 mod table;
 mod targets;
 mod uml;
@@ -44,7 +48,7 @@ pub(crate) use table::table;
 const STRACE: Need = Need {
     what: "strace",
     package: "strace",
-    why: "counts the processes that a plugin executes",
+    why: "counts the system calls and programs of a plugin",
 };
 /// Debian's binaries of the reference plugins.
 pub(crate) const PEER: Need = Need {
@@ -53,15 +57,27 @@ pub(crate) const PEER: Need = Need {
     why: "the peer to compare with",
 };
 
+/// Debian's binary of netavark.
+const NETAVARK: Need = Need {
+    what: "/usr/lib/podman/netavark",
+    package: "netavark",
+    why: "Podman's own networks to compare with",
+};
+
 /// Rounds of a full and of a quick run.
 const ROUNDS: (usize, usize) = (100, 15);
 
 /// The sections besides the cases.
 const SECTIONS: &[Section] = &[
+    start_up::SECTION,
     reuse::SECTION,
     shaping::SECTION,
-    scale::SECTION,
+    scale::filters::SECTION,
+    scale::host::SECTION,
     crowds::SECTION,
+    runtimes::podman::SECTION,
+    runtimes::containerd::SECTION,
+    rival::SECTION,
     dhcp::SECTION,
     all_in_one::SECTION,
     library::SECTION,
@@ -73,6 +89,8 @@ const SECTIONS: &[Section] = &[
 struct Section {
     /// The name on the command line, in the results, and in the markers of a page.
     name: &'static str,
+    /// The programs that it requires besides those of all measurements.
+    needs: &'static [Need],
     measure: fn(&Setup<'_>) -> Result<Report>,
 }
 
@@ -82,6 +100,8 @@ struct Setup<'a> {
     peer: Option<&'a Path>,
     /// The directory of another build of our plugins.
     before: Option<&'a Path>,
+    /// The directory of netavark.
+    rival: Option<&'a Path>,
     tools: &'a Tools,
     binaries: &'a [Binary],
     quick: bool,
@@ -118,6 +138,7 @@ impl<'a> Setup<'a> {
 struct Options {
     peer: Option<PathBuf>,
     before: Option<PathBuf>,
+    rival: Option<PathBuf>,
     json: Option<PathBuf>,
     /// Results of an earlier run, shown instead of measuring.
     from: Option<PathBuf>,
@@ -139,6 +160,7 @@ impl Options {
         while let Some(argument) = parser.next()? {
             match argument {
                 Arg::Long("peer") => options.peer = Some(parser.value()?.into()),
+                Arg::Long("rival") => options.rival = Some(parser.value()?.into()),
                 Arg::Long("before") => options.before = Some(parser.value()?.into()),
                 // Absolute: a private host that has ended leaves the program in the root directory.
                 Arg::Long("json") => options.json = Some(absolute(parser.value()?)?),
@@ -152,10 +174,15 @@ impl Options {
                 other => return Err(other.unexpected().into()),
             }
         }
-        // The package with the default peer may still have to be installed.
-        let peer = options.peer.as_deref();
-        let peer = peer.filter(|peer| *peer != Path::new("/usr/lib/cni"));
-        for (option, dir) in [("--peer", peer), ("--before", options.before.as_deref())] {
+        // The packages with the default ones may still have to be installed.
+        let defaults = ["/usr/lib/cni", "/usr/lib/podman"].map(Path::new);
+        let dirs = [
+            ("--peer", &options.peer),
+            ("--before", &options.before),
+            ("--rival", &options.rival),
+        ];
+        for (option, dir) in dirs {
+            let dir = dir.as_deref().filter(|dir| !defaults.contains(dir));
             if let Some(dir) = dir.filter(|dir| !dir.is_dir()) {
                 bail!("{option} {}: no such directory", dir.display());
             }
@@ -226,12 +253,13 @@ fn measure_wanted(options: &Options, faults: &mut Vec<String>) -> Result<Option<
     let setup = Setup {
         peer: options.peer.as_deref(),
         before: options.before.as_deref(),
+        rival: options.rival.as_deref(),
         tools: &tools,
         binaries: &binaries,
         quick: options.quick,
     };
     if options.inside.is_some() {
-        uml::print(&measure_cases(&cases, &setup)?);
+        uml::print(measure_cases(&cases, &setup)?.iter().map(Figures::to_json));
         return Ok(None);
     }
     let is_here = |case: &&&Case| case.needs.iter().all(|feature| testkit::has(feature));
@@ -261,22 +289,25 @@ fn measure_wanted(options: &Options, faults: &mut Vec<String>) -> Result<Option<
 
 /// Installs the programs that the selected measurements require.
 fn install_needs(options: &Options) -> Result<()> {
-    let is_debian = |dir: &PathBuf| dir.join("bridge") == Path::new(PEER.what);
+    let of_debian = [
+        (&options.peer, "bridge", PEER),
+        (&options.rival, "netavark", NETAVARK),
+    ];
+    let of_debian = of_debian.into_iter().filter(|(dir, program, need)| {
+        let path = dir.as_ref().map(|dir| dir.join(program));
+        path.is_some_and(|path| path == Path::new(need.what))
+    });
+    let wanted = SECTIONS
+        .iter()
+        .filter(|section| options.wants(section.name));
     let mut needs = vec![
         machine::IPROUTE2,
         machine::IPTABLES,
         machine::NFTABLES,
         STRACE,
     ];
-    needs.extend(options.peer.iter().any(is_debian).then_some(PEER));
-    needs.extend(
-        options
-            .wants(dhcp::SECTION.name)
-            .then_some(machine::DNSMASQ),
-    );
-    if options.wants(library::SECTION.name) {
-        needs.extend([machine::GO, machine::UPSTREAM_LIBRARY]);
-    }
+    needs.extend(of_debian.map(|(.., need)| need));
+    needs.extend(wanted.flat_map(|section| section.needs).copied());
     machine::provide(&needs)
 }
 
@@ -293,6 +324,8 @@ fn build_tools() -> Result<Tools> {
         "empty",
         "--bin",
         "chain",
+        "--bin",
+        "sandbox",
     ];
     let dir = Recipe::choose(Platform::host()?, None)?.cargo_build(arguments)?;
     Ok(Tools::in_dir(&dir))

@@ -18,6 +18,7 @@ use super::{Section, Setup};
 
 pub(super) const SECTION: Section = Section {
     name: "re-used address",
+    needs: &[],
     measure,
 };
 

@@ -11,18 +11,22 @@ use testkit::{Host, Node};
 
 use super::cases::Case;
 use super::figures::{Figures, Sample};
-use super::measure::{Call, median};
+use super::measure::{Call, Counts, median};
 use super::side::Side;
 use crate::machine::private_host;
 
 /// The number of the floor's side, after those of all contenders.
 const FLOOR: u8 = 8;
 
+/// Rounds of [`counts`].
+const COUNTED: usize = 2;
+
 /// The programs that measure.
 pub(crate) struct Tools {
     pub(crate) floor: PathBuf,
     pub(crate) empty: PathBuf,
     pub(crate) chain: PathBuf,
+    pub(crate) sandbox: PathBuf,
 }
 
 impl Tools {
@@ -31,6 +35,7 @@ impl Tools {
             floor: dir.join("floor"),
             empty: dir.join("empty"),
             chain: dir.join("chain"),
+            sandbox: dir.join("sandbox"),
         }
     }
 }
@@ -81,6 +86,37 @@ impl Contender {
             stdin,
             stdout: scratch.with_extension("out"),
         })
+    }
+}
+
+impl Contender {
+    /// Passes each call of a chain to `measure`, in the order in which a runtime makes them, and returns what it
+    /// returned. `result` is the result of the chain's last ADD. The files of the calls are named after `scratch`.
+    pub(crate) fn chain<T>(
+        &self,
+        verb: &str,
+        mut chain: Vec<(&'static str, Value)>,
+        container: (&str, &Path),
+        result: &mut Value,
+        scratch: &Path,
+        measure: impl Fn(&Call) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        match verb {
+            "DEL" => chain.reverse(),
+            _ => *result = Value::Null,
+        }
+        let mut measured = Vec::new();
+        for (plugin, mut config) in chain {
+            if !result.is_null() {
+                config["prevResult"] = result.clone();
+            }
+            let call = self.call((plugin, verb), container, &config, scratch)?;
+            measured.push(measure(&call)?);
+            if verb == "ADD" {
+                *result = serde_json::from_str(&call.output()).context("the result of ADD")?;
+            }
+        }
+        Ok(measured)
     }
 }
 
@@ -321,7 +357,39 @@ pub(crate) fn compare(
     Ok(figures)
 }
 
-/// Runs the first rounds, which create bridges, directories and caches, and measures memory and processes in them.
+/// Counts what each verb of ours does: the least of several rounds, as a wait may take another attempt.
+pub(crate) fn counts(
+    host: &Host,
+    case: &Case,
+    contender: Contender,
+) -> Result<Vec<(&'static str, Counts)>> {
+    let mut runner = Runner::new(Side::new(host, case, contender.tag, 1)?, case, contender);
+    let indices = || 0..case.verbs.len();
+    // This round creates bridges, directories and caches.
+    for index in indices() {
+        runner.sample(index, Call::time, |_, _| ())?;
+    }
+    for round in 0..COUNTED {
+        for index in indices() {
+            runner.sample(index, Call::counts, |sample, all| {
+                let counts: Counts = all.into_iter().sum();
+                if round == 0 || counts.system_calls < sample.counts.system_calls {
+                    sample.counts = counts;
+                }
+            })?;
+        }
+    }
+    runner.side.clean(host)?;
+    let samples = runner.samples.iter().flatten();
+    Ok(case
+        .verbs
+        .iter()
+        .copied()
+        .zip(samples.map(|sample| sample.counts))
+        .collect())
+}
+
+/// Runs the first rounds, which create bridges, directories and caches, and measures memory and counts in them.
 fn warm_up(runners: &mut [Runner<'_>], bare: &mut Bare<'_>, tools: &Tools) -> Result<()> {
     let verbs = bare.case.verbs.len();
     for index in 0..verbs {
@@ -336,8 +404,8 @@ fn warm_up(runners: &mut [Runner<'_>], bare: &mut Bare<'_>, tools: &Tools) -> Re
     }
     for index in 0..verbs {
         for runner in &mut *runners {
-            runner.sample(index, Call::processes, |sample, all| {
-                sample.processes = all.into_iter().sum()
+            runner.sample(index, Call::counts, |sample, all| {
+                sample.counts = all.into_iter().sum()
             })?;
         }
     }
@@ -358,7 +426,7 @@ fn gather(runners: &[Runner<'_>], bare: &Bare<'_>, empty: f64) -> Vec<Figures> {
             let commands = bare.times[index].iter();
             let medians =
                 commands.map(|times| median(&times.iter().map(time).collect::<Vec<f64>>()));
-            let floor = medians.sum::<f64>() + empty * ours.processes as f64;
+            let floor = medians.sum::<f64>() + empty * ours.counts.processes as f64;
             bare.case.floor_of(verb).map(|_| floor)
         };
         Figures {

@@ -19,6 +19,7 @@ use super::{Section, Setup};
 
 pub(super) const SECTION: Section = Section {
     name: "bandwidth shaping",
+    needs: &[],
     measure,
 };
 

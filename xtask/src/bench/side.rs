@@ -17,6 +17,8 @@ pub(crate) struct Side {
     pub(crate) tag: &'static str,
     /// Distinguishes the addresses of the sides.
     number: u8,
+    /// The number of objects that the case's preparation creates.
+    count: u32,
     /// The container that is attached and detached.
     pub(crate) container: Container,
     /// A directory for files.
@@ -31,6 +33,7 @@ impl Side {
         let side = Side {
             tag,
             number,
+            count: case.count,
             container: host
                 .try_container(tag)
                 .with_context(|| format!("container {tag}"))?,
@@ -72,6 +75,7 @@ impl Side {
             ("ipv4", ipv4.to_string()),
             ("link", format!("up-{tag}")),
             ("veth", format!("veth-{tag}")),
+            ("count", self.count.to_string()),
             ("tag", tag.into()),
             ("n", n.to_string()),
         ]

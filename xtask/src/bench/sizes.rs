@@ -12,6 +12,7 @@ use crate::project::SIZE_BUDGET;
 
 pub(super) const SECTION: Section = Section {
     name: "sizes",
+    needs: &[],
     measure,
 };
 

@@ -21,17 +21,26 @@ const ROW: &str = "row: ";
 pub(super) fn run(cases: &[&Case], setup: &Setup<'_>) -> Result<Vec<Figures>> {
     let tools = setup.tools.floor.parent();
     let tools = tools.context("the tools are in a directory")?;
-    let release = uml::provide()?;
-    eprintln!("in User Mode Linux {release}, because this kernel lacks the required features:");
-    let mut command: Vec<String> = ["xtask", "bench", "--no-build"].map(String::from).into();
+    let mut command = vec!["bench".to_owned(), "--no-build".into()];
     command.extend(setup.quick.then(|| "--quick".to_owned()));
     command.push(format!("--{INSIDE}={}", tools.display()));
     for (option, dir) in [("peer", setup.peer), ("before", setup.before)] {
         command.extend(dir.map(|dir| format!("--{option}={}", dir.display())));
     }
     command.extend(cases.iter().map(|case| case.name.to_owned()));
+    let read = |row: &Value| {
+        Figures::from_json(row, cases).with_context(|| format!("unexpected row: {row}"))
+    };
+    rows(command)?.iter().map(read).collect()
+}
+
+/// Runs a command of this program in User Mode Linux. Returns what it passed to [`print`].
+pub(super) fn rows(command: Vec<String>) -> Result<Vec<Value>> {
+    let release = uml::provide()?;
+    eprintln!("in User Mode Linux {release}, because this kernel lacks the required features:");
+    let name = command.first().cloned().unwrap_or_default();
     let room = Room::new(&Work {
-        command,
+        command: [vec!["xtask".to_owned()], command].concat(),
         env: vec![(KERNEL.into(), UML.into())],
         files: Vec::new(),
     })?;
@@ -41,18 +50,15 @@ pub(super) fn run(cases: &[&Case], setup: &Setup<'_>) -> Result<Vec<Figures>> {
         None => eprintln!("    {line}"),
     })?;
     if status != 0 {
-        bail!("the benchmark in User Mode Linux: exit status {status}");
+        bail!("cargo xtask {name} in User Mode Linux: exit status {status}");
     }
-    let read = |row: &String| {
-        let value: Value = serde_json::from_str(row).with_context(|| row.clone())?;
-        Figures::from_json(&value, cases).with_context(|| format!("unexpected row: {row}"))
-    };
+    let read = |row: &String| serde_json::from_str(row).with_context(|| row.clone());
     rows.iter().map(read).collect()
 }
 
-/// Prints the figures for the program outside of User Mode Linux.
-pub(super) fn print(figures: &[Figures]) {
-    for row in figures {
-        println!("{ROW}{}", row.to_json());
+/// Prints rows for the program outside of User Mode Linux.
+pub(super) fn print(rows: impl IntoIterator<Item = Value>) {
+    for row in rows {
+        println!("{ROW}{row}");
     }
 }

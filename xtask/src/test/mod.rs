@@ -71,21 +71,11 @@ const NEEDS: &[Need] = &[
     },
     machine::GO,
     machine::UPSTREAM_LIBRARY,
-    Need {
-        what: "podman",
-        package: "podman",
-        why: "runs containers and the container image",
-    },
-    Need {
-        what: "busybox",
-        package: "busybox-static",
-        why: "the program in containers",
-    },
-    Need {
-        what: "crun",
-        package: "crun",
-        why: "runs Podman's containers",
-    },
+    machine::PODMAN,
+    machine::BUSYBOX,
+    machine::CRUN,
+    machine::CONTAINERD,
+    machine::RUNC,
     Need {
         what: "newuidmap",
         package: "uidmap",
@@ -95,16 +85,6 @@ const NEEDS: &[Need] = &[
         what: "slirp4netns",
         package: "slirp4netns",
         why: "the network of Podman without root privileges",
-    },
-    Need {
-        what: "containerd",
-        package: "containerd",
-        why: "runs pods",
-    },
-    Need {
-        what: "runc",
-        package: "runc",
-        why: "runs containers of containerd and Docker",
     },
     Need {
         what: "/usr/bin/docker",

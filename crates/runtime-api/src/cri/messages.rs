@@ -137,6 +137,25 @@ pub struct LinuxPodSandboxConfig {
     /// The control group below which the pod's is created.
     #[prost(string, tag = "1")]
     pub cgroup_parent: String,
+    /// Settings of isolation.
+    #[prost(message, optional, tag = "2")]
+    pub security_context: Option<LinuxSandboxSecurityContext>,
+}
+
+/// `LinuxSandboxSecurityContext`
+#[derive(Clone, PartialEq, Message)]
+pub struct LinuxSandboxSecurityContext {
+    /// Whose namespaces the sandbox has.
+    #[prost(message, optional, tag = "1")]
+    pub namespace_options: Option<NamespaceOption>,
+}
+
+/// `NamespaceOption`
+#[derive(Clone, PartialEq, Message)]
+pub struct NamespaceOption {
+    /// `NamespaceMode` of the network: 0 is the pod's own, 2 the host's.
+    #[prost(int32, tag = "1")]
+    pub network: i32,
 }
 
 /// `PortMapping`

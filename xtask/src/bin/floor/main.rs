@@ -3,7 +3,7 @@
 //! `floor OPERATION ARGUMENT... ; OPERATION ...` runs the operations and prints two durations in nanoseconds, without
 //! the start and end of the process: until the effect of all operations is complete, and until all system calls have
 //! returned. They differ where the kernel keeps a caller waiting after the effect ([`Waits`]). `floor rss FILE PROGRAM` runs a program and writes the peak resident memory (KiB)
-//! of it and of the processes it waited for. `cargo xtask bench`, whose cases contain the operations, builds it
+//! of it and of the processes it waited for. Without arguments it is a CNI plugin that only prints a result. `cargo xtask bench`, whose cases contain the operations, builds it
 //! statically.
 #![allow(clippy::print_stdout, reason = "the measurement is the output")]
 
@@ -34,8 +34,10 @@ fn main() -> ExitCode {
 }
 
 fn run(words: &[&str]) -> Outcome<ExitCode> {
-    if let ["rss", file, program] = words {
-        return peak_memory(file, program);
+    match words {
+        [] => return Ok(answer()),
+        ["rss", file, program] => return peak_memory(file, program),
+        _ => {}
     }
     let started = Instant::now();
     let mut waits = Waits::default();
@@ -63,6 +65,18 @@ fn run(words: &[&str]) -> Outcome<ExitCode> {
     let done = returned.saturating_sub(waits.0);
     println!("{} {}", done.as_nanos(), returned.as_nanos());
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a plugin that does nothing prints.
+const ADDED: &str = r#"{"cniVersion": "0.4.0", "interfaces": [{"name": "eth0", "mac": "02:00:00:00:00:01",
+    "sandbox": "/run/netns/none"}], "ips": [{"version": "4", "interface": 0, "address": "10.9.0.2/24"}]}"#;
+
+/// Answers a runtime as a plugin would.
+fn answer() -> ExitCode {
+    if std::env::var("CNI_COMMAND").is_ok_and(|verb| verb == "ADD") {
+        println!("{ADDED}");
+    }
+    ExitCode::SUCCESS
 }
 
 /// The time for which system calls kept the caller waiting after their effect was complete.

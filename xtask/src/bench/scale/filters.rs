@@ -1,24 +1,23 @@
-//! The case `filters at scale`: masquerading and port mappings on a host with the rules of thousands of containers.
+//! The section `filters at scale`: masquerading and port mappings on a host with the rules of thousands of containers.
 //!
 //! For each number of containers there is a host, where their rules, in the form of the plugins, are loaded at once.
 
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use serde_json::{Value, json};
 use testkit::{Host, Plugin};
 
-use super::cases::{CASES, Case};
-use super::figures::{Figures, Sample};
-use super::report::Report;
-use super::run;
-use super::side::Side;
-use super::targets::Target;
-use super::{Section, Setup};
+use super::{Row, gather, judge};
+use crate::bench::cases::{CASES, Case};
+use crate::bench::report::Report;
+use crate::bench::run;
+use crate::bench::side::Side;
+use crate::bench::{Section, Setup};
 use crate::{commands, project};
 
-pub(super) const SECTION: Section = Section {
+pub(in crate::bench) const SECTION: Section = Section {
     name: "filters at scale",
+    needs: &[],
     measure,
 };
 
@@ -116,36 +115,6 @@ add element ip cni_portmap from_network_16 { 10.200.0.0 . $address comment "$id"
     },
 ];
 
-/// What was measured of one side's verb.
-struct Row {
-    case: &'static str,
-    verb: &'static str,
-    side: &'static str,
-    /// Milliseconds, by size.
-    times: [f64; SIZES.len()],
-    most: Option<f64>,
-}
-
-impl Row {
-    /// The ratio of the time with the most attachments to that with none.
-    fn growth(&self) -> f64 {
-        self.times[SIZES.len() - 1] / self.times[0]
-    }
-
-    fn cells(&self) -> Vec<String> {
-        let words = [self.case, self.verb, self.side].map(str::to_owned);
-        let times = self.times.map(|time| format!("{time:.2}"));
-        let growth = format!("{:.2}x", self.growth());
-        words.into_iter().chain(times).chain([growth]).collect()
-    }
-
-    fn to_json(&self) -> Value {
-        json!({
-            "case": self.case, "verb": self.verb, "side": self.side, "sizes": SIZES, "median_ms": self.times
-        })
-    }
-}
-
 /// Measures all forms at all sizes.
 fn measure(setup: &Setup<'_>) -> Result<Report> {
     let mut rows = Vec::new();
@@ -171,13 +140,14 @@ fn measure(setup: &Setup<'_>) -> Result<Report> {
                 rounds,
             )?);
         }
-        rows.extend(gather(&sizes, form.most));
+        let most = |verb: &str| form.most.filter(|_| matches!(verb, "ADD" | "DEL"));
+        rows.extend(gather(case.name, &sizes, &["ADD", "DEL"], most));
     }
     let mut report = Report::new(SECTION.name, &HEAD, rows.iter().map(Row::cells).collect());
     let [with, without] = ROUNDS.map(|rounds| setup.rounds(rounds));
     report.notes = format!("Medians of {without} rounds, beside the peer of {with}.");
-    report.data = rows.iter().map(Row::to_json).collect();
-    report.targets = judge(&rows);
+    report.data = rows.iter().map(|row| row.to_json(&SIZES)).collect();
+    report.targets = judge(&rows, "5,000");
     Ok(report)
 }
 
@@ -210,72 +180,4 @@ fn rules(form: &Form, number: u32) -> String {
         .replace("$port", &(10_000 + number).to_string())
         .replace("$id", &format!("{number:064x}"))
         .replace("$hex", &format!("{number:021x}"))
-}
-
-/// Converts the figures of all sizes into one row per side and verb.
-fn gather(sizes: &[Vec<Figures>], most: Option<f64>) -> Vec<Row> {
-    type Pick = fn(&Figures) -> Option<f64>;
-    let picks: [(&str, Pick); 3] = [
-        ("ours", |figures| Some(figures.ours.median())),
-        ("peer", |figures| figures.peer.as_ref().map(Sample::median)),
-        ("bare", |figures| figures.floor),
-    ];
-    let mut rows = Vec::new();
-    for verb in ["ADD", "DEL"] {
-        let of_verb = |figures: &Vec<Figures>| figures.iter().position(|row| row.verb == verb);
-        let of_verb: Vec<&Figures> = sizes
-            .iter()
-            .filter_map(|figures| of_verb(figures).map(|index| &figures[index]))
-            .collect();
-        for (side, pick) in picks {
-            let times: Vec<f64> = of_verb.iter().filter_map(|figures| pick(figures)).collect();
-            if let Ok(times) = times.try_into() {
-                rows.push(Row {
-                    case: of_verb[0].case,
-                    verb,
-                    side,
-                    times,
-                    most: most.filter(|_| side == "ours"),
-                });
-            }
-        }
-    }
-    rows
-}
-
-/// Compares our results with the targets.
-fn judge(rows: &[Row]) -> Vec<Target> {
-    let target = |row: &Row| {
-        let what = format!("{} {} among 5,000", row.case, row.verb);
-        let mut target = Target::at_most(what, row.growth(), row.most?, "x", "that among none");
-        let same =
-            |other: &&Row| (other.side, other.case, other.verb) == ("bare", row.case, row.verb);
-        if let Some(bare) = rows.iter().find(same) {
-            target.is += &format!(" (the bare operation {:.2}x)", bare.growth());
-        }
-        Some(target)
-    };
-    rows.iter().filter_map(target).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_rows_with_a_limit_are_judged() {
-        let row = |side, last, most| Row {
-            case: "portmap nftables",
-            verb: "ADD",
-            side,
-            times: [1.0, 1.5, last],
-            most,
-        };
-        let rows = [row("ours", 2.5, Some(2.0)), row("bare", 9.0, None)];
-        let targets = judge(&rows);
-        assert_eq!(targets.len(), 1);
-        assert!(!targets[0].met && targets[0].is == "2.50x (the bare operation 9.00x)");
-        assert_eq!(rows[1].cells()[6], "9.00x");
-        assert!(judge(&[row("ours", 2.0, Some(2.0))])[0].met);
-    }
 }
