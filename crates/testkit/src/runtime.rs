@@ -256,8 +256,19 @@ impl Runtime {
     pub fn restart(&self, signal: &str) {
         let before = self.log().matches(self.ready).count();
         let daemon = fs::read_to_string(self.dir.join("daemon")).expect("written by init");
-        self.run(&format!("kill -{signal} {}", daemon.trim()));
+        self.kill(signal, daemon.trim());
         self.wait_for(self.ready, before + 1);
+    }
+
+    /// Sends a signal to processes of the runtime's PID namespace, whose numbers are separated by blanks.
+    ///
+    /// # Panics
+    ///
+    /// When one of them does not exist.
+    #[track_caller]
+    pub fn kill(&self, signal: &str, processes: &str) {
+        // Not the program of procps, which machines may lack.
+        self.run(&format!("busybox kill -{signal} {processes}"));
     }
 
     /// Waits until the log contains `text` so many times, and the socket answers.

@@ -22,8 +22,7 @@ fn kill_shim(pods: &Pods, pod: &Pod) {
         .lines()
         .find_map(|line| line.strip_prefix("PPid:"))
         .expect("a process has a parent");
-    pods.containerd
-        .run(&format!("kill -KILL {}", parent.trim()));
+    pods.containerd.kill("KILL", parent.trim());
 }
 
 /// Waits until the CRI says that a pod does not run any more.

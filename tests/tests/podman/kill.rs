@@ -12,7 +12,7 @@ fn kill(stage: &Stage, name: &str, keys: &[&str]) {
     let ids: Vec<String> = ids.collect();
     assert!(!ids.contains(&Value::Null.to_string()), "{about}");
     let runtime = &stage.podman.runtime;
-    runtime.run(&format!("kill -KILL {}", ids.join(" ")));
+    runtime.kill("KILL", &ids.join(" "));
 }
 
 #[test]
