@@ -10,7 +10,7 @@ use cni_core::quote::quote;
 use cni_state::Owner;
 use plugin_kit::failures::Failures;
 use plugin_kit::state::owner;
-use plugin_kit::{Container, Undo, detailed};
+use plugin_kit::{Container, Undo, chain, detailed};
 use rtnl::{Handle, Link, LinkChange, Request};
 use std::os::fd::AsFd;
 
@@ -18,6 +18,8 @@ use std::os::fd::AsFd;
 pub(crate) fn del(call: &Call) -> anyhow::Result<()> {
     let owner = owner(call);
     let container = Container::open_for_del(call)?;
+    // Of two DELs at once, the second one finds the device on the host.
+    let _lock = container.as_ref().map(chain::lock).transpose()?;
     let host = Handle::open().context("failed to talk to the host's kernel")?;
     let record = Record::read(&owner);
     // Neither a broken configuration nor missing hardware may make DEL fail.
