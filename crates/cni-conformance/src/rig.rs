@@ -171,7 +171,10 @@ impl Rig {
     fn interface(&self, container: &Container, number: u8) -> Value {
         if !self.host.link_names().iter().any(|name| name == BRIDGE) {
             self.host.ip_batch(&[
-                &format!("link add {BRIDGE} type bridge mcast_snooping 0"),
+                // Without an address of its own, the bridge has that of a port.
+                &format!(
+                    "link add {BRIDGE} address 02:00:00:00:01:01 type bridge mcast_snooping 0"
+                ),
                 &format!("link set {BRIDGE} addrgenmode none up"),
                 &format!("addr add 10.8.0.1/24 dev {BRIDGE}"),
                 &format!("addr add fd00:8::1/64 dev {BRIDGE} nodad"),
@@ -237,6 +240,11 @@ impl Rig {
     pub(crate) fn warmed_up(&self) -> Snapshot {
         let attached = self.attach("warm-up");
         demand::success(self.del(attached.container(), &attached.with_prev()));
+        if self.subject.class == Class::Chained {
+            // Otherwise the kernel deletes it in the background, after the namespace.
+            let name = &self.subject.if_name;
+            attached.container().ip(&format!("link del {name}"));
+        }
         drop(attached);
         // The kernel deletes links of a deleted namespace in the background.
         self.settled()

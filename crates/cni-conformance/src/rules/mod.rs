@@ -2,16 +2,35 @@
 
 mod add;
 mod arguments;
+mod chain;
+mod check;
 mod command;
+mod concurrency;
 mod config;
+mod connectivity;
 mod del;
+mod delegate;
+mod delegated_verbs;
+mod delegation;
+mod drift;
+mod effects;
 mod errors;
+mod gc;
 mod identifiers;
 mod input;
+mod ipam;
+mod ipv6;
 mod kernel;
+mod leaks;
 mod namespace;
+mod ports;
 mod previous;
+mod requested;
+mod reuse;
 mod shapes;
+mod status;
+mod support;
+mod traffic;
 mod variables;
 mod versions;
 
@@ -37,6 +56,22 @@ const GROUPS: &[&[Rule]] = &[
     previous::RULES,
     add::RULES,
     del::RULES,
+    check::RULES,
+    drift::RULES,
+    chain::RULES,
+    delegation::RULES,
+    delegated_verbs::RULES,
+    gc::RULES,
+    status::RULES,
+    concurrency::RULES,
+    ipv6::RULES,
+    connectivity::RULES,
+    ports::RULES,
+    effects::RULES,
+    reuse::RULES,
+    leaks::RULES,
+    ipam::RULES,
+    requested::RULES,
 ];
 
 /// All rules, group by group.

@@ -173,7 +173,7 @@ fn ipam(plugin: &str, ipam: Value) -> Subject {
 fn dhcp() -> Subject {
     Subject {
         before: vec![
-            "ip link add lan0 type bridge mcast_snooping 0".into(),
+            "ip link add lan0 address 02:00:00:00:00:fe type bridge mcast_snooping 0".into(),
             format!("ip link set lan0 addrgenmode none up && ip addr add {BEYOND}/16 dev lan0"),
             "dnsmasq --keep-in-foreground --conf-file=/dev/null --user= --port=0 --no-ping --interface=lan0 \
              --dhcp-range=10.7.0.2,10.7.0.200 --dhcp-leasefile=/run/dnsmasq.leases --pid-file= >/dev/null 2>&1 &"

@@ -1,0 +1,172 @@
+//! Steps that rules of several groups share.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use testkit::{Container, Invocation, Node, merge};
+
+use crate::demand;
+use crate::rig::{Attached, Pod, Rig};
+use crate::worker::not_applicable;
+
+/// The time within which a packet must get an answer.
+pub(super) const SOON: Duration = Duration::from_secs(5);
+
+/// Ends a rule that says nothing about the subject unless `condition` holds.
+pub(super) fn applies_if(condition: bool, reason: &str) {
+    if !condition {
+        not_applicable(reason);
+    }
+}
+
+/// Attaches a new container with the keys of `extra` in the configuration.
+#[track_caller]
+pub(super) fn attach_with(rig: &Rig, id: &str, extra: &Value) -> Attached {
+    let pod = rig.pod(id);
+    let config = merge(pod.config(rig), extra);
+    attach(rig, pod, config)
+}
+
+/// Attaches a container. ADD must succeed.
+#[track_caller]
+pub(super) fn attach(rig: &Rig, pod: Pod, config: Value) -> Attached {
+    let run = rig.add(&pod.container, &config);
+    let result = demand::result(&run);
+    Attached {
+        pod,
+        config,
+        run,
+        result,
+    }
+}
+
+/// Returns a call for an attachment, with the result of ADD as `prevResult`.
+pub(super) fn call(rig: &Rig, verb: &str, attached: &Attached) -> Invocation {
+    rig.call(verb, attached.container(), &attached.with_prev())
+}
+
+/// CHECK must succeed.
+#[track_caller]
+pub(super) fn passes(rig: &Rig, attached: &Attached) {
+    call(rig, "CHECK", attached).run().expect_ok();
+}
+
+/// CHECK must fail, since `drift`.
+#[track_caller]
+pub(super) fn fails_since(rig: &Rig, attached: &Attached, drift: &str) {
+    let run = call(rig, "CHECK", attached).run();
+    assert!(
+        !run.is_ok(),
+        "CHECK succeeds although {drift}\n{}",
+        run.report()
+    );
+    demand::error(run);
+}
+
+/// DEL must succeed.
+#[track_caller]
+pub(super) fn del(rig: &Rig, attached: &Attached) {
+    call(rig, "DEL", attached).run().expect_ok();
+}
+
+/// The addresses in a result of version 0.3.0 or later, without prefix length.
+pub(super) fn ips(result: &Value) -> Vec<String> {
+    let ips = result["ips"].as_array().into_iter().flatten();
+    let address = |ip: &Value| Some(ip["address"].as_str()?.split('/').next()?.to_owned());
+    ips.filter_map(address).collect()
+}
+
+/// The first address of a family (`.` or `:` is in it) with its prefix length. Without one the rule does not apply.
+pub(super) fn cidr(attached: &Attached, mark: char) -> String {
+    let ips = attached.result["ips"].as_array().into_iter().flatten();
+    let mut addresses = ips.filter_map(|ip| ip["address"].as_str());
+    match addresses.find(|address| address.contains(mark)) {
+        Some(address) => address.to_owned(),
+        None => not_applicable(match mark {
+            '.' => "the result has no IPv4 address",
+            _ => "the result has no IPv6 address",
+        }),
+    }
+}
+
+/// The same without prefix length.
+pub(super) fn ip(attached: &Attached, mark: char) -> String {
+    let cidr = cidr(attached, mark);
+    cidr.split('/').next().unwrap_or_default().to_owned()
+}
+
+/// The keys that give containers an address of each family. Plugins without `host-local` in the configuration keep what
+/// they have.
+pub(super) fn dual_stack(rig: &Rig) -> Value {
+    if rig.subject.config["ipam"]["type"] != "host-local" {
+        return json!({});
+    }
+    json!({"ipam": {
+        "type": "host-local", "ranges": [[{"subnet": "10.7.0.0/16"}], [{"subnet": "fd00:7::/64"}]],
+        "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}],
+    }})
+}
+
+/// The keys of another network: its name, and with `host-local` a subnet of its own.
+pub(super) fn second_network(rig: &Rig) -> Value {
+    let keys = json!({"name": "other-network"});
+    if rig.subject.config["ipam"]["type"] != "host-local" {
+        return keys;
+    }
+    let ipam = json!({"type": "host-local", "ranges": [[{"subnet": "10.6.0.0/16"}]]});
+    let bridge = (rig.subject.plugin == "bridge").then_some("cni1");
+    merge(keys, &json!({"ipam": ipam, "bridge": bridge}))
+}
+
+/// The name of the IPAM plugin. Without one the rule does not apply.
+pub(super) fn ipam_type(rig: &Rig) -> &str {
+    match rig.subject.config["ipam"]["type"].as_str() {
+        Some(name) => name,
+        None => not_applicable("the configuration has no ipam"),
+    }
+}
+
+/// Runs `ip` in the container, with `IF` replaced by the name of the interface.
+#[track_caller]
+pub(super) fn ip_in(rig: &Rig, attached: &Attached, command: &str) {
+    let command = command.replace("IF", &rig.subject.if_name);
+    attached.container().ip(&command);
+}
+
+/// The name of the host's end of a container's veth pair.
+#[track_caller]
+pub(super) fn host_end(rig: &Rig, container: &Container) -> String {
+    let peer = container.link_attribute(&rig.subject.if_name, "/link_index");
+    let links = rig.host.ip_json(&["link", "show"]);
+    let mut links = links.as_array().into_iter().flatten();
+    let link = links.find(|link| link["ifindex"] == peer);
+    let link = link.unwrap_or_else(|| panic!("the host has no link with index {peer}"));
+    link["ifname"].as_str().unwrap_or_default().to_owned()
+}
+
+/// The configuration of GC for which the attachments of these containers are valid.
+pub(super) fn keeping(rig: &Rig, ids: &[&str]) -> Value {
+    let name = &rig.subject.if_name;
+    let valid = ids
+        .iter()
+        .map(|id| json!({"containerID": id, "ifname": name}));
+    let valid: Vec<Value> = valid.collect();
+    merge(rig.config(), &json!({"cni.dev/valid-attachments": valid}))
+}
+
+/// `address` must answer the node soon.
+#[track_caller]
+pub(super) fn reaches(from: &impl Node, address: &str) {
+    let target = address
+        .parse()
+        .unwrap_or_else(|err| panic!("{address}: {err}"));
+    let answers = from.can_reach(target, SOON * testkit::patience());
+    assert!(
+        answers,
+        "{} does not reach {address}; it has\n{}{}{}",
+        from.label(),
+        from.command(&["ip", "addr"]),
+        from.command(&["ip", "route"]),
+        from.command(&["ip", "-6", "route"])
+    );
+}
