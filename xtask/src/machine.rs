@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use testkit::Host;
 
-use crate::commands;
+use crate::{commands, project};
 
 /// A program that a command requires.
 #[derive(Clone, Copy)]
@@ -166,6 +166,53 @@ fn apt_get(arguments: &[&str]) -> Result<()> {
         .args(["-qq", "-o", "Dpkg::Use-Pty=0"])
         .args(arguments);
     commands::read(&mut command).map(drop)
+}
+
+/// A subcommand of cargo from crates.io.
+pub(crate) struct CargoTool {
+    /// The name of the subcommand; the package is called `cargo-NAME`.
+    pub(crate) name: &'static str,
+    pub(crate) version: &'static str,
+    /// Whether no other version will do.
+    pub(crate) is_exact: bool,
+    /// Its purpose, for the error message.
+    pub(crate) why: &'static str,
+}
+
+impl CargoTool {
+    /// The installed version.
+    fn installed(&self) -> Option<String> {
+        let mut version = commands::cargo(&project::root(), [self.name, "--version"]);
+        let text = commands::read(&mut version).ok()?;
+        // "cargo-nextest 0.9.143 (60fa45f63 2026-08-04)"
+        text.split_whitespace().nth(1).map(String::from)
+    }
+}
+
+/// Installs those of `tools` that are missing.
+///
+/// # Errors
+///
+/// When that fails, or another version is installed and will not do.
+pub(crate) fn provide_cargo_tools(tools: &[CargoTool]) -> Result<()> {
+    for tool in tools {
+        let (package, version) = (format!("cargo-{}", tool.name), tool.version);
+        match tool.installed() {
+            Some(installed) if installed == version || !tool.is_exact => {}
+            Some(installed) => bail!(
+                "{package} {installed} is installed, but {version} is required, which {}: \
+                 cargo install --locked --force {package}@{version}",
+                tool.why
+            ),
+            None => {
+                println!("installing with cargo: {package} {version}");
+                let package = format!("{package}@{version}");
+                let install = ["install", "--quiet", "--locked", &package];
+                commands::run(&mut commands::cargo(&project::root(), install))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Turns this process into a private host, as root or as root of a new user namespace.

@@ -16,6 +16,7 @@ mod emulate;
 mod image;
 mod load;
 mod machine;
+mod mutants;
 mod new_plugin;
 mod package;
 mod page;
@@ -58,6 +59,12 @@ const COMMANDS: &[Command] = &[
         arguments: "",
         about: "kill every plugin before each of its changes, in all combinations, and write the table of Documentation/reliability.md",
         run: crash::run,
+    },
+    Command {
+        name: "mutants",
+        arguments: "[--count N] [--seed N] [--mutant ID]...",
+        about: "put faults into cni-core and three plugins, one at a time, demand that the tests notice, and write the table of Documentation/mutants.md",
+        run: mutants::run,
     },
     Command {
         name: "demo",

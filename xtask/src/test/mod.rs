@@ -22,7 +22,7 @@ use crate::project;
 use results::Results;
 
 /// The programs that the tests require besides the Rust toolchain.
-const NEEDS: &[Need] = &[
+pub(crate) const NEEDS: &[Need] = &[
     machine::IPROUTE2,
     Need {
         what: "ping",
