@@ -297,7 +297,7 @@ fn prefix_changed(rig: &Rig) {
 fn with_route(rig: &Rig) -> Attached {
     ipam_type(rig);
     let mut ipam = rig.config()["ipam"].clone();
-    ipam["routes"] = json!([{"dst": "198.51.100.0/24"}]);
+    ipam["routes"] = json!([{"dst": "198.51.100.0/24", "gw": "10.7.0.1"}]);
     attach_with(rig, "c1", &json!({"ipam": ipam}))
 }
 

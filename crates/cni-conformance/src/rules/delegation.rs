@@ -168,7 +168,7 @@ pub(crate) const RULES: &[Rule] = &[
         routes_applied,
     )
     .only(MAIN),
-    must(
+    should(
         "delegation.dns",
         SPEC,
         "The DNS settings of the IPAM plugin are in the result",

@@ -10,7 +10,7 @@ use super::support::{
     passes, reaches,
 };
 use crate::rig::{Attached, Rig};
-use crate::rule::{Only, Rule, must, runtime};
+use crate::rule::{Only, Rule, must, runtime, should};
 use crate::subject::Class;
 
 const MAIN: &[Only] = &[
@@ -75,7 +75,7 @@ pub(crate) const RULES: &[Rule] = &[
         switched_off,
     )
     .only(MAIN),
-    runtime(
+    should(
         "ipv6.survives-down",
         "upstream",
         "IPv6 addresses stay when the interface is set down and up again",

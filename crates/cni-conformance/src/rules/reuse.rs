@@ -1,5 +1,8 @@
 //! Addresses that another container gets at once.
 
+use std::thread;
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use testkit::{Node, merge};
 
@@ -95,6 +98,8 @@ fn succeed(rig: &Rig, neighbour: &impl Node, mark: char) {
     let first = attach_with(rig, "first", &keys);
     let address = ip(&first, mark);
     reaches(neighbour, &address);
+    // Within a second (`locktime`), the kernel does not replace a hardware address that it has learned.
+    thread::sleep(Duration::from_millis(1100));
     del(rig, &first);
     let second = attach_with(rig, "second", &keys);
     assert_eq!(ip(&second, mark), address);

@@ -98,13 +98,18 @@ pub(super) fn ip(attached: &Attached, mark: char) -> String {
 /// The keys that give containers an address of each family. Plugins without `host-local` in the configuration keep what
 /// they have.
 pub(super) fn dual_stack(rig: &Rig) -> Value {
-    if rig.subject.config["ipam"]["type"] != "host-local" {
+    let config = &rig.subject.config;
+    if config["ipam"]["type"] != "host-local" {
         return json!({});
     }
-    json!({"ipam": {
+    let mut ipam = json!({
         "type": "host-local", "ranges": [[{"subnet": "10.7.0.0/16"}], [{"subnet": "fd00:7::/64"}]],
-        "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}],
-    }})
+    });
+    // A plugin that adds default routes by itself need not accept them a second time.
+    if config["isDefaultGateway"] != true {
+        ipam["routes"] = json!([{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]);
+    }
+    json!({"ipam": ipam})
 }
 
 /// The keys of another network: its name, and with `host-local` a subnet of its own.
