@@ -2,10 +2,11 @@
 
 use std::fs;
 
+use blackbox::state;
 use serde_json::{Value, json};
 use testkit::{Listener, Node as _, Podman};
 
-use crate::{HOST, NEIGHBOUR, Stage, addresses, expect_answer, expect_silence, wait_until};
+use crate::{HOST, NEIGHBOUR, Stage, addresses, expect_answer, expect_silence, start, wait_until};
 
 #[test]
 fn a_bridge_connects_containers_the_host_and_the_outside() {
@@ -83,6 +84,21 @@ fn macvlan_containers_are_neighbours_of_the_host() {
     expect_answer(&c2, "192.0.2.50:80", "c1", "192.0.2.51");
     assert_eq!(c2.link_attribute("eth0", "/linkinfo/info_kind"), "macvlan");
     assert_eq!(c2.link_attribute("eth0", "/mtu"), 1400);
+    stage.end();
+}
+
+#[test]
+fn a_network_without_ipv4() {
+    let stage = Stage::new();
+    stage.network("six", &["--subnet=fd00:86::/64"]);
+    stage.start("c1", &["--network=six", "--publish=8080:80"]);
+    stage.start("c2", &["--network=six", "--ip6=fd00:86::77"]);
+    let c2 = stage.podman.container("c2");
+    assert_eq!(c2.addresses("eth0"), ["fd00:86::77/64"]);
+    expect_answer(&c2, "[fd00:86::2]:80", "c1", "fd00:86::77");
+    let published = "[2001:db8::1]:8080";
+    expect_answer(&stage.neighbour, published, "c1", "2001:db8::9");
+    expect_silence(&stage.neighbour, &format!("{HOST}:8080"));
     stage.end();
 }
 
@@ -165,5 +181,25 @@ fn a_device_of_the_host_returns() {
         "addr delete 10.85.0.1/24 dev spare1",
         "link set spare1 down",
     ]);
+    stage.end();
+}
+
+#[test]
+fn a_plugin_that_fails_late_leaves_nothing() {
+    let stage = Stage::new();
+    let plugins = json!([
+        {"type": "bridge", "bridge": "late0", "isGateway": true, "ipMasq": true, "ipam": ipam("10.87.0.0/24")},
+        {"type": "portmap", "capabilities": {"portMappings": true}},
+        {"type": "firewall"},
+        {"type": "tuning", "sysctl": {"net.core.no_such_thing": "1"}},
+    ]);
+    by_hand(&stage.podman, "late", "1.0.0", &plugins);
+    let options = ["--network=late", "--publish=8080:80"];
+    let run = stage.podman.call(&start("c1", &options, &[])).run();
+    assert!(!run.is_ok());
+    let error = run.stderr_text();
+    assert!(error.contains("no_such_thing"), "{error}");
+    assert!(state::leases("late").is_empty());
+    expect_silence(&stage.neighbour, &format!("{HOST}:8080"));
     stage.end();
 }
