@@ -94,7 +94,7 @@ pub(crate) const RULES: &[Rule] = &[
     runtime(
         "delegation.flood",
         "kubelet",
-        "ADD fails in time if the IPAM plugin prints 64 MiB",
+        "ADD fails in time if the IPAM plugin prints 16 MiB",
         flood,
     )
     .only(MAIN),
@@ -280,7 +280,7 @@ fn cut_off(rig: &Rig) {
 }
 
 fn flood(rig: &Rig) {
-    refuses(rig, "head -c 67108864 /dev/zero | tr '\\0' y");
+    refuses(rig, "head -c 16777216 /dev/zero | tr '\\0' y");
 }
 
 fn standard_error(rig: &Rig) {
