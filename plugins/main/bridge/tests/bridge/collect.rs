@@ -84,7 +84,9 @@ fn status_names_why_add_would_fail() {
         "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.1.0.0/30"}]]},
     }));
     bridge().status(&small).expect_ok();
-    bridge().add(&host.container("c1"), &small).expect_ok();
+    // It must exist until STATUS has looked: host-local reclaims the address of a container that is gone.
+    let c1 = host.container("c1");
+    bridge().add(&c1, &small).expect_ok();
     bridge().status(&small).expect_error(50);
 
     host.ip("link del cni0");
