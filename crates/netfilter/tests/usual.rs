@@ -54,8 +54,13 @@ fn usual_additions_run_no_command() {
         assert_eq!(of(first), of(second));
 
         // What is there already is left to the commands, which add nothing.
-        assert!(!counted.iptables.add_directly(&accept(*family, second)));
-        assert!(!counted.iptables.add_directly(&masquerade(*family)));
+        assert!(
+            !counted
+                .iptables
+                .add_directly(&accept(*family, second))
+                .unwrap()
+        );
+        assert!(!counted.iptables.add_directly(&masquerade(*family)).unwrap());
         assert_ne!(counted.runs(&accept(*family, second)), [""; 0]);
         assert_eq!(texts(&reader, Table::Filter), filter);
     }

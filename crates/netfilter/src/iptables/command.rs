@@ -212,7 +212,7 @@ impl Iptables {
     /// if another process holds the lock of iptables.
     pub fn apply(&self, change: &Change) -> Result<(), Error> {
         change.validate(self.family)?;
-        if self.add_directly(change) {
+        if self.add_directly(change)? {
             return Ok(());
         }
         if let Some(script) = blind(change) {
@@ -231,11 +231,15 @@ impl Iptables {
     /// no rule of a shared chain has the address of a rule that is to be added to it. Runs
     /// no process. Returns `false` if nothing was changed, because the table is in another
     /// state, or a rule has parts that are not written here.
-    #[must_use]
-    pub fn add_directly(&self, change: &Change) -> bool {
-        change.validate(self.family).is_ok()
-            && self.named_variant() == Some(Variant::NfTables)
-            && usual::add(self.family, change)
+    ///
+    /// # Errors
+    /// An invalid change; errors for which the commands are no remedy.
+    pub fn add_directly(&self, change: &Change) -> Result<bool, Error> {
+        change.validate(self.family)?;
+        match self.named_variant() {
+            Some(Variant::NfTables) => usual::add(self.family, change),
+            _ => Ok(false),
+        }
     }
 
     /// Reads a table and applies the change that `build` returns for it: all of it, or

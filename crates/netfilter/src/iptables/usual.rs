@@ -5,6 +5,8 @@
 
 use std::net::IpAddr;
 
+use nix::libc;
+
 use super::change::{Change, Op};
 use super::native::single_address;
 use super::presence::nft_table;
@@ -12,9 +14,13 @@ use super::{Family, Rule};
 use crate::error::Error;
 use crate::nft::{self, Batch, Nft, RuleView};
 
-/// Applies a change. Returns `false` if the commands are needed, because the table is in another state, or the change
-/// has other rules than can be written here; then nothing was changed.
-pub(super) fn add(family: Family, change: &Change) -> bool {
+/// Applies a change. Returns `false` if the commands are needed, because the table is in
+/// another state, or the change has other rules than can be written here; then nothing
+/// was changed.
+///
+/// # Errors
+/// Those for which the commands are no remedy: a timeout, a failure of the socket.
+pub(super) fn add(family: Family, change: &Change) -> Result<bool, Error> {
     let table = nft_table(family, change.table);
     let added = Nft::open().and_then(|nft| {
         let mut is_usual = true;
@@ -25,10 +31,23 @@ pub(super) fn add(family: Family, change: &Change) -> bool {
         })?;
         Ok(is_usual)
     });
-    added.unwrap_or_else(|error| {
-        log::debug!("not added over netlink: {error}");
-        false
-    })
+    match added {
+        Err(error) if is_refusal(&error) => {
+            log::debug!("not added over netlink: {error}");
+            Ok(false)
+        }
+        outcome => outcome,
+    }
+}
+
+/// Returns whether the kernel has refused the change as it is written here: the commands
+/// may write another one, or say better what is wrong.
+fn is_refusal(error: &Error) -> bool {
+    error.is_not_found()
+        || error.is_exists()
+        || error.is_unsupported()
+        || error.is_permission()
+        || error.errno() == Some(libc::EINVAL)
 }
 
 /// A change, and the chains that it names.
@@ -63,6 +82,9 @@ impl<'c> Addition<'c> {
 
     /// Returns the change as a batch, `None` if the commands are needed.
     fn batch(&self, nft: &Nft) -> Result<Option<Batch>, Error> {
+        if !nft.has_table(self.table)? {
+            return Ok(None);
+        }
         let mut batch = Batch::new();
         for name in &self.own {
             if nft.chain(&self.table.chain(name))?.is_some() {

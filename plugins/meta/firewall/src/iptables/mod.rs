@@ -58,7 +58,7 @@ pub(crate) fn add(config: &Config, attachment: &Attachment, accept: bool) -> Res
             // Only policies depend on other rules of the table.
             if attachment.bridge.is_none() && !iptables::may_have_chain(family, TABLE, STAGE_1) {
                 let (change, rules) = additions(&Saved::parse(String::new()));
-                if iptables.add_directly(&change) {
+                if iptables.add_directly(&change)? {
                     added.rules.push((family, rules));
                     continue;
                 }
