@@ -441,7 +441,7 @@ fn two_interfaces(rig: &Rig) {
     );
     if rig.subject.plugin == "tuning" {
         // A sysctl of the interface, since DEL of the other one may restore those of the container.
-        config["sysctl"] = json!({"net.ipv4.conf.IFNAME.arp_filter": "1"});
+        config["sysctl"] = json!({"net.ipv4.conf.net1.arp_filter": "1"});
     }
     let run = rig.call("ADD", container, &config).ifname("net1").run();
     let config = run.expect_ok().with_prev();

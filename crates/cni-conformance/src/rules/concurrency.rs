@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use testkit::{Invocation, Run, merge, run_all};
 
-use super::support::{call, del, ips, keeping, passes, second_network};
+use super::support::{call, del, end, ips, keeping, passes, second_network};
 use crate::demand;
 use crate::rig::{Attached, Pod, Rig};
 use crate::rule::{Only, Rule, must, runtime};
@@ -180,13 +180,13 @@ fn unique_addresses(rig: &Rig) {
 }
 
 fn dels(rig: &Rig) {
-    rig.warmed_up();
-    let pods = pods(rig, "c", CROWD);
-    let before = rig.state();
-    let attached = add_all(rig, pods);
-    succeed(run_all(
-        attached.iter().map(|attached| call(rig, "DEL", attached)),
-    ));
+    let before = rig.warmed_up();
+    let attached = add_all(rig, pods(rig, "c", CROWD));
+    let dels = attached.iter().map(|attached| call(rig, "DEL", attached));
+    succeed(run_all(dels));
+    attached
+        .into_iter()
+        .for_each(|attached| end(rig, attached.pod));
     rig.assert_back(&before);
 }
 
@@ -231,23 +231,23 @@ fn same_add_twice(rig: &Rig) {
 }
 
 fn same_del_twice(rig: &Rig) {
-    rig.warmed_up();
+    let before = rig.warmed_up();
     let pod = rig.pod("c1");
-    let before = rig.state();
-    let run = of_pod(rig, "ADD", &pod).run().expect_ok();
+    let run = demand::success(of_pod(rig, "ADD", &pod).run());
     let del = rig.call("DEL", &pod.container, &run.with_prev());
     succeed(run_all([del.clone(), del]));
+    end(rig, pod);
     rig.assert_back(&before);
 }
 
 fn add_and_del_of_one(rig: &Rig) {
-    rig.warmed_up();
+    let before = rig.warmed_up();
     let pod = rig.pod("c1");
-    let before = rig.state();
     // Either may fail, and either may be first.
     let runs = run_all([of_pod(rig, "ADD", &pod), of_pod(rig, "DEL", &pod)]);
     runs.into_iter().for_each(demand::orderly);
-    of_pod(rig, "DEL", &pod).run().expect_ok();
+    demand::success(of_pod(rig, "DEL", &pod).run());
+    end(rig, pod);
     rig.assert_back(&before);
 }
 

@@ -5,7 +5,9 @@ use std::fs;
 use serde_json::{Value, json};
 use testkit::{Node, merge};
 
-use super::support::{applies_if, attach, attach_with, call, del, keeping, passes, second_network};
+use super::support::{
+    applies_if, attach, attach_with, call, del, end, keeping, passes, second_network,
+};
 use crate::demand;
 use crate::rig::{Attached, Rig};
 use crate::rule::{Only, Rule, must, runtime, should};
@@ -263,7 +265,7 @@ fn one_that_stays(rig: &Rig) -> (Attached, testkit::Snapshot) {
 /// Attaches containers that end without DEL.
 fn vanish(rig: &Rig, ids: &[&str]) {
     for id in ids {
-        drop(rig.attach(id));
+        end(rig, rig.attach(id).pod);
     }
 }
 

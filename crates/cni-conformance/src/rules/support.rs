@@ -7,6 +7,7 @@ use testkit::{Container, Invocation, Node, merge};
 
 use crate::demand;
 use crate::rig::{Attached, Pod, Rig};
+use crate::subject::Class;
 use crate::worker::not_applicable;
 
 /// The time within which a packet must get an answer.
@@ -38,6 +39,17 @@ pub(super) fn attach(rig: &Rig, pod: Pod, config: Value) -> Attached {
         run,
         result,
     }
+}
+
+/// Ends a container. For a chained plugin, its interface ends first, as by DEL of the plugin that made it: otherwise the
+/// kernel deletes it in the background.
+pub(super) fn end(rig: &Rig, pod: Pod) {
+    if rig.subject.class == Class::Chained {
+        // The plugin or the rule may have deleted it.
+        let delete = ["ip", "link", "del", &rig.subject.if_name];
+        let _ = pod.container.try_command(&delete);
+    }
+    drop(pod);
 }
 
 /// Returns a call for an attachment, with the result of ADD as `prevResult`.
