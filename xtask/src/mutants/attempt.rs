@@ -241,7 +241,7 @@ fn broken_rule(
         plugin,
         "--fail-fast",
         "--timeout",
-        "60",
+        "180",
         "--json",
         "-",
     ]);
