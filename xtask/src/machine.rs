@@ -43,6 +43,24 @@ pub(crate) const DNSMASQ: Need = Need {
     why: "a DHCP server",
 };
 
+pub(crate) const BUSYBOX: Need = Need {
+    what: "busybox",
+    package: "busybox-static",
+    why: "the program in containers and in the initramfs of another kernel",
+};
+
+pub(crate) const KMOD: Need = Need {
+    what: "modprobe",
+    package: "kmod",
+    why: "loads the modules of another kernel",
+};
+
+pub(crate) const SETPRIV: Need = Need {
+    what: "setpriv",
+    package: "util-linux",
+    why: "ends another kernel together with cargo xtask",
+};
+
 pub(crate) const GO: Need = Need {
     what: "go",
     package: "golang-go",
@@ -59,12 +77,6 @@ pub(crate) const PODMAN: Need = Need {
     what: "podman",
     package: "podman",
     why: "runs containers and the container image",
-};
-
-pub(crate) const BUSYBOX: Need = Need {
-    what: "busybox",
-    package: "busybox-static",
-    why: "the program in containers",
 };
 
 pub(crate) const CRUN: Need = Need {

@@ -13,6 +13,7 @@ mod crash;
 mod demo;
 mod dist;
 mod emulate;
+mod guest;
 mod image;
 mod load;
 mod machine;
@@ -23,7 +24,6 @@ mod page;
 mod project;
 mod test;
 mod tidy;
-mod uml;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -50,8 +50,8 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "test",
-        arguments: "[arguments of cargo nextest run, or cargo test]",
-        about: "run all tests as root, each in its own namespaces",
+        arguments: "[--kernel debian] [arguments of cargo nextest run, or cargo test]",
+        about: "run all tests as root, each in its own namespaces; with a kernel, run a selection, or those that the arguments of cargo nextest select, on Debian's kernel in QEMU",
         run: test::run,
     },
     Command {
@@ -140,10 +140,10 @@ const COMMANDS: &[Command] = &[
     },
 ];
 
-/// Internal commands that run in User Mode Linux.
+/// Internal commands that run on another kernel.
 const INTERNAL: [(&str, Run); 2] = [
     (test::deferred::COMMAND, test::deferred::run),
-    (uml::POWER_OFF, |_| uml::power_off()),
+    (guest::POWER_OFF, |_| guest::power_off()),
 ];
 
 fn main() -> ExitCode {

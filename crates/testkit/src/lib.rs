@@ -76,7 +76,8 @@ pub use common_cases::{
 };
 pub use host::{Container, Host};
 pub use needs::{
-    DEFER, Deferred, FEATURES_FILE, KERNEL, UML, has, is_feature, needs, patience, physical_device,
+    DEFER, Deferred, EMULATED, FEATURES_FILE, KERNEL, UML, has, is_feature, needs, patience,
+    physical_device,
 };
 pub use node::{Node, reach};
 pub use packets::{Listener, default_route, filters, legacy_iptables, outside};

@@ -21,11 +21,14 @@ pub const DEFER: &str = "CNI_TEST_DEFER";
 /// feature: its name, a tab, and why the kernel lacks it (nothing if it has it).
 pub const FEATURES_FILE: &str = "CNI_TEST_FEATURES";
 
-/// Environment variable with the kind of the kernel; [`UML`] is the only value with a meaning.
+/// Environment variable with the kind of the kernel, [`UML`] or [`EMULATED`], if it is not the machine's own.
 pub const KERNEL: &str = "CNI_TEST_KERNEL";
 
 /// User Mode Linux, where tests may change the machine's own network.
 pub const UML: &str = "uml";
+
+/// A kernel on an emulated processor.
+pub const EMULATED: &str = "emulated";
 
 /// A network device with a driver: when its namespace is deleted, it returns to the initial namespace.
 const PHYSICAL_DEVICE: &str = "physical-device";
@@ -133,7 +136,7 @@ pub fn physical_device() -> String {
 
 fn find_physical_device() -> Result<String, String> {
     // On other machines, devices are in use.
-    if !is_uml() {
+    if kernel().as_deref() != Some(UML) {
         return Err("this machine's own network devices are not the test's to move".into());
     }
     let devices = fs::read_dir("/sys/class/net").map_err(|err| format!("/sys/class/net: {err}"))?;
@@ -146,11 +149,15 @@ fn find_physical_device() -> Result<String, String> {
 
 /// The factor for time limits: greater than 1 on a slow machine.
 pub fn patience() -> u32 {
-    if is_uml() { 5 } else { 1 }
+    match kernel().as_deref() {
+        Some(UML) => 5,
+        Some(EMULATED) => 10,
+        _ => 1,
+    }
 }
 
-fn is_uml() -> bool {
-    env::var_os(KERNEL).is_some_and(|kernel| kernel == UML)
+fn kernel() -> Option<String> {
+    env::var(KERNEL).ok()
 }
 
 /// Whether `feature` is one of those that [`needs`] knows.

@@ -9,7 +9,7 @@ use testkit::{KERNEL, UML};
 use super::Setup;
 use super::cases::Case;
 use super::figures::Figures;
-use crate::uml::{self, Machine, Room, Work};
+use crate::guest::{Machine, Room, Work, uml};
 
 /// The option of the program inside of User Mode Linux; its value is the directory of the tools.
 pub(super) const INSIDE: &str = "inside";

@@ -1,4 +1,5 @@
-//! Deferred tests, which require features that the machine's kernel lacks, in User Mode Linux.
+//! Tests on another kernel: those that require features which the machine's kernel lacks, in User Mode Linux, and those
+//! of `--kernel`.
 //!
 //! User Mode Linux has one processor, so one machine is booted per processor of the host, and one without IPv6 for
 //! tests that require it. All machines have the same list, and each claims its next test. `xtask run-deferred` runs on
@@ -18,11 +19,11 @@ use anyhow::{Context, Result, anyhow};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use serde_json::json;
-use testkit::{DEFER, Deferred, FEATURES_FILE, KERNEL, UML};
+use testkit::{DEFER, Deferred, EMULATED, FEATURES_FILE, KERNEL, UML};
 
 use super::results::Results;
+use crate::guest::{self, Kernel, Machine, Room, Work, uml};
 use crate::project;
-use crate::uml::{self, Machine, Room, Work};
 
 /// The command's name.
 pub(crate) const COMMAND: &str = "run-deferred";
@@ -33,8 +34,12 @@ const LIST: &str = "deferred";
 /// The minimum number of tests per machine, below which booting another one does not pay.
 const TESTS_PER_MACHINE: usize = 8;
 
-/// The time limit of a test: twice that of `xtask/nextest.toml`, because the machine is slow.
+/// The time limit of a test in User Mode Linux: twice that of `xtask/nextest.toml`, because the machine is slow. On an
+/// emulated processor it is twice that.
 const DEADLINE: Duration = Duration::from_secs(360);
+
+/// The time without output after which a machine has died: longer than the time limit of a test.
+pub(super) const SILENCE: Duration = Duration::from_secs(2 * DEADLINE.as_secs() + 60);
 
 /// The number of concurrent tests on a machine. Others use the processor while one waits.
 const AT_ONCE: usize = 4;
@@ -52,18 +57,33 @@ pub(super) fn in_user_mode_linux(tests: &[Deferred]) -> Result<Results> {
         tests.len(),
         machines.len()
     );
+    let results = Results::new(&format!("User Mode Linux {release}"));
+    on_machines(&machines, UML, tests, results)
+}
+
+/// Runs all of these tests on machines of the kind `kernel`, and adds to `results`.
+///
+/// # Errors
+///
+/// When the directory of the machines cannot be created.
+pub(super) fn on_machines(
+    machines: &[Machine],
+    kernel: &str,
+    tests: &[Deferred],
+    results: Results,
+) -> Result<Results> {
     let bin = project::target().join("debug").display().to_string();
     let room = Room::new(&Work {
         command: ["xtask", COMMAND].map(String::from).into(),
         env: vec![
-            (KERNEL.into(), UML.into()),
+            (KERNEL.into(), kernel.into()),
             ("CNI_TEST_BIN_DIR".into(), bin),
         ],
         files: vec![(LIST, tests.iter().map(Deferred::to_line).collect())],
     })?;
-    let results = Mutex::new(Results::new(&format!("User Mode Linux {release}")));
+    let results = Mutex::new(results);
     thread::scope(|scope| {
-        for machine in &machines {
+        for machine in machines {
             let (room, results) = (&room, &results);
             scope.spawn(move || on_one_machine(machine, room, results));
         }
@@ -84,13 +104,13 @@ fn machines(tests: &[Deferred]) -> Vec<Machine> {
         .min(processors);
     let kinds = std::iter::repeat_n(true, most).chain((without_ipv6 > 0).then_some(false));
     let machine = |(number, ipv6)| Machine {
+        kernel: Kernel::UserMode,
         number,
         memory: 1024,
         device: true,
         ipv6,
         deadline: Duration::from_secs(2400),
-        // Longer than the time limit of a test.
-        silence: DEADLINE + Duration::from_secs(60),
+        silence: SILENCE,
     };
     kinds.enumerate().map(machine).collect()
 }
@@ -112,14 +132,14 @@ fn on_one_machine(machine: &Machine, room: &Room, results: &Mutex<Results>) {
         Ok(0) => {}
         Ok(status) => results()
             .errors
-            .push(format!("exit status {status} in User Mode Linux")),
+            .push(format!("exit status {status} of the machine")),
         Err(err) => results().errors.push(format!("{err:#}")),
     }
 }
 
 /// `xtask run-deferred`, on the machine: runs the listed tests that no other machine has claimed.
 pub(crate) fn run(_arguments: &[String]) -> Result<()> {
-    let list = Path::new(uml::DIR).join(LIST);
+    let list = Path::new(guest::DIR).join(LIST);
     let text = fs::read_to_string(&list).with_context(|| list.display().to_string())?;
     let mut tests = Deferred::read_all(&text).map_err(|err| anyhow!(err))?;
     let has_ipv6 = Path::new("/proc/net/if_inet6").exists();
@@ -151,7 +171,7 @@ pub(crate) fn run(_arguments: &[String]) -> Result<()> {
 /// Claims the test for this machine. Only one machine can create the directory.
 fn claim(test: &Deferred) -> bool {
     let name = test.name().replace(['/', ' '], "_");
-    fs::create_dir(Path::new(uml::DIR).join(format!("claim-{name}"))).is_ok()
+    fs::create_dir(Path::new(guest::DIR).join(format!("claim-{name}"))).is_ok()
 }
 
 /// The outcome of a test.
@@ -213,13 +233,20 @@ fn outcome(test: &Deferred) -> Outcome {
         .collect();
     match status {
         _ if !missing.is_empty() => Outcome::Lacks(missing.join(", ")),
-        None => Outcome::Failed(format!("{output}\nkilled after {DEADLINE:?}")),
+        None => Outcome::Failed(format!("{output}\nkilled after {:?}", deadline())),
         Some(status) if !status.success() => Outcome::Failed(format!("{output}\n{status}")),
         // A test program also succeeds if it has no test with this name.
         Some(_) if !output.contains("running 1 test\n") => {
             Outcome::Failed(format!("{output}\nno such test"))
         }
         Some(_) => Outcome::Passed,
+    }
+}
+
+fn deadline() -> Duration {
+    match std::env::var(KERNEL).as_deref() {
+        Ok(EMULATED) => 2 * DEADLINE,
+        _ => DEADLINE,
     }
 }
 
@@ -240,7 +267,7 @@ fn process(test: &Deferred, output: &Path, deferred: &Path) -> io::Result<Option
         // A process group, so that its children are killed with it.
         .process_group(0)
         .spawn()?;
-    let end = Instant::now() + DEADLINE;
+    let end = Instant::now() + deadline();
     let mut status = child.try_wait()?;
     while status.is_none() && Instant::now() < end {
         thread::sleep(Duration::from_millis(10));

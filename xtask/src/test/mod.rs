@@ -4,8 +4,11 @@
 //! to a list (`testkit::needs`) and ends. The listed tests run in User Mode Linux ([`deferred`]). The summary
 //! ([`results`]) counts each test once. A test that ran on no kernel counts as failed: no kernel has the required
 //! features, User Mode Linux is not available, or the test has the attribute `#[ignore]`.
+//!
+//! With `--kernel debian` the tests run on Debian's kernel only ([`kernel`]).
 
 pub(crate) mod deferred;
+mod kernel;
 mod results;
 
 use std::fs;
@@ -114,6 +117,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 
 /// The same with variables in the environment of the tests on the machine's kernel.
 pub(crate) fn run_with(arguments: &[String], variables: &[(&str, &Path)]) -> Result<()> {
+    let mut arguments = arguments.to_vec();
+    let is_on_debians_kernel = kernel::take_option(&mut arguments)?;
     machine::provide(NEEDS)?;
     if !testkit::is_root() {
         bail!("the tests make network namespaces: run as root, sudo cargo xtask test");
@@ -123,8 +128,11 @@ pub(crate) fn run_with(arguments: &[String], variables: &[(&str, &Path)]) -> Res
         &project::root(),
         ["build", "--workspace", "--bins", "--examples"],
     ))?;
+    if is_on_debians_kernel {
+        return kernel::run(&arguments);
+    }
     let list = List::new()?;
-    let mut host = on_the_host(arguments, variables, &list)?;
+    let mut host = on_the_host(&arguments, variables, &list)?;
     let deferred = list.read()?;
     host.defer(&deferred);
     let mut all = vec![host];

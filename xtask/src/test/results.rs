@@ -29,6 +29,8 @@ pub(super) struct Results {
     kernel: String,
     /// Whether the user selected some of the tests. Tests that did not run are then not failures.
     pub(super) selected: bool,
+    /// Whether the user asked for this kernel. Tests that it cannot run are then listed, and are not failures.
+    pub(super) is_only: bool,
     /// Failures that do not belong to a test: a build error, a crash of the kernel.
     pub(super) errors: Vec<String>,
     tests: BTreeMap<String, Verdict>,
@@ -43,6 +45,7 @@ impl Results {
         Results {
             kernel: kernel.to_owned(),
             selected: false,
+            is_only: false,
             errors: Vec::new(),
             tests: BTreeMap::new(),
             programs: BTreeMap::new(),
@@ -168,7 +171,9 @@ impl Results {
     /// Why a test did not run on this kernel; `None` if it ran or the user did not select it.
     fn why_not_run(&self, verdict: &Verdict) -> Option<String> {
         match verdict {
-            Verdict::Deferred(missing) => Some(format!("{} lacks {missing}", self.kernel)),
+            Verdict::Deferred(missing) if !self.is_only => {
+                Some(format!("{} lacks {missing}", self.kernel))
+            }
             Verdict::Ignored if !self.selected => Some("left out, as #[ignore] does".into()),
             _ => None,
         }
@@ -226,6 +231,13 @@ fn total(all: &[Results]) -> Total {
 pub(super) fn report(all: &[Results]) -> Result<()> {
     let total = total(all);
     println!("\n{}", kernels(all));
+    for results in all.iter().filter(|results| results.is_only) {
+        for (test, verdict) in &results.tests {
+            if let Verdict::Deferred(missing) = verdict {
+                println!("did not run: {test} (the kernel lacks {missing})");
+            }
+        }
+    }
     for (test, why) in &total.failed {
         println!("FAILED {test} ({why})");
     }
@@ -388,6 +400,10 @@ mod tests {
         ];
         assert_eq!(failed(&all), expected);
         all[0].selected = true;
+        let mut there = Results::new("there");
+        there.defer(&[deferred("two")]);
+        there.is_only = true;
+        assert_eq!(failed(&[there]), [""; 0]);
         let mut there = Results::new("there");
         there.defer(&[deferred("two")]);
         all.push(there);
