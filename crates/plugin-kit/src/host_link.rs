@@ -59,10 +59,34 @@ pub fn collect(call: &Call, kind: &str, prefix: &str) -> anyhow::Result<()> {
             && link.alias.starts_with(&network)
             && !valid.contains(&link.alias)
     });
-    let indexes: Vec<u32> = stale.iter().map(|link| link.index).collect();
-    let outcomes = deletion::begin_on_host(&host, &indexes).finish();
+    delete(&host, &stale)
+}
+
+/// DEL without the container's namespace, which may live on: deletes the attachment's links of
+/// the kind `kind`, by alias. `prevResult` usually names them; otherwise all links are looked at.
+///
+/// # Errors
+/// Those of all links that could not be deleted.
+pub fn del(call: &Call, kind: &str) -> anyhow::Result<()> {
+    let host = Handle::open().context("failed to talk to the host's kernel")?;
+    let result = call.prev_result().ok().flatten().unwrap_or_default();
+    let on_host = result.interfaces.iter().filter(|i| i.sandbox.is_empty());
+    let named = on_host.filter_map(|interface| host.link_by_name(&interface.name).ok());
+    let alias = of_owner(&state::owner(call));
+    let is_own = |link: &Link| link.is_kind(kind) && link.alias == alias;
+    let mut own: Vec<Link> = named.filter(is_own).collect();
+    if own.is_empty() {
+        own = host.links_by_kind(kind)?;
+        own.retain(is_own);
+    }
+    delete(&host, &own)
+}
+
+fn delete(host: &Handle, links: &[Link]) -> anyhow::Result<()> {
+    let indexes: Vec<u32> = links.iter().map(|link| link.index).collect();
+    let outcomes = deletion::begin_on_host(host, &indexes).finish();
     let mut failures = Failures::default();
-    for (link, outcome) in stale.iter().zip(outcomes) {
+    for (link, outcome) in links.iter().zip(outcomes) {
         failures.add(outcome.with_context(|| format!("failed to delete {}", quote(&link.name))));
     }
     failures.result()

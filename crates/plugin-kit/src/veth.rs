@@ -107,6 +107,18 @@ pub fn collect(call: &Call) -> anyhow::Result<()> {
     host_link::collect(call, "veth", names::VETH_PREFIX)
 }
 
+/// DEL: deletes the pair by its host's end if the container's namespace is not known or its path
+/// is gone. The namespace may live on, for example in a process.
+///
+/// # Errors
+/// As [`host_link::del`].
+pub fn del_without(container: Option<&Container>, call: &Call) -> anyhow::Result<()> {
+    match container {
+        Some(_) => Ok(()),
+        None => host_link::del(call, "veth"),
+    }
+}
+
 /// Returns the name of the host's end, the answer to its creation, and whether it has its
 /// alias.
 fn create_pair(

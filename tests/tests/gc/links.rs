@@ -1,6 +1,7 @@
 //! Links on the host of attachments that got no DEL while their namespaces live on.
 
 use std::fs;
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -185,5 +186,31 @@ fn gc_goes_on_after_errors() {
         // The next GC collects what is left.
         network.gc(false);
         assert!(state::leases("net").is_empty());
+    }
+}
+
+/// The runtime does not know the namespace any more, or its path is gone, but a process keeps it.
+#[test]
+fn del_without_a_namespace_deletes_the_link() {
+    for network in networks() {
+        let host = Host::new();
+        let neighbour = host.container("neighbour");
+        let living = Chain {
+            container_id: "neighbour".to_owned(),
+            ..network.clone()
+        };
+        living.add(&neighbour);
+        let before = aliases(&host);
+        for (netns, with_result) in [("", true), ("", false), ("/run/netns/none", true)] {
+            let container = host.container("c1");
+            let result = network.add(&container);
+            assert!(aliases(&host).len() > before.len());
+            let result = if with_result { result } else { Value::Null };
+            for call in network.calls("DEL", Path::new(netns), &result) {
+                answer::silent(call.run());
+            }
+            assert_eq!(aliases(&host), before, "{netns:?}, {with_result}");
+        }
+        neighbour.ping("10.60.0.1");
     }
 }

@@ -191,14 +191,18 @@ pub fn configure(container: &Container, link: &Link, result: &AddResult) -> anyh
 /// # Errors
 /// Those of both steps.
 pub fn del(call: &Call) -> anyhow::Result<()> {
-    del_while(call, || Ok(()))
+    del_while(call, |_| Ok(()))
 }
 
-/// Like [`del`], and runs `other` meanwhile.
+/// Like [`del`], and runs `other` meanwhile, which gets the container if its namespace is known
+/// and exists.
 ///
 /// # Errors
 /// Those of all steps.
-pub fn del_while(call: &Call, other: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+pub fn del_while(
+    call: &Call,
+    other: impl FnOnce(Option<&Container>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let ipam = Ipam::of(call);
     let mut failures = Failures::default();
     let container = failures.add(Container::open_for_del(call)).flatten();
@@ -209,7 +213,7 @@ pub fn del_while(call: &Call, other: impl FnOnce() -> anyhow::Result<()>) -> any
     failures.add(before.map_or(Ok(()), |ipam| ipam.del()));
     let begin = |container| Deletion::begin(container, &call.if_name);
     let deletion = failures.add(container.as_ref().map(begin).transpose());
-    failures.add(other());
+    failures.add(other(container.as_ref()));
     failures.add(meanwhile.map_or(Ok(()), |ipam| ipam.del()));
     if let Some(deletion) = deletion.flatten() {
         failures.add(deletion.finish());

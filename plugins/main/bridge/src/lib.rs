@@ -109,7 +109,12 @@ impl Plugin for Bridge {
         // Of the configuration only the IPAM type is needed, so that no other key can
         // keep a container from being deleted. Every step is tried.
         let filters = filters::Teardown::of(call);
-        single_interface::del_while(call, || filters.map_or(Ok(()), filters::Teardown::delete))
+        single_interface::del_while(call, |container| {
+            let mut failures = Failures::default();
+            failures.add(filters.map_or(Ok(()), filters::Teardown::delete));
+            failures.add(veth::del_without(container, call));
+            failures.result()
+        })
     }
 
     fn check(&self, call: &Call) -> anyhow::Result<()> {

@@ -86,14 +86,17 @@ impl Plugin for Ptp {
     fn del(&self, call: &Call) -> anyhow::Result<()> {
         let mut record = FilterRecord::of(call);
         let known = masquerade::may_have_rules(call, &record).then(|| Known::of(call, &record));
-        let Some(known) = known else {
-            return single_interface::del(call);
-        };
-        single_interface::del_while(call, || {
-            let nft = Nft::open().ok();
-            masquerade::delete(nft.as_ref(), call, &record, &known)?;
-            record.remove();
-            Ok(())
+        single_interface::del_while(call, |container| {
+            let mut failures = Failures::default();
+            if let Some(known) = known {
+                let nft = Nft::open().ok();
+                let deleted = masquerade::delete(nft.as_ref(), call, &record, &known);
+                if failures.add(deleted).is_some() {
+                    record.remove();
+                }
+            }
+            failures.add(veth::del_without(container, call));
+            failures.result()
         })
     }
 
