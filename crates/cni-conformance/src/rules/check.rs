@@ -198,9 +198,9 @@ fn repeated(rig: &Rig) {
 fn changes_nothing(rig: &Rig) {
     let attached = rig.attach("c1");
     let sysctls = attached.container().sysctls();
-    let before = rig.host.snapshot();
+    let before = rig.state();
     passes(rig, &attached);
-    before.assert_same(&rig.host.snapshot());
+    before.assert_same(&rig.state());
     assert_eq!(
         sysctls,
         attached.container().sysctls(),

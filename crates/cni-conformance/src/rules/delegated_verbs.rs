@@ -341,7 +341,7 @@ fn killed_caller(rig: &Rig) {
     rig.warmed_up();
     let delegate = Delegate::new(rig, "touch $DIR/hangs\nexec sleep 60");
     let before = rig.state();
-    let mut running = delegate.call("ADD").deadline(SOON * 10).start();
+    let mut running = delegate.call("ADD").deadline(SOON * 4).start();
     delegate.wrote("hangs");
     running.kill();
     drop(running);

@@ -172,9 +172,9 @@ fn flushed(rig: &Rig) {
 fn creates_nothing(rig: &Rig) {
     let attached = rig.attach("c1");
     flush(rig);
-    let before = rig.host.snapshot();
+    let before = rig.state();
     fails_since(rig, &attached, "there is no rule of a packet filter");
-    before.assert_same(&rig.host.snapshot());
+    before.assert_same(&rig.state());
 }
 
 fn foreign_rules(rig: &Rig) {

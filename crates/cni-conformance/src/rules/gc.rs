@@ -218,18 +218,18 @@ fn collect(rig: &Rig, config: &Value) {
 }
 
 fn fresh_host(rig: &Rig) {
-    let before = rig.host.snapshot();
+    let before = rig.state();
     for config in [rig.config(), keeping(rig, &[]), keeping(rig, &["c1"])] {
         collect(rig, &config);
     }
-    before.assert_same(&rig.host.snapshot());
+    before.assert_same(&rig.state());
 }
 
 fn without_list(rig: &Rig) {
     let attached = rig.attach("c1");
-    let before = rig.host.snapshot();
+    let before = rig.state();
     collect(rig, &rig.config());
-    before.assert_same(&rig.host.snapshot());
+    before.assert_same(&rig.state());
     passes(rig, &attached);
 }
 
@@ -240,17 +240,17 @@ fn pair(rig: &Rig) -> [Attached; 2] {
 
 fn valid_stays(rig: &Rig) {
     let attached = pair(rig);
-    let before = rig.host.snapshot();
+    let before = rig.state();
     collect(rig, &keeping(rig, &["c1", "c2"]));
-    before.assert_same(&rig.host.snapshot());
+    before.assert_same(&rig.state());
     attached.iter().for_each(|attached| passes(rig, attached));
 }
 
 fn order_of_list(rig: &Rig) {
     let attached = pair(rig);
-    let before = rig.host.snapshot();
+    let before = rig.state();
     collect(rig, &keeping(rig, &["c2", "never", "c1", "c2"]));
-    before.assert_same(&rig.host.snapshot());
+    before.assert_same(&rig.state());
     attached.iter().for_each(|attached| passes(rig, attached));
 }
 
@@ -318,7 +318,7 @@ fn first_name(rig: &Rig) {
 
 fn malformed_list(rig: &Rig) {
     let attached = rig.attach("c1");
-    let before = rig.host.snapshot();
+    let before = rig.state();
     for list in [
         json!("c1"),
         json!({"containerID": "c1"}),
@@ -326,7 +326,7 @@ fn malformed_list(rig: &Rig) {
         json!([["c1", "eth0"]]),
     ] {
         demand::error(rig.plugin.gc(&merge_key(rig, VALID, list)));
-        before.assert_same(&rig.host.snapshot());
+        before.assert_same(&rig.state());
     }
     passes(rig, &attached);
 }
@@ -384,9 +384,9 @@ fn without_capabilities(rig: &Rig) {
 
 fn repeated(rig: &Rig) {
     removes_all(rig, &keeping(rig, &[]));
-    let before = rig.host.snapshot();
+    let before = rig.state();
     collect(rig, &keeping(rig, &[]));
-    before.assert_same(&rig.host.snapshot());
+    before.assert_same(&rig.state());
 }
 
 fn living_namespace(rig: &Rig) {

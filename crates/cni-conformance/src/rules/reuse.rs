@@ -7,12 +7,16 @@ use serde_json::{Value, json};
 use testkit::{Node, merge};
 
 use super::ports::router;
-use super::support::{applies_if, attach, attach_with, cidr, del, ip, ipam_type, reaches};
+use super::support::{
+    applies_if, attach, attach_with, cidr, del, ip, ipam_type, reaches, reaches_within,
+};
 use super::traffic::Server;
 use crate::rig::{Attached, Rig};
 use crate::rule::{Only, Rule, must, runtime};
 use crate::subject::Class;
 
+/// Without an announcement, the kernel keeps the old hardware address for 8 to 16 seconds.
+const AT_ONCE: Duration = Duration::from_secs(5);
 const NODE: &str = "kubelet, podman";
 const MAIN: &[Only] = &[
     Only::Since("0.3.0"),
@@ -103,7 +107,7 @@ fn succeed(rig: &Rig, neighbour: &impl Node, mark: char) {
     del(rig, &first);
     let second = attach_with(rig, "second", &keys);
     assert_eq!(ip(&second, mark), address);
-    reaches(neighbour, &address);
+    reaches_within(neighbour, &address, AT_ONCE);
 }
 
 fn from_network(rig: &Rig) {

@@ -186,10 +186,10 @@ fn succeeds(rig: &Rig, config: &Value) {
 /// STATUS with `keys` in the configuration must fail with code 50.
 #[track_caller]
 fn not_ready(rig: &Rig, keys: &Value) {
-    let before = rig.host.snapshot();
+    let before = rig.state();
     let run = rig.plugin.status(&merge(rig.config(), keys));
     demand::error_with(50, run);
-    before.assert_same(&rig.host.snapshot());
+    before.assert_same(&rig.state());
 }
 
 fn ready(rig: &Rig) {
@@ -197,18 +197,18 @@ fn ready(rig: &Rig) {
 }
 
 fn changes_nothing(rig: &Rig) {
-    let before = rig.host.snapshot();
+    let before = rig.state();
     let sysctls = rig.host.sysctls();
     succeeds(rig, &rig.config());
-    before.assert_same(&rig.host.snapshot());
+    before.assert_same(&rig.state());
     assert_eq!(sysctls, rig.host.sysctls(), "sysctls of the host");
 }
 
 fn in_use(rig: &Rig) {
     let attached = rig.attach("c1");
-    let before = rig.host.snapshot();
+    let before = rig.state();
     succeeds(rig, &rig.config());
-    before.assert_same(&rig.host.snapshot());
+    before.assert_same(&rig.state());
     passes(rig, &attached);
 }
 

@@ -11,7 +11,7 @@ use crate::subject::Class;
 use crate::worker::not_applicable;
 
 /// The time within which a packet must get an answer.
-pub(super) const SOON: Duration = Duration::from_secs(5);
+pub(super) const SOON: Duration = Duration::from_secs(15);
 
 /// Ends a rule that says nothing about the subject unless `condition` holds.
 pub(super) fn applies_if(condition: bool, reason: &str) {
@@ -174,10 +174,16 @@ pub(super) fn keeping(rig: &Rig, ids: &[&str]) -> Value {
 /// `address` must answer the node soon.
 #[track_caller]
 pub(super) fn reaches(from: &impl Node, address: &str) {
+    reaches_within(from, address, SOON);
+}
+
+/// The same within `limit`.
+#[track_caller]
+pub(super) fn reaches_within(from: &impl Node, address: &str, limit: Duration) {
     let target = address
         .parse()
         .unwrap_or_else(|err| panic!("{address}: {err}"));
-    let answers = from.can_reach(target, SOON * testkit::patience());
+    let answers = from.can_reach(target, limit * testkit::patience());
     assert!(
         answers,
         "{} does not reach {address}; it has\n{}{}{}",
