@@ -80,6 +80,7 @@ impl Call {
             file.display().to_string(),
             self.program.display().to_string(),
         ]);
+        all.extend_from_slice(&self.arguments);
         self.run(program, &all)?;
         fs::read_to_string(&file).with_context(|| file.display().to_string())
     }

@@ -112,7 +112,7 @@ impl<'a> Pods<'a> {
         let network = if has_network { "pod" } else { "node" };
         let socket = self.containerd.socket().display().to_string();
         let arguments = vec![socket, network.to_owned()];
-        let call = Call::plain(self.program, arguments, &self.host.dir().join("sandbox"));
+        let call = Call::plain(self.program, arguments, self.host.dir());
         call.time()?;
         let output = call.output();
         let times: Vec<f64> = output

@@ -2,7 +2,7 @@
 //!
 //! `floor OPERATION ARGUMENT... ; OPERATION ...` runs the operations and prints two durations in nanoseconds, without
 //! the start and end of the process: until the effect of all operations is complete, and until all system calls have
-//! returned. They differ where the kernel keeps a caller waiting after the effect ([`Waits`]). `floor rss FILE PROGRAM` runs a program and writes the peak resident memory (KiB)
+//! returned. They differ where the kernel keeps a caller waiting after the effect ([`Waits`]). `floor rss FILE PROGRAM ARGUMENT...` runs a program and writes the peak resident memory (KiB)
 //! of it and of the processes it waited for. Without arguments it is a CNI plugin that only prints a result. `cargo xtask bench`, whose cases contain the operations, builds it
 //! statically.
 #![allow(clippy::print_stdout, reason = "the measurement is the output")]
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
 fn run(words: &[&str]) -> Outcome<ExitCode> {
     match words {
         [] => return Ok(answer()),
-        ["rss", file, program] => return peak_memory(file, program),
+        ["rss", file, program, arguments @ ..] => return peak_memory(file, program, arguments),
         _ => {}
     }
     let started = Instant::now();
@@ -71,10 +71,15 @@ fn run(words: &[&str]) -> Outcome<ExitCode> {
 const ADDED: &str = r#"{"cniVersion": "0.4.0", "interfaces": [{"name": "eth0", "mac": "02:00:00:00:00:01",
     "sandbox": "/run/netns/none"}], "ips": [{"version": "4", "interface": 0, "address": "10.9.0.2/24"}]}"#;
 
+/// What it says to `VERSION`.
+const VERSIONS: &str = r#"{"cniVersion": "0.4.0", "supportedVersions": ["0.3.1", "0.4.0"]}"#;
+
 /// Answers a runtime as a plugin would.
 fn answer() -> ExitCode {
-    if std::env::var("CNI_COMMAND").is_ok_and(|verb| verb == "ADD") {
-        println!("{ADDED}");
+    match std::env::var("CNI_COMMAND").as_deref() {
+        Ok("ADD") => println!("{ADDED}"),
+        Ok("VERSION") => println!("{VERSIONS}"),
+        _ => {}
     }
     ExitCode::SUCCESS
 }
@@ -95,8 +100,8 @@ impl Waits {
 
 /// The peak memory of a process starts at the resident memory of the process that *started* it, because exec does not
 /// reset it to zero. Therefore a process as small as this one must start it.
-fn peak_memory(file: &str, program: &str) -> Outcome<ExitCode> {
-    let status = Command::new(program).status()?;
+fn peak_memory(file: &str, program: &str, arguments: &[&str]) -> Outcome<ExitCode> {
+    let status = Command::new(program).args(arguments).status()?;
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
     fs::write(file, usage.max_rss().to_string())?;
     Ok(if status.success() {
