@@ -1,0 +1,87 @@
+//! Cases of the plugins that change what others have made in the container: tuning, sbr, vrf; and a whole list.
+
+use serde_json::{Value, json};
+use testkit::{merge, needs};
+
+use crate::differences::*;
+use crate::exchange::{Case, TWO};
+use crate::site;
+
+static TUNING: &[&Difference] = &[&TUNING_DIRECTORY, &TUNING_RECORD, &TUNING_GC];
+
+#[test]
+fn tuning() {
+    let tuning = |keys| Case::new(merge(json!({"type": "tuning"}), &keys)).at(site::bridged);
+    let keys = json!({"mac": "02:00:00:00:00:0a", "mtu": 1400, "promisc": true, "allmulti": true});
+    tuning(keys).versions(TWO).expect(TUNING).run();
+    for keys in [
+        json!({"runtimeConfig": {"mac": "02:00:00:00:00:0b"}, "allmulti": false}),
+        json!({"mtu": 1400, "sysctl": {"net.core.somaxconn": "500", "net/ipv4/ip_forward": "1"}}),
+    ] {
+        tuning(keys).expect(TUNING).run();
+    }
+    let keys =
+        json!({"sysctl": {"net.ipv4.conf.IFNAME.arp_filter": "1"}, "args": {"cni": {"mtu": 1300}}});
+    tuning(keys).expect(TUNING).expect(&[&TUNING_CHECK]).run();
+    let case = tuning(json!({}));
+    case.args("MAC=02:00:00:00:00:0c").expect(TUNING).run();
+}
+
+#[test]
+fn sbr() {
+    let config = json!({"type": "sbr"});
+    Case::new(config.clone())
+        .at(site::bridged_ipv4)
+        .versions(TWO)
+        .expect(&[&RECORDS])
+        .run();
+    let case = Case::new(config).at(site::bridged);
+    case.expect(&[&RECORDS, &SBR_FAMILIES]).run();
+}
+
+#[test]
+fn vrf() {
+    needs(&["vrf"]);
+    for keys in [json!({}), json!({"table": 1001})] {
+        let config = merge(json!({"type": "vrf", "vrfname": "blue"}), &keys);
+        Case::new(config).at(site::bridged).versions(TWO).run();
+    }
+}
+
+/// What a node of Kubernetes has.
+#[test]
+fn a_whole_list() {
+    let bridge: Value = json!({
+        "type": "bridge", "bridge": "cni0", "isDefaultGateway": true, "ipMasq": true, "hairpinMode": true,
+        "ipam": {"type": "host-local", "subnet": "10.1.0.0/24"},
+    });
+    let list = vec![
+        bridge,
+        json!({
+            "type": "portmap", "capabilities": {"portMappings": true},
+            "runtimeConfig": {"portMappings": [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]},
+        }),
+        json!({"type": "firewall"}),
+        json!({
+            "type": "bandwidth", "ingressRate": 8_000_000, "ingressBurst": 800_000, "egressRate": 16_000_000,
+            "egressBurst": 1_600_000,
+        }),
+        json!({"type": "tuning", "sysctl": {"net.core.somaxconn": "500"}, "mtu": 1400}),
+    ];
+    let case = Case::chain(list).versions(TWO).expect(TUNING).expect(&[
+        &TX_QUEUE,
+        &TX_QUEUE_HOST,
+        &MTU_IN_RESULT,
+        &NDISC_NOTIFY,
+        &FILE_MODES,
+        &EMPTY_DNS,
+        &RECORDS,
+        &PORTMAP_CHECK,
+        &IP6TABLES_TABLE,
+        &FIREWALL_GC,
+        &SHAPING_ACTION,
+        &SHAPING_ALIAS,
+        &SHAPING_GC,
+    ]);
+    case.run();
+}
