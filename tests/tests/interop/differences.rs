@@ -240,6 +240,12 @@ differences! {
         texts("host sysctl", "cni0/accept_dad", " = 1", " = 0"),
     ];
 
+    DEFAULT_VLAN(
+        "bridge", Old,
+        "With `vlan`, the port is only in this VLAN, unless `preserveDefaultVlan` is set. Upstream's release 1.1.1 leaves it in VLAN 1, too.",
+        "As of upstream's newer releases: the container would get the broadcasts of VLAN 1."
+    ): [only_peer("", "host bridge vlan", " vlan=1 flags=0x4")];
+
     FILE_MODES(
         "host-local", Old,
         "Files of reservations have mode 0600; upstream's have 0644.",
