@@ -129,9 +129,13 @@ impl Difference {
         peer: &mut Vec<String>,
         ours: &mut Vec<String>,
     ) -> bool {
-        let is_here = |seen: &&Seen| stage.contains(seen.stage) && heading.contains(seen.heading);
-        let here = self.seen.iter().filter(is_here);
-        here.fold(false, |found, seen| seen.explain(peer, ours) || found)
+        let mut found = false;
+        for seen in self.seen {
+            if stage.contains(seen.stage) && heading.contains(seen.heading) {
+                found |= seen.explain(peer, ours);
+            }
+        }
+        found
     }
 }
 
