@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use testkit::{merge, needs};
 
+use crate::difference::Difference;
 use crate::differences::*;
 use crate::exchange::{Case, TWO, VERSIONS};
 use crate::site;
@@ -150,7 +151,13 @@ fn vlans() {
             ],
             false => expected(&keys),
         };
-        let case = Case::new(bridge(keys)).expect(&[&DEFAULT_VLAN]);
+        let of_gateway: &[&Difference] = match keys["isGateway"] == true {
+            true => &[&VLAN_GATEWAY, &BRIDGE_MAC],
+            false => &[],
+        };
+        let case = Case::new(bridge(keys))
+            .expect(&[&DEFAULT_VLAN])
+            .expect(of_gateway);
         case.expect(&expected).run();
     }
 }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use testkit::{merge, needs};
 
+use crate::difference::Difference;
 use crate::differences::*;
 use crate::exchange::{Case, TWO};
 use crate::site;
@@ -44,7 +45,9 @@ fn vrf() {
     needs(&["vrf"]);
     for keys in [json!({}), json!({"table": 1001})] {
         let config = merge(json!({"type": "vrf", "vrfname": "blue"}), &keys);
-        Case::new(config).at(site::bridged).versions(TWO).run();
+        let case = Case::new(config).at(site::bridged).versions(TWO);
+        case.expect(&[&VRF_OWNER, &VRF_QUEUE, &VRF_ROUTES, &VRF_ADDRESSES])
+            .run();
     }
 }
 

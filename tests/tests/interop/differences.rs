@@ -1,178 +1,6 @@
 //! The expected differences. `Documentation/compatibility.md` has a row for each.
 
-/// A difference between the implementations in what they print, or leave in the kernel and in files.
-pub(crate) struct Difference {
-    pub(crate) name: &'static str,
-    /// The plugins, for the page.
-    pub(crate) plugins: &'static str,
-    pub(crate) peers: Peers,
-    /// What differs, for the page.
-    pub(crate) what: &'static str,
-    /// The reason, for the page.
-    pub(crate) why: &'static str,
-    seen: &'static [Seen],
-}
-
-/// Releases of upstream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Peers {
-    /// All that were compared.
-    All,
-    /// 1.1.1.
-    Old,
-    /// 1.9.1.
-    New,
-}
-
-impl Peers {
-    pub(crate) fn include(self, is_new: bool) -> bool {
-        match self {
-            Peers::All => true,
-            Peers::Old => !is_new,
-            Peers::New => is_new,
-        }
-    }
-
-    /// As the page names them.
-    pub(crate) fn shown(self) -> &'static str {
-        match self {
-            Peers::All => "both",
-            Peers::Old => "1.1.1",
-            Peers::New => "1.9.1",
-        }
-    }
-}
-
-/// How a difference shows itself in states: in the stages, headings and lines that contain these texts.
-struct Seen {
-    stage: &'static str,
-    heading: &'static str,
-    line: &'static str,
-    form: Form,
-}
-
-enum Form {
-    /// Texts in the peer's lines and in ours. What else is in these lines is compared.
-    Texts(&'static str, &'static str),
-    /// Texts from which on the peer's lines and ours differ.
-    Ends(&'static str, &'static str),
-    /// Lines that only the peer's state has.
-    OnlyPeer,
-    /// Lines that only our state has.
-    OnlyOurs,
-    /// A call that fails.
-    Fails,
-}
-
-const fn texts(
-    heading: &'static str,
-    line: &'static str,
-    peer: &'static str,
-    ours: &'static str,
-) -> Seen {
-    Seen {
-        stage: "",
-        heading,
-        line,
-        form: Form::Texts(peer, ours),
-    }
-}
-
-const fn ends(
-    heading: &'static str,
-    line: &'static str,
-    peer: &'static str,
-    ours: &'static str,
-) -> Seen {
-    Seen {
-        stage: "",
-        heading,
-        line,
-        form: Form::Ends(peer, ours),
-    }
-}
-
-const fn only_peer(stage: &'static str, heading: &'static str, line: &'static str) -> Seen {
-    Seen {
-        stage,
-        heading,
-        line,
-        form: Form::OnlyPeer,
-    }
-}
-
-const fn only_ours(stage: &'static str, heading: &'static str, line: &'static str) -> Seen {
-    Seen {
-        stage,
-        heading,
-        line,
-        form: Form::OnlyOurs,
-    }
-}
-
-const fn fails(heading: &'static str, line: &'static str) -> Seen {
-    Seen {
-        stage: "calls",
-        heading,
-        line,
-        form: Form::Fails,
-    }
-}
-
-impl Difference {
-    /// Removes the lines by which the difference shows itself from those that only the peer's state has, and from those
-    /// that only the other one has, below a heading. Returns whether there were any.
-    pub(crate) fn explain(
-        &self,
-        stage: &str,
-        heading: &str,
-        peer: &mut Vec<String>,
-        ours: &mut Vec<String>,
-    ) -> bool {
-        let mut found = false;
-        for seen in self.seen {
-            if stage.contains(seen.stage) && heading.contains(seen.heading) {
-                found |= seen.explain(peer, ours);
-            }
-        }
-        found
-    }
-}
-
-impl Seen {
-    fn explain(&self, peer: &mut Vec<String>, ours: &mut Vec<String>) -> bool {
-        let before = (peer.len(), ours.len());
-        let is_meant = |line: &String| line.contains(self.line);
-        match self.form {
-            Form::OnlyPeer => peer.retain(|line| !is_meant(line)),
-            Form::OnlyOurs => ours.retain(|line| !is_meant(line)),
-            Form::Texts(old, new) => remove_pairs(peer, ours, |line, other| {
-                is_meant(line) && line.contains(old) && line.replace(old, new) == *other
-            }),
-            Form::Ends(old, new) => remove_pairs(peer, ours, |line, other| {
-                let ends = (line.find(old), other.find(new));
-                let (Some(end), Some(other_end)) = ends else {
-                    return false;
-                };
-                is_meant(line) && line[..end] == other[..other_end]
-            }),
-            Form::Fails => remove_pairs(peer, ours, |line, other| line == "ok" && is_meant(other)),
-        }
-        before != (peer.len(), ours.len())
-    }
-}
-
-/// Removes lines from both lists, each together with one of the other list.
-fn remove_pairs(
-    peer: &mut Vec<String>,
-    ours: &mut Vec<String>,
-    is_pair: impl Fn(&String, &String) -> bool,
-) {
-    peer.retain(|line| {
-        let other = ours.iter().position(|other| is_pair(line, other));
-        other.map(|other| ours.remove(other)).is_none()
-    });
-}
+use crate::difference::{Difference, Peers, ends, fails, only_ours, only_peer, texts};
 
 /// Defines differences, and the list of all.
 macro_rules! differences {
@@ -249,6 +77,27 @@ differences! {
         "With `vlan`, the port is only in this VLAN, unless `preserveDefaultVlan` is set. Upstream's release 1.1.1 leaves it in VLAN 1, too.",
         "As of upstream's newer releases: the container would get the broadcasts of VLAN 1."
     ): [only_peer("", "host bridge vlan", " vlan=1 flags=0x4")];
+
+    VLAN_GATEWAY(
+        "bridge", All,
+        "With `vlan` and a gateway, the host's interface in the VLAN does not accept router advertisements, and has a transmit queue of 1000 packets.",
+        "It is the router of the VLAN. Upstream sets `accept_ra` on its peer."
+    ): [
+        texts("host sysctl", "cni0.100/accept_ra", " = 1", " = 0"),
+        only_ours("", "host link", "cni0.100 txqlen = 1000"),
+        only_ours("", "host link", "<peer of cni0.100> txqlen = 1000"),
+    ];
+
+    BRIDGE_MAC(
+        "bridge", All,
+        "With `vlan` and a gateway, the bridge has a hardware address of its own; upstream's has the lowest of its ports.",
+        "The lowest address changes as containers come and go, and CHECK compares it."
+    ): [
+        only_peer("", "host link", " address = \"<mac of "),
+        only_ours("", "host link", " address = \"<mac of "),
+        only_peer("", "result", " mac = \"<mac of "),
+        only_ours("", "result", " mac = \"<mac of "),
+    ];
 
     FILE_MODES(
         "host-local", Old,
@@ -397,6 +246,37 @@ differences! {
         "Routes of IPv6 are not copied to the tables of IPv4 addresses.",
         "No packet looks them up there."
     ): [only_peer("", "c1 route -6", "dst=fd00:1::/64 table=100 ")];
+
+    VRF_OWNER(
+        "vrf", All,
+        "A VRF has an alias. DEL does not delete a VRF that upstream has created; upstream deletes any VRF that becomes empty.",
+        "The alias tells it from a VRF that an operator has created, which may be empty."
+    ): [
+        only_ours("after ADD", "c1 link", "blue ifalias = "),
+        only_ours("after DEL by ours", "c1 link", "blue "),
+        only_ours("after DEL by ours", "c1 sysctl", "/blue/"),
+    ];
+
+    VRF_QUEUE(
+        "vrf", Old,
+        "A VRF has the kernel's default transmit queue, 1000 packets; upstream's has 0.",
+        "As of upstream's newer releases."
+    ): [only_ours("after ADD", "c1 link", "blue txqlen = 1000")];
+
+    VRF_ROUTES(
+        "vrf", Old,
+        "ADD keeps default routes, in the table of the VRF; upstream's release 1.1.1 loses them.",
+        "As of upstream's newer releases. The container needs them."
+    ): [only_ours("after ADD", "c1 route", "dst=default table=1")];
+
+    VRF_ADDRESSES(
+        "vrf", All,
+        "After DEL, the interface still has its IPv6 addresses; upstream loses them.",
+        "The kernel deletes them when an interface leaves a VRF. The plugins before are to find what they have added."
+    ): [
+        only_ours("after DEL by ours", "c1 address", "local=fd00:1::5"),
+        only_ours("after DEL by ours", "c1 route -6", "dst=fd00:1::/64 table=254"),
+    ];
 
     DETAILS(
         "all", All,

@@ -8,7 +8,7 @@ use blackbox::networks::ordinal;
 use serde_json::{Value, json};
 use testkit::{Invocation, Run, merge, patience};
 
-use crate::differences::Difference;
+use crate::difference::Difference;
 use crate::observe::{Observer, Section, State, flat};
 use crate::side::{BOTH, Side, peer_is_new};
 use crate::site::{self, ID, Site};

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use serde_json::{Value, json};
 use testkit::merge;
 
+use crate::difference::Difference;
 use crate::differences::*;
 use crate::exchange::{Case, VERSIONS};
 use crate::site::{self, Site};

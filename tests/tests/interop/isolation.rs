@@ -5,6 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 use testkit::{Node as _, Service, merge};
 
+use crate::difference::Difference;
 use crate::differences::*;
 use crate::exchange::{Case, TWO, eventually};
 use crate::side::peer_is_new;

@@ -22,6 +22,7 @@
 mod bridge;
 mod chained;
 mod dhcp;
+mod difference;
 mod differences;
 mod exchange;
 mod ipam;

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use testkit::{Invocation, Run, merge};
 
+use crate::difference::Difference;
 use crate::differences::*;
 use crate::exchange::Judge;
 use crate::observe::State;

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use testkit::{merge, needs};
 
+use crate::difference::Difference;
 use crate::differences::*;
 use crate::exchange::{Case, TWO};
 use crate::side::peer_is_new;

@@ -7,7 +7,7 @@ use crate::differences::ALL;
 
 /// The rows of the page's table of differences.
 fn rows() -> Vec<String> {
-    let row = |difference: &&crate::differences::Difference| {
+    let row = |difference: &&crate::difference::Difference| {
         let releases = difference.peers.shown();
         format!(
             "| {} | {} | {releases} | {} |",

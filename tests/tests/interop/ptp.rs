@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use testkit::merge;
 
+use crate::difference::Difference;
 use crate::differences::*;
 use crate::exchange::{Case, VERSIONS};
 
