@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -75,6 +76,8 @@ impl Podman {
             .arguments(&["--storage-driver", "vfs", "--root", &storage])
             .arguments(&["--runroot", &runroot, "--tmpdir", &tmpdir])
             .arguments(arguments)
+            // Podman executes a dozen programs, each of which waits for its turn on a busy machine.
+            .deadline(Duration::from_secs(120))
             .inside(&self.runtime)
     }
 

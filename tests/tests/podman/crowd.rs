@@ -1,7 +1,6 @@
 //! Many containers at once.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use blackbox::state;
 use testkit::run_all;
@@ -19,8 +18,7 @@ fn twelve_containers_start_and_end_at_once() {
     let names: Vec<String> = (0..CROWD).map(|number| format!("c{number}")).collect();
     let calls = names.iter().zip(9000..).map(|(name, port)| {
         let publish = format!("--publish={port}:80");
-        let call = podman.call(&start(name, &["--network=n", &publish], &[]));
-        call.deadline(Duration::from_secs(120))
+        podman.call(&start(name, &["--network=n", &publish], &[]))
     });
     let started = run_all(calls);
     started.into_iter().for_each(|run| drop(run.expect_ok()));
@@ -30,10 +28,10 @@ fn twelve_containers_start_and_end_at_once() {
     for (name, port) in names.iter().zip(9000..) {
         expect_answer(&stage.neighbour, &format!("{HOST}:{port}"), name, NEIGHBOUR);
     }
-    let calls = names.iter().map(|name| {
-        let call = podman.call(&["rm", "--force", "--time", "0", name]);
-        call.deadline(Duration::from_secs(120))
-    });
+    let remove = ["rm", "--force", "--time", "0"];
+    let calls = names
+        .iter()
+        .map(|name| podman.call(&[&remove[..], &[name.as_str()]].concat()));
     let removed = run_all(calls);
     removed.into_iter().for_each(|run| drop(run.expect_ok()));
     assert!(state::leases("n").is_empty());
