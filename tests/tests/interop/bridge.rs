@@ -36,9 +36,11 @@ fn bridge(extra: Value) -> Value {
 static ALWAYS: &[&Difference] = &[
     &TX_QUEUE,
     &TX_QUEUE_HOST,
+    &PAIR_ALIAS,
     &MTU_IN_RESULT,
     &NDISC_NOTIFY,
     &FILE_MODES,
+    &NOTES,
     &EMPTY_DNS,
 ];
 /// Further differences of attachments with IPv6 addresses.
@@ -119,6 +121,7 @@ fn without_addresses() {
     let expected = [
         &TX_QUEUE,
         &TX_QUEUE_HOST,
+        &PAIR_ALIAS,
         &MTU_IN_RESULT,
         &EMPTY_DNS,
         &LAYER2_CHECK,
@@ -145,6 +148,7 @@ fn vlans() {
             true => vec![
                 &TX_QUEUE,
                 &TX_QUEUE_HOST,
+                &PAIR_ALIAS,
                 &MTU_IN_RESULT,
                 &EMPTY_DNS,
                 &LAYER2_CHECK,
@@ -172,9 +176,11 @@ fn names_and_dns() {
     case.expect(&[
         &TX_QUEUE,
         &TX_QUEUE_HOST,
+        &PAIR_ALIAS,
         &MTU_IN_RESULT,
         &NDISC_NOTIFY,
         &FILE_MODES,
+        &NOTES,
     ])
     .run();
 }

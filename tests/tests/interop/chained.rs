@@ -74,17 +74,17 @@ fn a_whole_list() {
     let case = Case::chain(list).versions(TWO).expect(TUNING).expect(&[
         &TX_QUEUE,
         &TX_QUEUE_HOST,
+        &PAIR_ALIAS,
         &MTU_IN_RESULT,
         &NDISC_NOTIFY,
         &FILE_MODES,
+        &NOTES,
         &EMPTY_DNS,
         &RECORDS,
         &PORTMAP_CHECK,
         &IP6TABLES_TABLE,
-        &FIREWALL_GC,
         &SHAPING_ACTION,
         &SHAPING_ALIAS,
-        &SHAPING_GC,
     ]);
     case.run();
 }

@@ -118,8 +118,19 @@ differences! {
         only_ours("", "host files", "/run/cni/portmap/"),
         only_ours("", "host files", "/run/cni/host-device/"),
         only_ours("", "host files", "/run/cni/sbr/"),
-        only_ours("", "host files", "/run/cni/ mode 700"),
     ];
+
+    NOTES(
+        "host-local", All,
+        "GC leaves a note of each reservation of upstream's that it releases, in `/run/cni/released`, until the third GC after that.",
+        "GC of the other plugins finds by it what upstream has added ([GC and STATUS](gc-and-status.md))."
+    ): [only_ours("after GC", "host files", "/run/cni/released/")];
+
+    PAIR_ALIAS(
+        "bridge, ptp", All,
+        "The end of a veth pair on the host has an alias with network, container and interface.",
+        "DEL and GC find the pair without the namespace, and `ip link` shows whose it is."
+    ): [only_ours("after ADD", "host link", "<peer of c1:eth0> ifalias = ")];
 
     LAYER2_CHECK(
         "bridge", All,
@@ -155,7 +166,7 @@ differences! {
 
     FIREWALL_GC(
         "firewall", All,
-        "GC does not delete rules and firewalld sources that upstream's ADD has made.",
+        "Without a reservation of `host-local`, GC does not delete rules and firewalld sources that upstream's ADD has made.",
         "They contain an address, but neither network nor container: an address may belong to a living container."
     ): [
         only_ours("after GC", "CNI-FORWARD", "10.1.0."),
@@ -199,7 +210,7 @@ differences! {
 
     SHAPING_GC(
         "bandwidth", All,
-        "GC does not delete the ifb of an attachment that upstream has added. DEL does.",
+        "Without a reservation of `host-local`, GC does not delete the ifb of an attachment that upstream has added. DEL does.",
         "Its name is a hash of network and container: without an alias it cannot be told from the ifb of another network."
     ): [
         only_ours("after GC", "host link", "bwp623e1c388032"),
@@ -219,7 +230,6 @@ differences! {
         "A directory without the right to search it is of no use to a process without `CAP_DAC_OVERRIDE`."
     ): [
         only_peer("after DEL by ours", "host files", "/run/cni/"),
-        texts("host files", "/run/cni/ ", "600", "700"),
         texts("host files", "/run/cni/tuning/ ", "600", "700"),
     ];
 

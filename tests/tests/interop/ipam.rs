@@ -16,7 +16,7 @@ fn ipam(name: &str, extra: Value) -> Value {
     json!({"type": name, "ipam": ipam})
 }
 
-static LEASES: &[&Difference] = &[&FILE_MODES, &EMPTY_DNS];
+static LEASES: &[&Difference] = &[&FILE_MODES, &NOTES, &EMPTY_DNS];
 
 fn host_local(extra: Value) -> Value {
     ipam("host-local", extra)
@@ -69,7 +69,7 @@ fn host_local_files() {
     Case::new(host_local(keys))
         .at(with_files)
         .versions(VERSIONS)
-        .expect(&[&FILE_MODES])
+        .expect(&[&FILE_MODES, &NOTES])
         .run();
 }
 

@@ -433,6 +433,10 @@ fn add_files(state: &mut State, dir: &Path) {
         let is_private = path.starts_with("/run/cni/dhcp");
         let line = if metadata.is_dir() {
             add_files(state, &path);
+            // Ours stays when it is empty.
+            if path == Path::new("/run/cni") {
+                continue;
+            }
             format!("{shown}/ mode {mode:o}")
         } else if metadata.is_file() && !is_private {
             let content = fs::read(&path).unwrap_or_default();

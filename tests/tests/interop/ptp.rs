@@ -22,7 +22,14 @@ fn dual() -> Value {
 }
 
 fn expected(config: &Value) -> Vec<&'static Difference> {
-    let mut expected = vec![&TX_QUEUE, &TX_QUEUE_HOST, &MTU_IN_RESULT, &FILE_MODES];
+    let mut expected = vec![
+        &TX_QUEUE,
+        &TX_QUEUE_HOST,
+        &PAIR_ALIAS,
+        &MTU_IN_RESULT,
+        &FILE_MODES,
+        &NOTES,
+    ];
     if config.to_string().contains("fd00:") {
         expected.extend([&KEEP_ADDRESSES, &NO_DAD]);
     }
