@@ -101,7 +101,9 @@ fn child(parent: &Directory, name: &str, most: Mode) -> Result<Option<Directory>
 }
 
 /// Refuses a directory of another user, and takes away what its mode allows beyond
-/// `most`: a process with umask 0 may have created it.
+/// `most`: a process with umask 0 may have created it. The owner gets all rights: upstream's
+/// tuning creates `/run/cni` with mode 0600, in which a process without `CAP_DAC_OVERRIDE` finds
+/// nothing.
 fn checked(directory: Option<Directory>, most: Mode) -> Result<Option<Directory>, Error> {
     let Some(directory) = directory else {
         return Ok(None);
@@ -113,8 +115,9 @@ fn checked(directory: Option<Directory>, most: Mode) -> Result<Option<Directory>
         return Err(Error::foreign(directory.path, why));
     }
     let mode = Mode::from_bits_truncate(stat.st_mode);
-    if !most.contains(mode) {
-        fchmod(&directory.fd, mode & most)
+    let wanted = (mode & most) | PRIVATE;
+    if mode != wanted {
+        fchmod(&directory.fd, wanted)
             .map_err(|errno| Error::system("change the mode of", &directory.path, errno))?;
     }
     Ok(Some(directory))

@@ -88,6 +88,19 @@ fn loose_directories_are_corrected() {
     assert_eq!((mode("/run/cni"), mode(DIRECTORY)), (0o755, 0o700));
 }
 
+/// Upstream's tuning makes directories that only a process with `CAP_DAC_OVERRIDE` can use.
+#[test]
+fn directories_without_rights_are_corrected() {
+    let _host = Host::new();
+    fs::create_dir("/run/cni").unwrap();
+    fs::create_dir(DIRECTORY).unwrap();
+    for path in [DIRECTORY, "/run/cni"] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    assert_eq!(record("a").read::<u32>(), None);
+    assert_eq!((mode("/run/cni"), mode(DIRECTORY)), (0o700, 0o700));
+}
+
 #[test]
 fn what_is_not_ours_counts_as_missing_and_is_replaced() {
     let host = Host::new();
