@@ -73,7 +73,6 @@ fn a_whole_list() {
     ];
     let case = Case::chain(list).versions(TWO).expect(TUNING).expect(&[
         &TX_QUEUE,
-        &TX_QUEUE_HOST,
         &PAIR_ALIAS,
         &MTU_IN_RESULT,
         &NDISC_NOTIFY,
