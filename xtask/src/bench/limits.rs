@@ -27,9 +27,10 @@ const FILE: &str = "xtask/limits.json";
 /// The option of the program inside of User Mode Linux.
 const INSIDE: &str = "inside";
 
-/// Margins in percent. The compiler's version changes sizes a little.
+/// Margins in percent. The compiler's version changes sizes a little. The number of calls depends on
+/// the number of messages in which the kernel answers: the same call was seen with 139 and with 145.
 const SIZE_MARGIN: u64 = 3;
-const CALL_MARGIN: u64 = 3;
+const CALL_MARGIN: u64 = 8;
 /// System calls more that are allowed at any rate: a wait that takes another attempt.
 const FEW_CALLS: u64 = 4;
 
@@ -247,13 +248,13 @@ mod tests {
     #[test]
     fn only_what_exceeds_its_limit_is_a_fault() {
         let recorded = limits(1000, [200, 2]);
-        assert!(limits(1030, [206, 2]).faults(&recorded).is_empty());
-        let faults = limits(1031, [207, 3]).faults(&recorded);
+        assert!(limits(1030, [216, 2]).faults(&recorded).is_empty());
+        let faults = limits(1031, [217, 3]).faults(&recorded);
         assert_eq!(
             faults,
             [
                 "binary bridge: 1031 bytes, was 1000",
-                "bridge iptables ADD: 207 system calls, were 200",
+                "bridge iptables ADD: 217 system calls, were 200",
                 "bridge iptables ADD: 3 processes, were 2",
             ]
         );

@@ -34,7 +34,7 @@ pub(super) fn run(cases: &[&Case], setup: &Setup<'_>) -> Result<Vec<Figures>> {
     rows(command)?.iter().map(read).collect()
 }
 
-/// Runs a command of this program in User Mode Linux. Returns what it passed to [`print`].
+/// Runs a command of this program in User Mode Linux. Returns what it passed to [`print()`].
 pub(super) fn rows(command: Vec<String>) -> Result<Vec<Value>> {
     let release = uml::provide()?;
     eprintln!("in User Mode Linux {release}, because this kernel lacks the required features:");
