@@ -196,7 +196,8 @@ fn replace(dnf: &Dnf<'_>) -> Result<()> {
 
 fn upgrade(dnf: &Dnf<'_>, repositories: &Repositories) -> Result<()> {
     dnf.root.put_repository(&repositories.both)?;
-    dnf.run(&["upgrade"])?;
+    // The index that dnf has read may be less than a second old, which `metadata_expire=0` keeps.
+    dnf.run(&["upgrade", "--refresh"])?;
     let versions = dnf.installed("cni-plugins-rs*", "%{VERSION}\n")?;
     ensure!(
         versions.lines().all(|version| version == "90.0.2"),
