@@ -8,7 +8,7 @@ use std::time::Duration;
 use blackbox::chain::{Chain, kubernetes_plugins};
 use blackbox::{answer, state};
 use serde_json::{Value, json};
-use testkit::{Host, Node, Plugin, Running, merge};
+use testkit::{Container, Host, Node, Plugin, Running, merge};
 
 use crate::{VALID, ipam};
 
@@ -48,16 +48,22 @@ fn kill_at_new_link(mut adding: Running, links: usize) {
     adding.wait();
 }
 
+/// Attaches the container `neighbour`, which must not be affected.
+fn neighbour(host: &Host, network: &Chain) -> (Container, Chain) {
+    let neighbour = host.container("neighbour");
+    let living = Chain {
+        container_id: "neighbour".to_owned(),
+        ..network.clone()
+    };
+    living.add(&neighbour);
+    (neighbour, living)
+}
+
 #[test]
 fn links_of_an_interrupted_add_are_deleted() {
     for network in networks() {
         let host = Host::new();
-        let neighbour = host.container("neighbour");
-        let living = Chain {
-            container_id: "neighbour".to_owned(),
-            ..network.clone()
-        };
-        living.add(&neighbour);
+        let (neighbour, living) = neighbour(&host, &network);
         let valid = json!([{"containerID": "neighbour", "ifname": "eth0"}]);
         let mut had_link = 0;
         for n in 0..8 {
@@ -194,12 +200,7 @@ fn gc_goes_on_after_errors() {
 fn del_without_a_namespace_deletes_the_link() {
     for network in networks() {
         let host = Host::new();
-        let neighbour = host.container("neighbour");
-        let living = Chain {
-            container_id: "neighbour".to_owned(),
-            ..network.clone()
-        };
-        living.add(&neighbour);
+        let (neighbour, _) = neighbour(&host, &network);
         let before = aliases(&host);
         for (netns, with_result) in [("", true), ("", false), ("/run/netns/none", true)] {
             let container = host.container("c1");
