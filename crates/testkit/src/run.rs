@@ -5,14 +5,18 @@ use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use rustix::process::{PidfdFlags, pidfd_open};
 use serde_json::Value;
 
 use crate::runtime::Runtime;
@@ -216,6 +220,8 @@ impl Output {
 #[derive(Debug)]
 pub struct Running {
     child: Child,
+    /// Readable when the child has ended.
+    pidfd: OwnedFd,
     call: Invocation,
     /// Taken when the plugin has ended.
     output: Option<Output>,
@@ -256,9 +262,12 @@ fn start(call: Invocation) -> Running {
     let mut child = command
         .spawn()
         .unwrap_or_else(|err| panic!("start {}: {err}", call.program.display()));
+    let pid = rustix::process::Pid::from_child(&child);
+    let pidfd = pidfd_open(pid, PidfdFlags::empty()).expect("pidfd_open (Linux 5.3)");
     feed(&mut child, &call.stdin);
     Running {
         child,
+        pidfd,
         call,
         output: Some(output),
         started,
@@ -314,23 +323,32 @@ impl Running {
     /// When it misses the deadline. The plugin is then killed, and its output shown.
     #[track_caller]
     pub fn wait(mut self) -> Run {
-        let mut pause = Duration::from_micros(20);
+        let deadline = self.call.deadline;
+        let is_late = !self.ends_by(self.started + deadline);
+        if is_late {
+            self.kill();
+        }
+        let status = self.child.wait().expect("wait for the plugin");
+        let run = self.finish(status);
+        assert!(
+            !is_late,
+            "plugin hangs: killed after {deadline:?}\n{}",
+            run.report()
+        );
+        run
+    }
+
+    fn ends_by(&self, end: Instant) -> bool {
         loop {
-            if let Some(status) = self.child.try_wait().expect("wait for the plugin") {
-                return self.finish(status);
+            let left = end.saturating_duration_since(Instant::now());
+            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+            let mut fds = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut fds, timeout) {
+                Ok(0) if left.is_zero() => return false,
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) => return true,
+                Err(errno) => panic!("poll: {errno}"),
             }
-            if self.started.elapsed() > self.call.deadline {
-                let deadline = self.call.deadline;
-                self.kill();
-                let status = self.child.wait().expect("wait for the killed plugin");
-                panic!(
-                    "plugin hangs: killed after {deadline:?}\n{}",
-                    self.finish(status).report()
-                );
-            }
-            thread::sleep(pause);
-            // Short sleeps at the beginning, so that a small `elapsed` is accurate.
-            pause = (self.started.elapsed() / 20).clamp(pause, Duration::from_millis(2));
         }
     }
 

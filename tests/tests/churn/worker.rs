@@ -111,8 +111,19 @@ impl<'a> Worker<'a> {
         }
     }
 
+    /// Returns one at random; to a calm worker all in turn, since calls per second are only comparable if they are of the
+    /// same plugins.
+    fn next_network(&mut self) -> &'a Network {
+        let number = if self.is_calm {
+            self.number + self.next_id
+        } else {
+            self.random.below(self.networks.len())
+        };
+        &self.networks[number % self.networks.len()]
+    }
+
     fn add(&mut self, slot: usize) {
-        let network = &self.networks[self.random.below(self.networks.len())];
+        let network = self.next_network();
         let mut chain = network.chain.clone();
         chain.container_id = format!("w{}-{}", self.number, self.next_id);
         self.next_id += 1;
