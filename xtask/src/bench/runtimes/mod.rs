@@ -36,7 +36,14 @@ const NONE: &str = "none";
 const ANSWERS: &str = "plugins that do nothing";
 
 /// Plugins that a runtime executes.
-const PLUGINS: [&str; 5] = ["bridge", "portmap", "firewall", "tuning", "bandwidth"];
+const PLUGINS: [&str; 6] = [
+    "loopback",
+    "bridge",
+    "portmap",
+    "firewall",
+    "tuning",
+    "bandwidth",
+];
 
 /// Milliseconds of one operation of a runtime, by the side that makes the network.
 struct Operation {

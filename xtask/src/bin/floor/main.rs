@@ -77,7 +77,10 @@ const VERSIONS: &str = r#"{"cniVersion": "0.4.0", "supportedVersions": ["0.3.1",
 /// Answers a runtime as a plugin would.
 fn answer() -> ExitCode {
     match std::env::var("CNI_COMMAND").as_deref() {
-        Ok("ADD") => println!("{ADDED}"),
+        Ok("ADD") => {
+            let interface = std::env::var("CNI_IFNAME").unwrap_or_default();
+            println!("{}", ADDED.replace("eth0", &interface));
+        }
         Ok("VERSION") => println!("{VERSIONS}"),
         _ => {}
     }
