@@ -104,6 +104,12 @@ impl Batch {
             body.text(NFTA_RULE_TABLE, chain.table.name);
             body.text(NFTA_RULE_CHAIN, chain.name);
             body.nested(NFTA_RULE_EXPRESSIONS, |list| list.append(&rule.expressions));
+            if let Some(protocol) = rule.xt_protocol {
+                body.nested(NFTA_RULE_COMPAT, |compat| {
+                    compat.u32_be(NFTA_RULE_COMPAT_PROTO, protocol as u32);
+                    compat.u32_be(NFTA_RULE_COMPAT_FLAGS, 0);
+                });
+            }
             if !rule.userdata.is_empty() {
                 body.raw(NFTA_RULE_USERDATA, &rule.userdata);
             }

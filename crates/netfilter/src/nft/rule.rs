@@ -32,6 +32,8 @@ pub struct Rule<'a> {
     pub(crate) network: Option<u8>,
     /// The transport protocol that was tested for.
     pub(crate) transport: Option<Protocol>,
+    /// The transport protocol that matches and targets of xtables are told.
+    pub(crate) xt_protocol: Option<Protocol>,
 }
 
 impl<'a> Chain<'a> {
@@ -45,6 +47,7 @@ impl<'a> Chain<'a> {
             problem: None,
             network: None,
             transport: None,
+            xt_protocol: None,
         }
     }
 }
