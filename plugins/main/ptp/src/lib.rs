@@ -54,6 +54,7 @@ impl Plugin for Ptp {
         let mut undo = Undo::new();
         let mut result = ipam.add(&mut undo)?;
         gateway::validate(&result.ips)?;
+        container_end::refuse_routed(&container, &result.ips)?;
         let alias = host_link::of_owner(&state::owner(call));
         let spec = VethSpec {
             container_name: &call.if_name,

@@ -2,7 +2,9 @@
 
 use crate::common::{dual, fixed, host_end, ipv4, ptp, reaches, with_ipam};
 use serde_json::{Value, json};
-use testkit::{Host, Node, VERSIONS, default_route, leases, reused_addresses_are_reachable};
+use testkit::{
+    Host, Node, VERSIONS, default_route, leases, reused_addresses_are_reachable, run_all, state,
+};
 
 /// The result in `version`, with the host's end `veth`.
 fn expected(version: &str, host_mac: &Value, container_mac: &Value, veth: &str) -> Value {
@@ -145,6 +147,71 @@ fn two_interfaces_of_one_container() {
     reaches(&container, "10.2.0.1");
     ptp().del(&container, &net(1)).expect_ok();
     reaches(&container, "10.2.0.1");
+}
+
+/// The kernel has one route to the gateway in the container, which leads to the first interface.
+#[test]
+fn a_second_interface_of_one_network_is_refused() {
+    let host = Host::new();
+    let container = host.container("c1");
+    let config = dual(json!({}));
+    let second = |verb: &str, config: &Value| {
+        let call = ptp().command(verb).container(&container).ifname("net1");
+        call.config(config).run()
+    };
+    let first = ptp().add(&container, &config).expect_ok();
+    let before = state(&host);
+    let ipv6 = json!({"type": "host-local", "ranges": [[{"subnet": "fd00:1::/64"}]]});
+    let ipv6 = with_ipam(ipv6, json!({}));
+    let other_gateway = fixed(&[("10.1.0.9/24", "10.1.0.254")], json!([]));
+    for (config, route) in [
+        (&config, "10.1.0.1/32"),
+        (&ipv6, "fd00:1::1/128"),
+        (&other_gateway, "10.1.0.0/24"),
+    ] {
+        second("ADD", config)
+            .expect_error(999)
+            .mentions(&format!("failed to add route {route}: file exists"))
+            .mentions("interface \"eth0\" of the container /run/netns/c1 has this route");
+        before.assert_same(&state(&host));
+        second("DEL", config).expect_ok();
+        before.assert_same(&state(&host));
+    }
+    ptp().check(&container, &first.with_prev()).expect_ok();
+    reaches(&container, "10.1.0.1");
+    reaches(&container, "fd00:1::1");
+    ptp().del(&container, &config).expect_ok();
+    second("ADD", &config).expect_ok();
+    reaches(&container, "10.1.0.1");
+    reaches(&container, "fd00:1::1");
+}
+
+/// Each of them may be refused because of another one.
+#[test]
+fn of_interfaces_added_at_once_at_most_one_is_attached() {
+    let host = Host::new();
+    let container = host.container("c1");
+    let config = dual(json!({}));
+    let call = |verb: &str, number: usize, config: &Value| {
+        let call = ptp().command(verb).container(&container);
+        call.ifname(&format!("net{number}")).config(config)
+    };
+    for _ in 0..4 {
+        let runs = run_all((0..4).map(|number| call("ADD", number, &config)));
+        let runs: Vec<_> = runs.iter().enumerate().collect();
+        let added: Vec<_> = runs.iter().filter(|(_, run)| run.is_ok()).collect();
+        assert!(added.len() <= 1, "{:?}", added.len());
+        assert_eq!(container.link_names().len(), 1 + added.len());
+        assert_eq!(host.link_names().len(), 1 + added.len());
+        assert_eq!(leases("net").len(), 2 * added.len());
+        for (number, run) in added {
+            let check = call("CHECK", *number, &run.with_prev());
+            check.run().expect_ok();
+            reaches(&container, "10.1.0.1");
+            reaches(&container, "fd00:1::1");
+            call("DEL", *number, &config).run().expect_ok();
+        }
+    }
 }
 
 #[test]
