@@ -140,6 +140,21 @@ pub(crate) fn collect(path: &Path, network: &str, valid: &[Attachment]) -> anyho
     failures.result()
 }
 
+/// Reads the files of the interfaces `names` of a container, as far as they exist.
+pub(crate) fn of_interfaces<'n>(
+    path: &Path,
+    container_id: &str,
+    names: impl Iterator<Item = &'n str>,
+) -> Vec<Backup> {
+    let Ok(Some(directory)) = Directory::open(path) else {
+        return Vec::new();
+    };
+    let read = |name| directory.read(&file_name(container_id, name)).ok()?;
+    names
+        .filter_map(|name| Backup::decode(&read(name)?))
+        .collect()
+}
+
 /// Upstream's file name, or a hashed one if it would be too long.
 fn file_name(container_id: &str, if_name: &str) -> String {
     cni_state::bounded(&format!("{container_id}_{if_name}"), ".json")

@@ -6,6 +6,7 @@ mod backup;
 mod config;
 mod duplicates;
 mod link;
+mod others;
 mod regexp;
 mod sysctl;
 
@@ -18,6 +19,7 @@ use backup::{Backup, Store};
 use cni_core::confine::{Capability, Needs};
 use cni_core::quote::quote;
 use cni_core::{AddResult, Call, Plugin, Version};
+use others::Others;
 use plugin_kit::chain::{self, note};
 use plugin_kit::failures::Failures;
 use plugin_kit::{Container, Undo, check, detailed, status};
@@ -51,7 +53,8 @@ impl Plugin for Tuning {
         allowlist::check(&config.sysctls)?;
         let container = Container::open(call)?;
         // Everything is validated before anything is changed.
-        let (changes, mut dependants) = container.run(|| changes(&config.sysctls))??;
+        let others = Others::of(call, &container, &config.data_dir)?;
+        let (changes, mut dependants) = container.run(|| changes(&config.sysctls, &others))??;
         let link = match config.link.is_empty() {
             true => None,
             false => Some(find(&container, &call.if_name)?),
@@ -69,7 +72,8 @@ impl Plugin for Tuning {
             ..store.read().unwrap_or_default()
         };
         let present = link.as_ref().map(Attributes::of).unwrap_or_default();
-        let backup = backup.renewed(&present, &config.link, &changes, dependants.clone());
+        let (recorded, along) = others.originals(&changes, &dependants);
+        let backup = backup.renewed(&present, &config.link, &recorded, along);
         write_backup(&store, &backup, &mut undo)?;
         set_sysctls(&container, &changes, dependants, &mut undo)?;
         if let Some(link) = &link {
@@ -81,13 +85,17 @@ impl Plugin for Tuning {
     }
 
     fn del(&self, call: &Call) -> anyhow::Result<()> {
-        let store = Store::of(call, config::data_dir(call)?);
+        let directory = config::data_dir(call)?;
+        let store = Store::of(call, directory.clone());
         let Some(backup) = store.read() else {
             // An unreadable backup is useless.
             return store.remove();
         };
         let restored = Container::open_for_del(call).and_then(|container| match container {
-            Some(container) => restore(call, &container, &backup),
+            Some(container) => {
+                let others = Others::of(call, &container, &directory)?;
+                restore(call, &container, &backup, &others)
+            }
             // The tuned objects are gone with the namespace.
             None => Ok(()),
         });
@@ -141,12 +149,12 @@ fn find(container: &Container, name: &str) -> anyhow::Result<Link> {
     link.with_context(|| format!("failed to get {}", quote(name)))
 }
 
-/// The sysctls to change in the calling thread's namespace, and those that the kernel
-/// changes together with them.
-fn changes(sysctls: &[Sysctl]) -> anyhow::Result<(Vec<Change>, Values)> {
+/// The sysctls to change in the calling thread's namespace, or to share with `others`, and
+/// those that the kernel changes together with them.
+fn changes(sysctls: &[Sysctl], others: &Others) -> anyhow::Result<(Vec<Change>, Values)> {
     let changes = sysctls
         .iter()
-        .filter_map(|sysctl| sysctl.change().transpose());
+        .filter_map(|sysctl| sysctl.change(others).transpose());
     let changes = changes.collect::<anyhow::Result<Vec<_>>>()?;
     let dependants = sysctl::dependants(&changes);
     Ok((changes, dependants))
@@ -186,8 +194,13 @@ fn set_sysctls<'c>(
     container.run(|| changes.iter().try_for_each(Change::apply))?
 }
 
-/// Restores interface and sysctls, as far as they exist.
-fn restore(call: &Call, container: &Container, backup: &Backup) -> anyhow::Result<()> {
+/// Restores interface and sysctls, as far as they exist and none of the `others` needs them.
+fn restore(
+    call: &Call,
+    container: &Container,
+    backup: &Backup,
+    others: &Others,
+) -> anyhow::Result<()> {
     let link = match container.rtnl.link_by_name(&call.if_name) {
         Ok(link) => backup.link.apply(container, &link),
         Err(e) if e.is_not_found() => Ok(()),
@@ -196,14 +209,16 @@ fn restore(call: &Call, container: &Container, backup: &Backup) -> anyhow::Resul
     // First those that change others.
     let (own, dependants): (Vec<_>, Vec<_>) = backup.sysctls.iter().partition(|s| s.set.is_some());
     let own = own.into_iter().rev().chain(dependants);
-    let sysctls = restore_sysctls(container, own.map(|s| (s.path.as_str(), s.was.as_str())));
+    let values = own.filter_map(|s| Some((s.path.as_str(), others.value_without(s)?)));
+    let sysctls = restore_sysctls(container, values);
     let mut failures = Failures::default();
     failures.add(link);
     failures.add(sysctls);
     failures.result()
 }
 
-/// Restores all sysctls, even if some fail.
+/// Restores all sysctls, even if some fail. Each of `values` is asked for in the container's
+/// namespace, after those before it were restored.
 fn restore_sysctls<'a>(
     container: &Container,
     values: impl Iterator<Item = (&'a str, &'a str)>,

@@ -1,5 +1,6 @@
 //! Sysctls: resolution of keys, changes and their undo.
 
+use crate::others::Others;
 use anyhow::{Context, anyhow, bail};
 use cni_core::errno;
 use cni_core::quote::quote;
@@ -126,14 +127,15 @@ impl Sysctl {
     }
 
     /// The change to make in the calling thread's namespace; `None` if the sysctl has the
-    /// value already.
+    /// value already, and not because of one of the `others`.
     ///
     /// # Errors
     /// When the sysctl does not exist.
-    pub(crate) fn change(&self) -> anyhow::Result<Option<Change>> {
+    pub(crate) fn change(&self, others: &Others) -> anyhow::Result<Option<Change>> {
         let path = self.path()?;
         let was = sysctl::get(path).ok();
-        if was.as_deref().is_some_and(|was| same(was, &self.value)) {
+        let has_value = was.as_deref().is_some_and(|was| same(was, &self.value));
+        if has_value && !others.have(path) {
             return Ok(None);
         }
         Ok(Some(Change {
@@ -163,11 +165,18 @@ impl Sysctl {
 }
 
 impl Change {
-    /// Sets the value in the calling thread's namespace.
+    /// Sets the value in the calling thread's namespace, unless it was that already.
     ///
     /// # Errors
     /// When the kernel refuses the value.
     pub(crate) fn apply(&self) -> anyhow::Result<()> {
+        if self
+            .was
+            .as_deref()
+            .is_some_and(|was| same(was, &self.value))
+        {
+            return Ok(());
+        }
         sysctl::ensure(&self.path, &self.value)
             .map_err(|e| anyhow!("{}", errno::of(&e)))
             .with_context(|| {
@@ -233,7 +242,7 @@ pub(crate) fn dependants(changes: &[Change]) -> Values {
 }
 
 /// Whether two values are equal apart from white space.
-fn same(a: &str, b: &str) -> bool {
+pub(crate) fn same(a: &str, b: &str) -> bool {
     a == b || a.split_whitespace().eq(b.split_whitespace())
 }
 

@@ -4,7 +4,7 @@ use crate::common::{MAC, assert_same, attached, attribute, config, everything, i
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use testkit::{Node, merge};
+use testkit::{Container, Host, Node, merge};
 
 const FILE: &str = "/run/cni/tuning/c1_eth0.json";
 
@@ -77,10 +77,7 @@ fn a_backup_of_another_interface() {
 /// Each interface of a container has its own backup.
 #[test]
 fn one_for_each_interface() {
-    let (host, container) = attached();
-    host.command(&[
-        "ip", "link", "add", "outside2", "type", "veth", "peer", "name", "net1", "netns", "c1",
-    ]);
+    let (_host, container) = with_two_interfaces();
     let config: Value = config(json!({"mtu": 1400}));
     for name in ["eth0", "net1"] {
         let call = tuning().command("ADD").container(&container).ifname(name);
@@ -90,4 +87,64 @@ fn one_for_each_interface() {
     tuning().del(&container, &config).expect_ok();
     assert_eq!(attribute(&container, "mtu"), 1500);
     assert_eq!(container.link("net1").unwrap()["mtu"], 1400);
+}
+
+/// A container with the interfaces `eth0` and `net1`.
+fn with_two_interfaces() -> (Host, Container) {
+    let (host, container) = attached();
+    host.command(&[
+        "ip", "link", "add", "outside2", "type", "veth", "peer", "name", "net1", "netns", "c1",
+    ]);
+    (host, container)
+}
+
+/// Calls the plugin for an interface of the container, with this value of a sysctl that
+/// belongs to the whole namespace, and others.
+#[track_caller]
+fn call(container: &Container, verb: &str, name: &str, somaxconn: &str) {
+    let sysctls = json!({
+        "net.core.somaxconn": somaxconn, "net.ipv4.ip_forward": "1",
+        "net.ipv4.conf.IFNAME.arp_filter": "1",
+    });
+    let call = tuning().command(verb).container(container).ifname(name);
+    let config = config(json!({"sysctl": sysctls}));
+    call.config(&config).run().expect_ok();
+}
+
+#[test]
+fn the_last_of_two_interfaces_restores_what_both_have_set() {
+    let (_host, container) = with_two_interfaces();
+    let before = container.sysctls();
+    for (of_eth0, of_net1, first, last, of_last) in [
+        ("500", "500", "eth0", "net1", "500"),
+        ("500", "500", "net1", "eth0", "500"),
+        ("500", "600", "eth0", "net1", "600"),
+        ("500", "600", "net1", "eth0", "500"),
+    ] {
+        call(&container, "ADD", "eth0", of_eth0);
+        call(&container, "ADD", "net1", of_net1);
+        // Runtimes repeat ADD.
+        call(&container, "ADD", "net1", of_net1);
+        call(&container, "DEL", first, "");
+        call(&container, "CHECK", last, of_last);
+        let arp_filter = format!("net/ipv4/conf/{first}/arp_filter");
+        assert_eq!(container.sysctl(&arp_filter), "0");
+        call(&container, "DEL", last, "");
+        assert_eq!(container.sysctls(), before, "{first}, then {last}");
+    }
+}
+
+/// The interface is gone, but DEL never came.
+#[test]
+fn a_record_without_its_interface_keeps_no_sysctl() {
+    let (_host, container) = with_two_interfaces();
+    let before = container.sysctl("net/core/somaxconn");
+    call(&container, "ADD", "eth0", "500");
+    call(&container, "ADD", "net1", "500");
+    ip(&container, "link del eth0");
+    call(&container, "DEL", "net1", "");
+    assert_eq!(container.sysctl("net/core/somaxconn"), before);
+    assert!(fs::exists(FILE).unwrap());
+    call(&container, "DEL", "eth0", "");
+    assert!(!fs::exists(FILE).unwrap());
 }
