@@ -14,7 +14,7 @@ use plugin_kit::{Container, detailed};
 use rtnl::{Link, Request, RuleSpec};
 use std::net::IpAddr;
 
-/// Undoes the ADD of `call`. Without a record, the ADD was upstream's.
+/// Undoes the ADD of `call`. Without a record, the ADD was upstream's, or GC took the record.
 ///
 /// # Errors
 /// When a rule cannot be deleted. All other changes are made nevertheless.
@@ -30,19 +30,23 @@ pub(crate) fn run(
     };
     let index = link.as_ref().map_or(0, |link| link.index);
     let tables = Tables::read(&container.rtnl, index)?;
-    let rules: Vec<(IpAddr, u32)> = match record {
-        Some(record) => record.rules.clone(),
-        None => rules_of_upstream(call, container, link.as_ref(), &tables)?,
+    let found;
+    let record = match record {
+        Some(record) => record,
+        None => {
+            found = reconstructed(call, container, link.as_ref(), &tables)?;
+            &found
+        }
     };
+    let rules = record.rules.iter();
     let mut rules: Vec<RuleSpec> = rules
-        .into_iter()
-        .map(|(from, table)| RuleSpec::from_address(from, table))
+        .map(|(from, table)| RuleSpec::from_address(*from, *table))
         .collect();
     let filled = |rule: &RuleSpec| tables.own_routes(rule.table).next().is_some();
     let in_force = rules
         .iter()
         .any(|rule| tables.has_rule(rule) || filled(rule));
-    if let (Some(record), Some(link)) = (record, &link)
+    if let Some(link) = &link
         && record.index == link.index
         && in_force
     {
@@ -52,18 +56,18 @@ pub(crate) fn run(
     delete(container, &rules)
 }
 
-/// The existing rules for the addresses that the interface or the result has.
-fn rules_of_upstream(
+/// The record of an ADD that has none: the existing rules for the addresses that the interface
+/// or the result has, and the routes that only their tables have.
+fn reconstructed(
     call: &Call,
     container: &Container,
     link: Option<&Link>,
     tables: &Tables,
-) -> anyhow::Result<Vec<(IpAddr, u32)>> {
-    let mut addresses: Vec<IpAddr> = Vec::new();
+) -> anyhow::Result<Record> {
     // An unreadable result is ignored.
-    if let Ok(Some(result)) = call.prev_result() {
-        addresses.extend(Address::all(call, &result, &[]).iter().map(Address::ip));
-    }
+    let result = call.prev_result().ok().flatten().unwrap_or_default();
+    let all = Address::all(call, &result, &[]);
+    let mut addresses: Vec<IpAddr> = all.iter().map(Address::ip).collect();
     if let Some(link) = link {
         let present = container.rtnl.addresses(link.index, None);
         let present = present.context("Failed to list all addrs")?;
@@ -79,7 +83,15 @@ fn rules_of_upstream(
         };
         found.into_iter().map(move |table| (address, table))
     });
-    Ok(rules.collect())
+    let rules: Vec<(IpAddr, u32)> = rules.collect();
+    // A configured table is filled by others.
+    match (link, table) {
+        (Some(link), None) => Ok(Record::of_tables(tables, link.index, rules, &result)),
+        _ => Ok(Record {
+            rules,
+            ..Record::default()
+        }),
+    }
 }
 
 /// Restores the routes of the main table and empties the tables of the addresses. Routes
@@ -93,14 +105,9 @@ fn restore_routes(container: &Container, record: &Record, tables: &Tables, link:
     for (copy, behind) in &record.routes {
         requests.push(restored(copy, *behind));
     }
-    for (from, table) in &record.rules {
-        let own = RuleSpec::from_address(*from, *table).src;
-        let is_shared = tables
-            .rules
-            .iter()
-            .any(|rule| rule.table == Some(*table) && rule.src != own);
-        if !is_shared {
-            requests.extend(tables.own_routes(*table).map(Request::del_raw_route));
+    for rule in &record.rules {
+        if !tables.is_shared(rule) {
+            requests.extend(tables.own_routes(rule.1).map(Request::del_raw_route));
         }
     }
     if requests.is_empty() {

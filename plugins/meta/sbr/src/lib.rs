@@ -48,7 +48,14 @@ impl Plugin for Sbr {
         let earlier: Option<Record> = file.read();
         // The record of another interface with the same name is stale.
         let known = earlier.clone().filter(|known| known.index == link.index);
-        let known = known.unwrap_or_default();
+        let known = known.unwrap_or_else(|| match config.table {
+            Some(_) => Record::default(),
+            None => {
+                let rules = addresses.iter();
+                let rules = rules.filter_map(|a| Some((a.ip(), tables.own_table(a)?)));
+                Record::of_tables(&tables, link.index, rules.collect(), &result)
+            }
+        });
         let plan = Plan::new(&config, &tables, &addresses, &link, known)?;
         let mut undo = Undo::new();
         undo.push("restore the record", || Ok(file.restore(earlier.as_ref())?));

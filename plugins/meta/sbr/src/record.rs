@@ -1,10 +1,11 @@
 //! The record of the main table before ADD, for DEL. The tables of the addresses do not
 //! tell: a route may be in several of them, and they have other routes.
 
-use cni_core::{Call, Cidr};
+use crate::tables::Tables;
+use cni_core::{AddResult, Call, Cidr};
 use cni_state::Store;
 use plugin_kit::state::owner;
-use rtnl::RawRoute;
+use rtnl::{Family, RawRoute};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -67,6 +68,26 @@ mod routes {
 }
 
 impl Record {
+    /// The record of an ADD of which only `rules` and their tables are left, for the interface
+    /// `index` with the previous result `result`. Without an interface if there is no route to
+    /// restore.
+    pub(crate) fn of_tables(
+        tables: &Tables,
+        index: u32,
+        rules: Vec<(IpAddr, u32)>,
+        result: &AddResult,
+    ) -> Record {
+        let defaults = result.routes.iter().filter(|route| route.dst.prefix() == 0);
+        let defaults: Vec<Family> = defaults.map(|route| Family::of(route.dst.addr())).collect();
+        let routes = tables.moved(&rules, &defaults);
+        Record {
+            index: if routes.is_empty() { 0 } else { index },
+            rules,
+            routes: routes.into_iter().map(|copy| (copy, false)).collect(),
+            hints: Vec::new(),
+        }
+    }
+
     pub(crate) fn add_rule(&mut self, from: IpAddr, table: u32) {
         if !self.rules.contains(&(from, table)) {
             self.rules.push((from, table));

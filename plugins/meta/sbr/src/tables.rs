@@ -3,7 +3,7 @@
 use crate::address::Address;
 use anyhow::Context;
 use rtnl::{
-    Handle, RT_TABLE_DEFAULT, RT_TABLE_LOCAL, RT_TABLE_MAIN, RawRoute, RouteFilter, Rule,
+    Family, Handle, RT_TABLE_DEFAULT, RT_TABLE_LOCAL, RT_TABLE_MAIN, RawRoute, RouteFilter, Rule,
     RuleFilter, RuleSpec,
 };
 use std::net::IpAddr;
@@ -48,7 +48,7 @@ impl Tables {
         let mut next = FIRST;
         let mut chosen = Vec::with_capacity(addresses.len());
         for address in addresses {
-            let table = match self.rules_from(address.ip()).find(|t| self.is_own(*t)) {
+            let table = match self.own_table(address) {
                 Some(table) => table,
                 None => {
                     let free = (next..=u32::MAX).find(|table| !self.is_used(*table));
@@ -60,6 +60,12 @@ impl Tables {
             chosen.push(table);
         }
         Ok(chosen)
+    }
+
+    /// The table that a rule for `address` looks up, if it has routes of the interface only.
+    pub(crate) fn own_table(&self, address: &Address) -> Option<u32> {
+        let mut tables = self.rules_from(address.ip());
+        tables.find(|table| self.is_own(*table))
     }
 
     /// The tables that rules for the source `address` look up. Rules with other
@@ -111,6 +117,48 @@ impl Tables {
             .collect();
         routes.sort_by_key(|copy| copy.gateways().next().is_some());
         routes
+    }
+
+    /// The routes that an ADD without a record moved from the main table to those of `rules`,
+    /// in the order in which they can be restored. Empty if the main table still has routes
+    /// of the interface. `had_default` names the families of which it had a default route.
+    pub(crate) fn moved(&self, rules: &[(IpAddr, u32)], had_default: &[Family]) -> Vec<RawRoute> {
+        let mut moved: Vec<RawRoute> = Vec::new();
+        if !self.movable().is_empty() {
+            return moved;
+        }
+        for (_, table) in rules.iter().filter(|rule| !self.is_shared(rule)) {
+            for copy in self.own_routes(*table) {
+                let had_default = had_default.contains(&copy.route().family);
+                let original = copy.in_table(RT_TABLE_MAIN);
+                let was_added = copy.route().is_default() && !had_default || self.is_added(copy);
+                if !was_added && !moved.contains(&original) {
+                    moved.push(original);
+                }
+            }
+        }
+        moved.sort_by_key(|copy| copy.gateways().next().is_some());
+        moved
+    }
+
+    /// Whether a default route is that of an address, beside the one that the main table had:
+    /// ADD gives it no metric.
+    fn is_added(&self, copy: &RawRoute) -> bool {
+        let is_default_of_family = |other: &RawRoute| {
+            other.route().is_default() && other.route().family == copy.route().family
+        };
+        let metric = if copy.route().dst.is_ipv4() { 0 } else { 1024 };
+        let mut others = self.own_routes(copy.route().table);
+        copy.route().priority == metric
+            && is_default_of_family(copy)
+            && others.any(|other| other != copy && is_default_of_family(other))
+    }
+
+    /// Whether other rules than that of an address look up its table.
+    pub(crate) fn is_shared(&self, (from, table): &(IpAddr, u32)) -> bool {
+        let own = RuleSpec::from_address(*from, *table).src;
+        let mut others = self.rules.iter();
+        others.any(|rule| rule.table == Some(*table) && rule.src != own)
     }
 
     /// Whether a route with the key of `copy` on another interface comes before it.

@@ -168,6 +168,51 @@ fn gc() {
     assert_eq!(rules(&container).len(), 2);
 }
 
+/// GC takes the record of an attachment that lives on, for example because the runtime
+/// lost its list. What the tables have is then all that tells the routes of the main table.
+#[test]
+fn the_routes_come_back_after_gc() {
+    let (host, container) = attached();
+    let before = state(&host, &container);
+    for repeated in [false, true] {
+        let config = add(&container, json!({}));
+        let none = json!({"prevResult": null, "cni.dev/valid-attachments": []});
+        sbr().gc(&merge(config.clone(), &none)).expect_ok();
+        assert!(!fs::exists("/run/cni/sbr").unwrap());
+        if repeated {
+            add(&container, json!({}));
+        }
+        call(&sbr(), "CHECK", &container, &config).expect_ok();
+        del(&container, &config);
+        assert_same(&before, &state(&host, &container));
+    }
+}
+
+/// A table that others fill keeps its routes without a record, too.
+#[test]
+fn a_configured_table_is_not_restored_from() {
+    let (_host, container) = attached();
+    ip(
+        &container,
+        "route add 10.50.0.0/16 via 10.2.0.1 dev net1 table 300",
+    );
+    let config = add(&container, json!({"table": 300}));
+    fs::remove_dir_all("/run/cni/sbr").unwrap();
+    for family in ["-4", "-6"] {
+        ip(
+            &container,
+            &format!("{family} route flush table main dev net1"),
+        );
+    }
+    let main = table(&container, "main");
+    del(&container, &config);
+    assert_eq!(table(&container, "main"), main);
+    assert_eq!(
+        table(&container, "300"),
+        ["10.50.0.0/16 via 10.2.0.1 dev net1"]
+    );
+}
+
 #[test]
 fn status() {
     let (host, _container) = attached();
