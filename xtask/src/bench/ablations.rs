@@ -68,6 +68,16 @@ const TRICKS: &[Trick] = &[
         least: Least::Cost(0.1),
     },
     Trick {
+        name: "iptables over netlink",
+        without: Switch::Variable("CNI_IPTABLES", "commands"),
+        cases: &[
+            "bridge+ipMasq iptables",
+            "firewall iptables",
+            "Kubernetes chain iptables",
+        ],
+        least: Least::Percent(5.0),
+    },
+    Trick {
         name: "arena allocator",
         without: Switch::Feature("cni-core/without-arena"),
         cases: &["loopback", "host-local", "bridge+host-local IPv4"],

@@ -10,7 +10,7 @@ use super::change::Change;
 use super::plan::{blind, plan};
 use super::rule::Rule;
 use super::saved::Saved;
-use super::{Family, Table, Variant, usual};
+use super::{Family, Table, Variant, may_use_netlink, usual};
 use crate::error::{Error, Kind, is_denied};
 use crate::process::{self, Output};
 
@@ -237,7 +237,7 @@ impl Iptables {
     pub fn add_directly(&self, change: &Change) -> Result<bool, Error> {
         change.validate(self.family)?;
         match self.named_variant() {
-            Some(Variant::NfTables) => usual::add(self.family, change),
+            Some(Variant::NfTables) if may_use_netlink() => usual::add(self.family, change),
             _ => Ok(false),
         }
     }

@@ -5,7 +5,7 @@
 //! a process. [`delete`], [`delete_where`] and
 //! [`read_all`] find rules in both variants, legacy and nf_tables, whichever `$PATH` has as
 //! `iptables`; rules of the nf_tables variant are mostly deleted over netlink, without a
-//! process.
+//! process. `CNI_IPTABLES=commands` in the environment leaves all changes to the commands.
 //!
 //! Version 1.6.2 or later is needed.
 
@@ -81,6 +81,15 @@ impl Table {
             Table::Nat => "nat",
         }
     }
+}
+
+/// The environment variable that leaves all changes to the commands if its value is
+/// `commands`.
+const VARIABLE: &str = "CNI_IPTABLES";
+
+/// Whether rules of the nf_tables variant may be added and deleted without its commands.
+fn may_use_netlink() -> bool {
+    std::env::var_os(VARIABLE).is_none_or(|value| value != "commands")
 }
 
 /// The two implementations of iptables, whose rules do not see each other.

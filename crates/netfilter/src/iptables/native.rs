@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::change::{Change, Op};
 use super::presence::nft_table;
-use super::{Family, Rule};
+use super::{Family, Rule, may_use_netlink};
 use crate::error::Error;
 use crate::nft::{self, Batch, Nft, RuleView};
 
@@ -27,7 +27,7 @@ pub(super) fn delete(family: Family, change: &Change) -> Result<Outcome, Error> 
         if !has_any_chain(&nft, &table, change)? {
             return Ok(Outcome::Deleted(false));
         }
-        match DeletePlan::of(change) {
+        match DeletePlan::of(change).filter(|_| may_use_netlink()) {
             Some(plan) => plan.apply(&nft, &table),
             None => Ok(Outcome::NeedsCommands),
         }
