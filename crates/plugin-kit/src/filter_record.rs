@@ -79,11 +79,10 @@ impl FilterRecord {
         }
     }
 
-    /// Removes the record, after the rules have been deleted.
+    /// Removes the record, after the rules have been deleted, even if it could not be read.
     pub fn remove(&mut self) {
-        if self.topics.take().is_some()
-            && let Err(error) = self.record.remove()
-        {
+        self.topics = None;
+        if let Err(error) = self.record.remove() {
             log::warn!("{error}");
         }
     }

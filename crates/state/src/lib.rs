@@ -20,7 +20,8 @@
 //! What is not ours is not believed. A directory or a lock that is a link, or belongs
 //! to another user, is an error that says what to remove. A record that is a link, a
 //! pipe, another user's, or no record at all counts as missing, with a warning on
-//! standard error; writing replaces it.
+//! standard error; writing replaces it. Of a record of another form, as a later release may
+//! have left, the owner is known and nothing else.
 
 mod directory;
 mod error;
@@ -37,7 +38,7 @@ pub use error::Error;
 pub use lock::Lock;
 pub use name::{bounded, name_part, sha512};
 pub use record::Record;
-pub use store::{Owner, Store};
+pub use store::{Found, Owner, Store};
 
 /// Logs a condition that is no reason to fail, for the operator.
 fn warn(text: &str) {

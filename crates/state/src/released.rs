@@ -76,9 +76,11 @@ pub fn of_network(network: &str) -> Vec<(Owner, IpAddr)> {
 }
 
 fn notes_of(network: &str) -> Vec<(Owner, Note)> {
-    let mut notes = STORE.all::<Note>();
-    notes.retain(|(owner, _)| owner.network == network);
+    let found = STORE.all::<Note>().into_iter();
+    let notes = found.filter_map(|found| Some((found.owner, found.data?)));
     notes
+        .filter(|(owner, _)| owner.network == network)
+        .collect()
 }
 
 fn is_free(note: &Note) -> bool {

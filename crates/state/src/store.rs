@@ -6,7 +6,8 @@ use crate::{name, tree, warn};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
-/// The form that is written; a record of another one counts as missing.
+/// The form that is written. Every form names the version and the owner; of another one,
+/// nothing else is read.
 const VERSION: u32 = 1;
 
 /// The attachment that a record belongs to.
@@ -30,6 +31,17 @@ impl Owner {
             if_name: if_name.to_owned(),
         }
     }
+}
+
+/// A record that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found<T> {
+    /// The key, if it is one that can be a file name, else its hash.
+    pub key: String,
+    /// The owner.
+    pub owner: Owner,
+    /// What it holds; `None` if it is of another form, as that of a later release.
+    pub data: Option<T>,
 }
 
 /// A record as it is written.
@@ -64,10 +76,10 @@ impl Store {
         Store { topic }
     }
 
-    /// Returns the record under `key` and its owner; `None` if there is none that can
-    /// be read, see the crate's documentation.
+    /// Returns the record under `key`; `None` if there is none that can be read, see the
+    /// crate's documentation.
     #[must_use]
-    pub fn read<T: DeserializeOwned>(&self, key: &str) -> Option<(Owner, T)> {
+    pub fn read<T: DeserializeOwned>(&self, key: &str) -> Option<Found<T>> {
         self.read_own(&self.open()?, &name::of_key(key))
     }
 
@@ -87,18 +99,18 @@ impl Store {
         self.remove_file(&name::of_key(key))
     }
 
-    /// Returns all records with their owners, in no order.
+    /// Returns all records, in no order.
     #[must_use]
-    pub fn all<T: DeserializeOwned>(&self) -> Vec<(Owner, T)> {
+    pub fn all<T: DeserializeOwned>(&self) -> Vec<Found<T>> {
         self.with_prefix("")
     }
 
     /// Returns the owners of the records of `network`, in no order, in a store of one
-    /// record for each attachment.
+    /// record for each attachment. Records of another form are among them.
     #[must_use]
     pub fn owners(&self, network: &str) -> Vec<Owner> {
         let records = self.with_prefix::<IgnoredAny>(&prefix(&[network]));
-        records.into_iter().map(|(owner, _)| owner).collect()
+        records.into_iter().map(|found| found.owner).collect()
     }
 
     /// Removes the records of `network` whose owner is not among `valid`, in a store of
@@ -137,8 +149,8 @@ impl Store {
     }
 
     pub(crate) fn read_of<T: DeserializeOwned>(&self, owner: &Owner) -> Option<T> {
-        let (found, data) = self.read_own(&self.open()?, &file_name(owner))?;
-        (found == *owner).then_some(data)
+        let found = self.read_own(&self.open()?, &file_name(owner))?;
+        found.data.filter(|_| found.owner == *owner)
     }
 
     pub(crate) fn write_of<T: Serialize>(&self, owner: &Owner, data: &T) -> Result<(), Error> {
@@ -149,7 +161,7 @@ impl Store {
         self.remove_file(&file_name(owner))
     }
 
-    fn with_prefix<T: DeserializeOwned>(&self, prefix: &str) -> Vec<(Owner, T)> {
+    fn with_prefix<T: DeserializeOwned>(&self, prefix: &str) -> Vec<Found<T>> {
         let Some(directory) = self.open() else {
             return Vec::new();
         };
@@ -179,11 +191,7 @@ impl Store {
 
     /// Reads a file with a name that only a record has. One that is not even JSON is removed:
     /// nothing else would do it.
-    fn read_own<T: DeserializeOwned>(
-        &self,
-        directory: &Directory,
-        name: &str,
-    ) -> Option<(Owner, T)> {
+    fn read_own<T: DeserializeOwned>(&self, directory: &Directory, name: &str) -> Option<Found<T>> {
         let record = self.read_file(directory, name);
         if record.is_none()
             && let Ok(Some(bytes)) = directory.read(name)
@@ -204,7 +212,7 @@ impl Store {
         &self,
         directory: &Directory,
         name: &str,
-    ) -> Option<(Owner, T)> {
+    ) -> Option<Found<T>> {
         let bytes = match directory.read(name) {
             Ok(bytes) => bytes?,
             Err(error) => {
@@ -213,8 +221,20 @@ impl Store {
             }
         };
         let text = std::str::from_utf8(&bytes).ok()?;
-        let record: Envelope<T> = serde_json::from_str(text).ok()?;
-        (record.version == VERSION).then(|| (record.owner(), record.data))
+        let found = |owner, data| Found {
+            key: name.to_owned(),
+            owner,
+            data,
+        };
+        match serde_json::from_str::<Envelope<T>>(text) {
+            Ok(record) if record.version == VERSION => {
+                Some(found(record.owner(), Some(record.data)))
+            }
+            _ => {
+                let record: Envelope<Option<IgnoredAny>> = serde_json::from_str(text).ok()?;
+                Some(found(record.owner(), None))
+            }
+        }
     }
 
     fn write_file<T: Serialize>(&self, name: &str, owner: &Owner, data: &T) -> Result<(), Error> {

@@ -4,7 +4,7 @@
     reason = "a test ends by panicking, in its helpers as well"
 )]
 
-use cni_state::{Directory, Lock, Owner, Record, Store};
+use cni_state::{Directory, Found, Lock, Owner, Record, Store};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Uid, chown, mkfifo};
 use std::fs;
@@ -209,8 +209,13 @@ fn collecting_takes_what_killed_writers_left() {
 fn records_by_key_have_any_owner() {
     let _host = Host::new();
     STORE.write("fd00::1", &owner("a"), &"one").unwrap();
-    assert_eq!(STORE.read("fd00::1"), Some((owner("a"), "one".to_owned())));
-    assert_eq!(STORE.all::<String>(), [(owner("a"), "one".to_owned())]);
+    let found = Found {
+        key: "fd00::1".to_owned(),
+        owner: owner("a"),
+        data: Some("one".to_owned()),
+    };
+    assert_eq!(STORE.read("fd00::1").as_ref(), Some(&found));
+    assert_eq!(STORE.all(), [found]);
     STORE.remove("fd00::1").unwrap();
     STORE.remove("fd00::1").unwrap();
     assert_eq!(STORE.read::<String>("fd00::1"), None);
@@ -296,11 +301,30 @@ fn own_records_that_are_no_json_are_removed() {
         assert_eq!(STORE.owners("net"), []);
         assert_no_directory();
     }
-    // That of a later release.
     record("a").write(&7).unwrap();
     fs::write(file("a"), "{\"version\":2}").unwrap();
     assert_eq!(record("a").read::<u32>(), None);
     assert!(Path::new(&file("a")).exists());
+}
+
+#[test]
+fn records_of_a_later_release_have_an_owner() {
+    let _host = Host::new();
+    record("a").write(&7).unwrap();
+    let text = fs::read_to_string(file("a")).unwrap();
+    for (from, to) in [
+        ("\"version\":1", "\"version\":2"),
+        ("\"data\":7", "\"data\":[\"seven\"]"),
+        ("\"data\":7", "\"seven\":7"),
+    ] {
+        assert!(text.contains(from), "{text}");
+        fs::write(file("a"), text.replace(from, to)).unwrap();
+        assert_eq!(record("a").read::<u32>(), None);
+        assert_eq!(STORE.owners("net"), [owner("a")]);
+        assert_eq!(STORE.all::<u32>()[0].data, None);
+    }
+    record("a").remove().unwrap();
+    assert_no_directory();
 }
 
 #[test]

@@ -44,9 +44,10 @@ impl Record {
     /// Writes it, and removes the records of other attachments for the device: it is on
     /// the host, so another implementation has moved it back.
     pub(crate) fn write(&self, owner: &Owner) -> Result<(), Error> {
-        for (other, stale) in STORE.all::<Record>() {
-            if stale.name == self.name && other != *owner {
-                file(&other).remove()?;
+        for other in STORE.all::<Record>() {
+            let is_same = other.data.is_some_and(|stale| stale.name == self.name);
+            if is_same && other.owner != *owner {
+                file(&other.owner).remove()?;
             }
         }
         file(owner).write(self)

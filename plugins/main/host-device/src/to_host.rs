@@ -58,8 +58,12 @@ pub(crate) fn gc(call: &Call) -> anyhow::Result<()> {
 }
 
 fn collect(owner: &Owner, held: &[Record]) -> anyhow::Result<()> {
+    // What cannot be read, as a record of a later release, tells that release where the device is.
+    let Some(record) = Record::read(owner) else {
+        return Ok(());
+    };
     // A device that a valid attachment has been given meanwhile belongs to that one.
-    if let Some(record) = Record::read(owner).filter(|r| held.iter().all(|h| h.name != r.name)) {
+    if held.iter().all(|other| other.name != record.name) {
         let host = Handle::open()?;
         let container = match Netns::open(&record.netns) {
             Ok(netns) => Some(Container::of(netns)?),

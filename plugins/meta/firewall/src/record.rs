@@ -8,7 +8,7 @@
 //! Without records the plugin behaves as upstream, which keeps none.
 
 use crate::config::Policy;
-use cni_state::{Lock, Owner, Store};
+use cni_state::{Found, Lock, Owner, Store};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Write as _};
 use std::net::IpAddr;
@@ -44,18 +44,29 @@ pub(crate) struct BridgePolicy {
 impl Record {
     /// Returns the record of an address; `None` if there is none that can be read.
     pub(crate) fn read(address: IpAddr) -> Option<Record> {
-        let (owner, record) = STORE.read::<Record>(&address.to_string())?;
-        (record.address == address).then_some(Record { owner, ..record })
+        let record = Record::of(STORE.read(&address.to_string())?)?;
+        (record.address == address).then_some(record)
     }
 
     /// Returns all records, in the order of their addresses.
     pub(crate) fn all() -> Vec<Record> {
-        let records = STORE.all::<Record>().into_iter();
-        let mut all: Vec<Record> = records
-            .map(|(owner, record)| Record { owner, ..record })
-            .collect();
+        let mut all: Vec<Record> = STORE.all().into_iter().filter_map(Record::of).collect();
         all.sort_unstable_by_key(|record| record.address);
         all
+    }
+
+    /// Returns the record of a file. Of one of a later release, owner and address are known,
+    /// which is what its rules in iptables are found by.
+    fn of(found: Found<Record>) -> Option<Record> {
+        let Found { key, owner, data } = found;
+        let unknown = |address| Record {
+            owner: Owner::default(),
+            address,
+            zone: None,
+            policy: None,
+        };
+        let record = data.or_else(|| key.parse().ok().map(unknown))?;
+        Some(Record { owner, ..record })
     }
 
     fn write(&self) {

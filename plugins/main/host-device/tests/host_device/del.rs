@@ -251,6 +251,21 @@ fn gc_brings_devices_back() {
     }
 }
 
+/// Only the record tells where the device is, which the later release knows.
+#[test]
+fn gc_keeps_a_record_of_a_later_release() {
+    const RECORD: &str = "/run/cni/host-device/net:c1:eth0";
+    let (_host, container, _outside) = attached();
+    let record = std::fs::read_to_string(RECORD).unwrap();
+    let later = record.replace("\"version\":1", "\"version\":2");
+    std::fs::write(RECORD, &later).unwrap();
+    let mut gc = dual(json!({}));
+    gc["cni.dev/valid-attachments"] = json!([]);
+    plugin().gc(&gc).expect_ok();
+    assert_eq!(devices(&container), ["eth0 (dev0) up"]);
+    assert_eq!(std::fs::read_to_string(RECORD).unwrap(), later);
+}
+
 #[test]
 fn gc_does_not_take_a_device_from_a_valid_attachment() {
     let (host, container, _outside) = attached();

@@ -97,6 +97,27 @@ fn del_deletes_rules_whatever_is_left() {
     }
 }
 
+/// Whoever goes back to this release from a later one has records of another form.
+#[test]
+fn records_of_a_later_release_go_with_the_rules() {
+    const RECORD: &str = "/run/cni/filters/net:c1:eth0";
+    let host = Host::new();
+    for verb in ["DEL", "GC"] {
+        let (container, mut config) = attached(&host, "c1", "nftables");
+        let record = fs::read_to_string(RECORD).unwrap();
+        let later = record.replace("\"version\":1", "\"version\":2");
+        fs::write(RECORD, &later).unwrap();
+        config["cni.dev/valid-attachments"] = json!([{"containerID": "c1", "ifname": "eth0"}]);
+        ptp().gc(&config).expect_ok();
+        assert_eq!(fs::read_to_string(RECORD).unwrap(), later);
+        config["cni.dev/valid-attachments"] = json!([]);
+        let call = ptp().command(verb).container(&container);
+        call.config(&config).run().expect_ok();
+        assert_eq!(traces(&host), [""; 0], "{verb}");
+        assert!(!fs::exists(RECORD).unwrap(), "{verb}");
+    }
+}
+
 #[test]
 fn a_failed_add_leaves_nothing() {
     for backend in BACKENDS {

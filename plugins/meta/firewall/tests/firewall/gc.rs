@@ -4,6 +4,7 @@ use crate::common::{
     BACKENDS, bridged, call, config, filter_tables, firewall, mentions, nft_table, records,
 };
 use serde_json::{Value, json};
+use std::fs;
 use testkit::{Container, Host, Node, Plugin};
 
 /// ADDs of `net` (10.1.0.2 to .4, IDs `id2` to `id4`) and of `other` (10.1.0.9).
@@ -88,6 +89,43 @@ fn rules_without_a_record_stay() {
     });
     firewall().gc(&gc).expect_ok();
     assert_eq!(all(&host), before);
+}
+
+/// Whoever goes back to this release from a later one has records of another form, which name
+/// their owner.
+#[test]
+fn records_of_a_later_release_are_collected_with_their_rules() {
+    let host = Host::new();
+    let c1 = host.container("c1");
+    host.command(&["ip", "link", "add", "cni0", "type", "bridge"]);
+    let mut gc = crowd(&c1, "iptables");
+    for entry in fs::read_dir("/run/cni/firewall").unwrap() {
+        let path = entry.unwrap().path();
+        let record = fs::read_to_string(&path).unwrap();
+        let later = record.replace("\"version\":1", "\"version\":2");
+        assert_ne!(later, record);
+        fs::write(&path, later.replace("\"address\"", "\"host\"")).unwrap();
+    }
+    let exists = |address: &str| fs::exists(format!("/run/cni/firewall/{address}")).unwrap();
+    gc["cni.dev/valid-attachments"] = json!([
+        {"containerID": "id2", "ifname": "eth0"}, {"containerID": "id4", "ifname": "eth0"},
+    ]);
+    firewall().gc(&gc).expect_ok();
+    // DEL finds them without prevResult, too.
+    let del = config(json!({"backend": "iptables", "prevResult": null}));
+    call("DEL", &c1, "id4", &del).run().expect_ok();
+    for (address, stays) in [
+        ("10.1.0.2", true),
+        ("fd00:1::2", true),
+        ("10.1.0.3", false),
+        ("fd00:1::3", false),
+        ("10.1.0.4", false),
+        ("fd00:1::4", false),
+        ("10.1.0.9", true),
+    ] {
+        assert_eq!(mentions(&host, address), stays, "{address}");
+        assert_eq!(exists(address), stays, "{address}");
+    }
 }
 
 #[test]
