@@ -14,7 +14,8 @@ use testkit::{Host, Node, ScriptedIpam, leases, run_all, state};
 fn the_default_name() {
     for config in [layer2(json!({})), layer2(json!({"bridge": null}))] {
         let host = Host::new();
-        bridge().add(&host.container("c1"), &config).expect_ok();
+        let container = host.container("c1");
+        bridge().add(&container, &config).expect_ok();
         assert_eq!(host.link_attribute("cni0", "/linkinfo/info_kind"), "bridge");
         assert!(has_flag(&host, "cni0", "UP"));
     }

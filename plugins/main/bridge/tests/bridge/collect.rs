@@ -63,7 +63,8 @@ fn status_succeeds_without_a_bridge_and_changes_nothing() {
     let before = host.snapshot();
     bridge().status(&config).expect_ok();
     before.assert_same(&host.snapshot());
-    bridge().add(&host.container("c1"), &config).expect_ok();
+    let container = host.container("c1");
+    bridge().add(&container, &config).expect_ok();
     bridge().status(&config).expect_ok();
 }
 

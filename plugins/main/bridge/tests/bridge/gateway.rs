@@ -161,7 +161,8 @@ fn all_conflicting_addresses_are_replaced() {
         "fd00:8::1/64",
     ];
     bridge_with(&host, &there);
-    bridge().add(&host.container("c1"), &config).expect_ok();
+    let container = host.container("c1");
+    bridge().add(&container, &config).expect_ok();
     let mut now = host.addresses("cni0");
     now.sort();
     // Another IPv6 network is no conflict.
