@@ -58,6 +58,12 @@ impl State {
         self
     }
 
+    /// The state without routes, and without neighbours, which are listed alike.
+    pub(crate) fn without_routes(mut self) -> State {
+        self.snapshot = self.snapshot.filtered(|line| !line.starts_with("dst="));
+        self
+    }
+
     /// The state without the container's namespace.
     pub(crate) fn of_the_host(mut self) -> State {
         self.snapshot = self.snapshot.without_node(CONTAINER);

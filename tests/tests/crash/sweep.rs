@@ -140,10 +140,16 @@ fn next_attachment(stage: &Stage) -> Result<Run, String> {
 /// Kills DEL at each point; another DEL completes it.
 #[track_caller]
 pub(crate) fn del(case: &Case) {
+    del_as_seen(case, |state| state);
+}
+
+/// The same, with states compared as `of` shows them.
+#[track_caller]
+pub(crate) fn del_as_seen(case: &Case, of: fn(State) -> State) {
     testkit::needs(case.needs);
     let mut report = Report::new(case.name, "DEL");
     let mut stage = Stage::new(case, false);
-    let mut before = stage.state();
+    let mut before = of(stage.state());
     let mut result = added(&stage);
     let points = points(&stage, "DEL", &result);
     answer::silent(stage.call("DEL", &result).run());
@@ -153,7 +159,7 @@ pub(crate) fn del(case: &Case) {
         let again = stage.call("DEL", &result).run();
         let outcome = match trace.is_killed {
             false => Err(format!("not reached\n{}", run.report())),
-            true => judge(&again, stage.remains(&before, |state| state)),
+            true => judge(&again, stage.remains(&before, of)),
         };
         let failed = outcome.is_err();
         report.add(
@@ -164,7 +170,7 @@ pub(crate) fn del(case: &Case) {
         if failed {
             drop(stage);
             stage = Stage::new(case, false);
-            before = stage.state();
+            before = of(stage.state());
         }
     }
     report.finish();
