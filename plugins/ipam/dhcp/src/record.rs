@@ -5,6 +5,8 @@
 //! `-hostprefix`. A record belongs to the daemon of one socket.
 
 use crate::location::Location;
+use crate::time::Time;
+use cni_core::Cidr;
 use cni_state::{Directory, Error, Owner, bounded};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -35,6 +37,17 @@ pub(crate) struct Record {
     pub(crate) place: Location,
     /// What each client wrote, by its name.
     pub(crate) clients: BTreeMap<String, Value>,
+    /// What ADD returned last.
+    #[serde(default)]
+    pub(crate) handed_out: HandedOut,
+}
+
+/// The addresses that ADD returned, which the interface plugin is going to configure.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct HandedOut {
+    pub(crate) addresses: Vec<Cidr>,
+    /// Until when that may take.
+    pub(crate) until: Time,
 }
 
 /// The directories of the records.
@@ -124,6 +137,7 @@ impl Record {
         (socket, args, ipam): (&str, &str, &Value),
         place: Location,
         clients: BTreeMap<String, Value>,
+        handed_out: HandedOut,
     ) -> Record {
         Record {
             version: VERSION,
@@ -135,6 +149,7 @@ impl Record {
             ipam: ipam.clone(),
             place,
             clients,
+            handed_out,
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 ///
 /// Unlike [`std::time::Instant`] it goes on while the machine is suspended, as the lease
 /// does on the server, and it can be recorded, since records do not outlive a boot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Time(u64);
 

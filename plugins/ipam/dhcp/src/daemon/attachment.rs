@@ -7,14 +7,14 @@ use crate::config::Config;
 use crate::identity;
 use crate::interface;
 use crate::location::{Location, Replaced};
-use crate::record::Record;
+use crate::record::{HandedOut, Record};
 use crate::socket::Socket;
 use crate::time::Time;
 use crate::v4::V4Client;
 use crate::v4::client::Settings;
 use crate::v6::{self, Ipv6Client};
 use cni_core::ns::NsError;
-use cni_core::{AddResult, Cidr, Route};
+use cni_core::{AddResult, Route};
 use cni_state::Owner;
 use nix::errno::Errno;
 use rtnl::Handle;
@@ -44,9 +44,7 @@ pub(super) struct Attachment {
     ipv6_routes: Vec<Route>,
     /// Connections that wait for the lease.
     pub(super) waiting: Vec<u64>,
-    /// The addresses that ADD returned, and until when the interface plugin may be about to
-    /// configure them.
-    fresh: (Vec<Cidr>, Time),
+    pub(super) handed_out: HandedOut,
     /// Whether the interface or the namespace was found to be gone.
     pub(super) is_gone: bool,
     /// Whether it is over, and only its leases are to be given back.
@@ -91,7 +89,7 @@ impl Attachment {
             slots: slots.into_iter().map(Slot::new).collect(),
             ipv6_routes,
             waiting: Vec::new(),
-            fresh: (Vec::new(), start),
+            handed_out: HandedOut::default(),
             is_gone: false,
             is_over: false,
         })
@@ -202,8 +200,8 @@ impl Attachment {
             match change {
                 Output::Configure(configuration) => {
                     let address = configuration.address;
-                    let (fresh, until) = &self.fresh;
-                    let may_add = now > *until || !fresh.contains(&address);
+                    let HandedOut { addresses, until } = &self.handed_out;
+                    let may_add = now > *until || !addresses.contains(&address);
                     if interface::configure(&handle, index, &configuration, may_add)? {
                         log::info!("{}: adds address {address}", self.name());
                     }
@@ -279,14 +277,18 @@ impl Attachment {
             .map_err(Into::into)
     }
 
-    /// Returns the result of ADD, which the interface plugin is now going to apply.
+    /// Returns the result of ADD, which the interface plugin is now going to apply. Recorded,
+    /// for a daemon that is started meanwhile.
     ///
     /// # Errors
     /// As [`Attachment::result`].
-    pub(super) fn hand_out(&mut self, now: Time) -> Result<AddResult, String> {
+    pub(super) fn hand_out(&mut self, now: Time, context: &Context) -> Result<AddResult, String> {
         let result = self.result()?;
-        let addresses = result.ips.iter().map(|ip| ip.address).collect();
-        self.fresh = (addresses, now + SETTLING);
+        self.handed_out = HandedOut {
+            addresses: result.ips.iter().map(|ip| ip.address).collect(),
+            until: now + SETTLING,
+        };
+        self.save(context);
         Ok(result)
     }
 
@@ -359,7 +361,8 @@ impl Attachment {
             .iter()
             .filter_map(|slot| Some((slot.name.to_owned(), slot.client.record()?)));
         let from = (context.socket.as_str(), self.args.as_str(), &self.ipam);
-        let record = Record::new(&self.owner, from, self.place.clone(), clients.collect());
+        let (place, handed_out) = (self.place.clone(), self.handed_out.clone());
+        let record = Record::new(&self.owner, from, place, clients.collect(), handed_out);
         if let Err(error) = context.records.write(&record) {
             log::warn!(
                 "{}: the lease will be lost if the daemon ends: {error}",

@@ -45,7 +45,10 @@ impl Daemon {
             args: record.args,
             ipam: record.ipam,
         };
-        Attachment::new(parts, Some(&record.clients), start, &self.context)
+        let clients = Some(&record.clients);
+        let mut attachment = Attachment::new(parts, clients, start, &self.context)?;
+        attachment.handed_out = record.handed_out;
+        Ok(attachment)
     }
 
     /// Drops the leases of containers that are gone, and of attachments that were deleted

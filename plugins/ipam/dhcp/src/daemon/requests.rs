@@ -94,7 +94,7 @@ impl Daemon {
                 Some(attachment) if attachment.place.is_same(&place) => {
                     if attachment.progress() == Progress::Bound {
                         return attachment
-                            .hand_out(now)
+                            .hand_out(now, &self.context)
                             .map(into_reply)
                             .map(Some)
                             .map_err(anyhow::Error::msg);
@@ -187,7 +187,7 @@ impl Daemon {
         if waiting.is_empty() {
             return;
         }
-        match attachment.hand_out(now) {
+        match attachment.hand_out(now, &self.context) {
             Ok(result) => {
                 let addresses: Vec<String> =
                     result.ips.iter().map(|ip| ip.address.to_string()).collect();

@@ -204,6 +204,23 @@ fn without_an_answer_after_a_restart_the_lease_is_used_to_its_end() {
     assert_eq!(server.of(MessageType::Discover).len(), 1);
 }
 
+/// The daemon is killed after it has answered ADD, and the next one is faster than the interface plugin.
+#[test]
+fn an_address_that_add_has_just_returned_is_left_to_the_interface_plugin() {
+    let lan = Lan::new();
+    let server = Scripted::start(&lan.server, |seen, _| seen.granted(LEASED, [600, 300, 500]));
+    let daemon = Daemon::start(QUICK);
+    let container = lan.container("c1");
+    plugin().add(&container, &config(&json!({}))).expect_ok();
+    drop(daemon);
+    let before = server.seen().len();
+    let _daemon = Daemon::start(QUICK);
+    eventually("asks", || server.seen().len() > before);
+    eventually("the server confirms", || state() == "bound");
+    // Fails if the container has it.
+    container.ip("addr add 10.20.0.77/24 dev eth0");
+}
+
 #[test]
 fn after_a_restart_the_server_may_refuse_the_address() {
     let lan = Lan::new();
