@@ -1,7 +1,7 @@
 //! The section `ablations`: what each trick that makes a call faster gains, with and without it in one run.
 //!
-//! Confinement gains no time: its row shows its cost. A trick that gains little is not worth its code: less than 5 % of every verb that it is for, or, for the index of
-//! `host-local`, less than 0.5 ms with 250 addresses.
+//! Confinement gains no time: its row shows its cost. A trick that gains little is not worth its code: less than 5 % of every
+//! verb that it is for, or, for the index of `host-local`, less than 0.5 ms with 250 addresses.
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
