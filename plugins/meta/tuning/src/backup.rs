@@ -141,16 +141,13 @@ pub(crate) fn collect(path: &Path, network: &str, valid: &[Attachment]) -> anyho
 }
 
 /// Reads the files of the interfaces `names` of a container, as far as they exist.
-pub(crate) fn of_interfaces<'n>(
-    path: &Path,
-    container_id: &str,
-    names: impl Iterator<Item = &'n str>,
-) -> Vec<Backup> {
+pub(crate) fn of_interfaces(path: &Path, container_id: &str, names: &[&str]) -> Vec<Backup> {
     let Ok(Some(directory)) = Directory::open(path) else {
         return Vec::new();
     };
     let read = |name| directory.read(&file_name(container_id, name)).ok()?;
     names
+        .iter()
         .filter_map(|name| Backup::decode(&read(name)?))
         .collect()
 }

@@ -27,8 +27,13 @@ impl Others {
         let links = container.rtnl.links();
         let links = links.context("failed to list the container's interfaces")?;
         let names = links.iter().map(|link| link.name.as_str());
-        let names = names.filter(|name| *name != call.if_name);
-        let backups = backup::of_interfaces(directory, &call.container_id, names);
+        // Most containers have one interface besides lo: then nothing is looked for.
+        let others = names.filter(|name| *name != call.if_name && *name != "lo");
+        let others: Vec<&str> = others.collect();
+        if others.is_empty() {
+            return Ok(Others::default());
+        }
+        let backups = backup::of_interfaces(directory, &call.container_id, &others);
         let sysctls = backups
             .into_iter()
             .flat_map(|Backup { sysctls, .. }| sysctls);
