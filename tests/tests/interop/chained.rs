@@ -34,10 +34,10 @@ fn sbr() {
     Case::new(config.clone())
         .at(site::bridged_ipv4)
         .versions(TWO)
-        .expect(&[&RECORDS])
+        .expect(&[&RECORDS, &SBR_MAIN])
         .run();
     let case = Case::new(config).at(site::bridged);
-    case.expect(&[&RECORDS, &SBR_FAMILIES]).run();
+    case.expect(&[&RECORDS, &SBR_FAMILIES, &SBR_MAIN]).run();
 }
 
 #[test]

@@ -257,6 +257,15 @@ differences! {
         "No packet looks them up there."
     ): [only_peer("", "c1 route -6", "dst=fd00:1::/64 table=100 ")];
 
+    SBR_MAIN(
+        "sbr", All,
+        "DEL moves the routes of an attachment that upstream has added back to the main table; upstream's leaves them in its tables.",
+        "Another ADD finds the gateway again."
+    ): [
+        only_peer("after DEL by ours", "c1 route", " table=10"),
+        only_ours("after DEL by ours", "c1 route", " table=254 "),
+    ];
+
     VRF_OWNER(
         "vrf", All,
         "A VRF has an alias. DEL does not delete a VRF that upstream has created; upstream deletes any VRF that becomes empty.",
