@@ -2,7 +2,6 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | [`conformance`] | rules that every CNI plugin follows, which can be run against any plugin binary |
 //! | [`networks`] | network configurations |
 //! | [`chain`] | networks of several plugins, called as a runtime calls them |
 //! | [`answer`] | assertions about the output of a plugin |
@@ -20,7 +19,6 @@
 
 pub mod answer;
 pub mod chain;
-pub mod conformance;
 pub mod networks;
 pub mod reach;
 pub mod state;

@@ -41,6 +41,9 @@ pub(crate) struct Options {
     /// Check this rule, or this group of rules. Can be repeated
     #[arg(long, value_name = "ID|GROUP")]
     rule: Vec<String>,
+    /// Check only rules that attach something, and depend on the kernel for that
+    #[arg(long)]
+    attaching: bool,
     /// Write the results as JSON; - is standard output
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -76,7 +79,8 @@ pub(crate) struct Options {
 ///
 /// When they cannot be checked: the message says why, and what to do.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    let rules = selected(&options.rule)?;
+    let mut rules = selected(&options.rule)?;
+    rules.retain(|rule| rule.attaches || !options.attaching);
     if options.list {
         return list(options, &rules);
     }

@@ -34,7 +34,7 @@ pub(crate) struct Rule {
     pub(crate) advice: &'static str,
     only: &'static [Only],
     /// Whether the rule attaches something, so that the kernel must have what the plugin needs.
-    attaches: bool,
+    pub(crate) attaches: bool,
     /// Panics if the plugin breaks the rule.
     pub(crate) check: fn(&Rig),
 }

@@ -7,6 +7,7 @@ use crate::demand;
 use crate::rig::Rig;
 use crate::rule::{Only, Rule, must, runtime, should};
 use crate::subject::Class;
+use crate::worker::not_applicable;
 
 const CODES: &str = "spec 5: Error";
 const NAMES: &str = "spec 1: Configuration format";
@@ -50,7 +51,7 @@ pub(crate) const RULES: &[Rule] = &[
     must(
         "config.name-type",
         CODES,
-        "ADD refuses a name that is not a string with code 6",
+        "ADD refuses a name that is not a string",
         name_type,
     )
     .detached(),
@@ -222,7 +223,7 @@ fn null(rig: &Rig) {
 
 fn name_type(rig: &Rig) {
     for name in [json!(7), json!(["net"]), json!({}), json!(true)] {
-        demand::error_with(6, named(rig, "ADD", Some(&name)));
+        demand::error(named(rig, "ADD", Some(&name)));
     }
 }
 
@@ -296,7 +297,7 @@ fn refused_changes_nothing(rig: &Rig) {
         config["name"] = json!(name);
         // Whether it is refused is another rule.
         if rig.add(&pod.container, &config).is_ok() {
-            crate::worker::not_applicable("the plugin accepts such names");
+            not_applicable("the plugin accepts such names");
         }
     }
     before.assert_same(&rig.host.snapshot());
@@ -314,6 +315,9 @@ fn mistyped(rig: &Rig, key: &str) -> impl Iterator<Item = (Value, crate::rig::Po
 }
 
 fn ipam_type(rig: &Rig) {
+    if rig.subject.config.get("ipam").is_none() {
+        not_applicable("the configuration has no IPAM plugin");
+    }
     for (config, pod) in mistyped(rig, "ipam") {
         demand::error(rig.add(&pod.container, &config));
     }

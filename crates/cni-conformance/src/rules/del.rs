@@ -306,17 +306,13 @@ fn interface_gone_cleans_up(rig: &Rig) {
 }
 
 fn other_container(rig: &Rig) {
-    let (attached, other) = (rig.attach("c1"), rig.attach("c2"));
-    drop(rig.attach("c3"));
-    let without_other = |rig: &Rig| {
-        rig.state()
-            .without_node("c2")
-            .filtered(|line| !line.contains("c2"))
-    };
-    demand::success(rig.del(other.container(), &other.with_prev()));
-    let before = without_other(rig);
-    demand::success(rig.del(other.container(), &other.with_prev()));
-    before.assert_same(&without_other(rig));
+    let attached = rig.attach("c1");
+    let pod = rig.pod("c2");
+    let before = rig.state();
+    let added = super::call(rig, "ADD", &pod).run();
+    demand::result(&added);
+    demand::success(rig.del(&pod.container, &added.with_prev()));
+    rig.assert_back(&before);
     is_intact(rig, &attached);
 }
 

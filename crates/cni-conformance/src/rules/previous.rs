@@ -15,7 +15,11 @@ const PASS: &str = "start from prevResult, change what the plugin has changed, a
 const LENIENT: &str =
     "DEL is also called for attachments whose result is lost: take what is there, and succeed";
 const CHAINED: &[Only] = &[Only::Classes(&[Class::Chained])];
-const CHECKED: &[Only] = &[Only::Since("0.4.0")];
+const CHECKED: &[Only] = &[
+    Only::Since("0.4.0"),
+    Only::Classes(&[Class::Main, Class::Chained]),
+    Only::Except(&["loopback"]),
+];
 
 pub(crate) const RULES: &[Rule] = &[
     should("previous.required", CONFIG, "ADD of a chained plugin without prevResult is refused", required).only(CHAINED).detached(),

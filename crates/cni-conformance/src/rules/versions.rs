@@ -39,7 +39,7 @@ pub(crate) const RULES: &[Rule] = &[
     must("versions.future", ERROR, "ADD refuses version 2.0.0 with code 1", future).advice(REFUSE).detached(),
     must("versions.malformed", ERROR, "ADD refuses what is not a version", malformed).advice(REFUSE).detached(),
     must("versions.exact", CONFIG, "ADD refuses other spellings of a supported version", exact).advice(REFUSE).detached(),
-    must("versions.type", ERROR, "ADD refuses a cniVersion that is not a string with code 6", of_type).detached(),
+    must("versions.type", ERROR, "ADD refuses a cniVersion that is not a string", of_type).detached(),
     should("versions.text", LIBRARY, "The error for a version is \"incompatible CNI versions\"", text).detached(),
     should("versions.details", LIBRARY, "The details of the error for a version list what the plugin supports", details).detached(),
     must("versions.refused-changes-nothing", CONFIG, "An ADD in a version that is refused changes nothing", refused_changes_nothing).detached(),
@@ -278,7 +278,7 @@ fn of_type(rig: &Rig) {
         json!({}),
         json!(true),
     ] {
-        demand::error_with(6, run_in(rig, "ADD", &version));
+        demand::error(run_in(rig, "ADD", &version));
     }
 }
 
@@ -295,7 +295,7 @@ fn details(rig: &Rig) {
     let error = demand::error(run_in(rig, "ADD", &json!("1.99.0")));
     for version in listed(rig) {
         assert!(
-            error.details.contains(&version.to_string()),
+            error.details.contains(version.as_str().unwrap_or_default()),
             "no {version} in the details {:?}",
             error.details
         );

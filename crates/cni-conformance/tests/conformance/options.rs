@@ -1,0 +1,207 @@
+//! The command line: exit status, files, and errors that say what to do.
+
+use std::fs;
+
+use serde_json::Value;
+use testkit::{Run, bin_dir};
+
+use crate::{foreign, program};
+
+fn ours(more: &[&str]) -> Run {
+    let dir = bin_dir();
+    let dir = dir.to_string_lossy();
+    program(
+        &[
+            &[
+                "--cni-path",
+                &*dir,
+                "--plugin",
+                "host-local",
+                "--rule",
+                "command",
+            ],
+            more,
+        ]
+        .concat(),
+    )
+    .run()
+}
+
+/// Demands exit status 2 and a message that contains each of `parts`.
+#[track_caller]
+fn refused(arguments: &[&str], parts: &[&str]) {
+    let run = program(arguments).run();
+    assert_eq!(run.status.code(), Some(2), "{}", run.report());
+    for part in parts {
+        assert!(
+            run.stderr_text().contains(part),
+            "no {part:?}\n{}",
+            run.report()
+        );
+    }
+}
+
+#[test]
+fn the_table_has_a_line_for_each_plugin() {
+    let text = ours(&["--plugin", "static"]).expect_ok().stdout_text();
+    for name in ["plugin ", "host-local ", "static ", "all "] {
+        assert!(
+            text.lines().any(|line| line.starts_with(name)),
+            "no {name:?}\n{text}"
+        );
+    }
+}
+
+#[test]
+fn files_are_written_in_three_forms() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
+    let (json, junit, markdown) = (file("a.json"), file("a.xml"), file("a.md"));
+    ours(&["--json", &json, "--junit", &junit, "--markdown", &markdown]).expect_ok();
+    let json: Value = serde_json::from_slice(&fs::read(json).expect("written")).expect("JSON");
+    assert_eq!(json["plugins"][0]["plugin"], "host-local");
+    assert_eq!(json["summary"]["failedMust"], 0);
+    let rule = &json["plugins"][0]["results"][0];
+    assert!(
+        rule["rule"]
+            .as_str()
+            .is_some_and(|id| id.starts_with("command.")),
+        "{rule}"
+    );
+    assert_eq!(rule["outcome"], "passed");
+    let junit = fs::read_to_string(junit).expect("written");
+    assert!(junit.starts_with("<?xml version=\"1.0\""), "{junit}");
+    assert!(
+        junit.contains("<testcase classname=\"host-local\" name=\"command.unknown-text\""),
+        "{junit}"
+    );
+    let markdown = fs::read_to_string(markdown).expect("written");
+    assert!(
+        markdown.contains("| host-local | 0.1.0 to 1.1.0 |"),
+        "{markdown}"
+    );
+}
+
+#[test]
+fn one_version_can_be_chosen() {
+    let run = ours(&["--spec", "0.4.0", "--json", "-"]).expect_ok();
+    assert_eq!(
+        run.json()["plugins"][0]["versions"],
+        serde_json::json!(["0.4.0"])
+    );
+}
+
+/// The exit status follows the severity of what failed.
+#[test]
+fn only_strict_minds_the_severity_should() {
+    let dir = foreign::installed();
+    let path = dir.path().to_string_lossy().into_owned();
+    let subject = format!("{path}/shell.json");
+    let status = |more: &[&str]| {
+        let base = ["--cni-path", &path, "--subject", &subject];
+        let run = program(&[&base, more].concat()).run();
+        run.status.code()
+    };
+    let should = ["--rule", "command.missing-succeeds"];
+    assert_eq!(status(&should), Some(0));
+    assert_eq!(status(&[&should[..], &["--strict"]].concat()), Some(1));
+    assert_eq!(status(&["--rule", "errors.escapes"]), Some(1));
+}
+
+#[test]
+fn a_failure_says_what_was_expected_what_was_seen_and_what_to_do() {
+    let dir = foreign::installed();
+    let path = dir.path().to_string_lossy().into_owned();
+    let subject = format!("{path}/shell.json");
+    let arguments = [
+        "--cni-path",
+        &path,
+        "--subject",
+        &subject,
+        "--rule",
+        "errors.escapes",
+    ];
+    let text = program(&arguments).run().stdout_text();
+    for part in [
+        "shell: errors.escapes failed (must; spec 5: Error)",
+        "  expected  ",
+        "  seen      ",
+        "  to do     ",
+    ] {
+        assert!(text.contains(part), "no {part:?}\n{text}");
+    }
+}
+
+#[test]
+fn unusable_arguments_are_refused() {
+    let dir = bin_dir();
+    let dir = dir.to_string_lossy();
+    refused(&[], &["--cni-path"]);
+    refused(&["--cni-path", "/nowhere"], &["/nowhere", "No such file"]);
+    refused(&["--cni-path", "/run"], &["/run", "copy"]);
+    refused(
+        &["--cni-path", &dir, "--rule", "nothing"],
+        &["nothing", "--list"],
+    );
+    refused(&["--cni-path", &dir, "--spec", "1.2"], &["1.2", "1.1.0"]);
+    refused(&["--cni-path", &dir, "--plugin", "absent"], &["absent"]);
+    refused(
+        &["--cni-path", &dir, "--plugin", "cnitool"],
+        &["cnitool", "--subject"],
+    );
+    refused(&["--cni-path", "/usr/share"], &["/usr/share", "--subject"]);
+}
+
+#[test]
+fn descriptions_that_cannot_be_used_are_refused() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().to_string_lossy().into_owned();
+    for (text, part) in [
+        ("{", "not JSON"),
+        ("{}", "plugin"),
+        (
+            r#"{"plugin": "a/b", "config": {"name": "n", "type": "a"}}"#,
+            "not the name of a file",
+        ),
+        (r#"{"plugin": "a", "config": 7}"#, "config"),
+        (r#"{"plugin": "a", "config": {"name": "n"}}"#, "config.type"),
+        (
+            r#"{"plugin": "a", "config": {"name": "n", "type": "a"}, "needs": ["flux"]}"#,
+            "flux",
+        ),
+        (
+            r#"{"plugin": "a", "config": {"name": "n", "type": "a"}, "ipam": true}"#,
+            "ipam",
+        ),
+    ] {
+        let file = dir.path().join("subject.json");
+        fs::write(&file, text).expect("written");
+        let file = file.to_string_lossy().into_owned();
+        refused(&["--cni-path", &path, "--subject", &file], &[&file, part]);
+    }
+}
+
+/// A rule that cannot be checked is neither passed nor failed.
+#[test]
+fn what_could_not_be_prepared_is_reported_as_not_run() {
+    let dir = foreign::installed();
+    let path = dir.path().to_string_lossy().into_owned();
+    let text =
+        include_str!("shell.json").replace("\"plugin\"", "\"before\": [\"exit 7\"], \"plugin\"");
+    let file = dir.path().join("broken.json");
+    fs::write(&file, text).expect("written");
+    let file = file.to_string_lossy().into_owned();
+    let arguments = [
+        "--cni-path",
+        &path,
+        "--subject",
+        &file,
+        "--rule",
+        "versions.answer",
+        "--json",
+        "-",
+    ];
+    let run = program(&arguments).run();
+    assert_eq!(run.status.code(), Some(2), "{}", run.report());
+    assert_eq!(run.json()["plugins"][0]["results"][0]["outcome"], "not-run");
+}

@@ -1,0 +1,71 @@
+//! Upstream's plugins, as the distribution packages them, fail exactly the rules that the page explains.
+
+use std::collections::BTreeSet;
+
+use testkit::peer_dir;
+
+use crate::check;
+
+const PAGE: &str = include_str!("../../../../Documentation/conformance.md");
+
+/// The version in [`testkit::PEER_DIR`].
+const VERSION: &str = "1.1.1";
+
+/// The rules that the page says a plugin of a version fails: lines `| RULE, RULE | PLUGIN, PLUGIN | WHY |` below the
+/// version's heading.
+fn explained(version: &str, plugin: &str) -> BTreeSet<String> {
+    let heading = format!("### Upstream {version}");
+    let section = PAGE.split("\n## ").flat_map(|part| part.split("\n### "));
+    let heading = heading.trim_start_matches("### ");
+    let section = section.into_iter().find(|part| part.starts_with(heading));
+    let lines = section.unwrap_or_default().lines();
+    let rows = lines.filter_map(|line| line.strip_prefix("| `"));
+    let mut rules = BTreeSet::new();
+    for row in rows {
+        let cells: Vec<&str> = row.split(" | ").collect();
+        let [names, plugins, why] = cells[..] else {
+            panic!("not three cells: {row}");
+        };
+        assert!(why.len() > 20, "no explanation: {row}");
+        if plugins == "all" || plugins.split(", ").any(|name| name == plugin) {
+            rules.extend(
+                names
+                    .split(", ")
+                    .map(|name| name.trim_matches('`').to_owned()),
+            );
+        }
+    }
+    rules
+}
+
+#[track_caller]
+fn fails_what_is_explained(plugin: &str) {
+    check(&peer_dir(), plugin, &[]).assert_failed(&explained(VERSION, plugin));
+}
+
+macro_rules! plugins {
+    ($($name:ident: $plugin:literal;)*) => {
+        $(
+            #[test]
+            fn $name() {
+                fails_what_is_explained($plugin);
+            }
+        )*
+    };
+}
+
+plugins! {
+    bandwidth: "bandwidth";
+    bridge: "bridge";
+    dhcp: "dhcp";
+    firewall: "firewall";
+    host_device: "host-device";
+    host_local: "host-local";
+    loopback: "loopback";
+    macvlan: "macvlan";
+    portmap: "portmap";
+    ptp: "ptp";
+    sbr: "sbr";
+    r#static: "static";
+    tuning: "tuning";
+}
