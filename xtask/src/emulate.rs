@@ -105,11 +105,11 @@ fn try_all(build: &Build, emulator: &str) -> Result<Vec<Option<Result<()>>>> {
     Ok(outcomes)
 }
 
-/// Writes a script for each plugin and for cnitool that runs it in the emulator, so that plugins find emulated delegates.
+/// Writes a script for each plugin and tool that runs it in the emulator, so that plugins find emulated delegates.
 fn scripts(build: &Build, emulator: &str) -> Result<PathBuf> {
     let dir = project::target().join("emulate").join(build.platform.name);
     fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
-    for binary in build.binaries.iter().chain([&build.cnitool]) {
+    for binary in build.binaries.iter().chain(build.tools()) {
         let path = dir.join(&binary.name);
         let script = format!(
             "#!/bin/sh\nexec {emulator} '{}' \"$@\"\n",
@@ -157,10 +157,12 @@ fn versions(emulated: &Emulated<'_>) -> Result<()> {
             about.report()
         );
     }
-    let mut cnitool = Command::new(emulated.dir.join(build::CNITOOL));
-    let version = commands::read(cnitool.arg("--version"))?;
-    let expected = format!("cnitool {}", project::version());
-    ensure!(version == expected, "not {expected:?}: {version:?}");
+    for tool in emulated.build.tools() {
+        let mut command = Command::new(emulated.dir.join(&tool.name));
+        let version = commands::read(command.arg("--version"))?;
+        let expected = format!("{} {}", tool.name, project::version());
+        ensure!(version == expected, "not {expected:?}: {version:?}");
+    }
     Ok(())
 }
 

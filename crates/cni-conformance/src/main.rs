@@ -31,6 +31,8 @@ use clap::{CommandFactory, Parser};
 
 use cli::Options;
 
+const NAME: &str = "cni-conformance";
+
 /// The environment variable by which a shell asks for completions.
 const COMPLETE: &str = "CNI_CONFORMANCE_COMPLETE";
 
@@ -41,6 +43,8 @@ fn main() -> ExitCode {
     // Ends the process if it was called by a shell for completions.
     clap_complete::CompleteEnv::with_factory(Options::command)
         .var(COMPLETE)
+        .bin(NAME)
+        .completer(NAME)
         .complete();
     let outcome = match std::env::args().nth(1).as_deref() {
         Some(runner::WORKER) => worker::run(),

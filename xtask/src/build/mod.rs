@@ -38,6 +38,15 @@ pub(crate) struct Build {
     pub(crate) all_in_one: Binary,
     /// The command line on libcni.
     pub(crate) cnitool: Binary,
+    /// The program that checks plugins.
+    pub(crate) conformance: Binary,
+}
+
+impl Build {
+    /// The programs that are not plugins.
+    pub(crate) fn tools(&self) -> [&Binary; 2] {
+        [&self.cnitool, &self.conformance]
+    }
 }
 
 /// The package that contains all plugins, and its binary.
@@ -49,6 +58,10 @@ const ALL_IN_ONE_BUDGET: u64 = 5_000_000;
 pub(crate) const CNITOOL: &str = "cnitool";
 /// Its size limit, in bytes.
 const CNITOOL_BUDGET: u64 = 3_000_000;
+/// The package and binary of the program that checks plugins of any origin.
+pub(crate) const CONFORMANCE: &str = "cni-conformance";
+/// Its size limit, in bytes.
+const CONFORMANCE_BUDGET: u64 = 3_000_000;
 /// The directory of programs that are not plugins, below that of the plugins.
 const TOOLS: &str = "tools";
 
@@ -101,8 +114,9 @@ fn build(platform: &'static Platform, libc: Option<Libc>) -> Result<Build> {
     let packages = plugins
         .iter()
         .flat_map(|plugin| ["--package", plugin.name.as_str()]);
-    let others = ["--package", ALL_IN_ONE, "--package", CNITOOL, "--bins"];
-    let out = recipe.cargo_build(packages.chain(others))?;
+    let others = [ALL_IN_ONE, CNITOOL, CONFORMANCE];
+    let others = others.iter().flat_map(|name| ["--package", *name]);
+    let out = recipe.cargo_build(packages.chain(others).chain(["--bins"]))?;
 
     let dir = directory(platform);
     let tools = dir.join(TOOLS);
@@ -111,7 +125,9 @@ fn build(platform: &'static Platform, libc: Option<Libc>) -> Result<Build> {
     for name in names.map(String::as_str).chain([ALL_IN_ONE]) {
         replace(&out.join(name), &dir.join(name))?;
     }
-    replace(&out.join(CNITOOL), &tools.join(CNITOOL))?;
+    for name in [CNITOOL, CONFORMANCE] {
+        replace(&out.join(name), &tools.join(name))?;
+    }
     let built = built(platform)?;
     report(&built, &recipe)?;
     Ok(built)
@@ -194,6 +210,7 @@ fn built(platform: &'static Platform) -> Result<Build> {
             .collect::<Result<_>>()?,
         all_in_one: binary(&dir, ALL_IN_ONE)?,
         cnitool: binary(&dir.join(TOOLS), CNITOOL)?,
+        conformance: binary(&dir.join(TOOLS), CONFORMANCE)?,
         dir,
     })
 }
@@ -218,6 +235,7 @@ fn report(build: &Build, recipe: &Recipe) -> Result<()> {
         .chain([
             (&build.all_in_one, ALL_IN_ONE_BUDGET),
             (&build.cnitool, CNITOOL_BUDGET),
+            (&build.conformance, CONFORMANCE_BUDGET),
         ])
         .collect();
     let row = |(binary, budget): &(&Binary, u64)| {

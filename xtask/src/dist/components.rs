@@ -167,7 +167,7 @@ fn linked_keys() -> Result<BTreeSet<Key>> {
     .map(String::from)
     .to_vec();
     let plugins = project::plugins()?.into_iter().map(|plugin| plugin.name);
-    let others = [build::ALL_IN_ONE, build::CNITOOL].map(String::from);
+    let others = [build::ALL_IN_ONE, build::CNITOOL, build::CONFORMANCE].map(String::from);
     for name in plugins.chain(others) {
         arguments.push(format!("--package={name}"));
     }
@@ -214,7 +214,12 @@ mod tests {
         let serde = linked.iter().find(|component| component.name == "serde");
         let serde = serde.expect("serde is linked");
         assert_eq!(serde.checksum.as_deref().map(str::len), Some(64));
-        for ours in ["cni-bridge", build::ALL_IN_ONE, build::CNITOOL] {
+        for ours in [
+            "cni-bridge",
+            build::ALL_IN_ONE,
+            build::CNITOOL,
+            build::CONFORMANCE,
+        ] {
             assert!(
                 linked.iter().any(|c| c.name == ours && c.is_ours()),
                 "{ours}"
@@ -223,7 +228,7 @@ mod tests {
         assert!(
             linked
                 .iter()
-                .all(|c| c.name != "syn" && c.name != "testkit")
+                .all(|c| c.name != "syn" && c.name != "proptest")
         );
     }
 }

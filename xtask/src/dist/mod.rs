@@ -52,7 +52,7 @@ pub(crate) fn third_party() -> Result<String> {
     notices::text(&components::linked()?)
 }
 
-/// Packs the plugins for a platform, the executable that contains all of them with links to it, and cnitool.
+/// Packs the plugins for a platform, the executable that contains all of them with links to it, and the tools.
 fn tarballs(build: &Build, notices: &Path) -> Result<()> {
     let (platform, version) = (build.platform.name, project::version());
     let stage = stage(notices)?;
@@ -75,9 +75,13 @@ fn tarballs(build: &Build, notices: &Path) -> Result<()> {
         &format!("cni-plugins-all-in-one-linux-{platform}-{version}.tgz"),
     )?;
 
-    let stage = self::stage(notices)?;
-    archive::put(&build.cnitool.path, &stage, "0755")?;
-    archive::pack(&stage, &format!("cnitool-linux-{platform}-{version}.tgz"))
+    for tool in build.tools() {
+        let stage = self::stage(notices)?;
+        archive::put(&tool.path, &stage, "0755")?;
+        let name = &tool.name;
+        archive::pack(&stage, &format!("{name}-linux-{platform}-{version}.tgz"))?;
+    }
+    Ok(())
 }
 
 /// A directory that contains the documents of a tarball.

@@ -58,7 +58,9 @@ pub(crate) fn document(components: &[Component]) -> Result<Value> {
 fn is_shipped(component: &Component) -> bool {
     let is_plugin = component.dir.starts_with(project::root().join("plugins"));
     component.is_ours()
-        && (is_plugin || [build::ALL_IN_ONE, build::CNITOOL].contains(&component.name.as_str()))
+        && (is_plugin
+            || [build::ALL_IN_ONE, build::CNITOOL, build::CONFORMANCE]
+                .contains(&component.name.as_str()))
 }
 
 fn crate_entry(component: &Component) -> Value {

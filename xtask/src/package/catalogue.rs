@@ -113,6 +113,7 @@ pub(crate) fn packages(format: Format, build: &Build, version: &str) -> Result<V
     let opt = links_in_opt(format, version);
     packages.push(tools(format, &build.all_in_one, version)?);
     packages.push(cnitool(format, &build.cnitool, version)?);
+    packages.push(conformance(format, &build.conformance, version)?);
     let notices = dist::third_party()?;
     for package in &mut packages {
         let path = format.notices(&package.name);
@@ -181,18 +182,60 @@ fn cnitool(format: Format, binary: &Binary, version: &str) -> Result<Package> {
         unit(format, "cni-gc.timer")?,
         unit(format, "cni-repair.service")?,
     ];
-    let shells = ["bash", "zsh", "fish"];
-    for (shell, path) in shells.iter().zip(completion_files(format, &binary.name)) {
-        // By a build for this machine: the script is the same for every platform.
-        let mut run = commands::cargo(&project::root(), ["run", "--quiet", "--package"]);
-        run.args([build::CNITOOL, "--", "completion", shell]);
-        files.push(File::data(path, commands::read(&mut run)? + "\n"));
-    }
+    let by = |shell| (vec!["completion", shell], Vec::new());
+    files.extend(completions(format, build::CNITOOL, by)?);
     Ok(Package {
         has_binaries: true,
         files,
         ..Package::new(build::CNITOOL, summary, manual::introduction(&page))
     })
+}
+
+/// The program that checks plugins.
+fn conformance(format: Format, binary: &Binary, version: &str) -> Result<Package> {
+    let summary = "Checks CNI plugins against the specification";
+    let page = project::root().join("Documentation/conformance.md");
+    let page = fs::read_to_string(&page).with_context(|| page.display().to_string())?;
+    // The tables of rules and results are for the screen.
+    let page = page.split("\n## The rules").next().unwrap_or_default();
+    let manual = manual::of_page(&binary.name, summary, page, version);
+    let mut files = vec![
+        program(binary, "/usr/bin")?,
+        File::data("/usr/share/man/man8/cni-conformance.8", manual),
+    ];
+    let by = |shell| (Vec::new(), vec![("CNI_CONFORMANCE_COMPLETE", shell)]);
+    files.extend(completions(format, build::CONFORMANCE, by)?);
+    Ok(Package {
+        has_binaries: true,
+        files,
+        depends: vec![Relation::any(match format {
+            Format::Deb => "iproute2",
+            Format::Rpm => "iproute",
+        })],
+        suggests: vec![Relation::any("nftables")],
+        ..Package::new(build::CONFORMANCE, summary, manual::introduction(page))
+    })
+}
+
+/// Arguments and variables by which a program prints the completions for a shell.
+type Request = (Vec<&'static str>, Vec<(&'static str, &'static str)>);
+
+/// The completions of a program for each shell, printed by a build of it for this machine: the script is the same for
+/// every platform.
+fn completions(
+    format: Format,
+    program: &str,
+    by: impl Fn(&'static str) -> Request,
+) -> Result<Vec<File>> {
+    let shells = ["bash", "zsh", "fish"];
+    let paths = completion_files(format, program);
+    let file = |(shell, path)| {
+        let (arguments, variables) = by(shell);
+        let mut run = commands::cargo(&project::root(), ["run", "--quiet", "--package"]);
+        run.args([program, "--"]).args(arguments).envs(variables);
+        Ok(File::data(path, commands::read(&mut run)? + "\n"))
+    };
+    shells.into_iter().zip(paths).map(file).collect()
 }
 
 /// Where bash, zsh and fish look for the completions of a program.
