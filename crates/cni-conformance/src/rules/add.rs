@@ -69,7 +69,7 @@ pub(crate) const RULES: &[Rule] = &[
     )
     .only(&[
         Only::Classes(&[Class::Main]),
-        Only::Except(&["loopback"]),
+        Only::Except(&["loopback", "ptp"]),
         Only::Two,
     ]),
     must(
