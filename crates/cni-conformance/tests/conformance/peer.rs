@@ -14,10 +14,9 @@ const VERSION: &str = "1.1.1";
 /// The rules that the page says a plugin of a version fails: lines `| RULE, RULE | PLUGIN, PLUGIN | WHY |` below the
 /// version's heading.
 fn explained(version: &str, plugin: &str) -> BTreeSet<String> {
-    let heading = format!("### Upstream {version}");
-    let section = PAGE.split("\n## ").flat_map(|part| part.split("\n### "));
-    let heading = heading.trim_start_matches("### ");
-    let section = section.into_iter().find(|part| part.starts_with(heading));
+    let heading = format!("Upstream {version}\n");
+    let mut sections = PAGE.split("\n## ").flat_map(|part| part.split("\n### "));
+    let section = sections.find(|part| part.starts_with(&heading));
     let lines = section.unwrap_or_default().lines();
     let rows = lines.filter_map(|line| line.strip_prefix("| `"));
     let mut rules = BTreeSet::new();
