@@ -17,6 +17,8 @@ const VALID: &str = "cni.dev/valid-attachments";
 const OLD_KEY: &str = "cni.dev/attachments";
 const GC: &[Only] = &[Only::Since("1.1.0")];
 const TWO: &[Only] = &[Only::Since("1.1.0"), Only::Two];
+/// The kernel deletes the virtual device of `host-device` with the namespace.
+const ADDED_AGAIN: &[Only] = &[Only::Since("1.1.0"), Only::Except(&["host-device"])];
 /// Plugins that leave nothing on the host when the namespace is gone accept any list.
 const KEEPS_STATE: &[Only] = &[
     Only::Since("1.1.0"),
@@ -165,7 +167,7 @@ pub(crate) const RULES: &[Rule] = &[
         "An attachment that GC has removed can be added again",
         add_after,
     )
-    .only(GC),
+    .only(ADDED_AGAIN),
     must(
         "gc.foreign-files",
         SPEC,
