@@ -59,7 +59,11 @@ pub(crate) const RULES: &[Rule] = &[
         "ADD that finds an interface of this name leaves no file behind",
         existing_interface_keeps_files,
     )
-    .only(CREATES)
+    .only(&[
+        Only::Classes(&[Class::Main]),
+        // Its file is for DEL.
+        Only::Except(&["loopback", "flannel"]),
+    ])
     .advice(EXISTS),
     runtime(
         "add.two-interfaces",

@@ -148,7 +148,7 @@ fn not_utf8(rig: &Rig) {
 
 fn unknown_changes_nothing(rig: &Rig) {
     let pod = rig.pod("c1");
-    let before = rig.host.snapshot();
+    let before = rig.state();
     demand::error(super::call(rig, "PING", &pod).run());
-    before.assert_same(&rig.host.snapshot());
+    before.assert_same(&rig.state());
 }

@@ -291,7 +291,7 @@ fn name_of_100(rig: &Rig) {
 
 fn refused_changes_nothing(rig: &Rig) {
     let pod = rig.pod("c1");
-    let before = rig.host.snapshot();
+    let before = rig.state();
     for name in ["", "../etc", "a net"] {
         let mut config = pod.config(rig);
         config["name"] = json!(name);
@@ -300,7 +300,7 @@ fn refused_changes_nothing(rig: &Rig) {
             not_applicable("the plugin accepts such names");
         }
     }
-    before.assert_same(&rig.host.snapshot());
+    before.assert_same(&rig.state());
 }
 
 /// The configuration with a key of the wrong type.

@@ -207,10 +207,10 @@ fn before_add(rig: &Rig) {
 
 fn before_add_creates_nothing(rig: &Rig) {
     let pod = rig.pod("c1");
-    let before = rig.host.snapshot();
+    let before = rig.state();
     // Whether it succeeds is another rule.
     super::call(rig, "DEL", &pod).run();
-    before.assert_same(&rig.host.snapshot());
+    before.assert_same(&rig.state());
 }
 
 fn fail(rig: &Rig, pod: &Pod) {
@@ -326,10 +326,10 @@ fn is_intact(rig: &Rig, attached: &Attached) {
 
 fn other_interface(rig: &Rig) {
     let attached = rig.attach("c1");
-    let before = rig.host.snapshot();
+    let before = rig.state();
     let del = rig.call("DEL", attached.container(), &attached.with_prev());
     demand::success(del.ifname("other0").run());
-    before.assert_same(&rig.host.snapshot());
+    before.assert_same(&rig.state());
 }
 
 fn other_network(rig: &Rig) {

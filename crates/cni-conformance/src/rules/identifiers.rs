@@ -375,8 +375,8 @@ fn ifname_other(rig: &Rig) {
 
 fn malformed_changes_nothing(rig: &Rig) {
     let pod = rig.pod("c1");
-    let before = rig.host.snapshot();
+    let before = rig.state();
     demand::error(super::call(rig, "ADD", &pod).ifname("a/b").run());
     demand::error(super::call(rig, "ADD", &pod).ifname(TOO_LONG.0).run());
-    before.assert_same(&rig.host.snapshot());
+    before.assert_same(&rig.state());
 }

@@ -137,7 +137,7 @@ fn text_cut_off(rig: &Rig) {
 
 fn refused_changes_nothing(rig: &Rig) {
     let pod = rig.pod("c1");
-    let before = rig.host.snapshot();
+    let before = rig.state();
     for input in ["", "{", "[]", "{\"name\": 7}"] {
         demand::error(
             rig.call("ADD", &pod.container, &Value::Null)
@@ -145,7 +145,7 @@ fn refused_changes_nothing(rig: &Rig) {
                 .run(),
         );
     }
-    before.assert_same(&rig.host.snapshot());
+    before.assert_same(&rig.state());
 }
 
 fn nesting(rig: &Rig) {

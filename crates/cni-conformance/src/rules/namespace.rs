@@ -214,10 +214,10 @@ fn path_in_error(rig: &Rig) {
 fn failure_changes_nothing(rig: &Rig) {
     let pod = rig.pod("c1");
     let file = rig.host.write("file", b"no namespace");
-    let before = rig.host.snapshot();
+    let before = rig.state();
     for path in [rig.host.dir().join("missing"), file] {
         demand::error(super::call(rig, "ADD", &pod).netns(&path).run());
-        before.assert_same(&rig.host.snapshot());
+        before.assert_same(&rig.state());
     }
 }
 
@@ -301,14 +301,14 @@ fn own_add(rig: &Rig) {
 
 fn own_add_changes_nothing(rig: &Rig) {
     let pod = rig.pod("c1");
-    let before = rig.host.snapshot();
+    let before = rig.state();
     let run = super::call(rig, "ADD", &pod).netns(SELF).run();
     assert!(
         !run.is_ok(),
         "ADD connected the host to itself\n{}",
         run.report()
     );
-    before.assert_same(&rig.host.snapshot());
+    before.assert_same(&rig.state());
 }
 
 fn own_add_one_object(rig: &Rig) {
@@ -340,10 +340,10 @@ fn own_del_changes_nothing(rig: &Rig) {
     };
     rig.host
         .ip(&format!("link add {name} type veth peer name own1"));
-    let before = rig.host.snapshot();
+    let before = rig.state();
     // What it answers is another rule.
     super::call(rig, "DEL", &pod).netns(SELF).run();
-    before.assert_same(&rig.host.snapshot());
+    before.assert_same(&rig.state());
 }
 
 fn own_override(rig: &Rig) {

@@ -279,11 +279,11 @@ fn before_input(rig: &Rig) {
 
 fn missing_changes_nothing(rig: &Rig) {
     let pod = rig.pod("c1");
-    let before = rig.host.snapshot();
+    let before = rig.state();
     for variable in ["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"] {
         let call = super::call(rig, "ADD", &pod).without_env(variable);
         demand::error(call.run());
-        before.assert_same(&rig.host.snapshot());
+        before.assert_same(&rig.state());
     }
 }
 

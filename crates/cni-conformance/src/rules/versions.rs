@@ -183,9 +183,9 @@ fn newer_than_plugin(rig: &Rig) {
 }
 
 fn changes_nothing(rig: &Rig) {
-    let before = rig.host.snapshot();
+    let before = rig.state();
     demand::success(ask(rig));
-    before.assert_same(&rig.host.snapshot());
+    before.assert_same(&rig.state());
 }
 
 fn one_line(rig: &Rig) {
@@ -304,13 +304,13 @@ fn details(rig: &Rig) {
 
 fn refused_changes_nothing(rig: &Rig) {
     let pod = rig.pod("c1");
-    let before = rig.host.snapshot();
+    let before = rig.state();
     for version in ["1.99.0", "x"] {
         let mut config = pod.config(rig);
         config["cniVersion"] = json!(version);
         demand::error(rig.add(&pod.container, &config));
     }
-    before.assert_same(&rig.host.snapshot());
+    before.assert_same(&rig.state());
 }
 
 /// ADD with this version, or without one, prints a result of version 0.1.0.
