@@ -23,6 +23,16 @@ pub(crate) fn success(run: Run) -> Run {
     run
 }
 
+/// Demands that nothing is on standard output. Whether the call succeeds does not matter.
+#[track_caller]
+pub(crate) fn silence(run: &Run) {
+    assert!(
+        run.stdout.is_empty(),
+        "standard output is not empty\n{}",
+        run.report()
+    );
+}
+
 /// Demands success and a result, which is returned.
 #[track_caller]
 pub(crate) fn result(run: &Run) -> Value {

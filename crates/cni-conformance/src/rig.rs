@@ -49,6 +49,18 @@ pub(crate) struct Attached {
 }
 
 impl Attached {
+    /// What an ADD has attached, which must have succeeded.
+    #[track_caller]
+    pub(crate) fn new(pod: Pod, config: Value, run: Run) -> Attached {
+        let result = demand::result(&run);
+        Attached {
+            pod,
+            config,
+            run,
+            result,
+        }
+    }
+
     pub(crate) fn container(&self) -> &Container {
         &self.pod.container
     }
@@ -224,14 +236,25 @@ impl Rig {
     pub(crate) fn attach_in(&self, id: &str, version: &str) -> Attached {
         let pod = self.pod(id);
         let config = pod.config_in(self, version);
+        self.attach_pod(pod, config)
+    }
+
+    /// Attaches a container with a configuration.
+    #[track_caller]
+    pub(crate) fn attach_pod(&self, pod: Pod, config: Value) -> Attached {
         let run = self.add(&pod.container, &config);
-        let result = demand::result(&run);
-        Attached {
-            pod,
-            config,
-            run,
-            result,
-        }
+        Attached::new(pod, config, run)
+    }
+
+    /// Attaches a new container after another, so that what outlives an attachment exists. Also returns the state
+    /// before ADD.
+    #[track_caller]
+    pub(crate) fn attach_later(&self, id: &str) -> (Snapshot, Attached) {
+        self.warmed_up();
+        let pod = self.pod(id);
+        let before = self.state();
+        let config = pod.config(self);
+        (before, self.attach_pod(pod, config))
     }
 
     /// Attaches and detaches a container, so that what outlives an attachment (a bridge, directories) exists.
@@ -280,6 +303,15 @@ impl Rig {
         let parts: Vec<&str> = left.into_iter().chain(ignored).collect();
         let is_kept = |line: &str| !parts.iter().any(|part| line.contains(part));
         self.host.snapshot().filtered(is_kept)
+    }
+
+    /// Runs `f`, which must leave the state of the host as it is.
+    #[track_caller]
+    pub(crate) fn unchanged<T>(&self, f: impl FnOnce() -> T) -> T {
+        let before = self.state();
+        let value = f();
+        before.assert_same(&self.state());
+        value
     }
 
     /// Demands that the host is in the state `before` again soon: the kernel deletes the links of a deleted namespace in

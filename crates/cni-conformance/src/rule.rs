@@ -14,9 +14,10 @@ use crate::version::ordinal;
 pub(crate) enum Severity {
     /// The specification says "must", or gives the format.
     Must,
-    /// Container runtimes rely on it.
+    /// Container runtimes, or those who use the reference plugin of this name, rely on it.
     Runtime,
-    /// The specification says "should", or the reference library does it and users notice the difference.
+    /// The specification says "should", or the reference library and plugins do it and users notice the difference, or
+    /// operators expect it.
     Should,
 }
 

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use testkit::Run;
 
+use super::support::{call, del};
 use crate::demand;
 use crate::rig::Rig;
 use crate::rule::{Rule, must, runtime, should};
@@ -94,7 +95,7 @@ pub(crate) const RULES: &[Rule] = &[
     ),
     runtime(
         "arguments.cni-labels",
-        "convention: args.cni",
+        "conventions: args.cni",
         "Labels in args.cni are accepted",
         cni_labels,
     ),
@@ -117,16 +118,19 @@ fn kubernetes(rig: &Rig) {
     demand::result(&add(rig, &format!("IgnoreUnknown=1;{POD}")));
 }
 
+/// ADD and then `verb` with the arguments of a pod.
+#[track_caller]
+fn of_pod(rig: &Rig, verb: &str) {
+    let call = call(rig, verb, &rig.attach("c1"));
+    demand::success(call.args(&format!("IgnoreUnknown=1;{POD}")).run());
+}
+
 fn kubernetes_del(rig: &Rig) {
-    let attached = rig.attach("c1");
-    let del = rig.call("DEL", attached.container(), &attached.with_prev());
-    demand::success(del.args(&format!("IgnoreUnknown=1;{POD}")).run());
+    of_pod(rig, "DEL");
 }
 
 fn kubernetes_check(rig: &Rig) {
-    let attached = rig.attach("c1");
-    let check = rig.call("CHECK", attached.container(), &attached.with_prev());
-    demand::success(check.args(&format!("IgnoreUnknown=1;{POD}")).run());
+    of_pod(rig, "CHECK");
 }
 
 fn ignore_unknown_true(rig: &Rig) {
@@ -170,9 +174,7 @@ fn accepts(rig: &Rig, key: &str, value: &Value) {
         Some(members) => members.extend(value.as_object().cloned().unwrap_or_default()),
         None => config[key] = value.clone(),
     }
-    let added = rig.add(&pod.container, &config);
-    demand::result(&added);
-    demand::success(rig.del(&pod.container, &added.with_prev()));
+    del(rig, &rig.attach_pod(pod, config));
 }
 
 fn args_of_others(rig: &Rig) {

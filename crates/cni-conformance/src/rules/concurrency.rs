@@ -11,7 +11,7 @@ use crate::rig::{Attached, Pod, Rig};
 use crate::rule::{Only, Rule, must, runtime};
 use crate::subject::Class;
 
-const SPEC: &str = "spec 3: lifecycle and ordering";
+const SPEC: &str = "spec 3: Lifecycle & Ordering";
 const NODE: &str = "kubelet, containerd";
 /// Several attachments, and results with interfaces and addresses.
 const TWO: &[Only] = &[Only::Since("0.3.0"), Only::Two];
@@ -91,9 +91,9 @@ pub(crate) const RULES: &[Rule] = &[
         two_networks,
     )
     .only(CHECKED),
-    must(
+    runtime(
         "concurrency.two-interfaces",
-        SPEC,
+        "Multus, Podman: several networks",
         "ADDs of two interfaces of different networks of a container at once succeed",
         two_interfaces,
     )
@@ -130,20 +130,13 @@ fn pods(rig: &Rig, prefix: &str, count: usize) -> Vec<Pod> {
         .collect()
 }
 
-/// A call for a pod.
-fn of_pod(rig: &Rig, verb: &str, pod: &Pod) -> Invocation {
-    rig.call(verb, &pod.container, &pod.config(rig))
-}
-
 /// ADDs all pods at once.
 #[track_caller]
 fn add_all(rig: &Rig, pods: Vec<Pod>) -> Vec<Attached> {
-    let runs = run_all(pods.iter().map(|pod| of_pod(rig, "ADD", pod)));
-    let attached = |(pod, run): (Pod, Run)| Attached {
-        config: pod.config(rig),
-        result: demand::result(&run),
-        run,
-        pod,
+    let runs = run_all(pods.iter().map(|pod| super::call(rig, "ADD", pod)));
+    let attached = |(pod, run): (Pod, Run)| {
+        let config = pod.config(rig);
+        Attached::new(pod, config, run)
     };
     pods.into_iter().zip(runs).map(attached).collect()
 }
@@ -194,7 +187,7 @@ fn adds_and_dels(rig: &Rig) {
     let old = add_all(rig, pods(rig, "old", 3));
     let new = pods(rig, "new", 3);
     let dels = old.iter().map(|attached| call(rig, "DEL", attached));
-    let adds = new.iter().map(|pod| of_pod(rig, "ADD", pod));
+    let adds = new.iter().map(|pod| super::call(rig, "ADD", pod));
     let calls: Vec<Invocation> = dels.zip(adds).flat_map(|(del, add)| [del, add]).collect();
     let runs = run_all(calls);
     let (dels, adds): (Vec<_>, Vec<_>) =
@@ -218,7 +211,7 @@ fn same_add_twice(rig: &Rig) {
     rig.warmed_up();
     let pod = rig.pod("c1");
     let before = rig.state();
-    let runs = run_all([of_pod(rig, "ADD", &pod), of_pod(rig, "ADD", &pod)]);
+    let runs = run_all([super::call(rig, "ADD", &pod), super::call(rig, "ADD", &pod)]);
     let successes = runs.iter().filter(|run| run.is_ok()).count();
     assert!(
         successes == 1,
@@ -226,14 +219,14 @@ fn same_add_twice(rig: &Rig) {
         runs[0].report(),
         runs[1].report()
     );
-    of_pod(rig, "DEL", &pod).run().expect_ok();
+    super::call(rig, "DEL", &pod).run().expect_ok();
     rig.assert_back(&before);
 }
 
 fn same_del_twice(rig: &Rig) {
     let before = rig.warmed_up();
     let pod = rig.pod("c1");
-    let run = demand::success(of_pod(rig, "ADD", &pod).run());
+    let run = demand::success(super::call(rig, "ADD", &pod).run());
     let del = rig.call("DEL", &pod.container, &run.with_prev());
     succeed(run_all([del.clone(), del]));
     end(rig, pod);
@@ -244,9 +237,9 @@ fn add_and_del_of_one(rig: &Rig) {
     let before = rig.warmed_up();
     let pod = rig.pod("c1");
     // Either may fail, and either may be first.
-    let runs = run_all([of_pod(rig, "ADD", &pod), of_pod(rig, "DEL", &pod)]);
+    let runs = run_all([super::call(rig, "ADD", &pod), super::call(rig, "DEL", &pod)]);
     runs.into_iter().for_each(demand::orderly);
-    demand::success(of_pod(rig, "DEL", &pod).run());
+    demand::success(super::call(rig, "DEL", &pod).run());
     end(rig, pod);
     rig.assert_back(&before);
 }
@@ -275,7 +268,7 @@ fn two_interfaces(rig: &Rig) {
         &json!({"name": "other-network", "ipam": plain, "isDefaultGateway": false, "bridge": "cni1"}),
     );
     let calls = [
-        of_pod(rig, "ADD", &pod),
+        super::call(rig, "ADD", &pod),
         rig.call("ADD", &pod.container, &other).ifname("net1"),
     ];
     for (run, name) in run_all(calls)
@@ -309,5 +302,9 @@ fn gc_and_check(rig: &Rig) {
 fn status_and_add(rig: &Rig) {
     let pod = rig.pod("c1");
     let status = rig.plugin.command("STATUS").config(&rig.config());
-    succeed(run_all([status.clone(), of_pod(rig, "ADD", &pod), status]));
+    succeed(run_all([
+        status.clone(),
+        super::call(rig, "ADD", &pod),
+        status,
+    ]));
 }

@@ -4,12 +4,11 @@ use serde_json::json;
 use testkit::{Container, Listener, Node, outside};
 
 use super::support::{applies_if, attach_with, del, ip, reaches};
-use crate::demand;
 use crate::rig::{Attached, Rig};
-use crate::rule::{Only, Rule, must, runtime};
+use crate::rule::{Only, Rule, runtime};
 use crate::subject::Class;
 
-const ADD: &str = "spec 3: adding an attachment";
+const NODE: &str = "kubelet, Podman: a container with a network";
 const MAIN: &[Only] = &[Only::Since("0.3.0"), Only::Classes(&[Class::Main])];
 const TWO: &[Only] = &[
     Only::Since("0.3.0"),
@@ -24,114 +23,114 @@ const MTU: &[Only] = &[
 ];
 
 pub(crate) const RULES: &[Rule] = &[
-    must(
+    runtime(
         "connectivity.gateway",
-        ADD,
+        NODE,
         "The container reaches its network when ADD returns",
         gateway,
     )
     .only(MAIN),
-    must(
+    runtime(
         "connectivity.from-network",
-        ADD,
+        NODE,
         "The container is reached from its network when ADD returns",
         from_network,
     )
     .only(MAIN),
-    must(
+    runtime(
         "connectivity.containers",
-        ADD,
+        NODE,
         "Containers of a network reach each other",
         containers,
     )
     .only(TWO),
-    must(
+    runtime(
         "connectivity.full-packets",
-        ADD,
+        NODE,
         "Packets as large as the MTU pass",
         full_packets,
     )
     .only(MAIN),
-    must(
+    runtime(
         "connectivity.fragments",
-        ADD,
+        NODE,
         "Packets larger than the MTU pass in fragments",
         fragments,
     )
     .only(MAIN),
-    must(
+    runtime(
         "connectivity.mtu",
-        "upstream",
+        "reference plugins",
         "The interface has the configured MTU",
         mtu,
     )
     .only(MTU),
-    must(
+    runtime(
         "connectivity.second-add",
-        ADD,
+        NODE,
         "Another ADD does not disconnect a container",
         second_add,
     )
     .only(TWO),
-    must(
+    runtime(
         "connectivity.other-del",
-        "spec 3: deleting an attachment",
+        NODE,
         "DEL of another container does not disconnect a container",
         other_del,
     )
     .only(TWO),
-    must(
+    runtime(
         "connectivity.loopback",
-        "upstream loopback",
+        "containerd, CRI-O: loopback",
         "127.0.0.1 answers in the container when ADD returns",
         loopback,
     )
     .only(LOOPBACK),
-    must(
+    runtime(
         "connectivity.loopback-ipv6",
-        "upstream loopback",
+        "containerd, CRI-O: loopback",
         "::1 answers in the container when ADD returns",
         loopback6,
     )
     .only(LOOPBACK),
     runtime(
         "connectivity.masquerade",
-        "podman, kubelet",
+        "Podman, kubelet",
         "With ipMasq, the network beyond sees the host's address",
         masquerade,
     )
     .only(MASQ),
     runtime(
         "connectivity.masquerade-ipv6",
-        "podman, kubelet",
+        "Podman, kubelet",
         "With ipMasq, the network beyond sees the host's IPv6 address",
         masquerade6,
     )
     .only(MASQ),
     runtime(
         "connectivity.masquerade-inside",
-        "upstream",
+        "reference plugins",
         "With ipMasq, a container of the network sees the address of the sender",
         masquerade_inside,
     )
     .only(&[Only::Since("0.3.0"), Only::Plugins(&["bridge"])]),
     runtime(
         "connectivity.without-masquerade",
-        "upstream",
+        "reference plugins",
         "Without ipMasq, the network beyond sees the container's address",
         without_masquerade,
     )
     .only(MASQ),
     runtime(
         "connectivity.masquerade-ends",
-        "podman, kubelet",
+        "Podman, kubelet",
         "After DEL with ipMasq, no rule has the container's address",
         masquerade_ends,
     )
     .only(MASQ),
     runtime(
         "connectivity.forwarding",
-        "upstream",
+        "reference plugins",
         "The host forwards IPv4 packets when it is the gateway",
         forwarding,
     )
@@ -141,7 +140,7 @@ pub(crate) const RULES: &[Rule] = &[
     ]),
     runtime(
         "connectivity.mac-of-runtime",
-        "podman, Multus",
+        "Podman, Multus",
         "The interface has the hardware address of runtimeConfig.mac",
         mac_of_runtime,
     )
@@ -159,9 +158,9 @@ pub(crate) const RULES: &[Rule] = &[
         Only::Since("0.3.0"),
         Only::Plugins(&["bridge", "macvlan", "tap"]),
     ]),
-    must(
+    runtime(
         "connectivity.device-returns",
-        "upstream host-device",
+        "reference host-device",
         "After DEL the device is on the host again, with its name",
         device_returns,
     )
@@ -350,16 +349,7 @@ fn mac_of_arguments(rig: &Rig) {
     let run = call
         .args(&format!("IgnoreUnknown=1;K8S_POD_NAME=web;MAC={MAC}"))
         .run();
-    let result = demand::result(&run);
-    has_mac(
-        rig,
-        &Attached {
-            pod,
-            config,
-            run,
-            result,
-        },
-    );
+    has_mac(rig, &Attached::new(pod, config, run));
 }
 
 fn device_returns(rig: &Rig) {

@@ -3,8 +3,11 @@
 use std::fs;
 
 use serde_json::json;
-use testkit::{Container, Node, Run, Snapshot};
+use testkit::{Invocation, Node, merge};
 
+use super::support::{
+    SECOND, add_second, applies_if, call, del, del_second, end, ip_in, is_intact,
+};
 use crate::demand;
 use crate::rig::{Attached, Pod, Rig};
 use crate::rule::{Only, Rule, must, runtime, should};
@@ -163,39 +166,29 @@ pub(crate) const RULES: &[Rule] = &[
     runtime(
         "del.other-keys",
         "libcni: configuration in the cache",
-        "DEL succeeds with keys that ADD did not have",
+        "DEL with keys that ADD did not have deletes everything",
         other_keys,
     ),
 ];
 
-/// Attaches a container after another, so that what outlives an attachment exists. Returns the state before, too.
-#[track_caller]
-fn attached_later(rig: &Rig) -> (Snapshot, Pod, Run) {
-    rig.warmed_up();
-    let pod = rig.pod("c1");
-    let before = rig.state();
-    let added = super::call(rig, "ADD", &pod).run();
-    demand::result(&added);
-    (before, pod, added)
-}
-
 fn restores(rig: &Rig) {
-    let (before, pod, added) = attached_later(rig);
-    demand::success(rig.del(&pod.container, &added.with_prev()));
+    let (before, attached) = rig.attach_later("c1");
+    del(rig, &attached);
     rig.assert_back(&before);
 }
 
 fn twice(rig: &Rig) {
     let attached = rig.attach("c1");
     for _ in 0..3 {
-        demand::success(rig.del(attached.container(), &attached.with_prev()));
+        del(rig, &attached);
     }
 }
 
 fn twice_changes_nothing(rig: &Rig) {
-    let (before, pod, added) = attached_later(rig);
+    let (before, attached) = rig.attach_later("c1");
     for _ in 0..2 {
-        rig.del(&pod.container, &added.with_prev());
+        // Whether it succeeds is another rule.
+        call(rig, "DEL", &attached).run();
         rig.assert_back(&before);
     }
 }
@@ -207,101 +200,97 @@ fn before_add(rig: &Rig) {
 
 fn before_add_creates_nothing(rig: &Rig) {
     let pod = rig.pod("c1");
-    let before = rig.state();
     // Whether it succeeds is another rule.
-    super::call(rig, "DEL", &pod).run();
-    before.assert_same(&rig.state());
+    rig.unchanged(|| super::call(rig, "DEL", &pod).run());
 }
 
-fn fail(rig: &Rig, pod: &Pod) {
+/// ADD that does not find the namespace, and then DEL, which must succeed.
+#[track_caller]
+fn fail_and_delete(rig: &Rig, pod: &Pod) {
     let path = rig.host.dir().join("missing");
     demand::error(super::call(rig, "ADD", pod).netns(path).run());
+    demand::success(super::call(rig, "DEL", pod).run());
 }
 
 fn after_failed_add(rig: &Rig) {
-    let pod = rig.pod("c1");
-    fail(rig, &pod);
-    demand::success(super::call(rig, "DEL", &pod).run());
+    fail_and_delete(rig, &rig.pod("c1"));
 }
 
 fn after_failed_add_restores(rig: &Rig) {
     rig.warmed_up();
     let pod = rig.pod("c1");
     let before = rig.state();
-    fail(rig, &pod);
-    demand::success(super::call(rig, "DEL", &pod).run());
+    fail_and_delete(rig, &pod);
     rig.assert_back(&before);
 }
 
 fn without_netns(rig: &Rig) {
     let attached = rig.attach("c1");
-    let del = rig.call("DEL", attached.container(), &attached.with_prev());
-    demand::success(del.without_env("CNI_NETNS").run());
+    let del = call(rig, "DEL", &attached).without_env("CNI_NETNS");
+    demand::success(del.run());
 }
 
 fn empty_netns(rig: &Rig) {
     let attached = rig.attach("c1");
-    let del = rig.call("DEL", attached.container(), &attached.with_prev());
-    demand::success(del.netns("").run());
+    demand::success(call(rig, "DEL", &attached).netns("").run());
 }
 
 fn namespace_gone(rig: &Rig) {
     let attached = rig.attach("c1");
-    let del = rig.call("DEL", attached.container(), &attached.with_prev());
+    let del = call(rig, "DEL", &attached);
     drop(attached);
     demand::success(del.run());
 }
 
-/// The namespace ends, then DEL comes, with its path or without.
+/// The namespace ends, then DEL comes, changed by `change`.
 #[track_caller]
-fn cleans_up(rig: &Rig, has_netns: bool) {
+fn cleans_up(rig: &Rig, change: impl FnOnce(Invocation) -> Invocation) {
     let before = rig.warmed_up();
     let attached = rig.attach("c1");
-    let mut del = rig.call("DEL", attached.container(), &attached.with_prev());
-    if !has_netns {
-        del = del.without_env("CNI_NETNS");
-    }
-    drop(attached);
+    let del = change(call(rig, "DEL", &attached));
+    end(rig, attached.pod);
     demand::success(del.run());
     rig.assert_back(&before);
 }
 
 fn namespace_gone_cleans_up(rig: &Rig) {
-    cleans_up(rig, true);
+    cleans_up(rig, |del| del);
 }
 
 fn without_netns_cleans_up(rig: &Rig) {
-    cleans_up(rig, false);
+    cleans_up(rig, |del| del.without_env("CNI_NETNS"));
 }
 
 fn namespace_is_file(rig: &Rig) {
     let attached = rig.attach("c1");
-    let del = rig.call("DEL", attached.container(), &attached.with_prev());
+    let del = call(rig, "DEL", &attached);
     let path = attached.container().netns().to_path_buf();
     drop(attached);
     fs::write(&path, b"").unwrap_or_else(|err| panic!("write {}: {err}", path.display()));
     demand::success(del.run());
 }
 
-/// Deletes the container's interface behind the plugin's back.
-fn delete_interface(rig: &Rig, container: &Container) {
-    let name = &rig.subject.if_name;
-    match name.as_str() {
-        "lo" => container.ip("link set lo down"),
-        _ => container.ip(&format!("link del {name}")),
-    };
+/// Deletes the container's interface behind the plugin's back, and then the attachment.
+#[track_caller]
+fn delete_without_interface(rig: &Rig, attached: &Attached) {
+    ip_in(
+        rig,
+        attached,
+        match rig.subject.if_name.as_str() {
+            "lo" => "link set IF down",
+            _ => "link del IF",
+        },
+    );
+    del(rig, attached);
 }
 
 fn interface_gone(rig: &Rig) {
-    let attached = rig.attach("c1");
-    delete_interface(rig, attached.container());
-    demand::success(rig.del(attached.container(), &attached.with_prev()));
+    delete_without_interface(rig, &rig.attach("c1"));
 }
 
 fn interface_gone_cleans_up(rig: &Rig) {
-    let (before, pod, added) = attached_later(rig);
-    delete_interface(rig, &pod.container);
-    demand::success(rig.del(&pod.container, &added.with_prev()));
+    let (before, attached) = rig.attach_later("c1");
+    delete_without_interface(rig, &attached);
     rig.assert_back(&before);
 }
 
@@ -309,27 +298,17 @@ fn other_container(rig: &Rig) {
     let attached = rig.attach("c1");
     let pod = rig.pod("c2");
     let before = rig.state();
-    let added = super::call(rig, "ADD", &pod).run();
-    demand::result(&added);
-    demand::success(rig.del(&pod.container, &added.with_prev()));
+    let config = pod.config(rig);
+    del(rig, &rig.attach_pod(pod, config));
     rig.assert_back(&before);
     is_intact(rig, &attached);
 }
 
-/// Demands that CHECK of an attachment succeeds, if there is CHECK.
-#[track_caller]
-fn is_intact(rig: &Rig, attached: &Attached) {
-    if rig.versions_from("0.4.0").next().is_some() {
-        demand::success(rig.check(attached.container(), &attached.with_prev()));
-    }
-}
-
 fn other_interface(rig: &Rig) {
     let attached = rig.attach("c1");
-    let before = rig.state();
-    let del = rig.call("DEL", attached.container(), &attached.with_prev());
-    demand::success(del.ifname("other0").run());
-    before.assert_same(&rig.state());
+    // There is no result of an interface that was never added.
+    let del = rig.call("DEL", attached.container(), &rig.config());
+    rig.unchanged(|| demand::success(del.ifname("other0").run()));
 }
 
 fn other_network(rig: &Rig) {
@@ -344,31 +323,32 @@ fn other_network(rig: &Rig) {
 
 fn prefix_of_id(rig: &Rig) {
     let (short, long) = (rig.attach("c1"), rig.attach("c10"));
-    demand::success(rig.del(short.container(), &short.with_prev()));
+    del(rig, &short);
     is_intact(rig, &long);
 }
 
 fn one_of_two_interfaces(rig: &Rig) {
     let attached = rig.attach("c1");
-    let second = rig
-        .call("ADD", attached.container(), &attached.config)
-        .ifname("net1")
-        .run();
-    demand::result(&second);
-    let del = rig.call("DEL", attached.container(), &second.with_prev());
-    demand::success(del.ifname("net1").run());
+    let second = add_second(rig, &attached);
+    applies_if(
+        second.is_ok(),
+        "the plugin refuses a second interface of one network",
+    );
+    del_second(rig, &attached, &second);
     let names = attached.container().link_names();
     assert!(
-        !names.iter().any(|name| name == "net1"),
-        "net1 is still there: {names:?}"
+        !names.iter().any(|name| name == SECOND),
+        "{SECOND} is still there: {names:?}"
     );
     is_intact(rig, &attached);
 }
 
 fn other_keys(rig: &Rig) {
-    let attached = rig.attach("c1");
-    let mut config = attached.with_prev();
-    config["com.example/added"] = json!({"a": 1});
-    config["dns"] = json!({"nameservers": ["192.0.2.53"]});
+    let (before, attached) = rig.attach_later("c1");
+    let keys = json!({
+        "com.example/added": {"a": 1}, "dns": {"nameservers": ["192.0.2.53"]}, "capabilities": null,
+    });
+    let config = merge(attached.with_prev(), &keys);
     demand::success(rig.del(attached.container(), &config));
+    rig.assert_back(&before);
 }

@@ -27,7 +27,7 @@ pub(crate) const RULES: &[Rule] = &[
         check,
     )
     .only(CHECK),
-    must(
+    should(
         "delegated-verbs.check-error",
         SPEC,
         "CHECK fails if that of the IPAM plugin does",
@@ -43,7 +43,7 @@ pub(crate) const RULES: &[Rule] = &[
     .only(CHECK),
     must(
         "delegated-verbs.del",
-        "spec 4: delegated plugin DEL",
+        "spec 4: Plugin Delegation",
         "DEL executes DEL of the IPAM plugin once",
         del,
     )
@@ -62,7 +62,7 @@ pub(crate) const RULES: &[Rule] = &[
         del_without_interface,
     )
     .only(MAIN),
-    must(
+    should(
         "delegated-verbs.del-error",
         SPEC,
         "DEL fails if that of the IPAM plugin does",
@@ -87,7 +87,7 @@ pub(crate) const RULES: &[Rule] = &[
         del_again,
     )
     .only(MAIN),
-    must(
+    should(
         "delegated-verbs.del-environment",
         SPEC,
         "DEL of the IPAM plugin has the environment of its caller",
@@ -115,7 +115,7 @@ pub(crate) const RULES: &[Rule] = &[
         gc_input,
     )
     .only(UPKEEP),
-    must(
+    should(
         "delegated-verbs.gc-error",
         SPEC,
         "GC fails if that of the IPAM plugin does",
@@ -129,7 +129,7 @@ pub(crate) const RULES: &[Rule] = &[
         status,
     )
     .only(UPKEEP),
-    must(
+    should(
         "delegated-verbs.status-code",
         SPEC,
         "The error code of the IPAM plugin's STATUS is passed on",

@@ -13,6 +13,7 @@ use crate::rule::{Only, Rule, must, runtime, should};
 use crate::subject::Class;
 
 const SPEC: &str = "spec 4: Plugin Delegation";
+const NODE: &str = "kubelet: a pod without an address";
 const MAIN: &[Only] = &[Only::Since("0.3.0"), Only::Classes(&[Class::Main])];
 const DIRECT: &[Only] = &[
     Only::Since("0.3.0"),
@@ -21,72 +22,72 @@ const DIRECT: &[Only] = &[
 ];
 
 pub(crate) const RULES: &[Rule] = &[
-    must(
+    runtime(
         "delegation.missing",
-        SPEC,
+        NODE,
         "ADD fails if the IPAM plugin is not in CNI_PATH",
         missing,
     )
     .only(MAIN),
-    must(
+    runtime(
         "delegation.not-executable",
-        SPEC,
+        NODE,
         "ADD fails if the IPAM plugin cannot be executed",
         not_executable,
     )
     .only(MAIN),
     runtime(
         "delegation.name-with-slash",
-        "CNI library",
+        "libcni",
         "An IPAM type with a slash is refused: it would leave CNI_PATH",
         name_with_slash,
     )
     .only(MAIN),
     runtime(
         "delegation.first-in-path",
-        "CNI library",
+        "libcni",
         "The first directory of CNI_PATH that has the IPAM plugin counts",
         first_in_path,
     )
     .only(MAIN),
-    must(
+    runtime(
         "delegation.exit-status",
-        SPEC,
+        NODE,
         "ADD fails if the IPAM plugin fails without a word",
         exit_status,
     )
     .only(MAIN),
-    must(
+    runtime(
         "delegation.killed",
-        SPEC,
+        NODE,
         "ADD fails if the IPAM plugin is killed",
         killed,
     )
     .only(MAIN),
-    must(
+    runtime(
         "delegation.no-answer",
-        SPEC,
+        NODE,
         "ADD fails if the IPAM plugin succeeds but prints nothing",
         no_answer,
     )
     .only(MAIN),
-    must(
+    runtime(
         "delegation.garbage",
-        SPEC,
+        NODE,
         "ADD fails if the answer of the IPAM plugin is not JSON",
         garbage,
     )
     .only(MAIN),
-    must(
+    runtime(
         "delegation.not-an-object",
-        SPEC,
+        NODE,
         "ADD fails if the answer of the IPAM plugin is not an object",
         not_an_object,
     )
     .only(MAIN),
-    must(
+    runtime(
         "delegation.cut-off",
-        SPEC,
+        NODE,
         "ADD fails if the answer of the IPAM plugin is cut off",
         cut_off,
     )
@@ -98,51 +99,51 @@ pub(crate) const RULES: &[Rule] = &[
         flood,
     )
     .only(MAIN),
-    must(
+    runtime(
         "delegation.standard-error",
-        "spec 2: overview",
+        NODE,
         "What the IPAM plugin logs on standard error does no harm",
         standard_error,
     )
     .only(MAIN),
-    must(
+    should(
         "delegation.error-code",
         SPEC,
         "The error code of the IPAM plugin is passed on",
         error_code,
     )
     .only(MAIN),
-    must(
+    should(
         "delegation.error-text",
         SPEC,
         "The message of the IPAM plugin's error is passed on",
         error_text,
     )
     .only(MAIN),
-    must(
+    should(
         "delegation.unknown-version",
-        SPEC,
+        "library: types",
         "ADD fails if the result of the IPAM plugin has an unknown version",
         unknown_version,
     )
     .only(MAIN),
-    must(
+    should(
         "delegation.any-version",
-        SPEC,
+        "library: types",
         "Results of IPAM plugins of all versions are understood",
         any_version,
     )
     .only(MAIN),
-    must(
+    should(
         "delegation.no-address",
-        "upstream",
+        "reference plugins",
         "ADD fails if the IPAM plugin allocates no address",
         no_address,
     )
     .only(DIRECT),
     must(
         "delegation.bad-address",
-        "spec 5: ips.address",
+        "spec 5: Success",
         "ADD fails if an address of the IPAM plugin has no prefix length",
         bad_address,
     )
@@ -156,7 +157,7 @@ pub(crate) const RULES: &[Rule] = &[
     .only(MAIN),
     must(
         "delegation.interface-index",
-        "spec 5: ips.interface",
+        "spec 5: Success",
         "Addresses of the result refer to the interface of the container",
         interface_index,
     )
@@ -175,14 +176,14 @@ pub(crate) const RULES: &[Rule] = &[
         dns,
     )
     .only(&[Only::Since("0.3.0"), Only::Plugins(&["bridge", "ptp"])]),
-    must(
+    should(
         "delegation.environment",
         SPEC,
         "The IPAM plugin has the environment of its caller",
         environment,
     )
     .only(MAIN),
-    must(
+    should(
         "delegation.input",
         SPEC,
         "The IPAM plugin gets the configuration of its caller",
@@ -196,7 +197,7 @@ pub(crate) const RULES: &[Rule] = &[
         large_input,
     )
     .only(MAIN),
-    must(
+    should(
         "delegation.undone-with-del",
         SPEC,
         "If ADD fails after the IPAM plugin's, DEL of the IPAM plugin follows",

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use testkit::{Container, Node, merge};
 
 use super::ports::router;
-use super::support::{attach, attach_with, call, del, host_end, ip, reaches};
+use super::support::{attach_with, call, del, host_end, ip, reaches};
 use super::traffic::Server;
 use crate::demand;
 use crate::rig::{Attached, Rig};
@@ -19,35 +19,35 @@ const VRF: &[Only] = &[Only::Since("0.3.1"), Only::Plugins(&["vrf"])];
 pub(crate) const RULES: &[Rule] = &[
     runtime(
         "effects.firewall-opens",
-        "podman",
+        "Podman",
         "Where FORWARD drops by default, ADD lets the container's packets through",
         opens,
     )
     .only(FIREWALL),
     runtime(
         "effects.firewall-opens-ipv6",
-        "podman",
+        "Podman",
         "Where FORWARD drops by default, ADD lets the container's IPv6 packets through",
         opens6,
     )
     .only(FIREWALL),
     runtime(
         "effects.firewall-closed-inwards",
-        "upstream firewall",
+        "reference firewall",
         "Connections to the container stay closed where FORWARD drops by default",
         closed_inwards,
     )
     .only(FIREWALL),
     runtime(
         "effects.firewall-closed-by-del",
-        "podman",
+        "Podman",
         "After DEL, FORWARD drops the container's packets again",
         closed_by_del,
     )
     .only(FIREWALL),
     runtime(
         "effects.firewall-others-stay-open",
-        "podman",
+        "Podman",
         "DEL of another container closes nothing",
         others_stay_open,
     )
@@ -75,7 +75,7 @@ pub(crate) const RULES: &[Rule] = &[
     .only(BANDWIDTH),
     runtime(
         "effects.bandwidth-ifb-in-result",
-        "upstream bandwidth",
+        "reference bandwidth",
         "The ifb is the last interface of the result",
         ifb_in_result,
     )
@@ -89,84 +89,84 @@ pub(crate) const RULES: &[Rule] = &[
     .only(BANDWIDTH),
     runtime(
         "effects.bandwidth-rate-without-burst",
-        "upstream bandwidth",
+        "reference bandwidth",
         "A rate without a burst is refused",
         rate_without_burst,
     )
     .only(BANDWIDTH),
     runtime(
         "effects.sbr-rules",
-        "upstream sbr",
+        "reference sbr",
         "Each address has a routing rule and a default route of its own",
         source_rules,
     )
     .only(SBR),
     runtime(
         "effects.sbr-routes-by-source",
-        "upstream sbr",
+        "reference sbr",
         "Packets with the address go to its gateway although the main table has no route",
         by_source,
     )
     .only(SBR),
     runtime(
         "effects.sbr-undone",
-        "upstream sbr",
+        "reference sbr",
         "After DEL no rule has an address of the interface",
         sbr_undone,
     )
     .only(SBR),
     runtime(
         "effects.tuning-sysctl",
-        "podman, Multus",
+        "Podman, Multus",
         "Sysctls of the container have the configured values",
         sysctl,
     )
     .only(TUNING),
     runtime(
         "effects.tuning-foreign-sysctl",
-        "upstream tuning",
+        "reference tuning",
         "Sysctls outside of net are refused",
         foreign_sysctl,
     )
     .only(TUNING),
     runtime(
         "effects.tuning-link",
-        "podman, Multus",
+        "Podman, Multus",
         "MTU and hardware address of the interface are the configured ones, in the result too",
         link,
     )
     .only(TUNING),
     runtime(
         "effects.tuning-restored",
-        "upstream tuning",
+        "reference tuning",
         "DEL restores MTU and hardware address",
         restored,
     )
     .only(TUNING),
     runtime(
         "effects.tuning-mac-of-runtime",
-        "podman, Multus",
+        "Podman, Multus",
         "The hardware address of runtimeConfig counts",
         mac_of_runtime,
     )
     .only(TUNING),
     runtime(
         "effects.tuning-leaves-others",
-        "upstream tuning",
+        "reference tuning",
         "Sysctls and interfaces of the host stay as they are",
         leaves_others,
     )
     .only(TUNING),
     runtime(
         "effects.vrf-member",
-        "upstream vrf",
+        "reference vrf",
         "The interface is in the VRF, with its addresses",
         member,
     )
     .only(VRF),
     runtime(
         "effects.vrf-deleted-with-last",
-        "upstream vrf",
+        "reference vrf",
         "DEL deletes the VRF that has no interface any more",
         deleted_with_last,
     )
@@ -183,7 +183,7 @@ fn behind_filter(rig: &Rig) -> (Attached, Container, Server) {
     let beyond = Server::new(&outside, 81);
     beyond.misses(&pod.container, "192.0.2.9:81");
     let config = pod.config(rig);
-    let attached = attach(rig, pod, config);
+    let attached = rig.attach_pod(pod, config);
     (attached, outside, beyond)
 }
 
@@ -299,10 +299,8 @@ fn connected(rig: &Rig) {
 
 fn rate_without_burst(rig: &Rig) {
     let pod = rig.pod("c1");
-    let before = rig.state();
     let config = merge(pod.config(rig), &json!({"ingressBurst": 0}));
-    demand::error(rig.add(&pod.container, &config));
-    before.assert_same(&rig.state());
+    rig.unchanged(|| demand::error(rig.add(&pod.container, &config)));
 }
 
 fn source_rules(rig: &Rig) {
@@ -407,7 +405,7 @@ fn restored(rig: &Rig) {
     };
     let before = of(&pod.container);
     let config = merge(pod.config(rig), &json!({"mtu": 1400, "mac": MAC}));
-    let attached = attach(rig, pod, config);
+    let attached = rig.attach_pod(pod, config);
     assert_ne!(of(attached.container()), before);
     del(rig, &attached);
     assert_eq!(
@@ -432,7 +430,7 @@ fn leaves_others(rig: &Rig) {
     let pod = rig.pod("c1");
     let before = (rig.host.sysctls(), rig.host.link_names());
     let config = merge(pod.config(rig), &json!({"mtu": 1400}));
-    let _attached = attach(rig, pod, config);
+    let _attached = rig.attach_pod(pod, config);
     assert_eq!((rig.host.sysctls(), rig.host.link_names()), before);
 }
 

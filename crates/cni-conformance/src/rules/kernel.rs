@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use testkit::{Container, Node};
+use testkit::Node;
 
-use crate::rig::{Attached, Rig};
+use crate::demand;
+use crate::rig::{Attached, Pod, Rig};
 use crate::rule::{Only, Rule, must, runtime, should};
 use crate::subject::Class;
 
@@ -56,13 +57,6 @@ pub(crate) const RULES: &[Rule] = &[
         "The container's interface has no global address that the result lacks",
         no_other_addresses,
     )
-    .only(&[Only::Classes(&[Class::Main]), Only::Since("0.3.0")]),
-    runtime(
-        "kernel.addresses-are-usable",
-        "containerd, kubelet: the pod starts at once",
-        "No address is tentative when ADD returns",
-        addresses_are_usable,
-    )
     .only(MAIN),
     must(
         "kernel.routes",
@@ -92,16 +86,16 @@ pub(crate) const RULES: &[Rule] = &[
         one_interface,
     )
     .only(MAIN),
-    must(
+    runtime(
         "kernel.other-interfaces-stay",
-        ADD,
+        "Multus, Podman: several networks",
         "ADD and DEL leave other interfaces of the container alone",
         other_interfaces_stay,
     )
     .only(BESIDE),
-    must(
+    runtime(
         "kernel.host-links-stay",
-        ADD,
+        "other software on the same host",
         "ADD and DEL leave other links, addresses and routes of the host alone",
         host_links_stay,
     ),
@@ -139,12 +133,8 @@ fn attribute(node: &impl Node, name: &Value, pointer: &str) -> Value {
     node.link_attribute(name, pointer)
 }
 
-fn attached(rig: &Rig) -> Attached {
-    rig.attach("c1")
-}
-
 fn interface_exists(rig: &Rig) {
-    let attached = attached(rig);
+    let attached = rig.attach("c1");
     let names = attached.container().link_names();
     let name = &rig.subject.if_name;
     assert!(
@@ -155,7 +145,7 @@ fn interface_exists(rig: &Rig) {
 }
 
 fn interface_is_up(rig: &Rig) {
-    let attached = attached(rig);
+    let attached = rig.attach("c1");
     for interface in interfaces(&attached.result, true) {
         let flags = attribute(attached.container(), &interface["name"], "/flags");
         let is_up = flags
@@ -181,12 +171,12 @@ fn compare_macs(node: &impl Node, result: &Value, is_inside: bool) {
 }
 
 fn mac(rig: &Rig) {
-    let attached = attached(rig);
+    let attached = rig.attach("c1");
     compare_macs(attached.container(), &attached.result, true);
 }
 
 fn mtu(rig: &Rig) {
-    let attached = attached(rig);
+    let attached = rig.attach("c1");
     for interface in interfaces(&attached.result, true) {
         let real = attribute(attached.container(), &interface["name"], "/mtu");
         assert!(
@@ -208,7 +198,7 @@ fn both_addresses(rig: &Rig, attached: &Attached) -> [BTreeSet<String>; 2] {
 }
 
 fn addresses(rig: &Rig) {
-    let attached = attached(rig);
+    let attached = rig.attach("c1");
     let [listed, real] = both_addresses(rig, &attached);
     assert!(
         listed.is_subset(&real),
@@ -217,7 +207,7 @@ fn addresses(rig: &Rig) {
 }
 
 fn no_other_addresses(rig: &Rig) {
-    let attached = attached(rig);
+    let attached = rig.attach("c1");
     let [listed, real] = both_addresses(rig, &attached);
     assert!(
         real.is_subset(&listed),
@@ -225,16 +215,8 @@ fn no_other_addresses(rig: &Rig) {
     );
 }
 
-fn addresses_are_usable(rig: &Rig) {
-    let attached = attached(rig);
-    let text = attached
-        .container()
-        .ip("-6 addr show tentative scope global");
-    assert!(text.trim().is_empty(), "tentative addresses\n{text}");
-}
-
 fn routes(rig: &Rig) {
-    let attached = attached(rig);
+    let attached = rig.attach("c1");
     for route in super::elements(&attached.result, "routes") {
         let destination = route["dst"].as_str().unwrap_or_default();
         let family = if destination.contains(':') {
@@ -261,7 +243,7 @@ fn routes(rig: &Rig) {
 }
 
 fn host_interfaces(rig: &Rig) {
-    let attached = attached(rig);
+    let attached = rig.attach("c1");
     let names = rig.host.link_names();
     for interface in interfaces(&attached.result, false) {
         let name = interface["name"].as_str().unwrap_or_default();
@@ -273,24 +255,18 @@ fn host_interfaces(rig: &Rig) {
 }
 
 fn host_macs(rig: &Rig) {
-    let attached = attached(rig);
+    let attached = rig.attach("c1");
     compare_macs(&rig.host, &attached.result, false);
 }
 
 fn one_interface(rig: &Rig) {
-    let attached = attached(rig);
+    let attached = rig.attach("c1");
     let names = attached.container().link_names();
     let own = ["lo", &rig.subject.if_name];
     assert!(
         names.iter().all(|name| own.contains(&name.as_str())),
         "the container has {names:?}"
     );
-}
-
-/// What a container shows of a link.
-fn shown(container: &Container, link: &str) -> String {
-    container.ip(&format!("-d addr show dev {link}"))
-        + &container.ip(&format!("route show dev {link}"))
 }
 
 fn other_interfaces_stay(rig: &Rig) {
@@ -303,30 +279,20 @@ fn other_interfaces_stay(rig: &Rig) {
         "addr add 192.0.2.9/24 dev other0",
         "route add 198.51.100.0/24 via 192.0.2.1",
     ]);
-    let before = shown(&pod.container, "other0");
-    let added = super::call(rig, "ADD", &pod).run();
-    crate::demand::result(&added);
-    let after = shown(&pod.container, "other0");
-    assert!(
-        before == after,
-        "ADD changed other0 from\n{before}to\n{after}"
-    );
-    crate::demand::success(rig.del(&pod.container, &added.with_prev()));
-    let after = shown(&pod.container, "other0");
-    assert!(
-        before == after,
-        "DEL changed other0 from\n{before}to\n{after}"
-    );
+    stays(rig, &pod, || {
+        pod.container.ip("-d addr show dev other0") + &pod.container.ip("route show dev other0")
+    });
 }
 
-/// ADD and DEL, and afterwards `look` sees the same.
+/// ADD and DEL of a container, and after each `look` sees the same.
 #[track_caller]
-fn stays(rig: &Rig, look: impl Fn() -> String) {
+fn stays(rig: &Rig, pod: &Pod, look: impl Fn() -> String) {
     let before = look();
-    let attached = attached(rig);
+    let added = super::call(rig, "ADD", pod).run();
+    demand::result(&added);
     let after = look();
     assert!(before == after, "ADD changed\n{before}\nto\n{after}");
-    crate::demand::success(rig.del(attached.container(), &attached.with_prev()));
+    demand::success(rig.del(&pod.container, &added.with_prev()));
     let after = look();
     assert!(before == after, "DEL changed\n{before}\nto\n{after}");
 }
@@ -343,7 +309,7 @@ fn host_links_stay(rig: &Rig) {
         let link = |name: &str| rig.host.ip(&format!("-d addr show dev {name}"));
         link("foreign0") + &link("foreign1") + &rig.host.ip("route show dev foreign0")
     };
-    stays(rig, look);
+    stays(rig, &rig.pod("c1"), look);
 }
 
 fn host_filters_stay(rig: &Rig) {
@@ -356,7 +322,7 @@ fn host_filters_stay(rig: &Rig) {
     if let Err(why) = loaded {
         crate::worker::not_applicable(format!("nftables cannot be used here: {why}"));
     }
-    stays(rig, || {
+    stays(rig, &rig.pod("c1"), || {
         rig.host
             .command(&["nft", "--stateless", "list", "table", "inet", "foreign"])
     });
@@ -369,13 +335,15 @@ fn host_files_stay(rig: &Rig) {
     rig.host.command(&["sh", "-ec", script]);
     let script = "cd / && tail -n +1 var/lib/cni/networks/foreign/* var/lib/cni/results/* run/foreign/* && \
                   stat -c '%n %a %u %Y' var/lib/cni/networks/foreign/* var/lib/cni/results/* run/foreign/*";
-    stays(rig, || rig.host.command(&["sh", "-ec", script]));
+    stays(rig, &rig.pod("c1"), || {
+        rig.host.command(&["sh", "-ec", script])
+    });
 }
 
 fn other_containers_stay(rig: &Rig) {
     let bystander = rig.host.container("bystander");
     bystander.ip("link set lo up");
-    stays(rig, || {
+    stays(rig, &rig.pod("c1"), || {
         bystander.ip("-d addr show") + &bystander.ip("route show table all")
     });
 }

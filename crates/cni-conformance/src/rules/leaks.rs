@@ -5,7 +5,7 @@ use testkit::{Node, merge};
 
 use super::delegate::{Delegate, GOOD};
 use super::delegation::with_bad_route;
-use super::support::{applies_if, attach, attach_with, call, del, end, ipam_type};
+use super::support::{applies_if, attach_with, call, del, end, ipam_type};
 use crate::demand;
 use crate::rig::{Pod, Rig};
 use crate::rule::{Only, Rule, must, runtime, should};
@@ -16,24 +16,12 @@ const DEL: &str = "spec 2: DEL";
 const NODE: &str = "kubelet, containerd";
 const ALL: &[Only] = &[Only::Since("0.3.0")];
 const MAIN: &[Only] = &[Only::Since("0.3.0"), Only::Classes(&[Class::Main])];
-const CREATES: &[Only] = &[
-    Only::Since("0.3.0"),
-    Only::Classes(&[Class::Main]),
-    Only::Except(&["loopback", "flannel"]),
-];
-/// Plugins that work in the container. `portmap` and `firewall` work on the host.
-const ENTERS: &[Only] = &[
-    Only::Since("0.3.0"),
-    Only::Classes(&[Class::Main, Class::Chained]),
-    Only::Except(&["portmap", "firewall"]),
-];
 /// `flannel`, like upstream's, keeps its record of a failed ADD until DEL.
 const UNDOES: &[Only] = &[
     Only::Since("0.3.0"),
     Only::Classes(&[Class::Main]),
     Only::Except(&["flannel"]),
 ];
-const CHAINED: &[Only] = &[Only::Since("0.3.0"), Only::Classes(&[Class::Chained])];
 
 pub(crate) const RULES: &[Rule] = &[
     must(
@@ -41,20 +29,6 @@ pub(crate) const RULES: &[Rule] = &[
         DEL,
         "After many ADDs and DELs the host is as after the first",
         cycles,
-    )
-    .only(ALL),
-    should(
-        "leaks.container",
-        DEL,
-        "After DEL the container is as before ADD",
-        container,
-    )
-    .only(&[Only::Since("0.3.0"), Only::Except(&["host-device"])]),
-    must(
-        "leaks.namespace-gone",
-        DEL,
-        "After the namespace is gone, DEL leaves nothing on the host",
-        namespace_gone,
     )
     .only(ALL),
     must(
@@ -107,13 +81,6 @@ pub(crate) const RULES: &[Rule] = &[
     )
     .only(UNDOES),
     should(
-        "leaks.name-taken",
-        ADD,
-        "An ADD that fails since the interface exists leaves nothing, and keeps that one",
-        name_taken,
-    )
-    .only(CREATES),
-    should(
         "leaks.exhausted",
         ADD,
         "An ADD that fails since no address is free leaves nothing",
@@ -163,13 +130,6 @@ pub(crate) const RULES: &[Rule] = &[
     )
     .only(&[Only::Since("0.3.0"), Only::Plugins(&["tuning"])]),
     must(
-        "leaks.missing-namespace",
-        ADD,
-        "An ADD without the namespace leaves nothing",
-        missing_namespace,
-    )
-    .only(ENTERS),
-    must(
         "leaks.del-after-failed-add",
         DEL,
         "DEL after a failed ADD succeeds and leaves nothing",
@@ -207,27 +167,6 @@ pub(crate) const RULES: &[Rule] = &[
         Only::Since("0.3.0"),
         Only::Plugins(&["bandwidth", "sbr", "vrf"]),
     ]),
-    must(
-        "leaks.del-of-unknown",
-        DEL,
-        "DEL of a container that was never added changes nothing",
-        del_of_unknown,
-    )
-    .only(ALL),
-    must(
-        "leaks.other-container",
-        DEL,
-        "DEL leaves nothing of its container and everything of others",
-        other_container,
-    )
-    .only(&[Only::Since("0.3.0"), Only::Two]),
-    runtime(
-        "leaks.stale-prev-result",
-        NODE,
-        "DEL with the prevResult of a configuration that has changed since leaves nothing",
-        stale_prev_result,
-    )
-    .only(CHAINED),
 ];
 
 fn cycles(rig: &Rig) {
@@ -237,25 +176,6 @@ fn cycles(rig: &Rig) {
         del(rig, &attached);
         end(rig, attached.pod);
     }
-    rig.assert_back(&before);
-}
-
-fn container(rig: &Rig) {
-    rig.warmed_up();
-    let pod = rig.pod("c1");
-    let before = rig.state();
-    let config = pod.config(rig);
-    let attached = attach(rig, pod, config);
-    del(rig, &attached);
-    rig.assert_back(&before);
-}
-
-fn namespace_gone(rig: &Rig) {
-    let before = rig.warmed_up();
-    let attached = rig.attach("c1");
-    let del = call(rig, "DEL", &attached);
-    end(rig, attached.pod);
-    demand::success(del.run());
     rig.assert_back(&before);
 }
 
@@ -318,16 +238,6 @@ fn unreachable_gateway(rig: &Rig) {
     );
     demand::error(run);
     rig.assert_back(&before);
-}
-
-fn name_taken(rig: &Rig) {
-    rig.warmed_up();
-    let pod = rig.pod("c1");
-    let name = &rig.subject.if_name;
-    pod.container.ip(&format!("link add {name} type bridge"));
-    pod.container
-        .ip(&format!("addr add 203.0.113.7/24 dev {name}"));
-    refused(rig, &pod, &pod.config(rig));
 }
 
 /// ADD must fail and leave everything as it is.
@@ -397,18 +307,6 @@ fn invalid_sysctl(rig: &Rig) {
     );
 }
 
-fn missing_namespace(rig: &Rig) {
-    rig.warmed_up();
-    let pod = rig.pod("c1");
-    let config = pod.config(rig);
-    let before = rig.state();
-    let call = rig
-        .call("ADD", &pod.container, &config)
-        .netns("/run/netns/nowhere");
-    demand::error(call.run());
-    rig.assert_back(&before);
-}
-
 fn del_after_failed(rig: &Rig) {
     let delegate = delegate(rig, "exit 1");
     let before = rig.state();
@@ -461,33 +359,4 @@ fn interface_gone(rig: &Rig) {
     pod.container
         .ip(&format!("link del {}", rig.subject.if_name));
     refused(rig, &pod, &config);
-}
-
-fn del_of_unknown(rig: &Rig) {
-    rig.warmed_up();
-    let pod = rig.pod("c1");
-    let before = rig.state();
-    demand::success(rig.del(&pod.container, &pod.config(rig)));
-    before.assert_same(&rig.state());
-}
-
-fn other_container(rig: &Rig) {
-    rig.warmed_up();
-    let stays = rig.attach("c1");
-    let before = rig.state();
-    let attached = rig.attach("c10");
-    del(rig, &attached);
-    end(rig, attached.pod);
-    rig.assert_back(&before);
-    drop(stays);
-}
-
-fn stale_prev_result(rig: &Rig) {
-    let before = rig.warmed_up();
-    let attached = rig.attach("c1");
-    let keys = json!({"vendor.example/key": "new", "capabilities": null});
-    let config = merge(attached.with_prev(), &keys);
-    demand::success(rig.del(attached.container(), &config));
-    end(rig, attached.pod);
-    rig.assert_back(&before);
 }

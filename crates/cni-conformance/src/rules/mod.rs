@@ -99,6 +99,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::rule::Severity;
 
     #[test]
     fn ids_are_unique_and_well_formed() {
@@ -122,6 +123,23 @@ mod tests {
                 !rule.text.ends_with('.') && !rule.text.contains('\n'),
                 "{}",
                 rule.id
+            );
+        }
+    }
+
+    /// What must be says the specification, and no runtime depends on what only the library does.
+    #[test]
+    fn severities_agree_with_sources() {
+        for rule in all() {
+            let agrees = match rule.severity {
+                Severity::Must => rule.source.starts_with("spec "),
+                Severity::Runtime => !rule.source.starts_with("library: "),
+                Severity::Should => true,
+            };
+            assert!(
+                agrees,
+                "{}: {} from {}",
+                rule.id, rule.severity, rule.source
             );
         }
     }

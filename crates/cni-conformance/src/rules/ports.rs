@@ -3,13 +3,13 @@
 use serde_json::{Value, json};
 use testkit::{Container, Node, merge, outside};
 
-use super::support::{attach, del};
+use super::support::del;
 use super::traffic::{Server, udp_client};
 use crate::demand;
 use crate::rig::{Attached, Rig};
-use crate::rule::{Only, Rule, must, runtime};
+use crate::rule::{Only, Rule, runtime};
 
-const PODMAN: &str = "podman, kubelet: hostPort";
+const PODMAN: &str = "Podman, kubelet: hostPort";
 const PORTMAP: &[Only] = &[Only::Since("0.3.0"), Only::Plugins(&["portmap"])];
 
 pub(crate) const RULES: &[Rule] = &[
@@ -106,7 +106,7 @@ pub(crate) const RULES: &[Rule] = &[
     .only(PORTMAP),
     runtime(
         "ports.udp-flow",
-        "upstream portmap",
+        "reference portmap",
         "A mapping works for UDP clients that sent before ADD",
         udp_flow,
     )
@@ -125,16 +125,16 @@ pub(crate) const RULES: &[Rule] = &[
         others_stay_open,
     )
     .only(PORTMAP),
-    must(
+    runtime(
         "ports.without-mappings",
-        "upstream portmap",
+        "reference portmap",
         "Without mappings ADD and DEL succeed and change nothing on the host",
         without_mappings,
     )
     .only(PORTMAP),
-    must(
+    runtime(
         "ports.invalid",
-        "upstream portmap",
+        "reference portmap",
         "A mapping without a valid port is refused and changes nothing",
         invalid,
     )
@@ -185,7 +185,7 @@ fn stage_with(rig: &Rig, list: &Value) -> Stage {
     let pod = rig.pod("c1");
     let outside = router(rig);
     let config = merge(pod.config(rig), &mappings(list));
-    let attached = attach(rig, pod, config);
+    let attached = rig.attach_pod(pod, config);
     Stage {
         server: Server::new(attached.container(), 81),
         attached,
@@ -292,7 +292,7 @@ fn udp_flow(rig: &Rig) {
         pod.config(rig),
         &mappings(&json!([mapping(PORT, 81, "udp")])),
     );
-    let attached = attach(rig, pod, config);
+    let attached = rig.attach_pod(pod, config);
     let server = Server::new(attached.container(), 81);
     server.receives(&client, HOST4);
 }
@@ -313,7 +313,7 @@ fn others_stay_open(rig: &Rig) {
         pod.config(rig),
         &mappings(&json!([mapping(9000, 81, "tcp")])),
     );
-    let other = attach(rig, pod, config);
+    let other = rig.attach_pod(pod, config);
     del(rig, &other);
     stage.server.sees(&stage.outside, HOST4);
     stage.server.sees(&stage.outside, HOST6);
@@ -321,21 +321,20 @@ fn others_stay_open(rig: &Rig) {
 
 fn without_mappings(rig: &Rig) {
     let pod = rig.pod("c1");
-    let before = rig.state();
     for list in [json!([]), Value::Null] {
         let mut config = pod.config(rig);
         config["runtimeConfig"] = json!({"portMappings": list});
-        let run = rig.add(&pod.container, &config);
-        demand::result(&run);
-        demand::success(rig.del(&pod.container, &run.with_prev()));
-        before.assert_same(&rig.state());
+        rig.unchanged(|| {
+            let run = rig.add(&pod.container, &config);
+            demand::result(&run);
+            demand::success(rig.del(&pod.container, &run.with_prev()))
+        });
     }
 }
 
 fn invalid(rig: &Rig) {
     rig.warmed_up();
     let pod = rig.pod("c1");
-    let before = rig.state();
     for wrong in [
         mapping(0, 80, "tcp"),
         mapping(8080, 0, "tcp"),
@@ -345,7 +344,6 @@ fn invalid(rig: &Rig) {
             pod.config(rig),
             &mappings(&json!([mapping(9000, 81, "tcp"), wrong])),
         );
-        demand::error(rig.add(&pod.container, &config));
-        before.assert_same(&rig.state());
+        rig.unchanged(|| demand::error(rig.add(&pod.container, &config)));
     }
 }

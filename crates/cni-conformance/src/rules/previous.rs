@@ -242,44 +242,38 @@ fn check_reads_it(rig: &Rig) {
     demand::error(rig.check(one.container(), &other.with_prev()));
 }
 
-/// Runs DEL with this `prevResult`; `None` for none.
-#[track_caller]
-fn del_with(rig: &Rig, previous: Option<&Value>) {
-    rig.warmed_up();
-    let pod = rig.pod("c1");
-    demand::result(&super::call(rig, "ADD", &pod).run());
-    let mut config = rig.config();
-    if let Some(previous) = previous {
-        config["prevResult"] = previous.clone();
-    }
-    demand::success(rig.del(&pod.container, &config));
-}
-
 fn del_without(rig: &Rig) {
-    del_with(rig, None);
+    let attached = rig.attach("c1");
+    demand::success(rig.del(attached.container(), &rig.config()));
 }
 
 fn del_without_cleans_up(rig: &Rig) {
-    rig.warmed_up();
-    let pod = rig.pod("c1");
-    let before = rig.state();
-    demand::result(&super::call(rig, "ADD", &pod).run());
-    demand::success(rig.del(&pod.container, &rig.config()));
+    let (before, attached) = rig.attach_later("c1");
+    demand::success(rig.del(attached.container(), &rig.config()));
     rig.assert_back(&before);
 }
 
+/// DEL with this `prevResult` must succeed.
+#[track_caller]
+fn del_with(rig: &Rig, previous: Value) {
+    let attached = rig.attach("c1");
+    let mut config = rig.config();
+    config["prevResult"] = previous;
+    demand::success(rig.del(attached.container(), &config));
+}
+
 fn del_null(rig: &Rig) {
-    del_with(rig, Some(&Value::Null));
+    del_with(rig, Value::Null);
 }
 
 fn del_empty(rig: &Rig) {
-    del_with(rig, Some(&json!({})));
+    del_with(rig, json!({}));
 }
 
 fn del_text(rig: &Rig) {
-    del_with(rig, Some(&json!("text")));
+    del_with(rig, json!("text"));
 }
 
 fn del_other_version(rig: &Rig) {
-    del_with(rig, Some(&json!({"cniVersion": "9.9.9", "ips": []})));
+    del_with(rig, json!({"cniVersion": "9.9.9", "ips": []}));
 }

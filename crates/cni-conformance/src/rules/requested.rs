@@ -8,41 +8,41 @@ use crate::demand;
 use crate::rig::Rig;
 use crate::rule::{Only, Rule, runtime};
 
-const UPSTREAM: &str = "upstream host-local";
+const UPSTREAM: &str = "reference host-local";
 const HOST_LOCAL: &[Only] = &[Only::Since("0.3.0"), Only::Plugins(&["host-local"])];
 
 pub(crate) const RULES: &[Rule] = &[
     runtime(
         "requested.by-arguments",
-        "podman, Multus",
+        "Podman, Multus",
         "IP in CNI_ARGS is the address",
         by_arguments,
     )
     .only(HOST_LOCAL),
     runtime(
         "requested.by-runtime",
-        "podman, Multus",
+        "Podman, Multus",
         "runtimeConfig.ips are the addresses",
         by_runtime,
     )
     .only(HOST_LOCAL),
     runtime(
         "requested.by-args",
-        "CNI conventions",
+        "conventions: args.cni",
         "args.cni.ips are the addresses",
         by_args,
     )
     .only(HOST_LOCAL),
     runtime(
         "requested.but-taken",
-        "podman, Multus",
+        "Podman, Multus",
         "A requested address that is taken is refused",
         requested_taken,
     )
     .only(HOST_LOCAL),
     runtime(
         "requested.outside",
-        "podman, Multus",
+        "Podman, Multus",
         "A requested address that is in no range is refused, and nothing is reserved",
         requested_outside,
     )

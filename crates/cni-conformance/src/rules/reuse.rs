@@ -7,9 +7,7 @@ use serde_json::{Value, json};
 use testkit::{Node, merge};
 
 use super::ports::router;
-use super::support::{
-    applies_if, attach, attach_with, cidr, del, ip, ipam_type, reaches, reaches_within,
-};
+use super::support::{applies_if, attach_with, cidr, del, ip, ipam_type, reaches, reaches_within};
 use super::traffic::Server;
 use crate::rig::{Attached, Rig};
 use crate::rule::{Only, Rule, must, runtime};
@@ -17,7 +15,7 @@ use crate::subject::Class;
 
 /// Without an announcement, the kernel keeps the old hardware address for 8 to 16 seconds.
 const AT_ONCE: Duration = Duration::from_secs(5);
-const NODE: &str = "kubelet, podman";
+const NODE: &str = "kubelet, Podman";
 const MAIN: &[Only] = &[
     Only::Since("0.3.0"),
     Only::Classes(&[Class::Main]),
@@ -51,7 +49,7 @@ pub(crate) const RULES: &[Rule] = &[
         Only::Since("0.3.0"),
         Only::Plugins(&["bridge", "macvlan", "ptp"]),
     ]),
-    must(
+    runtime(
         "reuse.same-container",
         NODE,
         "A container can be attached again with the address that it had",
@@ -137,7 +135,7 @@ fn same_container(rig: &Rig) {
     let first = attach_with(rig, "c1", &keys);
     let (before, config) = (cidr(&first, '.'), first.config.clone());
     del(rig, &first);
-    let again = attach(rig, first.pod, config);
+    let again = rig.attach_pod(first.pod, config);
     assert_eq!(cidr(&again, '.'), before);
     let on_interface = again.container().addresses(&rig.subject.if_name);
     assert!(on_interface.contains(&before), "{on_interface:?}");
@@ -182,7 +180,7 @@ fn late_del(rig: &Rig, extra: &Value) -> Attached {
     second.container.ip("route replace default via 10.8.0.1");
     let mut config = merge(second.config(rig), extra);
     config["prevResult"]["ips"] = prev["ips"].clone();
-    let attached = attach(rig, second, config);
+    let attached = rig.attach_pod(second, config);
     del(rig, &first);
     attached
 }

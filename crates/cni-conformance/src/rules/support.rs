@@ -1,9 +1,10 @@
 //! Steps that rules of several groups share.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testkit::{Container, Invocation, Node, merge};
+use testkit::{Container, Invocation, Node, Run, merge};
 
 use crate::demand;
 use crate::rig::{Attached, Pod, Rig};
@@ -25,20 +26,7 @@ pub(super) fn applies_if(condition: bool, reason: &str) {
 pub(super) fn attach_with(rig: &Rig, id: &str, extra: &Value) -> Attached {
     let pod = rig.pod(id);
     let config = merge(pod.config(rig), extra);
-    attach(rig, pod, config)
-}
-
-/// Attaches a container. ADD must succeed.
-#[track_caller]
-pub(super) fn attach(rig: &Rig, pod: Pod, config: Value) -> Attached {
-    let run = rig.add(&pod.container, &config);
-    let result = demand::result(&run);
-    Attached {
-        pod,
-        config,
-        run,
-        result,
-    }
+    rig.attach_pod(pod, config)
 }
 
 /// Ends a container. For a chained plugin, its interface ends first, as by DEL of the plugin that made it: otherwise the
@@ -57,10 +45,49 @@ pub(super) fn call(rig: &Rig, verb: &str, attached: &Attached) -> Invocation {
     rig.call(verb, attached.container(), &attached.with_prev())
 }
 
+/// ADD and DEL of a new container, each changed by `change`, must succeed.
+#[track_caller]
+pub(super) fn add_and_del(rig: &Rig, change: impl Fn(Invocation) -> Invocation) {
+    let pod = rig.pod("c1");
+    let added = change(super::call(rig, "ADD", &pod)).run();
+    demand::result(&added);
+    let del = rig.call("DEL", &pod.container, &added.with_prev());
+    demand::success(change(del).run());
+}
+
+/// Runs a script on the host that has the variables of a call, and the path of the plugin in `$PLUGIN`.
+pub(super) fn by_shell(rig: &Rig, verb: &str, pod: &Pod, script: &str) -> Result<String, String> {
+    let program = rig.plugin.program();
+    let dir = program.parent().unwrap_or(Path::new("/"));
+    let variables = [
+        format!("PLUGIN={}", program.display()),
+        format!("CNI_COMMAND={verb}"),
+        format!("CNI_CONTAINERID={}", pod.container.id()),
+        format!("CNI_NETNS={}", pod.container.netns().display()),
+        format!("CNI_IFNAME={}", rig.subject.if_name),
+        format!("CNI_PATH={}", dir.display()),
+    ];
+    let variables = variables.iter().map(String::as_str);
+    let argv: Vec<&str> = ["env"]
+        .into_iter()
+        .chain(variables)
+        .chain(["sh", "-c", script])
+        .collect();
+    rig.host.try_command(&argv)
+}
+
 /// CHECK must succeed.
 #[track_caller]
 pub(super) fn passes(rig: &Rig, attached: &Attached) {
-    call(rig, "CHECK", attached).run().expect_ok();
+    demand::success(call(rig, "CHECK", attached).run());
+}
+
+/// CHECK must succeed, if the plugin has CHECK.
+#[track_caller]
+pub(super) fn is_intact(rig: &Rig, attached: &Attached) {
+    if rig.versions_from("0.4.0").next().is_some() {
+        passes(rig, attached);
+    }
 }
 
 /// CHECK must fail, since `drift`.
@@ -78,7 +105,23 @@ pub(super) fn fails_since(rig: &Rig, attached: &Attached, drift: &str) {
 /// DEL must succeed.
 #[track_caller]
 pub(super) fn del(rig: &Rig, attached: &Attached) {
-    call(rig, "DEL", attached).run().expect_ok();
+    demand::success(call(rig, "DEL", attached).run());
+}
+
+/// The name of a container's second interface.
+pub(super) const SECOND: &str = "net1";
+
+/// ADD of the same network with [`SECOND`].
+pub(super) fn add_second(rig: &Rig, attached: &Attached) -> Run {
+    let call = rig.call("ADD", attached.container(), &attached.config);
+    call.ifname(SECOND).run()
+}
+
+/// DEL of what [`add_second`] has added, which must succeed.
+#[track_caller]
+pub(super) fn del_second(rig: &Rig, attached: &Attached, added: &Run) {
+    let call = rig.call("DEL", attached.container(), &added.with_prev());
+    demand::success(call.ifname(SECOND).run());
 }
 
 /// The addresses in a result of version 0.3.0 or later, without prefix length.

@@ -2,6 +2,7 @@
 
 use testkit::{Invocation, Run};
 
+use super::support::{add_and_del, call};
 use crate::demand;
 use crate::rig::Rig;
 use crate::rule::{Only, Rule, must, runtime, should};
@@ -139,9 +140,9 @@ pub(crate) const RULES: &[Rule] = &[
         before_input,
     )
     .detached(),
-    must(
+    should(
         "variables.missing-changes-nothing",
-        PARAMETERS,
+        "library: skel",
         "A call that lacks a variable changes nothing",
         missing_changes_nothing,
     )
@@ -183,8 +184,7 @@ fn without(rig: &Rig, verb: &str, variable: &str) -> Run {
 /// CHECK of a healthy attachment without one variable.
 fn check_without(rig: &Rig, variable: &str) -> Run {
     let attached = rig.attach("c1");
-    let call = rig.call("CHECK", attached.container(), &attached.with_prev());
-    call.without_env(variable).run()
+    call(rig, "CHECK", &attached).without_env(variable).run()
 }
 
 fn add_container_id(rig: &Rig) {
@@ -238,24 +238,25 @@ fn add_path(rig: &Rig) {
 
 fn empty_is_missing(rig: &Rig) {
     let pod = rig.pod("c1");
-    for variable in ["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"] {
+    for variable in ATTACHMENT {
         let call = super::call(rig, "ADD", &pod).env(variable, "");
         demand::error_with(4, call.run());
     }
 }
 
+/// The variables of an attachment.
+const ATTACHMENT: [&str; 3] = ["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"];
+
 fn name_in_error(rig: &Rig) {
-    let pod = rig.pod("c1");
-    for variable in ["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"] {
-        let call = super::call(rig, "ADD", &pod).without_env(variable);
-        demand::error(call.run()).mentions(variable);
+    for variable in ATTACHMENT {
+        demand::error(without(rig, "ADD", variable)).mentions(variable);
     }
 }
 
 fn all_names_in_error(rig: &Rig) {
     let call = rig.plugin.command("ADD").config(&rig.config());
     let error = demand::error(call.run());
-    for variable in ["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"] {
+    for variable in ATTACHMENT {
         error.mentions(variable);
     }
 }
@@ -279,11 +280,9 @@ fn before_input(rig: &Rig) {
 
 fn missing_changes_nothing(rig: &Rig) {
     let pod = rig.pod("c1");
-    let before = rig.state();
-    for variable in ["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"] {
+    for variable in ATTACHMENT {
         let call = super::call(rig, "ADD", &pod).without_env(variable);
-        demand::error(call.run());
-        before.assert_same(&rig.state());
+        rig.unchanged(|| demand::error(call.run()));
     }
 }
 
@@ -298,15 +297,6 @@ fn gc_needs_no_attachment(rig: &Rig) {
 
 fn status_needs_no_attachment(rig: &Rig) {
     demand::success(with_odd_attachment(rig, "STATUS"));
-}
-
-/// Runs ADD and DEL, each changed by `change`.
-fn add_and_del(rig: &Rig, change: impl Fn(Invocation) -> Invocation) {
-    let pod = rig.pod("c1");
-    let added = change(super::call(rig, "ADD", &pod)).run();
-    demand::result(&added);
-    let del = rig.call("DEL", &pod.container, &added.with_prev());
-    demand::success(change(del).run());
 }
 
 fn foreign_variables(rig: &Rig) {
