@@ -9,6 +9,7 @@
 mod bench;
 mod build;
 mod commands;
+mod conformance;
 mod crash;
 mod demo;
 mod dist;
@@ -59,6 +60,12 @@ const COMMANDS: &[Command] = &[
         arguments: "",
         about: "kill every plugin before each of its changes, in all combinations, and write the table of Documentation/reliability.md",
         run: crash::run,
+    },
+    Command {
+        name: "conformance",
+        arguments: "[NAME=FILE,FILE...]...",
+        about: "write the rules of cni-conformance to Documentation/conformance.md, and results of implementations from its JSON files, several if there are several kernels",
+        run: conformance::run,
     },
     Command {
         name: "mutants",

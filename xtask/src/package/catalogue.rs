@@ -196,8 +196,8 @@ fn conformance(format: Format, binary: &Binary, version: &str) -> Result<Package
     let summary = "Checks CNI plugins against the specification";
     let page = project::root().join("Documentation/conformance.md");
     let page = fs::read_to_string(&page).with_context(|| page.display().to_string())?;
-    // The tables of rules and results are for the screen.
-    let page = page.split("\n## The rules").next().unwrap_or_default();
+    // The tables of results and rules are for the screen.
+    let page = page.split("\n## Results").next().unwrap_or_default();
     let manual = manual::of_page(&binary.name, summary, page, version);
     let mut files = vec![
         program(binary, "/usr/bin")?,

@@ -91,17 +91,19 @@ fn one_version_can_be_chosen() {
     );
 }
 
-/// The exit status follows the severity of what failed.
-#[test]
-fn only_strict_minds_the_severity_should() {
+/// Checks the shell plugin.
+fn foreign(more: &[&str]) -> Run {
     let dir = foreign::installed();
     let path = dir.path().to_string_lossy().into_owned();
     let subject = format!("{path}/shell.json");
-    let status = |more: &[&str]| {
-        let base = ["--cni-path", &path, "--subject", &subject];
-        let run = program(&[&base, more].concat()).run();
-        run.status.code()
-    };
+    let base = ["--cni-path", &path, "--subject", &subject];
+    program(&[&base, more].concat()).run()
+}
+
+/// The exit status follows the severity of what failed.
+#[test]
+fn only_strict_minds_the_severity_should() {
+    let status = |more: &[&str]| foreign(more).status.code();
     let should = ["--rule", "command.missing-succeeds"];
     assert_eq!(status(&should), Some(0));
     assert_eq!(status(&[&should[..], &["--strict"]].concat()), Some(1));
@@ -110,18 +112,7 @@ fn only_strict_minds_the_severity_should() {
 
 #[test]
 fn a_failure_says_what_was_expected_what_was_seen_and_what_to_do() {
-    let dir = foreign::installed();
-    let path = dir.path().to_string_lossy().into_owned();
-    let subject = format!("{path}/shell.json");
-    let arguments = [
-        "--cni-path",
-        &path,
-        "--subject",
-        &subject,
-        "--rule",
-        "errors.escapes",
-    ];
-    let text = program(&arguments).run().stdout_text();
+    let text = foreign(&["--rule", "errors.escapes"]).stdout_text();
     for part in [
         "shell: errors.escapes failed (must; spec 5: Error)",
         "  expected  ",
@@ -130,6 +121,25 @@ fn a_failure_says_what_was_expected_what_was_seen_and_what_to_do() {
     ] {
         assert!(text.contains(part), "no {part:?}\n{text}");
     }
+}
+
+#[test]
+fn fail_fast_stops_at_a_failure_that_counts() {
+    let run = foreign(&["--jobs", "1", "--fail-fast", "--json", "-"]);
+    assert_eq!(run.status.code(), Some(1), "{}", run.report());
+    let report = run.json();
+    assert_eq!(report["summary"]["failedMust"], 1, "{}", run.report());
+    let results = report["plugins"][0]["results"]
+        .as_array()
+        .map_or(0, Vec::len);
+    assert!((10..300).contains(&results), "{results} results");
+}
+
+#[test]
+fn verbose_says_why_a_rule_does_not_apply() {
+    let text = foreign(&["--rule", "gc.late-del", "--verbose"]).expect_ok();
+    let expected = "shell: gc.late-del does not apply: the plugin does not support version 1.1.0";
+    assert!(text.stdout_text().contains(expected), "{}", text.report());
 }
 
 #[test]
@@ -150,6 +160,8 @@ fn unusable_arguments_are_refused() {
         &["cnitool", "--subject"],
     );
     refused(&["--cni-path", "/usr/share"], &["/usr/share", "--subject"]);
+    refused(&["--list", "--junit", "-"], &["--junit"]);
+    refused(&["--cni-path", &dir, "--quick"], &["--quick"]);
 }
 
 #[test]
