@@ -66,13 +66,13 @@ pub(crate) const RULES: &[Rule] = &[
     should(
         "arguments.not-utf8",
         "library: types",
-        "CNI_ARGS that are not UTF-8 are no reason to crash",
+        "CNI_ARGS that are not UTF-8 do not crash the plugin",
         not_utf8,
     ),
     should(
         "arguments.malformed",
         "library: types",
-        "CNI_ARGS without key and value are no reason to crash",
+        "CNI_ARGS without key and value do not crash the plugin",
         malformed,
     ),
     runtime(
@@ -121,7 +121,8 @@ fn kubernetes(rig: &Rig) {
 /// ADD and then `verb` with the arguments of a pod.
 #[track_caller]
 fn of_pod(rig: &Rig, verb: &str) {
-    let call = call(rig, verb, &rig.attach("c1"));
+    let attached = rig.attach("c1");
+    let call = call(rig, verb, &attached);
     demand::success(call.args(&format!("IgnoreUnknown=1;{POD}")).run());
 }
 

@@ -18,7 +18,7 @@ pub(crate) const RULES: &[Rule] = &[
         .detached(),
     should("command.missing-lists-versions", LIBRARY, "Without CNI_COMMAND standard error lists the supported versions of the specification", missing_lists_versions)
         .detached(),
-    should("command.missing-checks-nothing", LIBRARY, "Without CNI_COMMAND other variables and the input are not looked at", missing_checks_nothing)
+    should("command.missing-checks-nothing", LIBRARY, "Without CNI_COMMAND other variables and the input are ignored", missing_checks_nothing)
         .detached(),
     should("command.empty-is-missing", LIBRARY, "An empty CNI_COMMAND is treated like a missing one", empty_is_missing)
         .detached(),
@@ -30,7 +30,7 @@ pub(crate) const RULES: &[Rule] = &[
         .detached(),
     must("command.is-case-sensitive", PARAMETERS, "A verb in lower case is unknown", is_case_sensitive)
         .detached(),
-    must("command.is-whole", PARAMETERS, "A verb followed by a blank is unknown", is_whole)
+    must("command.white-space", PARAMETERS, "A verb with white space around it is unknown", is_whole)
         .detached(),
     should("command.unknown-needs-no-variables", LIBRARY, "An unknown verb requires no other variables", unknown_needs_no_variables)
         .detached(),

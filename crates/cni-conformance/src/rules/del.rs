@@ -299,7 +299,8 @@ fn other_container(rig: &Rig) {
     let pod = rig.pod("c2");
     let before = rig.state();
     let config = pod.config(rig);
-    del(rig, &rig.attach_pod(pod, config));
+    let other = rig.attach_pod(pod, config);
+    del(rig, &other);
     rig.assert_back(&before);
     is_intact(rig, &attached);
 }

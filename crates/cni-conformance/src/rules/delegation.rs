@@ -53,7 +53,7 @@ pub(crate) const RULES: &[Rule] = &[
     runtime(
         "delegation.exit-status",
         NODE,
-        "ADD fails if the IPAM plugin fails without a word",
+        "ADD fails if the IPAM plugin fails and prints nothing",
         exit_status,
     )
     .only(MAIN),
@@ -102,7 +102,7 @@ pub(crate) const RULES: &[Rule] = &[
     runtime(
         "delegation.standard-error",
         NODE,
-        "What the IPAM plugin logs on standard error does no harm",
+        "ADD succeeds while the IPAM plugin logs 300 kB on standard error",
         standard_error,
     )
     .only(MAIN),
@@ -193,7 +193,7 @@ pub(crate) const RULES: &[Rule] = &[
     runtime(
         "delegation.large-input",
         "CRI-O, Multus",
-        "An IPAM plugin that does not read its input blocks nothing",
+        "ADD succeeds with an IPAM plugin that does not read its input of 1 MiB",
         large_input,
     )
     .only(MAIN),

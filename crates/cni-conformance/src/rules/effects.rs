@@ -69,7 +69,7 @@ pub(crate) const RULES: &[Rule] = &[
     runtime(
         "effects.bandwidth-huge-burst",
         "containerd, CRI-O",
-        "The bursts that runtimes pass for lack of another work",
+        "Bursts of 4,294,967,295 and 34,359,738,359 bits, which runtimes pass if none is configured, work",
         huge_burst,
     )
     .only(BANDWIDTH),

@@ -83,7 +83,7 @@ pub(crate) const RULES: &[Rule] = &[
     )
     .only(GC),
     should(
-        "gc.first-name-of-list",
+        "gc.former-key",
         "spec 1.1.0, first text",
         "cni.dev/attachments counts if the other key is absent",
         first_name,
@@ -99,7 +99,7 @@ pub(crate) const RULES: &[Rule] = &[
     should(
         "gc.similar-ids",
         SPEC,
-        "Container IDs that begin alike are told apart",
+        "Container IDs with a common beginning are told apart",
         similar_ids,
     )
     .only(TWO),
@@ -123,7 +123,7 @@ pub(crate) const RULES: &[Rule] = &[
     must(
         "gc.unknown-keys",
         SPEC,
-        "Unknown keys in the configuration and in the list do no harm",
+        "Unknown keys in the configuration and in the list are ignored",
         unknown_keys,
     )
     .only(GC),

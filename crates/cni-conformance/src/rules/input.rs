@@ -19,9 +19,9 @@ pub(crate) const RULES: &[Rule] = &[
     must("input.empty", CODES, "ADD refuses empty input with code 6", empty).advice(ADVICE).detached(),
     must("input.blank", CODES, "ADD refuses input of white space with code 6", blank).advice(ADVICE).detached(),
     must("input.cut-off", CODES, "ADD refuses a configuration that is cut off with code 6", cut_off).advice(ADVICE).detached(),
-    must("input.no-json", CODES, "ADD refuses text that is not JSON with code 6", no_json).advice(ADVICE).detached(),
+    must("input.not-json", CODES, "ADD refuses text that is not JSON with code 6", no_json).advice(ADVICE).detached(),
     must("input.not-utf8", CODES, "ADD refuses bytes that are not UTF-8 outside of strings with code 6", not_utf8).advice(ADVICE).detached(),
-    must("input.no-object", CODES, "ADD refuses JSON that is not an object with code 6", no_object).advice(ADVICE).detached(),
+    must("input.not-an-object", CODES, "ADD refuses JSON that is not an object with code 6", no_object).advice(ADVICE).detached(),
     should("input.two-documents", LIBRARY, "ADD refuses two configurations in a row with code 6", two_documents).advice(ADVICE).detached(),
     must("input.del", CODES, "DEL refuses input that is not JSON with code 6", del).advice(ADVICE).detached(),
     must("input.check", CODES, "CHECK refuses input that is not JSON with code 6", check)

@@ -23,14 +23,14 @@ pub(crate) const RULES: &[Rule] = &[
     must(
         "ipam.without-namespace",
         SPEC,
-        "The IPAM plugin does not look for the interface",
+        "An IPAM plugin does not require that the interface exists",
         without_interface,
     )
     .only(BOTH),
     must(
         "ipam.prev-result-ignored",
         SPEC,
-        "A prevResult in the configuration does no harm",
+        "A prevResult in the configuration is ignored",
         prev_result,
     )
     .only(BOTH),

@@ -80,7 +80,7 @@ pub(crate) const RULES: &[Rule] = &[
     should(
         "namespace.not-utf8",
         LIBRARY,
-        "A path of the namespace that is not UTF-8 is no reason to crash",
+        "A path of the namespace that is not UTF-8 is answered with an error",
         not_utf8,
     )
     .only(USERS)

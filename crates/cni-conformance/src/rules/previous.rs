@@ -35,21 +35,21 @@ pub(crate) const RULES: &[Rule] = &[
         .only(&[Only::Classes(&[Class::Chained]), Only::Since("1.1.0")]).advice(PASS),
     should("previous.interface-members-kept", "spec 1.1.0: Success", "A chained plugin's result has mtu, socketPath and pciID of interfaces", interface_members_kept)
         .only(&[Only::Classes(&[Class::Chained]), Only::Since("1.1.0")]).advice(PASS),
-    must("previous.no-text", CONFIG, "ADD of a chained plugin refuses a prevResult that is not an object", no_text).only(CHAINED).detached(),
-    must("previous.no-address", CONFIG, "ADD of a chained plugin refuses a prevResult with an address that is none", no_address).only(CHAINED).detached(),
+    must("previous.not-an-object", CONFIG, "ADD of a chained plugin refuses a prevResult that is not an object", no_text).only(CHAINED).detached(),
+    must("previous.malformed-address", CONFIG, "ADD of a chained plugin refuses a prevResult with a malformed address", no_address).only(CHAINED).detached(),
     should("previous.other-form", "library: types", "ADD of a chained plugin refuses a prevResult in the form of another version", other_form).only(CHAINED).detached(),
     runtime("previous.without-version", "libcni: prevResult of plugins without version", "A prevResult without cniVersion has that of the configuration", without_version).only(CHAINED),
-    runtime("previous.unknown-members", "libcni: results of newer plugins", "Members of prevResult that the plugin does not know do not matter", unknown_members).only(CHAINED),
+    runtime("previous.unknown-members", "libcni: results of newer plugins", "Members of prevResult that the plugin does not know are ignored", unknown_members).only(CHAINED),
     runtime("previous.null-lists", "libcni, Go: empty members", "Lists of prevResult that are null count as empty", null_lists).only(CHAINED),
     must("previous.check-requires-it", "spec 2: CHECK", "CHECK without prevResult is refused", check_requires_it).only(CHECKED),
-    must("previous.check-refuses-text", "spec 2: CHECK", "CHECK refuses a prevResult that is not an object", check_refuses_text).only(CHECKED),
+    must("previous.check-not-an-object", "spec 2: CHECK", "CHECK refuses a prevResult that is not an object", check_refuses_text).only(CHECKED),
     must("previous.check-reads-it", "spec 2: CHECK", "CHECK with the prevResult of another container fails", check_reads_it)
         .only(&[Only::Since("0.4.0"), Only::Classes(&[Class::Main]), Only::Except(&["loopback"]), Only::Two]),
     must("previous.del-without", DEL, "DEL without prevResult succeeds", del_without).advice(LENIENT),
     must("previous.del-without-cleans-up", DEL, "DEL without prevResult deletes everything", del_without_cleans_up).advice(LENIENT),
     should("previous.del-null", DEL, "DEL with a prevResult that is null succeeds", del_null).advice(LENIENT),
     should("previous.del-empty", DEL, "DEL with an empty prevResult succeeds", del_empty).advice(LENIENT),
-    should("previous.del-text", DEL, "DEL with a prevResult that is not an object succeeds", del_text).advice(LENIENT),
+    should("previous.del-not-an-object", DEL, "DEL with a prevResult that is not an object succeeds", del_text).advice(LENIENT),
     should("previous.del-other-version", DEL, "DEL with a prevResult of an unknown version succeeds", del_other_version).advice(LENIENT),
 ];
 

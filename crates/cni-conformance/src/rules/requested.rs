@@ -34,7 +34,7 @@ pub(crate) const RULES: &[Rule] = &[
     )
     .only(HOST_LOCAL),
     runtime(
-        "requested.but-taken",
+        "requested.taken",
         "Podman, Multus",
         "A requested address that is taken is refused",
         requested_taken,

@@ -58,7 +58,7 @@ pub(crate) const RULES: &[Rule] = &[
     runtime(
         "status.prev-result",
         "libcni",
-        "A prevResult in the configuration does no harm",
+        "A prevResult in the configuration is ignored",
         prev_result,
     )
     .only(STATUS),
@@ -72,7 +72,7 @@ pub(crate) const RULES: &[Rule] = &[
     runtime(
         "status.unknown-keys",
         "libcni",
-        "Unknown keys in the configuration do no harm",
+        "Unknown keys in the configuration are ignored",
         unknown_keys,
     )
     .only(STATUS),

@@ -164,7 +164,7 @@ pub(crate) const RULES: &[Rule] = &[
     runtime(
         "variables.foreign-variables",
         "containerd, CRI-O: environment",
-        "Variables that the plugin does not know do not matter",
+        "Variables that the plugin does not know are ignored",
         foreign_variables,
     ),
     runtime(

@@ -26,7 +26,7 @@ pub(crate) const RULES: &[Rule] = &[
     must("versions.answer-version", VERSION, "The answer to VERSION has a cniVersion", answer_version).detached(),
     must("versions.needs-no-variables", VERSION, "VERSION requires no variable but CNI_COMMAND", needs_no_variables).detached(),
     runtime("versions.dummy-variables", "libcni: version probing", "VERSION accepts the word dummy in all variables", dummy_variables).detached(),
-    should("versions.malformed-variables", LIBRARY, "VERSION does not look at container ID and interface name", malformed_variables).detached(),
+    should("versions.malformed-variables", LIBRARY, "VERSION ignores malformed container IDs and interface names", malformed_variables).detached(),
     should("versions.without-input", LIBRARY, "VERSION is answered without input", without_input).detached(),
     should("versions.any-input", LIBRARY, "VERSION is answered whatever the input", any_input).detached(),
     must("versions.newer-than-plugin", VERSION, "VERSION is answered if the cniVersion of the input is newer than all that the plugin supports", newer_than_plugin).detached(),

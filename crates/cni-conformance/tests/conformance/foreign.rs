@@ -24,7 +24,7 @@ const FAILS: &[(&str, &[&str])] = &[
     (
         "it puts text from outside into JSON as it is",
         &[
-            "command.is-whole",
+            "command.white-space",
             "command.not-utf8",
             "identifiers.id-blank",
             "identifiers.id-punctuation",
@@ -71,7 +71,7 @@ const FAILS: &[(&str, &[&str])] = &[
         "sed is no JSON parser",
         &[
             "command.unknown-reads-input-first",
-            "input.no-json",
+            "input.not-json",
             "input.not-utf8",
             "input.two-documents",
             "input.white-space",
@@ -96,7 +96,7 @@ const FAILS: &[(&str, &[&str])] = &[
         "CHECK looks for its address, and not at prevResult",
         &[
             "previous.check-requires-it",
-            "previous.check-refuses-text",
+            "previous.check-not-an-object",
             "previous.check-reads-it",
             "check.interface-down",
             "check.other-sandbox",
