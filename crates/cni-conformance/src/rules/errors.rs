@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use testkit::{Node, Run};
+use testkit::Run;
 
 use super::support::{by_shell, call};
 use crate::demand;

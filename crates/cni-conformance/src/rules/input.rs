@@ -1,7 +1,6 @@
 //! Standard input: what is no configuration, and how a configuration may be written.
 
 use serde_json::{Value, json};
-use testkit::Node;
 
 use super::support::by_shell;
 use crate::demand;

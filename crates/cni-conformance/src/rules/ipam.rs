@@ -7,11 +7,9 @@ use super::support::{add_second, attach_with, cidr, del, del_second, ip, ips, is
 use crate::demand;
 use crate::rig::{Attached, Rig};
 use crate::rule::{Only, Rule, must, runtime};
-use crate::subject::Class;
 
 const SPEC: &str = "spec 5: Success";
 const UPSTREAM: &str = "reference host-local";
-const IPAM: &[Only] = &[Only::Since("0.3.0"), Only::Classes(&[Class::Ipam])];
 const HOST_LOCAL: &[Only] = &[Only::Since("0.3.0"), Only::Plugins(&["host-local"])];
 const STATIC: &[Only] = &[Only::Since("0.3.0"), Only::Plugins(&["static"])];
 const BOTH: &[Only] = &[

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use testkit::{Node, merge};
 
 use super::support::{
-    applies_if, attach_with, cidr, del, dual_stack, host_end, ip, ip_in, ipam_type, ips, reaches,
+    applies_if, attach_with, cidr, del, dual_stack, host_end, ip, ip_in, ipam_type, ips, is_intact,
+    reaches,
 };
 use crate::rig::{Attached, Rig};
 use crate::rule::{Only, Rule, must, runtime, should};

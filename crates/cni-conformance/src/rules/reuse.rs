@@ -10,7 +10,7 @@ use super::ports::router;
 use super::support::{applies_if, attach_with, cidr, del, ip, ipam_type, reaches, reaches_within};
 use super::traffic::Server;
 use crate::rig::{Attached, Rig};
-use crate::rule::{Only, Rule, must, runtime};
+use crate::rule::{Only, Rule, runtime};
 use crate::subject::Class;
 
 /// Without an announcement, the kernel keeps the old hardware address for 8 to 16 seconds.
