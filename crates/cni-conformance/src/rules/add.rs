@@ -74,7 +74,7 @@ pub(crate) const RULES: &[Rule] = &[
     )
     .only(&[
         Only::Classes(&[Class::Main]),
-        Only::Except(&["loopback", "ptp"]),
+        Only::Except(&["loopback"]),
         Only::Two,
     ]),
     must(
