@@ -89,7 +89,7 @@ pub(crate) const RULES: &[Rule] = &[
         first_name,
     )
     .only(GC),
-    runtime(
+    should(
         "gc.malformed-list",
         SPEC,
         "A list of another form is refused, since a guess could release addresses in use",
@@ -161,9 +161,9 @@ pub(crate) const RULES: &[Rule] = &[
         late_del,
     )
     .only(GC),
-    runtime(
+    should(
         "gc.add-after-gc",
-        "kubelet, containerd",
+        SPEC,
         "An attachment that GC has removed can be added again",
         add_after,
     )

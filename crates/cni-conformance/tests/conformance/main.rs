@@ -22,7 +22,9 @@ fn program(arguments: &[&str]) -> Invocation {
             call = call.env(variable, value);
         }
     }
-    call.deadline(Duration::from_secs(170))
+    // Below the time limit of the test, so that the output is shown.
+    let limit = if testkit::patience() > 1 { 340 } else { 170 };
+    call.deadline(Duration::from_secs(limit))
 }
 
 /// What the program found out about one plugin.
