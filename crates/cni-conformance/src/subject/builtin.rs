@@ -64,7 +64,11 @@ fn chained(plugin: &str) -> Option<Subject> {
     };
     Some(match plugin {
         "bandwidth" => subject.needing("ifb"),
-        "vrf" => subject.needing("vrf"),
+        "vrf" => Subject {
+            // The kernel adds this rule with the first VRF of a namespace, and keeps it.
+            ignore: vec!["l3mdev".into()],
+            ..subject.needing("vrf")
+        },
         _ => subject,
     })
 }
