@@ -118,3 +118,29 @@ fn open_path(rule: &Rule) -> nix::Result<Option<OwnedFd>> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, File};
+    use std::os::unix::fs::MetadataExt as _;
+
+    #[test]
+    fn what_is_to_be_written_may_not_exist_yet() {
+        let open = |path: &str, access| {
+            let path = path.into();
+            open_path(&Rule { path, access }).unwrap().map(File::from)
+        };
+        for (path, expected) in [
+            ("/no-such/file", "/"),
+            ("src/no-such/file", "src"),
+            ("src/lib.rs/file", "src/lib.rs"),
+            ("no-such/file", "."),
+            ("no-such", "."),
+        ] {
+            let found = open(path, Access::Write).unwrap().metadata().unwrap();
+            assert_eq!(found.ino(), fs::metadata(expected).unwrap().ino(), "{path}");
+        }
+        assert!(open("no-such", Access::Change).is_none());
+    }
+}

@@ -108,3 +108,35 @@ fn decode_object(stdout: &[u8]) -> Result<Error, json::Error> {
         details,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_have_the_names_that_go_prints() {
+        let names = [
+            "hangup",
+            "interrupt",
+            "quit",
+            "illegal instruction",
+            "trace/breakpoint trap",
+            "aborted",
+            "bus error",
+            "floating point exception",
+            "killed",
+            "user defined signal 1",
+            "segmentation fault",
+            "user defined signal 2",
+            "broken pipe",
+            "alarm clock",
+            "terminated",
+            "signal 16",
+            "signal 17",
+        ];
+        for (signal, name) in (1..).zip(names) {
+            assert_eq!(signal_name(signal), name);
+        }
+        assert_eq!(signal_name(64), "signal 64");
+    }
+}

@@ -41,6 +41,11 @@ fn each_request_with_a_bridge_that_is_down() {
     fails_without_a_trace(&everything(), |host| {
         host.ip("link add cni0 type bridge");
     });
+    // There is nothing to change but that.
+    fails_without_a_trace(&ipv4(json!({})), |host| {
+        host.ip("link add cni0 type bridge");
+        host.set_sysctl("net/ipv6/conf/cni0/accept_ra", "0");
+    });
 }
 
 #[test]
@@ -73,6 +78,12 @@ fn each_request_in_promiscuous_mode() {
     fails_without_a_trace(&config, |_| {});
     fails_without_a_trace(&config, |host| {
         host.ip("link add cni0 up type bridge");
+        host.set_sysctl("net/ipv6/conf/cni0/accept_ra", "0");
+    });
+    // Of an operator.
+    fails_without_a_trace(&config, |host| {
+        host.ip("link add cni0 type bridge");
+        host.ip("link set cni0 promisc on");
     });
 }
 

@@ -74,3 +74,22 @@ fn iptables_executes_little() {
     assert_eq!(calls(&host, &container, "DEL", &auto), [""; 0]);
     assert_eq!(calls(&host, &container, "DEL", &auto), [""; 0]);
 }
+
+#[test]
+fn status_asks_for_ipv6_only_where_it_is_used() {
+    let host = Host::new();
+    logging_commands(&host);
+    let container = host.container("c1");
+    for (keys, expected) in [
+        (json!({}), &["iptables"][..]),
+        (
+            json!({"conditionsV6": ["-s", "fd00::/8"]}),
+            &["iptables", "ip6tables"],
+        ),
+    ] {
+        let keys = merge(keys, &json!({"backend": "iptables", "cniVersion": "1.1.0"}));
+        let mut config = config(&container, &web(), &keys);
+        config["prevResult"] = Value::Null;
+        assert_eq!(calls(&host, &container, "STATUS", &config), expected);
+    }
+}
