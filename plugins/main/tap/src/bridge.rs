@@ -1,7 +1,7 @@
 //! The bridge in the container that the tap becomes a port of.
 
 use crate::Config;
-use anyhow::{anyhow, bail};
+use anyhow::{Context, bail};
 use cni_core::quote::quote;
 use plugin_kit::Container;
 use rtnl::Link;
@@ -12,13 +12,7 @@ pub(crate) fn find(container: &Container, config: &Config) -> anyhow::Result<Opt
         return Ok(None);
     };
     let failed = || format!("failed to get bridge {name}");
-    let link = container
-        .rtnl
-        .link_by_name(name)
-        .map_err(|e| match e.is_not_found() {
-            true => anyhow!("could not lookup {}: {e}", quote(name)).context(failed()),
-            false => anyhow!(e).context(failed()),
-        })?;
+    let link = container.rtnl.link_by_name(name).with_context(failed)?;
     if !link.is_kind("bridge") {
         bail!(
             "{}: {} already exists but is not a bridge",

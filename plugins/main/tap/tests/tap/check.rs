@@ -26,7 +26,7 @@ fn drift_of_the_bridge_is_named() {
         ),
         (
             "link del br0",
-            "failed to get bridge br0: could not lookup \"br0\"",
+            "failed to get bridge br0: Link not found",
         ),
     ] {
         let (_host, container, run) = attached();

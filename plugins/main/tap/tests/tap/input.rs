@@ -54,7 +54,7 @@ fn wrong_values() {
         {"mac": "02:00"} => address 02:00: invalid MAC address
         {"runtimeConfig": {"mac": "01:00:00:00:00:01"}} => address 01:00:00:00:00:01: invalid MAC address
         {"bridge": "br0/x"} => 7: invalid bridge name
-        {"bridge": "br0"} => failed to get bridge br0:
+        {"bridge": "br0"} => failed to get bridge br0: Link not found
         {"bridge": "veth0"} => failed to get bridge veth0: "veth0" already exists but is not a bridge
         {"numQueues": 2} => 2: does not support "numQueues"
         {"owner": 4294967295} => failed to create tap: TUNSETOWNER: invalid argument
