@@ -6,6 +6,7 @@ use testkit::{merge, needs};
 use crate::difference::Difference;
 use crate::differences::*;
 use crate::exchange::{Case, TWO, VERSIONS};
+use crate::side::peer_is_new;
 use crate::site;
 
 /// The routes have their next hop: the peer's CHECK does not find routes that got it from ADD.
@@ -42,6 +43,15 @@ static ALWAYS: &[&Difference] = &[
     &FILE_MODES,
     &NOTES,
     &EMPTY_DNS,
+];
+/// Differences of each attachment without addresses.
+static LAYER2: &[&Difference] = &[
+    &TX_QUEUE,
+    &TX_QUEUE_HOST,
+    &PAIR_ALIAS,
+    &MTU_IN_RESULT,
+    &EMPTY_DNS,
+    &LAYER2_CHECK,
 ];
 /// Further differences of attachments with IPv6 addresses.
 static IPV6: &[&Difference] = &[&KEEP_ADDRESSES, &NO_DAD];
@@ -83,17 +93,26 @@ fn masquerade() {
         let case = Case::new(config).expect(&[&RECORDS]);
         case.expect(&expected(&ipam)).run();
     }
+    // Upstream has the key since release 1.9.
+    if peer_is_new() {
+        let keys = json!({"isGateway": true, "ipMasq": true, "ipMasqBackend": "nftables"});
+        let config = bridge(merge(keys, &json!({"ipam": ipam()})));
+        let case = Case::new(config).expect(&[&RECORDS, &NFTABLES_DEL]);
+        case.expect(&expected(&ipam())).run();
+    }
 }
 
 #[test]
 fn ports() {
-    for keys in [
+    let old = [
         json!({"hairpinMode": true, "mtu": 1400}),
         json!({"promiscMode": true}),
         json!({"runtimeConfig": {"mac": "02:00:00:00:00:07"}}),
         json!({"args": {"cni": {"mac": "02:00:00:00:00:08"}}}),
         json!({"enabledad": true}),
-    ] {
+    ];
+    let new = peer_is_new().then_some(json!({"portIsolation": true}));
+    for keys in old.into_iter().chain(new) {
         let config = bridge(merge(json!({"isGateway": true, "ipam": ipv4()}), &keys));
         Case::new(config).expect(ALWAYS).run();
     }
@@ -117,16 +136,12 @@ fn duplicate_address_detection() {
 
 #[test]
 fn without_addresses() {
-    let config = bridge(json!({"mtu": 1400, "ipam": {}}));
-    let expected = [
-        &TX_QUEUE,
-        &TX_QUEUE_HOST,
-        &PAIR_ALIAS,
-        &MTU_IN_RESULT,
-        &EMPTY_DNS,
-        &LAYER2_CHECK,
-    ];
-    Case::new(config).expect(&expected).run();
+    let old = json!({"mtu": 1400});
+    let new = peer_is_new().then_some(json!({"disableContainerInterface": true}));
+    for keys in [old].into_iter().chain(new) {
+        let config = bridge(merge(json!({"ipam": {}}), &keys));
+        Case::new(config).expect(LAYER2).run();
+    }
 }
 
 #[test]
@@ -139,20 +154,14 @@ fn an_existing_bridge() {
 #[test]
 fn vlans() {
     needs(&["bridge-vlan-filtering"]);
-    for keys in [
+    let old = [
         json!({"vlan": 100, "ipam": ipv4()}),
         json!({"vlan": 100, "isGateway": true, "ipam": ipam()}),
         json!({"vlan": 100, "ipam": {}}),
-    ] {
+    ];
+    for keys in old {
         let expected = match keys["ipam"] == json!({}) {
-            true => vec![
-                &TX_QUEUE,
-                &TX_QUEUE_HOST,
-                &PAIR_ALIAS,
-                &MTU_IN_RESULT,
-                &EMPTY_DNS,
-                &LAYER2_CHECK,
-            ],
+            true => LAYER2.to_vec(),
             false => expected(&keys),
         };
         let of_gateway: &[&Difference] = match keys["isGateway"] == true {
@@ -163,6 +172,13 @@ fn vlans() {
             .expect(&[&DEFAULT_VLAN])
             .expect(of_gateway);
         case.expect(&expected).run();
+    }
+    let new = [
+        json!({"vlan": 100, "preserveDefaultVlan": true, "ipam": {}}),
+        json!({"vlanTrunk": [{"id": 7}, {"minID": 100, "maxID": 103}], "ipam": {}}),
+    ];
+    for keys in new.into_iter().filter(|_| peer_is_new()) {
+        Case::new(bridge(keys)).expect(LAYER2).run();
     }
 }
 

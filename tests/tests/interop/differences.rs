@@ -39,8 +39,8 @@ differences! {
     ): [only_ours("after ADD", "host link", "<peer of c1:eth0> txqlen = 1000")];
 
     MTU_IN_RESULT(
-        "bridge, ptp, macvlan, ipvlan, vlan, host-device", New,
-        "Results of version 1.1.0 have the MTU of the interfaces.",
+        "bridge, ptp, macvlan, ipvlan, vlan, host-device, tuning", New,
+        "Results of version 1.1.0 have the MTU of the interfaces; tuning reports the one that it has set.",
         "The specification has this member since version 1.1.0; upstream never sets it."
     ): [only_ours("after ADD", "result", " mtu = 1")];
 
@@ -148,7 +148,10 @@ differences! {
         "loopback", All,
         "Results of versions before 1.0.0 have the form of that version. Upstream prints the form of 1.0.0 with the old version number.",
         "A runtime that reads the version finds the members that the specification of that version requires."
-    ): [only_ours("after ADD", "result", " version = ")];
+    ): [
+        only_ours("after ADD", "result", " version = "),
+        only_ours("after ADD", "result", " dns = {}"),
+    ];
 
     PORTMAP_CHECK(
         "portmap", Old,
@@ -158,11 +161,35 @@ differences! {
         fails("CHECK by the peer", "could not check ipv6 dnat: "),
     ];
 
+    NFTABLES_DEL(
+        "bridge, ptp", New,
+        "DEL succeeds with `ipMasqBackend` `nftables`. Upstream's DEL removes everything, but fails if `iptables` is installed in version 1.8.9, with `Chain 'CNI-…' does not exist`.",
+        "DEL looks in both backends, and there is nothing to delete in iptables."
+    ): [fails("DEL by the peer", "(nf_tables): Chain 'CNI-")];
+
     IP6TABLES_TABLE(
-        "bridge, portmap", All,
-        "Without IPv6 addresses, DEL leaves ip6tables alone. Upstream's creates the empty table `nat` of IPv6.",
+        "portmap", Old,
+        "Without IPv6 addresses, DEL leaves ip6tables alone. Upstream's release 1.1.1 creates the empty table `nat` of IPv6.",
         "A table costs each packet a hook, and needs the commands of IPv6."
     ): [only_peer("", "ip6tables-save nat", "policy ACCEPT")];
+
+    PORTMAP_NETWORK(
+        "portmap", New,
+        "With nftables, connections from the container's own network to its mapped ports are masqueraded, as with iptables; upstream's rule matches the container's own address only.",
+        "Otherwise another container of the network gets replies from an address to which it has not sent anything."
+    ): [
+        texts("cni_hostport chain chain masquerading", "", "saddr 10.1.0.5 ip daddr 10.1.0.5", "saddr 10.1.0.0/24 ip daddr 10.1.0.5 ct status dnat"),
+        texts("cni_hostport chain chain masquerading", "", "saddr fd00:1::5 ip6 daddr fd00:1::5", "saddr fd00:1::/64 ip6 daddr fd00:1::5 ct status dnat"),
+    ];
+
+    PORTMAP_GC(
+        "portmap", New,
+        "Without a reservation of `host-local`, GC does not delete rules of nftables that upstream's ADD has made.",
+        "Their comment names the container, but not the network: they may belong to a valid attachment to another network."
+    ): [
+        only_ours("after GC", "cni_hostport chain chain hostports", "comment \"c1\""),
+        only_ours("after GC", "cni_hostport chain chain masquerading", "comment \"c1\""),
+    ];
 
     FIREWALL_GC(
         "firewall", All,
@@ -219,9 +246,9 @@ differences! {
     ];
 
     SHAPING_NOTHING(
-        "bandwidth", All,
-        "CHECK succeeds if no rate is configured; upstream's crashes.",
-        "Nothing is shaped, as ADD says, too."
+        "bandwidth", Old,
+        "CHECK succeeds if no rate is configured; that of upstream's release 1.1.1 crashes.",
+        "As of upstream's newer releases: nothing is shaped."
     ): [fails("CHECK by the peer", "exit status: 2")];
 
     TUNING_DIRECTORY(
@@ -344,4 +371,10 @@ differences! {
         "`invalid net sysctl key: …` has the key with slashes.",
         "As of upstream's newer releases."
     ): [texts("kernel.hostname", "invalid net", "kernel.hostname", "kernel/hostname")];
+
+    TAP_ADDRESS(
+        "tap", New,
+        "`address frob: invalid MAC address` for an invalid `mac`, as of the other plugins; upstream's tap prints the message of the command `ip`.",
+        "The command is not executed."
+    ): [ends("tap: ", "msg = ", "failed to run command Invalid address", "address frob: invalid")];
 }

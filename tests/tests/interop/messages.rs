@@ -7,13 +7,13 @@ use crate::difference::Difference;
 use crate::differences::*;
 use crate::exchange::Judge;
 use crate::observe::State;
-use crate::side::Side;
+use crate::side::{Side, peer_is_new};
 use crate::site::{self, Site};
 
-/// The plugins of upstream's release 1.1.1, each with the configuration that the calls change.
+/// The plugins of the peer, each with the configuration that the calls change.
 fn plugins() -> Vec<Value> {
     let ipam = json!({"type": "host-local", "subnet": "10.1.0.0/24"});
-    vec![
+    let old = [
         json!({"type": "bridge", "ipam": ipam}),
         json!({"type": "ptp", "ipam": ipam}),
         json!({"type": "macvlan", "master": "ens1", "ipam": ipam}),
@@ -30,7 +30,13 @@ fn plugins() -> Vec<Value> {
         json!({"type": "tuning", "mtu": 1400}),
         json!({"type": "sbr"}),
         json!({"type": "vrf", "vrfname": "blue"}),
-    ]
+    ];
+    let new = [
+        json!({"type": "dummy", "ipam": ipam}),
+        json!({"type": "tap", "ipam": ipam}),
+    ];
+    let new = new.into_iter().filter(|_| peer_is_new());
+    old.into_iter().chain(new).collect()
 }
 
 fn named(config: &Value, version: &str) -> Value {
@@ -222,11 +228,23 @@ const KEYS: &[(&str, &str)] = &[
     ("vrf", r#"{"vrfname": ""}"#),
 ];
 
+/// The same of keys that upstream's release 1.1.1 does not have.
+const NEW_KEYS: &[(&str, &str)] = &[
+    ("bridge", r#"{"vlanTrunk": [{"minID": 3}]}"#),
+    ("bridge", r#"{"vlanTrunk": [{"id": 5000}]}"#),
+    ("bridge", r#"{"vlanTrunk": [{"minID": 9, "maxID": 3}]}"#),
+    ("bridge", r#"{"disableContainerInterface": true}"#),
+    ("dummy", r#"{"ipam": {}}"#),
+    ("tap", r#"{"mac": "frob"}"#),
+    ("tap", r#"{"bridge": "no-such-link"}"#),
+];
+
 #[test]
 fn keys() {
     let plugins = plugins();
     let mut faults: Vec<Fault<'_>> = Vec::new();
-    for (number, (name, keys)) in KEYS.iter().enumerate() {
+    let new = NEW_KEYS.iter().filter(|_| peer_is_new());
+    for (number, (name, keys)) in KEYS.iter().chain(new).enumerate() {
         let plugin = plugins
             .iter()
             .find(|plugin| plugin["type"] == **name)
@@ -259,6 +277,7 @@ fn keys() {
         &KEY_NAMED,
         &SYSCTL_NAMED,
         &SYSCTL_SLASHES,
+        &TAP_ADDRESS,
     ];
     compare("keys", site::bridged, &faults, &expected);
 }

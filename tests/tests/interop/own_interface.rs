@@ -67,6 +67,15 @@ fn compare(config: Value) {
     case.expect(&expected).run();
 }
 
+/// The same with a master in the container, for which upstream has a key since release 1.2.
+#[track_caller]
+fn compare_in_container(config: Value) {
+    let config = merge(config, &json!({"master": "eth1", "linkInContainer": true}));
+    let expected = expected(&config);
+    let case = Case::new(config).at(site::uplink_in_container);
+    case.expect(&expected).run();
+}
+
 #[test]
 fn macvlan() {
     let config = plugin("macvlan", json!({"ipam": dual()}));
@@ -82,12 +91,12 @@ fn macvlan() {
     ] {
         compare(plugin("macvlan", keys));
     }
-    // Upstream has the key since release 1.2.
     if peer_is_new() {
-        let keys = json!({"master": "eth1", "linkInContainer": true, "ipam": ipv4()});
-        Case::new(plugin("macvlan", keys))
-            .at(site::uplink_in_container)
-            .run();
+        compare_in_container(plugin("macvlan", json!({"ipam": ipv4()})));
+        compare(plugin(
+            "macvlan",
+            json!({"bcqueuelen": 2000, "ipam": ipv4()}),
+        ));
     }
 }
 
@@ -102,6 +111,9 @@ fn ipvlan() {
     ] {
         compare(plugin("ipvlan", keys));
     }
+    if peer_is_new() {
+        compare_in_container(plugin("ipvlan", json!({"ipam": ipv4()})));
+    }
 }
 
 #[test]
@@ -113,9 +125,8 @@ fn vlan_and_dummy() {
     compare(config);
     // Upstream has dummy since release 1.2.
     if peer_is_new() {
-        Case::new(json!({"type": "dummy", "ipam": dual()}))
-            .versions(TWO)
-            .run();
+        compare_in_container(plugin("vlan", json!({"vlanId": 100, "ipam": ipv4()})));
+        compare(json!({"type": "dummy", "ipam": dual()}));
     }
 }
 
@@ -148,7 +159,6 @@ fn loopback_and_tap() {
         json!({"multiQueue": true, "mtu": 1400, "mac": "02:00:00:00:00:07", "owner": 0, "ipam": ipv4()}),
     ];
     for keys in taps.iter().filter(|_| peer_is_new()) {
-        let config = merge(json!({"type": "tap"}), keys);
-        Case::new(config).versions(TWO).run();
+        compare(merge(json!({"type": "tap"}), keys));
     }
 }

@@ -83,12 +83,13 @@ fn without_mappings_and_with_nftables() {
     Case::new(json!({"type": "portmap", "capabilities": {"portMappings": true}}))
         .at(site::bridged)
         .run();
-    let keys = [json!({}), json!({"snat": false})];
-    for keys in keys.iter().filter(|_| peer_is_new()) {
+    let cases: [(Value, &[&Difference]); 2] = [
+        (json!({}), &[&RECORDS, &PORTMAP_GC, &PORTMAP_NETWORK]),
+        (json!({"snat": false}), &[&RECORDS, &PORTMAP_GC]),
+    ];
+    for (keys, expected) in cases.iter().filter(|_| peer_is_new()) {
         let config = portmap(few(), merge(json!({"backend": "nftables"}), keys));
-        Case::new(config)
-            .at(site::bridged)
-            .expect(&[&RECORDS])
-            .run();
+        let case = Case::new(config).at(site::bridged);
+        case.expect(expected).run();
     }
 }

@@ -6,6 +6,7 @@ use testkit::merge;
 use crate::difference::Difference;
 use crate::differences::*;
 use crate::exchange::{Case, VERSIONS};
+use crate::side::peer_is_new;
 
 fn ptp(ranges: &Value, extra: Value) -> Value {
     let routes = json!([{"dst": "10.50.0.0/16", "gw": "10.1.0.1"}]);
@@ -39,6 +40,9 @@ fn expected(config: &Value) -> Vec<&'static Difference> {
     if config["ipMasq"] == true {
         expected.push(&RECORDS);
     }
+    if config["ipMasqBackend"] == "nftables" {
+        expected.push(&NFTABLES_DEL);
+    }
     expected
 }
 
@@ -53,10 +57,12 @@ fn every_version_of_the_specification() {
 
 #[test]
 fn options() {
-    for extra in [
+    let old = [
         json!({"mtu": 1400, "dns": {"nameservers": ["10.1.0.1"]}}),
         json!({"ipMasq": true}),
-    ] {
+    ];
+    let new = peer_is_new().then_some(json!({"ipMasq": true, "ipMasqBackend": "nftables"}));
+    for extra in old.into_iter().chain(new) {
         for ranges in [ipv4(), dual()] {
             let config = ptp(&ranges, extra.clone());
             let expected = expected(&config);
