@@ -1,6 +1,5 @@
 //! One attempt with a mutant: builds what contains it and runs the tests until one fails.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
@@ -12,71 +11,12 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use testkit::{DEFER, FEATURES_FILE};
 
+use super::area::Tests;
 use super::copy::Copy;
 use super::list::Mutant;
 use super::record::{Kill, Killer, Outcome};
 use crate::commands::{self, Output};
 use crate::project::{self, Package};
-
-/// Code, and the tests that it must pass.
-struct Area {
-    /// The starts of the files' paths.
-    files: &'static [&'static str],
-    /// The arguments of `cargo nextest run` that select tests which contain the code; none if there are none.
-    units: &'static str,
-    /// The plugins that contain it; conformance rules run against them.
-    plugins: &'static [&'static str],
-    /// Test programs by nextest's binary ID, which run the built plugins.
-    tests: &'static [&'static str],
-}
-
-/// The first area that fits a file is its area.
-const AREAS: &[Area] = &[
-    Area {
-        files: &["plugins/ipam/host-local/"],
-        units: "--package cni-host-local --lib",
-        plugins: &["host-local"],
-        tests: &["cni-host-local::host-local"],
-    },
-    Area {
-        files: &["plugins/main/bridge/"],
-        // All of them are in files that the sample leaves out.
-        units: "",
-        plugins: &["bridge"],
-        tests: &["cni-bridge::bridge"],
-    },
-    Area {
-        files: &["plugins/meta/portmap/"],
-        units: "--package cni-portmap --lib",
-        plugins: &["portmap"],
-        tests: &["cni-portmap::portmap"],
-    },
-    Area {
-        files: &[
-            "crates/cni-core/src/confine/",
-            "crates/cni-core/src/invoke/alarm.rs",
-            "crates/cni-core/src/invoke/in_process.rs",
-            "crates/cni-core/src/ns/held.rs",
-            "crates/cni-core/src/skel/bundle.rs",
-        ],
-        // These tests run all plugins in one program, which belongs to their package.
-        units: "--package cni-core --package cni-plugins --lib --test confinement --test plugins",
-        plugins: &["host-local", "bridge"],
-        tests: &["cni-host-local::host-local"],
-    },
-    Area {
-        files: &["crates/cni-core/"],
-        units: "--package cni-core --lib --test ns",
-        plugins: &["host-local", "bridge"],
-        tests: &[
-            "blackbox::bad_input",
-            "blackbox::delegation",
-            "blackbox::results",
-            "cni-host-local::host-local",
-            "cni-bridge::bridge",
-        ],
-    },
-];
 
 /// The packages whose code is mutated.
 pub(super) const PACKAGES: [&str; 4] = ["cni-core", "cni-bridge", "cni-host-local", "cni-portmap"];
@@ -119,7 +59,7 @@ pub(super) fn prepare(copy: &Copy) -> Result<()> {
         "--message-format=json",
     ];
     let mut list = commands::cargo(&project::root(), list);
-    for test in black_box_tests() {
+    for test in Tests::all().black_box {
         let (package, program) = test.split_once("::").unwrap_or((test, test));
         list.args(["--package", package, "--test", program]);
     }
@@ -139,54 +79,40 @@ pub(super) fn prepare(copy: &Copy) -> Result<()> {
     Ok(())
 }
 
-fn black_box_tests() -> BTreeSet<&'static str> {
-    let tests = AREAS.iter().flat_map(|area| area.tests);
-    tests.copied().collect()
-}
-
 /// Runs all tests on clean code.
 ///
 /// # Errors
 ///
 /// When one fails: it would kill every mutant.
 pub(super) fn passes_without_mutants(copy: &Copy) -> Result<()> {
-    for area in AREAS {
-        println!("{}: the tests without a mutant", area.files[0]);
-        match attempt(copy, area, "clean")? {
-            Outcome::Survived => {}
-            Outcome::Unviable => bail!("{} cannot be built", area.files[0]),
-            Outcome::Killed(kill) => bail!(
-                "{} {} fails without a mutant; see {}",
-                kill.by.name(),
-                kill.test,
-                copy.file("logs/clean.log").display()
-            ),
-        }
+    println!("all tests without a mutant");
+    match attempt(copy, &Tests::all(), "clean")? {
+        Outcome::Survived => Ok(()),
+        Outcome::Unviable => bail!("the tests cannot be built"),
+        Outcome::Killed(kill) => bail!(
+            "{} {} fails without a mutant; see {}",
+            kill.by.name(),
+            kill.test,
+            copy.file("logs/clean.log").display()
+        ),
     }
-    Ok(())
 }
 
 /// Tries a mutant.
 pub(super) fn of_mutant(copy: &Copy, mutant: &Mutant) -> Result<Outcome> {
-    let fits = |area: &&Area| {
-        area.files
-            .iter()
-            .any(|start| mutant.file.starts_with(start))
-    };
-    let area = AREAS.iter().find(fits);
-    let area = area.with_context(|| format!("{}: no tests are known for it", mutant.file))?;
+    let tests = Tests::of_file(&mutant.file)?;
     let applied = copy.apply(mutant)?;
-    let outcome = attempt(copy, area, &mutant.id);
+    let outcome = attempt(copy, &tests, &mutant.id);
     drop(applied);
     outcome
 }
 
-fn attempt(copy: &Copy, area: &Area, id: &str) -> Result<Outcome> {
+fn attempt(copy: &Copy, tests: &Tests, id: &str) -> Result<Outcome> {
     let mut build = copy.cargo(&["build"]);
     for package in PACKAGES {
         build.args(["--package", package]);
     }
-    for plugin in area.plugins {
+    for plugin in &tests.plugins {
         build.args(["--bin", plugin]);
     }
     build.args(WITH_TEST_FEATURES);
@@ -195,11 +121,11 @@ fn attempt(copy: &Copy, area: &Area, id: &str) -> Result<Outcome> {
     if !status.context("run cargo build")?.success() {
         return Ok(Outcome::Unviable);
     }
-    copy.install(area.plugins)?;
+    copy.install(&tests.plugins)?;
     let steps = [conformance, units, black_box];
     let mut outcome = Outcome::Survived;
     for step in steps {
-        outcome = step(copy, area, id)?;
+        outcome = step(copy, tests, id)?;
         if outcome != Outcome::Survived {
             break;
         }
@@ -209,8 +135,8 @@ fn attempt(copy: &Copy, area: &Area, id: &str) -> Result<Outcome> {
 }
 
 /// Rules of the conformance suite. Its program was built without the mutant.
-fn conformance(copy: &Copy, area: &Area, id: &str) -> Result<Outcome> {
-    for plugin in area.plugins {
+fn conformance(copy: &Copy, tests: &Tests, id: &str) -> Result<Outcome> {
+    for plugin in &tests.plugins {
         let mut failed = broken_rule(copy, plugin, None, id)?;
         if let Some((rule, _)) = &failed {
             // What fails once by chance must not kill a mutant.
@@ -267,24 +193,24 @@ fn failed_rule(results: &Value) -> Option<(String, bool)> {
 }
 
 /// Unit tests, which are compiled with the code, and so are integration tests of a library.
-fn units(copy: &Copy, area: &Area, id: &str) -> Result<Outcome> {
-    if area.units.is_empty() {
+fn units(copy: &Copy, tests: &Tests, id: &str) -> Result<Outcome> {
+    let selected = tests.of_units();
+    if selected.is_empty() {
         return Ok(Outcome::Survived);
     }
-    let mut tests = copy.cargo(&["nextest", "run"]);
-    tests.args(area.units.split(' '));
-    run_tests(copy, &mut tests, Killer::Unit, id)
+    let mut run = copy.cargo(&["nextest", "run"]);
+    run_tests(copy, run.args(selected), Killer::Unit, id)
 }
 
 /// Test programs that run plugins. They were built from clean code, and are not built again.
-fn black_box(copy: &Copy, area: &Area, id: &str) -> Result<Outcome> {
-    let mut tests = commands::cargo(&project::root(), ["nextest", "run"]);
-    tests.arg("--binaries-metadata").arg(copy.file(PROGRAMS));
-    tests.arg("--cargo-metadata").arg(copy.file(METADATA));
-    for test in area.tests {
-        tests.args(["-E", &format!("binary_id(={test})")]);
+fn black_box(copy: &Copy, tests: &Tests, id: &str) -> Result<Outcome> {
+    let mut run = commands::cargo(&project::root(), ["nextest", "run"]);
+    run.arg("--binaries-metadata").arg(copy.file(PROGRAMS));
+    run.arg("--cargo-metadata").arg(copy.file(METADATA));
+    for test in &tests.black_box {
+        run.args(["-E", &format!("binary_id(={test})")]);
     }
-    run_tests(copy, &mut tests, Killer::BlackBox, id)
+    run_tests(copy, &mut run, Killer::BlackBox, id)
 }
 
 fn run_tests(copy: &Copy, tests: &mut Command, by: Killer, id: &str) -> Result<Outcome> {

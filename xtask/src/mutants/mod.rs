@@ -1,10 +1,12 @@
 //! `cargo xtask mutants`: puts faults into the code, one at a time, and looks whether the tests notice.
 //!
 //! cargo-mutants finds the places and their changes ([`list`]). A sample ([`sample`]) is applied to a copy of the
-//! workspace ([`copy`]), the programs that contain the change are built again, and the tests run until one fails
-//! ([`attempt`]). Results are kept ([`record`]), so that a run can be interrupted, and written into a page ([`report`]).
+//! workspace ([`copy`]), the programs that contain the change are built again, and the tests of that code ([`area`]) run
+//! until one fails ([`attempt`]). Results are kept ([`record`]), so that a run can be interrupted, and written into a page
+//! ([`report`]).
 
 mod answers;
+mod area;
 mod attempt;
 mod copy;
 mod list;
