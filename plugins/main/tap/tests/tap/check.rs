@@ -24,10 +24,7 @@ fn drift_of_the_bridge_is_named() {
             "link set eth0 nomaster",
             "Interface eth0 is not a port of bridge br0",
         ),
-        (
-            "link del br0",
-            "failed to get bridge br0: Link not found",
-        ),
+        ("link del br0", "failed to get bridge br0: Link not found"),
     ] {
         let (_host, container, run) = attached();
         container.ip(command);
