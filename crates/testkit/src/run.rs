@@ -443,7 +443,7 @@ impl Run {
         error
     }
 
-    /// The whole call and its output, for failure messages.
+    /// The whole call, as a shell reads it, and its output, for failure messages.
     pub fn report(&self) -> String {
         let mut text = String::new();
         for (key, value) in &self.call.env {
@@ -454,11 +454,13 @@ impl Run {
                 value.to_string_lossy()
             );
         }
+        let _ = write!(text, "{}", self.call.program.display());
+        for argument in &self.call.arguments {
+            let _ = write!(text, " {argument:?}");
+        }
         let _ = write!(
             text,
-            "{} {:?} <<'EOF'\n{}\nEOF\n{} after {:?}\n--- stdout\n{}\n--- stderr\n{}\n---",
-            self.call.program.display(),
-            self.call.arguments,
+            " <<'EOF'\n{}\nEOF\n{} after {:?}\n--- stdout\n{}\n--- stderr\n{}\n---",
             String::from_utf8_lossy(&self.call.stdin),
             self.status,
             self.elapsed,
