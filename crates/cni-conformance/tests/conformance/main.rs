@@ -23,7 +23,7 @@ fn program(arguments: &[&str]) -> Invocation {
         }
     }
     // Below the time limit of the test, so that the output is shown.
-    let limit = if testkit::patience() > 1 { 340 } else { 170 };
+    let limit = if testkit::patience() > 1 { 340 } else { 520 };
     call.deadline(Duration::from_secs(limit))
 }
 
