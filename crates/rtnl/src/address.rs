@@ -46,6 +46,16 @@ impl Family {
         }
     }
 
+    /// The metric of a route that is added without one: `IP6_RT_PRIO_USER`
+    /// (`linux/ipv6_route.h`) for IPv6.
+    #[must_use]
+    pub const fn default_metric(self) -> u32 {
+        match self {
+            Family::V4 => 0,
+            Family::V6 => 1024,
+        }
+    }
+
     pub(crate) fn number(self) -> u8 {
         match self {
             Family::V4 => AF_INET,

@@ -12,9 +12,6 @@ use rtnl::{
 };
 use std::net::IpAddr;
 
-/// `IP6_RT_PRIO_USER` of linux/ipv6_route.h: the metric of an IPv6 route that was added without one.
-const IPV6_METRIC: u32 = 1024;
-
 /// Refuses addresses if another interface of the container has a route to one of their
 /// gateways or subnets. The kernel has one route to a destination, which leads to one
 /// interface: the attachment that loses it has no connectivity, nor has the other one when
@@ -24,7 +21,7 @@ pub(crate) fn refuse_routed(container: &Container, ips: &[IpConfig]) -> anyhow::
     let gateways = gateways.map(|(gateway, _)| Cidr::host(gateway));
     let subnets = ips.iter().map(|ip| ip.address.masked());
     let wanted: Vec<Cidr> = gateways.chain(subnets).collect();
-    for (family, metric) in [(Family::V4, 0), (Family::V6, IPV6_METRIC)] {
+    for family in [Family::V4, Family::V6] {
         let of_family = |dst: &&Cidr| Family::of(dst.addr()) == family;
         let mut wanted = wanted.iter().filter(of_family).peekable();
         if wanted.peek().is_none() {
@@ -37,7 +34,7 @@ pub(crate) fn refuse_routed(container: &Container, ips: &[IpConfig]) -> anyhow::
         };
         let present = container.rtnl.routes(&filter);
         let mut present = present.context("failed to list the container's routes")?;
-        present.retain(|route| route.priority == metric);
+        present.retain(|route| route.priority == family.default_metric());
         for dst in wanted {
             let mut same = present.iter();
             let same = same.find(|route| (route.dst, route.prefix) == (dst.addr(), dst.prefix()));

@@ -6,7 +6,9 @@ use crate::record::Record;
 use crate::step::Step;
 use crate::tables::Tables;
 use cni_core::Cidr;
-use rtnl::{Exclusivity, Link, RT_TABLE_MAIN, RTPROT_BOOT, RawRoute, Route, RouteSpec, Scope};
+use rtnl::{
+    Exclusivity, Family, Link, RT_TABLE_MAIN, RTPROT_BOOT, RawRoute, Route, RouteSpec, Scope,
+};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The changes of an ADD.
@@ -99,7 +101,7 @@ pub(crate) fn hint(cidr: Cidr, index: u32) -> RouteSpec {
     route.src = Some(cidr.addr());
     route.protocol = Some(RTPROT_BOOT);
     // The kernel's default. For IPv6 it differs from that of the kernel's own routes.
-    route.priority = Some(if cidr.is_ipv4() { 0 } else { 1024 });
+    route.priority = Some(Family::of(cidr.addr()).default_metric());
     route
 }
 

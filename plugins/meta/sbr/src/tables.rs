@@ -147,9 +147,8 @@ impl Tables {
         let is_default_of_family = |other: &RawRoute| {
             other.route().is_default() && other.route().family == copy.route().family
         };
-        let metric = if copy.route().dst.is_ipv4() { 0 } else { 1024 };
         let mut others = self.own_routes(copy.route().table);
-        copy.route().priority == metric
+        copy.route().priority == copy.route().family.default_metric()
             && is_default_of_family(copy)
             && others.any(|other| other != copy && is_default_of_family(other))
     }
