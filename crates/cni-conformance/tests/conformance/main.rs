@@ -1,5 +1,17 @@
 //! The program against our plugins, against another implementation's, and against a shell script.
 
+/// One test for each plugin: a call of the function with its name.
+macro_rules! for_plugins {
+    ($function:ident, $($name:ident: $plugin:literal;)*) => {
+        $(
+            #[test]
+            fn $name() {
+                $function($plugin);
+            }
+        )*
+    };
+}
+
 mod foreign;
 mod list;
 mod options;

@@ -16,18 +16,7 @@ fn passes(plugin: &str) {
     assert!(passed > 100, "only {passed} rules passed");
 }
 
-macro_rules! plugins {
-    ($($name:ident: $plugin:literal;)*) => {
-        $(
-            #[test]
-            fn $name() {
-                passes($plugin);
-            }
-        )*
-    };
-}
-
-plugins! {
+for_plugins! { passes,
     bandwidth: "bandwidth";
     bridge: "bridge";
     dhcp: "dhcp";

@@ -44,18 +44,7 @@ fn fails_what_is_explained(plugin: &str) {
     findings.assert_failed(&expected);
 }
 
-macro_rules! plugins {
-    ($($name:ident: $plugin:literal;)*) => {
-        $(
-            #[test]
-            fn $name() {
-                fails_what_is_explained($plugin);
-            }
-        )*
-    };
-}
-
-plugins! {
+for_plugins! { fails_what_is_explained,
     bandwidth: "bandwidth";
     bridge: "bridge";
     dhcp: "dhcp";
