@@ -292,6 +292,16 @@ mod tests {
 
     const CONTENT: &str = "abc\r\neth0";
 
+    #[test]
+    fn a_file_is_of_an_earlier_boot_by_its_time() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(!is_older_than_boot(file.path()));
+        let epoch = std::time::SystemTime::UNIX_EPOCH;
+        file.as_file().set_modified(epoch).unwrap();
+        assert!(is_older_than_boot(file.path()));
+        assert!(!is_older_than_boot(&file.path().with_extension("none")));
+    }
+
     fn origin(boot: u64, machine: u64, namespace: Option<(u64, u32)>) -> Origin {
         Origin {
             here: Here { boot, machine },

@@ -297,7 +297,10 @@ fn large_ranges_cost_no_more_than_small_ones() {
 fn status_reports_a_full_file_system() {
     let host = Host::new();
     let dual = json!({"ranges": [[{"subnet": "10.1.2.0/24"}], [{"subnet": "fd00::/64"}]]});
-    for ipam in [json!({"subnet": "10.1.2.0/24"}), dual] {
+    let three = json!({"ranges": [
+        [{"subnet": "10.1.2.0/24"}], [{"subnet": "10.1.3.0/24"}], [{"subnet": "10.1.4.0/24"}],
+    ]});
+    for ipam in [json!({"subnet": "10.1.2.0/24"}), dual, three] {
         for is_new in [true, false] {
             let net = Net::new(ipam.clone());
             host.mount_tmpfs(&net.data_dir, "nr_inodes=60,size=1m");

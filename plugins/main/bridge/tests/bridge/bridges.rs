@@ -152,6 +152,20 @@ fn concurrent_calls() {
 }
 
 #[test]
+fn only_an_add_that_succeeds_ends_the_acceptance_of_router_advertisements() {
+    let host = Host::new();
+    host.ip("link add cni0 up type bridge");
+    let key = "net/ipv6/conf/cni0/accept_ra";
+    host.set_sysctl(key, "1");
+    let container = host.container("c1");
+    let ipam = ScriptedIpam::new(&host, r#"echo '{"code": 11, "msg": "later"}'; exit 1"#);
+    call(&ipam, "ADD", &container, &scripted(json!({}))).expect_error(11);
+    assert_eq!(host.sysctl(key), "1");
+    bridge().add(&container, &dual(json!({}))).expect_ok();
+    assert_eq!(host.sysctl(key), "0");
+}
+
+#[test]
 fn a_failing_add_keeps_a_bridge_that_another_add_uses() {
     // The scripted IPAM plugin attaches another container, and then fails.
     let config = dual(json!({"isGateway": true, "promiscMode": true}));
