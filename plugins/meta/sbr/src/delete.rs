@@ -42,10 +42,9 @@ pub(crate) fn run(
     let mut rules: Vec<RuleSpec> = rules
         .map(|(from, table)| RuleSpec::from_address(*from, *table))
         .collect();
-    let filled = |rule: &RuleSpec| tables.own_routes(rule.table).next().is_some();
-    let in_force = rules
-        .iter()
-        .any(|rule| tables.has_rule(rule) || filled(rule));
+    let mut filled = record.filled.iter();
+    let in_force = rules.iter().any(|rule| tables.has_rule(rule))
+        || filled.any(|table| tables.own_routes(*table).next().is_some());
     if let Some(link) = &link
         && record.index == link.index
         && in_force
@@ -94,7 +93,7 @@ fn reconstructed(
     }
 }
 
-/// Restores the routes of the main table and empties the tables of the addresses. Routes
+/// Restores the routes of the main table and empties the tables that ADD has filled. Routes
 /// that the interface cannot have because it is down or lost its addresses are only
 /// logged.
 fn restore_routes(container: &Container, record: &Record, tables: &Tables, link: &Link) {
@@ -106,7 +105,7 @@ fn restore_routes(container: &Container, record: &Record, tables: &Tables, link:
         requests.push(restored(copy, *behind));
     }
     for rule in &record.rules {
-        if !tables.is_shared(rule) {
+        if record.filled.contains(&rule.1) && !tables.is_shared(rule) {
             requests.extend(tables.own_routes(rule.1).map(Request::del_raw_route));
         }
     }

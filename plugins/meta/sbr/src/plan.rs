@@ -59,6 +59,7 @@ impl Plan {
             plan.fill
                 .extend(fill(tables, address, addresses, &routes, place));
             plan.record.add_rule(address.ip(), table);
+            plan.record.add_filled(table);
         }
         let sources = config.add_source_hints.then(|| hint_sources(addresses));
         let hints = sources.as_ref().map(|sources| {

@@ -24,6 +24,8 @@ pub(crate) struct Record {
     pub(crate) index: u32,
     /// The addresses with the tables of their rules.
     pub(crate) rules: Vec<(IpAddr, u32)>,
+    /// The tables whose routes the plugin has added. Others fill a configured table.
+    pub(crate) filled: Vec<u32>,
     /// The routes of the main table in the order in which they can be restored, and
     /// whether routes with the same key came before them.
     #[serde(with = "routes")]
@@ -82,6 +84,7 @@ impl Record {
         let routes = tables.moved(&rules, &defaults);
         Record {
             index: if routes.is_empty() { 0 } else { index },
+            filled: rules.iter().map(|(_, table)| *table).collect(),
             rules,
             routes: routes.into_iter().map(|copy| (copy, false)).collect(),
             hints: Vec::new(),
@@ -91,6 +94,12 @@ impl Record {
     pub(crate) fn add_rule(&mut self, from: IpAddr, table: u32) {
         if !self.rules.contains(&(from, table)) {
             self.rules.push((from, table));
+        }
+    }
+
+    pub(crate) fn add_filled(&mut self, table: u32) {
+        if !self.filled.contains(&table) {
+            self.filled.push(table);
         }
     }
 
@@ -116,6 +125,7 @@ mod tests {
         let record = Record {
             index: 3,
             rules: vec![([10, 0, 0, 5].into(), 100)],
+            filled: vec![100],
             routes: vec![(copy.unwrap(), true)],
             hints: vec!["10.0.0.5/24".parse().unwrap()],
         };

@@ -1,6 +1,8 @@
 //! DEL from any state that a crash may leave, and GC.
 
-use crate::common::{add, assert_same, attached, call, config, del, ip, rules, sbr, state, table};
+use crate::common::{
+    add, assert_same, attached, call, config, del, ip, prev, rules, sbr, state, table,
+};
 use serde_json::{Value, json};
 use std::fs;
 use testkit::{Container, Host, Node, merge};
@@ -188,29 +190,37 @@ fn the_routes_come_back_after_gc() {
     }
 }
 
-/// A table that others fill keeps its routes without a record, too.
+/// A table that others fill keeps its routes, whether ADD has left a record or not.
 #[test]
-fn a_configured_table_is_not_restored_from() {
-    let (_host, container) = attached();
-    ip(
-        &container,
-        "route add 10.50.0.0/16 via 10.2.0.1 dev net1 table 300",
-    );
-    let config = add(&container, json!({"table": 300}));
-    fs::remove_dir_all("/run/cni/sbr").unwrap();
-    for family in ["-4", "-6"] {
+fn a_configured_table_is_neither_emptied_nor_restored_from() {
+    for has_record in [true, false] {
+        let (_host, container) = attached();
         ip(
             &container,
-            &format!("{family} route flush table main dev net1"),
+            "route add 10.50.0.0/16 via 10.2.0.1 dev net1 table 300",
+        );
+        // Of one address: a table that another rule looks up is kept for that reason.
+        let mut previous = prev("1.1.0");
+        previous["ips"] = json!([previous["ips"][0]]);
+        let config = add(&container, json!({"table": 300, "prevResult": previous}));
+        if !has_record {
+            fs::remove_dir_all("/run/cni/sbr").unwrap();
+        }
+        for family in ["-4", "-6"] {
+            ip(
+                &container,
+                &format!("{family} route flush table main dev net1"),
+            );
+        }
+        let main = table(&container, "main");
+        del(&container, &config);
+        assert_eq!(table(&container, "main"), main);
+        assert_eq!(
+            table(&container, "300"),
+            ["10.50.0.0/16 via 10.2.0.1 dev net1"],
+            "with a record: {has_record}"
         );
     }
-    let main = table(&container, "main");
-    del(&container, &config);
-    assert_eq!(table(&container, "main"), main);
-    assert_eq!(
-        table(&container, "300"),
-        ["10.50.0.0/16 via 10.2.0.1 dev net1"]
-    );
 }
 
 #[test]
