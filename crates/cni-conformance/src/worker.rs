@@ -14,7 +14,8 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
@@ -50,23 +51,41 @@ pub(crate) enum Outcome {
 /// Whether something is being prepared. Then failures are not the plugin's.
 static IS_PREPARING: AtomicBool = AtomicBool::new(true);
 
-/// The name of the host's mount namespace.
-static HOST: OnceLock<PathBuf> = OnceLock::new();
+/// The name of the mount namespace outside of the host.
+static OUTSIDE: OnceLock<PathBuf> = OnceLock::new();
 
 /// Checks the rule of the [`Job`] on standard input, and prints the [`Outcome`].
 pub(crate) fn run() -> Result<ExitCode> {
+    let _ = OUTSIDE.set(mount_namespace(Path::new("/proc/self"))?);
+    end_with_runner()?;
     let mut text = Vec::new();
     io::stdin().read_to_end(&mut text)?;
     let job: Job = serde_json::from_slice(&text).context("not a job")?;
     let rule = rules::find(&job.rule).with_context(|| format!("no rule {}", job.rule))?;
     panic::set_hook(Box::new(on_panic));
-    let rig = prepare(|| Rig::new(job.subject, job.dir));
-    if let Ok(name) = mount_namespace(Path::new("/proc/thread-self")) {
-        let _ = HOST.set(name);
-    }
     thread::spawn(move || watch(job.seconds));
+    let rig = prepare(|| Rig::new(job.subject, job.dir));
     (rule.check)(&rig);
     end(&Outcome::Passed)
+}
+
+/// Ends what runs on the host and this process when it is told to end, or when the runner has ended.
+fn end_with_runner() -> Result<()> {
+    let mut signals = SigSet::empty();
+    for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM] {
+        signals.add(signal);
+    }
+    // For all threads, which inherit it; the programs that they execute do not.
+    signals.thread_block()?;
+    // The runner has requested SIGKILL, which would leave daemons behind.
+    set_pdeathsig(Signal::SIGTERM)?;
+    thread::spawn(move || {
+        if signals.wait().is_ok() {
+            clear();
+            exit(1);
+        }
+    });
+    Ok(())
 }
 
 /// Runs `f`, whose failure means that the rule cannot be checked.
@@ -88,19 +107,23 @@ fn on_panic(info: &PanicHookInfo<'_>) {
     let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
     let text = text.unwrap_or("a panic without text");
     let place = info.location().map(|place| format!("\n({place})"));
-    let text = format!("{text}{}", place.unwrap_or_default());
-    end(&match IS_PREPARING.load(Ordering::Relaxed) {
-        true => Outcome::NotRun(text),
-        false => Outcome::Failed(text),
-    })
+    end(&broken(format!("{text}{}", place.unwrap_or_default())))
 }
 
 /// Ends the rule when its time is up.
 fn watch(seconds: u64) {
     thread::sleep(Duration::from_secs(seconds));
-    end(&Outcome::Failed(format!(
+    end(&broken(format!(
         "the rule was not decided within {seconds} s: the plugin, or something that waits for it, hangs"
-    )))
+    )));
+}
+
+/// The outcome when something went wrong: while something is prepared, not the plugin.
+fn broken(text: String) -> Outcome {
+    match IS_PREPARING.load(Ordering::Relaxed) {
+        true => Outcome::NotRun(text),
+        false => Outcome::Failed(text),
+    }
 }
 
 /// Prints the outcome, ends what runs on the host, and ends the process.
@@ -122,16 +145,20 @@ fn end(outcome: &Outcome) -> ! {
 
 /// Kills what else runs on the host: daemons, and plugins that a rule has left running.
 fn clear() {
-    let Some(host) = HOST.get() else {
+    // That of the main thread, which makes the host.
+    let Ok(host) = mount_namespace(Path::new("/proc/self")) else {
         return;
     };
+    if OUTSIDE.get().is_none_or(|outside| *outside == host) {
+        return;
+    }
     let this = std::process::id().cast_signed();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let name = entry.file_name();
         let pid: Option<i32> = name.to_str().and_then(|name| name.parse().ok());
         if let Some(pid) = pid
             && pid != this
-            && mount_namespace(&entry.path()).is_ok_and(|name| name == *host)
+            && mount_namespace(&entry.path()).is_ok_and(|name| name == host)
         {
             // It may have ended meanwhile.
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);

@@ -1,9 +1,13 @@
 //! The command line: exit status, files, and errors that say what to do.
 
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use serde_json::Value;
-use testkit::{Run, bin_dir};
+use serde_json::{Value, json};
+use testkit::{Run, bin_dir, patience};
 
 use crate::{foreign, program};
 
@@ -85,10 +89,7 @@ fn files_are_written_in_three_forms() {
 #[test]
 fn one_version_can_be_chosen() {
     let run = ours(&["--spec", "0.4.0", "--json", "-"]).expect_ok();
-    assert_eq!(
-        run.json()["plugins"][0]["versions"],
-        serde_json::json!(["0.4.0"])
-    );
+    assert_eq!(run.json()["plugins"][0]["versions"], json!(["0.4.0"]));
 }
 
 /// Checks the shell plugin.
@@ -216,4 +217,49 @@ fn what_could_not_be_prepared_is_reported_as_not_run() {
     let run = program(&arguments).run();
     assert_eq!(run.status.code(), Some(2), "{}", run.report());
     assert_eq!(run.json()["plugins"][0]["results"][0]["outcome"], "not-run");
+}
+
+/// How many processes run a program.
+fn processes_of(program: &Path) -> usize {
+    let entries = fs::read_dir("/proc").expect("/proc is there").flatten();
+    let programs = entries.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+    let name = program.as_os_str().as_encoded_bytes();
+    programs
+        .filter(|words| words.split(|byte| *byte == 0).next() == Some(name))
+        .count()
+}
+
+#[track_caller]
+fn wait_for(count: usize, program: &Path) {
+    let end = Instant::now() + Duration::from_secs(30) * patience();
+    while processes_of(program) != count {
+        assert!(
+            Instant::now() < end,
+            "never {count} of {}",
+            program.display()
+        );
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn nothing_runs_on_when_the_program_is_killed() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| dir.path().join(name);
+    let daemon = path("daemon");
+    symlink("/bin/sleep", &daemon).expect("a link");
+    fs::write(path("unused"), "").expect("written");
+    let subject = json!({
+        "plugin": "unused", "config": {"name": "n", "type": "unused"}, "versions": ["1.0.0"],
+        "before": [format!("{} 300 >/dev/null 2>&1 &", daemon.display()), "sleep 300"],
+    });
+    let file = path("subject.json");
+    fs::write(&file, subject.to_string()).expect("written");
+    let (path, file) = (dir.path().to_string_lossy(), file.to_string_lossy());
+    let subject = ["--cni-path", &*path, "--subject", &*file];
+    let rule = ["--rule", "versions.answer"];
+    let mut running = program(&[&subject[..], &rule].concat()).start();
+    wait_for(1, &daemon);
+    running.kill();
+    wait_for(0, &daemon);
 }
