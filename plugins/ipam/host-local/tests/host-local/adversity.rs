@@ -291,16 +291,16 @@ fn large_ranges_cost_no_more_than_small_ones() {
     assert!(net.dir().metadata().unwrap().size() < 100_000);
 }
 
-/// STATUS fails exactly when an ADD would fail for lack of inodes or space, and changes
-/// nothing.
+/// STATUS fails when an ADD would fail for lack of inodes or space, and changes nothing. It
+/// may fail a little earlier: the kernel frees deleted directories together with the Landlock
+/// domain of the call that used them, some time after its end.
 #[test]
 fn status_reports_a_full_file_system() {
     let host = Host::new();
     let dual = json!({"ranges": [[{"subnet": "10.1.2.0/24"}], [{"subnet": "fd00::/64"}]]});
-    let three = json!({"ranges": [
-        [{"subnet": "10.1.2.0/24"}], [{"subnet": "10.1.3.0/24"}], [{"subnet": "10.1.4.0/24"}],
-    ]});
-    for ipam in [json!({"subnet": "10.1.2.0/24"}), dual, three] {
+    let sets = (1..=6).map(|n| json!([{"subnet": format!("10.1.{n}.0/24")}]));
+    let six = json!({"ranges": sets.collect::<Vec<_>>()});
+    for ipam in [json!({"subnet": "10.1.2.0/24"}), dual, six] {
         for is_new in [true, false] {
             let net = Net::new(ipam.clone());
             host.mount_tmpfs(&net.data_dir, "nr_inodes=60,size=1m");

@@ -66,6 +66,29 @@ fn del_without_mappings_uses_the_record() {
     }
 }
 
+/// Somebody has deleted a set, and the rule that looks it up. The others are searched.
+#[test]
+fn del_without_one_of_the_sets() {
+    let host = Host::new();
+    let container = host.container("c1");
+    let config = config(&container, &both(), &json!({"rules": "map"}));
+    portmap().add(&container, &config).expect_ok();
+    let chain = host.command(&["nft", "-a", "list", "chain", "ip", "cni_portmap", "clients"]);
+    let rule = chain.lines().find(|line| line.contains("@from_localhost"));
+    let (_, handle) = rule.and_then(|rule| rule.rsplit_once(' ')).unwrap();
+    host.command(&[
+        "nft",
+        &format!(
+            "delete rule ip cni_portmap clients handle {handle}; delete set ip cni_portmap from_localhost"
+        ),
+    ]);
+    let invalid = json!({"runtimeConfig": {"portMappings": [7]}});
+    portmap()
+        .del(&container, &merge(config, &invalid))
+        .expect_ok();
+    assert!(!is_mapped(&host), "{}", ruleset(&host));
+}
+
 /// The container's other networks and interfaces, and other containers.
 #[test]
 fn del_leaves_the_rules_of_others() {
