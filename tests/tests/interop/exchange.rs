@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use blackbox::networks::ordinal;
 use serde_json::{Value, json};
-use testkit::{Invocation, Run, merge, patience};
+use testkit::{Invocation, merge, patience};
 
 use crate::difference::Difference;
 use crate::differences::NOTES;
@@ -145,60 +145,71 @@ impl<'a> Case<'a> {
         self.args.map_or(call.clone(), |args| call.args(args))
     }
 
+    /// ADD of all plugins. Returns the result of the last one.
+    #[track_caller]
+    fn add(&self, site: &Site, version: &str, adder: Side) -> Value {
+        let previous = site.previous.as_ref();
+        let mut result = previous.map(|previous| in_version(previous, version));
+        for plugin in &self.plugins {
+            let config = self.config(plugin, version, result.as_ref());
+            let run = self.call(adder, "ADD", site, &config).run();
+            assert!(run.is_ok(), "ADD by {}\n{}", adder.name(), run.report());
+            result = Some(run.json());
+        }
+        result.unwrap_or_default()
+    }
+
+    /// CHECK by both, and DEL by the second side. Returns the outcomes.
+    #[track_caller]
+    fn check_and_delete(
+        &self,
+        site: &Site,
+        version: &str,
+        result: &Value,
+        [adder, deleter]: [Side; 2],
+    ) -> State {
+        let mut calls = State::default();
+        let mut call = |side: Side, verb: &str, config: &Value| {
+            let run = self.call(side, verb, site, config).run();
+            let outcome = match run.is_ok() {
+                true => "ok".to_owned(),
+                false => format!("{} {}", run.status, run.stdout_text()),
+            };
+            let what = format!("{verb} by {}, added by {}", side.name(), adder.name());
+            calls.put(&what, [outcome]);
+        };
+        let config = |plugin| self.config(plugin, version, Some(result));
+        let configs: Vec<Value> = self.plugins.iter().map(config).collect();
+        if ordinal(version) >= [0, 4, 0] {
+            for checker in BOTH {
+                configs
+                    .iter()
+                    .for_each(|config| call(checker, "CHECK", config));
+            }
+        }
+        for config in configs.iter().rev() {
+            call(deleter, "DEL", config);
+        }
+        calls
+    }
+
     #[track_caller]
     fn attach(&self, version: &str, adder: Side, end: End) -> Record {
         let mut site = (self.site)();
         let mut observer = Observer::new(&site);
-        let mut result = site
-            .previous
-            .as_ref()
-            .map(|previous| in_version(previous, version));
-        for plugin in &self.plugins {
-            let config = self.config(plugin, version, result.as_ref());
-            let run = self.call(adder, "ADD", &site, &config).run();
-            assert!(run.is_ok(), "ADD by {}\n{}", adder.name(), run.report());
-            result = Some(run.json());
-        }
-        let result = result.unwrap_or_default();
+        let result = self.add(&site, version, adder);
         let mut added = observer.state(&site, Some(site.container()));
         let mut lines = Vec::new();
         flat("", &result, &mut lines);
         added.put("result", lines);
         let added = observer.generic(&added);
-        let mut calls = State::default();
-        let mut call = |run: Run, what: String| {
-            let outcome = match run.is_ok() {
-                true => "ok".to_owned(),
-                false => format!("{} {}", run.status, run.stdout_text()),
-            };
-            calls.put(&what, [outcome]);
-        };
-        let configs = |plugins: &[Value]| -> Vec<Value> {
-            let config = |plugin| self.config(plugin, version, Some(&result));
-            plugins.iter().map(config).collect()
-        };
-        let configs = configs(&self.plugins);
-        match end {
-            End::Del(side) => {
-                for checker in BOTH.iter().filter(|_| ordinal(version) >= [0, 4, 0]) {
-                    for config in &configs {
-                        let run = self.call(*checker, "CHECK", &site, config).run();
-                        call(
-                            run,
-                            format!("CHECK by {}, added by {}", checker.name(), adder.name()),
-                        );
-                    }
-                }
-                for config in configs.iter().rev() {
-                    let run = self.call(side, "DEL", &site, config).run();
-                    call(
-                        run,
-                        format!("DEL by {}, added by {}", side.name(), adder.name()),
-                    );
-                }
+        let calls = match end {
+            End::Del(side) => self.check_and_delete(&site, version, &result, [adder, side]),
+            End::Gc => {
+                self.collect(&site, true);
+                State::default()
             }
-            End::Gc => self.collect(&site, true),
-        }
+        };
         let mut ended = observer.state(&site, Some(site.container()));
         if matches!(end, End::Gc) {
             // GC of a living attachment changes nothing.
