@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use blackbox::{answer, state};
 use serde_json::{Value, json};
-use testkit::{Container, Host, Invocation, Node, Plugin, Running, merge, peer_dir};
+use testkit::{Container, Host, Invocation, Node, Plugin, Running, merge, patience, peer_dir};
 
 use crate::{VALID, ipam};
 
@@ -70,7 +70,7 @@ fn kill(mut running: Running, part: u32, estimate: &mut Duration) {
     running.kill();
     let run = running.wait();
     // A transaction of `nft` that the kernel has begun goes on.
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + Duration::from_secs(10) * patience();
     while is_running(&group) {
         assert!(
             Instant::now() < end,
@@ -155,7 +155,7 @@ fn gc_collects_what_killed_upstream_plugins_left() {
         let running = add(&plugins[victim], &container, &previous).start();
         kill(running, n * 618 % 1000, &mut estimates[victim]);
         drop(container);
-        let end = Instant::now() + Duration::from_secs(10);
+        let end = Instant::now() + Duration::from_secs(10) * patience();
         // The kernel deletes the links of a namespace in the background.
         while state::veths(&host).len() > 1 {
             assert!(Instant::now() < end, "the veth pair of c{n} is still there");
