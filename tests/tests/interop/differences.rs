@@ -317,11 +317,12 @@ differences! {
 
     VRF_ADDRESSES(
         "vrf", All,
-        "After DEL, the interface still has its IPv6 addresses; upstream loses them.",
-        "The kernel deletes them when an interface leaves a VRF. The plugins before are to find what they have added."
+        "After DEL, the interface still has its IPv6 addresses and the routes that ADD has moved; upstream loses them.",
+        "The kernel deletes both when an interface leaves a VRF. The plugins before are to find what they have added."
     ): [
         only_ours("after DEL by ours", "c1 address", "local=fd00:1::5"),
         only_ours("after DEL by ours", "c1 route -6", "dst=fd00:1::/64 table=254"),
+        only_ours("after DEL by ours", "c1 route", "dst=default table=254"),
     ];
 
     DETAILS(

@@ -41,8 +41,9 @@ ln -s "$MODULES" /run/modules/lib/modules
 echo /run/guest/modprobe > /proc/sys/kernel/modprobe
 # IPv6 is a module in User Mode Linux, and programs read /proc/sys/net/ipv6 before there is an address.
 modprobe -q ipv6
-# In devtmpfs, /dev/net/tun exists after the module is loaded.
-[ "$SHARE" = hostfs ] || modprobe tun
+# In devtmpfs, /dev/net/tun exists after the module is loaded. The others are loaded by programs, to which the files in
+# /run/guest may be hidden; the kernel loads what depends on them.
+[ "$SHARE" = hostfs ] || modprobe -a tun br_netfilter ip_tables ip6_tables
 ip link set lo up
 
 echo "--- init: start"
