@@ -20,6 +20,12 @@ const DIRECT: &[Only] = &[
     Only::Classes(&[Class::Main]),
     Only::Except(&["flannel"]),
 ];
+/// vlan wraps the error in one of its own, as the reference plugin of this name.
+const UNWRAPPED: &[Only] = &[
+    Only::Since("0.3.0"),
+    Only::Classes(&[Class::Main]),
+    Only::Except(&["vlan"]),
+];
 
 pub(crate) const RULES: &[Rule] = &[
     runtime(
@@ -112,7 +118,7 @@ pub(crate) const RULES: &[Rule] = &[
         "The error code of the IPAM plugin is passed on",
         error_code,
     )
-    .only(MAIN),
+    .only(UNWRAPPED),
     should(
         "delegation.error-text",
         SPEC,

@@ -273,9 +273,12 @@ fn other_interfaces_stay(rig: &Rig) {
     let pod = rig.pod("c1");
     rig.host
         .ip("link add foreign0 type veth peer name other0 netns c1");
-    rig.host.ip("link set foreign0 addrgenmode none up");
+    // In one request, the kernel would first set the link up, and give it an address.
+    rig.host
+        .ip_batch(&["link set foreign0 addrgenmode none", "link set foreign0 up"]);
     pod.container.ip_batch(&[
-        "link set other0 addrgenmode none up",
+        "link set other0 addrgenmode none",
+        "link set other0 up",
         "addr add 192.0.2.9/24 dev other0",
         "route add 198.51.100.0/24 via 192.0.2.1",
     ]);
@@ -300,8 +303,10 @@ fn stays(rig: &Rig, pod: &Pod, look: impl Fn() -> String) {
 fn host_links_stay(rig: &Rig) {
     rig.host.ip_batch(&[
         "link add foreign0 type veth peer name foreign1",
-        "link set foreign0 addrgenmode none up",
-        "link set foreign1 addrgenmode none up",
+        "link set foreign0 addrgenmode none",
+        "link set foreign1 addrgenmode none",
+        "link set foreign0 up",
+        "link set foreign1 up",
         "addr add 192.0.2.1/24 dev foreign0",
         "route add 198.51.100.0/24 via 192.0.2.7",
     ]);
