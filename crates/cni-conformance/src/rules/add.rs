@@ -147,11 +147,10 @@ fn occupy(rig: &Rig, container: &Container) -> String {
         "link add foreign0 type veth peer name {name} netns {}",
         container.id()
     ));
-    rig.host.ip("link set foreign0 addrgenmode none up");
-    container.ip_batch(&[
-        &format!("link set {name} addrgenmode none up"),
-        &format!("addr add 192.0.2.9/24 dev {name}"),
-    ]);
+    super::set_up(&rig.host, &["foreign0"]);
+    super::set_up(container, &[name]);
+    super::wait_until_up(container, name);
+    container.ip(&format!("addr add 192.0.2.9/24 dev {name}"));
     container.ip(&format!("-d addr show dev {name}"))
 }
 

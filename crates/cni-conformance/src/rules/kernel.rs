@@ -273,12 +273,10 @@ fn other_interfaces_stay(rig: &Rig) {
     let pod = rig.pod("c1");
     rig.host
         .ip("link add foreign0 type veth peer name other0 netns c1");
-    // In one request, the kernel would first set the link up, and give it an address.
-    rig.host
-        .ip_batch(&["link set foreign0 addrgenmode none", "link set foreign0 up"]);
+    super::set_up(&rig.host, &["foreign0"]);
+    super::set_up(&pod.container, &["other0"]);
+    super::wait_until_up(&pod.container, "other0");
     pod.container.ip_batch(&[
-        "link set other0 addrgenmode none",
-        "link set other0 up",
         "addr add 192.0.2.9/24 dev other0",
         "route add 198.51.100.0/24 via 192.0.2.1",
     ]);
@@ -301,12 +299,13 @@ fn stays(rig: &Rig, pod: &Pod, look: impl Fn() -> String) {
 }
 
 fn host_links_stay(rig: &Rig) {
+    rig.host
+        .ip("link add foreign0 type veth peer name foreign1");
+    super::set_up(&rig.host, &["foreign0", "foreign1"]);
+    for name in ["foreign0", "foreign1"] {
+        super::wait_until_up(&rig.host, name);
+    }
     rig.host.ip_batch(&[
-        "link add foreign0 type veth peer name foreign1",
-        "link set foreign0 addrgenmode none",
-        "link set foreign1 addrgenmode none",
-        "link set foreign0 up",
-        "link set foreign1 up",
         "addr add 192.0.2.1/24 dev foreign0",
         "route add 198.51.100.0/24 via 192.0.2.7",
     ]);

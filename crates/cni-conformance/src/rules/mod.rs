@@ -34,8 +34,11 @@ mod traffic;
 mod variables;
 mod versions;
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use serde_json::Value;
-use testkit::Invocation;
+use testkit::{Invocation, Node, patience};
 
 use crate::rig::{Pod, Rig};
 use crate::rule::Rule;
@@ -87,6 +90,27 @@ pub(crate) fn find(id: &str) -> Option<&'static Rule> {
 /// A call of `verb` for a container with a configuration that the plugin accepts.
 fn call(rig: &Rig, verb: &str, pod: &Pod) -> Invocation {
     rig.call(verb, &pod.container, &pod.config(rig))
+}
+
+/// Sets links up that are no plugin's, without an address from the kernel.
+fn set_up(node: &impl Node, names: &[&str]) {
+    for name in names {
+        // In one request, the kernel would first set the link up, and give it an address.
+        node.ip(&format!("link set {name} addrgenmode none"));
+        node.ip(&format!("link set {name} up"));
+    }
+}
+
+/// Waits until the kernel has noticed that both ends of a pair are up.
+fn wait_until_up(node: &impl Node, name: &str) {
+    let end = Instant::now() + Duration::from_secs(10) * patience();
+    while !node
+        .ip(&format!("link show dev {name}"))
+        .contains(" state UP ")
+    {
+        assert!(Instant::now() < end, "{name} does not come up");
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// The elements of a list in a JSON object; none if there is no list.
