@@ -42,9 +42,12 @@ pub(crate) fn run(
     let mut rules: Vec<RuleSpec> = rules
         .map(|(from, table)| RuleSpec::from_address(*from, *table))
         .collect();
-    let mut filled = record.filled.iter();
-    let in_force = rules.iter().any(|rule| tables.has_rule(rule))
-        || filled.any(|table| tables.own_routes(*table).next().is_some());
+    let is_filled = |table: u32| {
+        !record.configured.contains(&table) && tables.own_routes(table).next().is_some()
+    };
+    let in_force = rules
+        .iter()
+        .any(|rule| tables.has_rule(rule) || is_filled(rule.table));
     if let Some(link) = &link
         && record.index == link.index
         && in_force
@@ -105,7 +108,7 @@ fn restore_routes(container: &Container, record: &Record, tables: &Tables, link:
         requests.push(restored(copy, *behind));
     }
     for rule in &record.rules {
-        if record.filled.contains(&rule.1) && !tables.is_shared(rule) {
+        if !record.configured.contains(&rule.1) && !tables.is_shared(rule) {
             requests.extend(tables.own_routes(rule.1).map(Request::del_raw_route));
         }
     }

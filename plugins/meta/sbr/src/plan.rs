@@ -40,6 +40,7 @@ impl Plan {
         };
         plan.record.index = link.index;
         if let Some(table) = config.table {
+            plan.record.add_configured(table);
             for address in addresses {
                 let rule = address.rule(table);
                 if !tables.has_rule(&rule) {
@@ -59,7 +60,6 @@ impl Plan {
             plan.fill
                 .extend(fill(tables, address, addresses, &routes, place));
             plan.record.add_rule(address.ip(), table);
-            plan.record.add_filled(table);
         }
         let sources = config.add_source_hints.then(|| hint_sources(addresses));
         let hints = sources.as_ref().map(|sources| {

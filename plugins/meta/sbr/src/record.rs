@@ -24,8 +24,9 @@ pub(crate) struct Record {
     pub(crate) index: u32,
     /// The addresses with the tables of their rules.
     pub(crate) rules: Vec<(IpAddr, u32)>,
-    /// The tables whose routes the plugin has added. Others fill a configured table.
-    pub(crate) filled: Vec<u32>,
+    /// Those of the tables that are configured: their routes are not the plugin's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) configured: Vec<u32>,
     /// The routes of the main table in the order in which they can be restored, and
     /// whether routes with the same key came before them.
     #[serde(with = "routes")]
@@ -84,8 +85,8 @@ impl Record {
         let routes = tables.moved(&rules, &defaults);
         Record {
             index: if routes.is_empty() { 0 } else { index },
-            filled: rules.iter().map(|(_, table)| *table).collect(),
             rules,
+            configured: Vec::new(),
             routes: routes.into_iter().map(|copy| (copy, false)).collect(),
             hints: Vec::new(),
         }
@@ -97,9 +98,9 @@ impl Record {
         }
     }
 
-    pub(crate) fn add_filled(&mut self, table: u32) {
-        if !self.filled.contains(&table) {
-            self.filled.push(table);
+    pub(crate) fn add_configured(&mut self, table: u32) {
+        if !self.configured.contains(&table) {
+            self.configured.push(table);
         }
     }
 
@@ -125,7 +126,7 @@ mod tests {
         let record = Record {
             index: 3,
             rules: vec![([10, 0, 0, 5].into(), 100)],
-            filled: vec![100],
+            configured: vec![100],
             routes: vec![(copy.unwrap(), true)],
             hints: vec!["10.0.0.5/24".parse().unwrap()],
         };
