@@ -42,6 +42,7 @@ use testkit::{Invocation, Node, patience};
 
 use crate::rig::{Pod, Rig};
 use crate::rule::Rule;
+use crate::worker;
 
 /// The groups, in the order in which they are listed.
 const GROUPS: &[&[Rule]] = &[
@@ -101,16 +102,19 @@ fn set_up(node: &impl Node, names: &[&str]) {
     }
 }
 
-/// Waits until the kernel has noticed that both ends of a pair are up.
+/// Waits until the kernel has noticed that both ends of a pair are up. If it does not, the rule cannot be checked.
 fn wait_until_up(node: &impl Node, name: &str) {
     let end = Instant::now() + Duration::from_secs(10) * patience();
-    while !node
-        .ip(&format!("link show dev {name}"))
-        .contains(" state UP ")
-    {
-        assert!(Instant::now() < end, "{name} does not come up");
-        thread::sleep(Duration::from_millis(10));
-    }
+    let is_up = || {
+        let shown = node.ip(&format!("link show dev {name}"));
+        shown.contains(" state UP ")
+    };
+    worker::prepare(|| {
+        while !is_up() {
+            assert!(Instant::now() < end, "{name} does not come up");
+            thread::sleep(Duration::from_millis(10));
+        }
+    });
 }
 
 /// The elements of a list in a JSON object; none if there is no list.
